@@ -1,0 +1,7 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The one exception type that a reader of data raises for something the user can fix."""
+
+
+class DataError(ValueError):
+    """A fault in the data or its path, worded as one line for the user."""
