@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Non-spiking comparisons: MLP, RNN, Li-GRU and GRU in the shell of the spiking layers.
+
+The order in which parameters are created is the order in which random numbers are drawn, so a seed
+gives the weights that the published code starts from.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.dynamics import gru, ligru, rnn
+from models.shell import (
+    append_flipped,
+    check_sizes,
+    flatten_features,
+    input_size,
+    join_directions,
+    make_norm,
+    normalize,
+)
+
+
+class ANNLayer(nn.Module):
+    """Shell of all non-spiking layers: flip? -> W.. -> norm.. -> recurrence -> unflip? -> dropout.
+
+    ``gates`` names what is computed per neuron: "" the candidate (W, V, norm), "z" the update gate
+    (Wz, Vz, normz), "r" the reset gate (Wr, Vr, normr).
+    """
+
+    gates: tuple[str, ...] = ("",)
+    has_recurrent_weights = True
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dropout: float = 0.0,
+        normalization: str = "batchnorm",
+        use_bias: bool = False,
+        bidirectional: bool = False,
+    ):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.bidirectional = bidirectional
+        recurrent = []
+        for gate in self.gates:
+            self.add_module(f"W{gate}", nn.Linear(input_size, hidden_size, bias=use_bias))
+            if self.has_recurrent_weights:
+                recurrent.append(nn.Linear(hidden_size, hidden_size, bias=False))
+                self.add_module(f"V{gate}", recurrent[-1])
+        for linear in recurrent:
+            nn.init.orthogonal_(linear.weight)
+        for gate in self.gates:
+            self.add_module(f"norm{gate}", make_norm(normalization, hidden_size))
+        self.drop = nn.Dropout(dropout)
+
+    @property
+    def output_size(self) -> int:
+        """Features that the next layer sees."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    def recurrence(self, *currents: Tensor) -> Tensor:
+        """Outputs [B, T, H] of the currents of the gates, each [B, T, H]."""
+        raise TypeError(f"{type(self).__name__} does not say which recurrence it runs")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, F] -> [B, T, H], or [B, T, 2H] in both directions."""
+        if self.bidirectional:
+            x = append_flipped(x)
+        currents = [
+            normalize(getattr(self, f"norm{gate}"), getattr(self, f"W{gate}")(x)).float()
+            for gate in self.gates
+        ]
+        y = self.recurrence(*currents)
+        return self.drop(join_directions(y) if self.bidirectional else y)
+
+
+class MLPLayer(ANNLayer):
+    """y = sigmoid(W x), each time step by itself."""
+
+    has_recurrent_weights = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.bidirectional:
+            raise ValueError("MLP has no memory, so bidirectional=True means nothing for it")
+
+    def recurrence(self, current):
+        return torch.sigmoid(current)
+
+
+class RNNLayer(ANNLayer):
+    """y = sigmoid(W x + V y)."""
+
+    def recurrence(self, current):
+        return rnn(current, self.V.weight)
+
+
+class LiGRULayer(ANNLayer):
+    """Light gated recurrent unit (Ravanelli et al. 2018)."""
+
+    gates = ("", "z")
+
+    def recurrence(self, current, update):
+        return ligru(current, update, self.V.weight, self.Vz.weight)
+
+
+class GRULayer(ANNLayer):
+    """Gated recurrent unit (Cho et al. 2014)."""
+
+    gates = ("", "z", "r")
+
+    def recurrence(self, current, update, reset):
+        return gru(current, update, reset, self.V.weight, self.Vz.weight, self.Vr.weight)
+
+
+class ANNReadoutLayer(nn.Module):
+    """[B, T, F] -> class scores [B, C]: softmax over features, summed over time, then W and norm."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        normalization: str = "batchnorm",
+        use_bias: bool = False,
+    ):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.W = nn.Linear(input_size, hidden_size, bias=use_bias)
+        self.norm = make_norm(normalization, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normalize(self.norm, self.W(torch.softmax(x, dim=2).sum(dim=1))).float()
+
+
+LAYERS: dict[str, type[ANNLayer]] = {
+    "MLP": MLPLayer,
+    "RNN": RNNLayer,
+    "LiGRU": LiGRULayer,
+    "GRU": GRULayer,
+}
+
+
+class ANN(nn.Module):
+    """A stack of non-spiking layers of one type, and a read-out.
+
+    Args:
+        input_shape: (B, T, F) or (B, T, F, K) of a batch; B and T may be None.
+        layer_sizes: units of each layer, the last being the classes if there is a read-out.
+        ann_type: a name of ``LAYERS``.
+        dropout, normalization, use_bias, bidirectional: as for the spiking layers.
+        use_readout_layer: end in an ``ANNReadoutLayer``; otherwise the last layer's outputs.
+
+    Raises:
+        ValueError: unknown type or normalisation, impossible sizes, or a bidirectional MLP.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple,
+        layer_sizes: list[int],
+        ann_type: str = "MLP",
+        dropout: float = 0.0,
+        normalization: str = "batchnorm",
+        use_bias: bool = False,
+        bidirectional: bool = False,
+        use_readout_layer: bool = True,
+    ):
+        super().__init__()
+        if ann_type not in LAYERS:
+            raise ValueError(f"ann_type '{ann_type}' is not one of {', '.join(LAYERS)}")
+        check_sizes(layer_sizes, use_readout_layer)
+        self.input_size = input_size(input_shape)
+        self.layer_sizes = list(layer_sizes)
+        self.ann_type = ann_type
+        common = {"normalization": normalization, "use_bias": use_bias}
+        self.ann = nn.ModuleList()
+        size = self.input_size
+        for hidden in layer_sizes[:-1] if use_readout_layer else layer_sizes:
+            layer = LAYERS[ann_type](
+                size, hidden, dropout=dropout, bidirectional=bidirectional, **common
+            )
+            self.ann.append(layer)
+            size = layer.output_size
+        if use_readout_layer:
+            self.ann.append(ANNReadoutLayer(size, layer_sizes[-1], **common))
+
+    @property
+    def is_snn(self) -> bool:
+        """False: there are no spikes, hence no firing rates and no synaptic operations."""
+        return False
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
+        """Run on ``x`` [B, T, F] or [B, T, F, K]: (output, None, None)."""
+        x = flatten_features(x)
+        for layer in self.ann:
+            x = layer(x)
+        return x, None, None

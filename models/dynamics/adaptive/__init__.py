@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Adaptive (two real states) recurrence: LIF, RLIF, adLIF, RadLIF, CadLIF and SiLIF."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from models.dynamics.backends import implementation
+
+
+class AdaptiveState(NamedTuple):
+    """State of a layer of adaptive neurons between two time steps; each field is [B, H]."""
+
+    u: Tensor  # membrane potential
+    w: Tensor  # adaptation
+    s: Tensor  # spikes of the last step
+
+
+def adaptive(
+    I: Tensor,
+    alpha: Tensor,
+    beta: Tensor | None = None,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    *,
+    theta: float,
+    state: AdaptiveState,
+    V: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, AdaptiveState]:
+    """Run adaptive leaky integrate-and-fire neurons over time.
+
+    Per step, in this order (Bittar & Garner 2022, eqs. 6-8; SiLIF: Fabre et al. 2025)::
+
+        w = beta * w + a * u + b * s
+        u = alpha * (u - s) + (1 - alpha) * (I_t + s @ V - w)
+        s = 1 if u > theta else 0
+
+    Args:
+        I: input current [B, T, H].
+        alpha: membrane decay per step [H].
+        beta, a, b: adaptation decay, sub-threshold and spike-triggered coupling, each [H]. All
+            three None: no adaptation (LIF), the ``w`` of ``state`` is handed back untouched.
+        theta: firing threshold.
+        state: u, w and s before the first step, each [B, H].
+        V: recurrent weights [H, H] (from neuron, to neuron), or None.
+        backend: a name of ``models.dynamics.BACKENDS``.
+
+    Returns:
+        The spikes [B, T, H] and the state after the last step.
+
+    Raises:
+        ValueError: only some of beta, a and b are given, or the back end cannot run here.
+    """
+    given = [x is not None for x in (beta, a, b)]
+    if any(given) and not all(given):
+        raise ValueError("beta, a and b are given together or not at all")
+    run = implementation("adaptive", backend, I)
+    return run(I, alpha, beta, a, b, theta=theta, state=state, V=V)

@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Adaptive recurrence in plain PyTorch: the executable specification."""
+
+import torch
+
+from models.surrogate import boxcar
+
+
+def adaptive(I, alpha, beta, a, b, *, theta, state, V=None):
+    """See :func:`models.dynamics.adaptive`; autograd gives the backward."""
+    u, w, s = state
+    spikes = []
+    for I_t in I.unbind(dim=1):
+        current = I_t if V is None else I_t + s @ V
+        if beta is not None:
+            w = beta * w + a * u + b * s
+            current = current - w
+        u = alpha * (u - s) + (1 - alpha) * current
+        s = boxcar(u - theta)
+        spikes.append(s)
+    return torch.stack(spikes, dim=1), type(state)(u, w, s)

@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Resonate recurrence in plain PyTorch: the executable specification."""
+
+import torch
+
+from models.surrogate import boxcar
+
+
+def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside):
+    """See :func:`models.dynamics.resonate`; autograd gives the backward."""
+    u, s = state
+    spikes = []
+    for I_t in I.unbind(dim=1):
+        u = (
+            A * (u - reset * s) + gain * I_t
+            if reset_inside
+            else u + gain * (A * u + I_t) - reset * s
+        )
+        s = boxcar(scale * u.real - theta)
+        spikes.append(s)
+    return torch.stack(spikes, dim=1), type(state)(u, s)

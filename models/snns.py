@@ -1,0 +1,515 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Spiking neural networks: eight neuron models, the read-out, and the network of layers.
+
+A layer is a parametrisation of one of two recurrences (``models.dynamics``): it creates its
+parameters and turns them into the coefficients of the recurrence. Everything around that (weights,
+normalisation, both directions, initial state, dropout) is written once, in ``SpikingLayer``.
+
+The order in which parameters are created is the order in which random numbers are drawn, so a seed
+gives the weights that the published code starts from.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
+from models.shell import (
+    append_flipped,
+    check_sizes,
+    flatten_features,
+    input_size,
+    join_directions,
+    make_norm,
+    normalize,
+)
+
+ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))
+BETA_BOUNDS = (math.exp(-1 / 30), math.exp(-1 / 120))
+INIT_STATES = ("rand", "zero")
+RF_STEP = 0.004  # s, the published integration step of Resonate-and-Fire
+
+
+def uniform(size: int, bounds: tuple[float, float]) -> nn.Parameter:
+    """One parameter per neuron [size], drawn uniformly from ``bounds``."""
+    return nn.Parameter(torch.empty(size).uniform_(*bounds))
+
+
+class LayerOutput(NamedTuple):
+    """What a spiking layer hands on."""
+
+    output: Tensor  # [B, T, H] or [B, T, 2H] spikes after dropout
+    spikes: Tensor  # [B, T, H] or [2B, T, H] as fired, the reversed direction behind
+    state: tuple  # after the last step
+
+
+class SpikingLayer(nn.Module):
+    """Shell of all spiking layers: flip? -> W -> norm -> dynamics -> unflip? -> dropout.
+
+    A neuron model fills in ``create_parameters``, ``initial_state`` and ``dynamics``.
+
+    Args:
+        input_size, hidden_size: features in, neurons H.
+        threshold: firing threshold theta.
+        dropout: probability of dropping a spike in training.
+        normalization: "batchnorm", "layernorm" or "none".
+        use_bias: whether W has a bias.
+        bidirectional: also run on the time-reversed input; outputs 2H features.
+        init_state: "rand" (uniform in [0, 1), drawn at every forward pass) or "zero".
+        backend: implementation of the recurrence, see ``models.dynamics``.
+        extra_features: options of single neuron models (dt_min, dt_max of C-SiLIF).
+    """
+
+    states_per_neuron = 2
+    recurrent = False
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        threshold: float = 1.0,
+        dropout: float = 0.0,
+        normalization: str = "batchnorm",
+        use_bias: bool = False,
+        bidirectional: bool = False,
+        init_state: str = "rand",
+        backend: str = "auto",
+        extra_features: dict | None = None,
+    ):
+        super().__init__()
+        if init_state not in INIT_STATES:
+            raise ValueError(f"init_state '{init_state}' is not one of {', '.join(INIT_STATES)}")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.threshold = threshold
+        self.bidirectional = bidirectional
+        self.init_state = init_state
+        self.backend = backend
+        self.extra_features = dict(extra_features or {})
+        self.W = nn.Linear(input_size, hidden_size, bias=use_bias)
+        self.create_parameters()
+        self.norm = make_norm(normalization, hidden_size)
+        self.drop = nn.Dropout(dropout)
+
+    @property
+    def output_size(self) -> int:
+        """Features that the next layer sees."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    def create_parameters(self) -> None:
+        """Create the neuron's own parameters; W exists already."""
+        raise TypeError(f"{type(self).__name__} does not say which parameters it has")
+
+    def initial_state(self, current: Tensor) -> tuple:
+        """State before the first step of ``current`` [B, T, H]."""
+        raise TypeError(f"{type(self).__name__} does not say which states it has")
+
+    def dynamics(self, current: Tensor, state: tuple) -> tuple[Tensor, tuple]:
+        """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step."""
+        raise TypeError(f"{type(self).__name__} does not say which recurrence it runs")
+
+    def draw(self, current: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """One initial state [B, H] on the device of ``current`` [B, T, H]."""
+        create = torch.rand if self.init_state == "rand" else torch.zeros
+        return create(current.shape[0], self.hidden_size, dtype=dtype, device=current.device)
+
+    def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
+        """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
+        if self.bidirectional:
+            x = append_flipped(x)
+        current = normalize(self.norm, self.W(x)).float()
+        if state is None:
+            state = self.initial_state(current)
+        spikes, state = self.dynamics(current, state)
+        joined = join_directions(spikes) if self.bidirectional else spikes
+        return LayerOutput(self.drop(joined), spikes, state)
+
+
+class AdaptiveCoefficients(NamedTuple):
+    """Coefficients [H] of the adaptive recurrence; without adaptation the last three are None."""
+
+    alpha: Tensor
+    beta: Tensor | None = None
+    a: Tensor | None = None
+    b: Tensor | None = None
+
+
+class AdaptiveLayer(SpikingLayer):
+    """A layer of the adaptive recurrence; a neuron model gives the ``coefficients``."""
+
+    def coefficients(self) -> AdaptiveCoefficients:
+        """Coefficients as the recurrence uses them."""
+        raise TypeError(f"{type(self).__name__} does not say which coefficients it has")
+
+    def recurrent_weights(self) -> Tensor | None:
+        """Matrix [H, H] from neuron to neuron, None for a feed-forward layer."""
+        return None
+
+    def initial_state(self, current):
+        u = self.draw(current)
+        w = self.draw(current) if self.states_per_neuron == 2 else torch.zeros_like(u)
+        return AdaptiveState(u, w, self.draw(current))
+
+    def dynamics(self, current, state):
+        return adaptive(
+            current,
+            *self.coefficients(),
+            theta=self.threshold,
+            state=state,
+            V=self.recurrent_weights(),
+            backend=self.backend,
+        )
+
+
+class RecurrentMixin:
+    """Adds recurrent weights V between the neurons of a layer, without self-connections."""
+
+    recurrent = True
+
+    def create_parameters(self):
+        self.V = nn.Linear(self.hidden_size, self.hidden_size, bias=False)
+        super().create_parameters()
+        nn.init.orthogonal_(self.V.weight)
+
+    def recurrent_weights(self):
+        return self.V.weight.clone().fill_diagonal_(0)
+
+
+class LIFLayer(AdaptiveLayer):
+    """Leaky integrate-and-fire (Bittar & Garner 2022, eq. 5)."""
+
+    states_per_neuron = 1
+
+    def create_parameters(self):
+        self.alpha = uniform(self.hidden_size, ALPHA_BOUNDS)
+
+    def coefficients(self):
+        return AdaptiveCoefficients(self.alpha.clamp(*ALPHA_BOUNDS))
+
+
+class RLIFLayer(RecurrentMixin, LIFLayer):
+    """LIF with recurrent weights (Bittar & Garner 2022)."""
+
+
+class adLIFLayer(AdaptiveLayer):  # noqa: N801 (the field's spelling)
+    """Adaptive LIF (Bittar & Garner 2022, eqs. 6-8)."""
+
+    ranges = {"alpha": ALPHA_BOUNDS, "beta": BETA_BOUNDS, "a": (-1.0, 1.0), "b": (0.0, 2.0)}  # noqa: RUF012
+
+    def create_parameters(self):
+        for name, bounds in self.ranges.items():
+            setattr(self, name, uniform(self.hidden_size, bounds))
+
+    def coefficients(self):
+        clamped = {name: getattr(self, name).clamp(*self.ranges[name]) for name in self.ranges}
+        return AdaptiveCoefficients(**clamped)
+
+
+class RadLIFLayer(RecurrentMixin, adLIFLayer):
+    """Adaptive LIF with recurrent weights (Bittar & Garner 2022)."""
+
+
+class CadLIFLayer(adLIFLayer):
+    """adLIF constrained to stable, resonating parameters (Deckers et al. 2024)."""
+
+    ranges = {"alpha": (0.36, 0.96), "beta": (0.96, 0.99), "a": (0.0, 1.0), "b": (0.0, 2.0)}  # noqa: RUF012
+
+    def create_parameters(self):
+        nn.init.xavier_uniform_(self.W.weight)
+        super().create_parameters()
+
+
+class SiLIFLayer(AdaptiveLayer):
+    """SSM-inspired LIF (Fabre et al. 2025): adLIF with decays exp(-exp(alpha) * exp(dt)).
+
+    alpha and beta are logarithms of rates in 1/s, dt the logarithm of a time step in s.
+    """
+
+    a_bounds = (0.0, 1.0)
+    b_bounds = (0.0, 2.0)
+
+    def create_parameters(self):
+        nn.init.xavier_uniform_(self.W.weight)
+        self.dt = nn.Parameter(torch.full((self.hidden_size,), math.log(0.004)))
+        self.alpha = uniform(self.hidden_size, (math.log(10), math.log(250)))
+        self.beta = uniform(self.hidden_size, (math.log(2.5), math.log(10)))
+        self.a = uniform(self.hidden_size, self.a_bounds)
+        self.b = uniform(self.hidden_size, self.b_bounds)
+
+    def coefficients(self):
+        step = self.dt.exp()
+        return AdaptiveCoefficients(
+            alpha=torch.exp(-self.alpha.exp() * step),
+            beta=torch.exp(-self.beta.exp() * step),
+            a=self.a.clamp(*self.a_bounds),
+            b=self.b.clamp(*self.b_bounds),
+        )
+
+
+class ResonateCoefficients(NamedTuple):
+    """Coefficients of the resonate recurrence, see ``models.dynamics.resonate``."""
+
+    A: Tensor
+    reset: float
+    gain: Tensor | float
+    scale: float
+    reset_inside: bool
+
+
+class ResonateLayer(SpikingLayer):
+    """A layer of the resonate recurrence; a neuron model gives the ``coefficients``."""
+
+    def coefficients(self) -> ResonateCoefficients:
+        """Coefficients as the recurrence uses them."""
+        raise TypeError(f"{type(self).__name__} does not say which coefficients it has")
+
+    def initial_state(self, current):
+        u = self.draw(current, torch.cfloat)
+        return ResonateState(u, self.draw(current))
+
+    def dynamics(self, current, state):
+        return resonate(
+            current,
+            **self.coefficients()._asdict(),
+            theta=self.threshold,
+            state=state,
+            backend=self.backend,
+        )
+
+
+class CSiLIFLayer(ResonateLayer):
+    """Complex-valued SSM-inspired LIF (Fabre et al. 2025): A = exp(dt * (-exp(x) + i y)).
+
+    x is ``log_log_alpha``, y ``alpha_img``, dt = exp(``log_dt``) drawn log-uniformly from
+    [dt_min, dt_max].
+    """
+
+    def create_parameters(self):
+        low = math.log(self.extra_features.get("dt_min", 0.01))
+        high = math.log(self.extra_features.get("dt_max", 0.5))
+        size = self.hidden_size
+        self.log_log_alpha = nn.Parameter(torch.full((size,), math.log(0.5)))
+        self.log_dt = nn.Parameter(torch.rand(size) * (high - low) + low)
+        self.alpha_img = nn.Parameter(torch.full((size,), math.pi))
+        self.b = nn.Parameter(torch.rand(size))
+
+    def coefficients(self):
+        eigenvalue = torch.complex(-self.log_log_alpha.exp(), self.alpha_img)
+        return ResonateCoefficients(
+            A=torch.exp(self.log_dt.exp() * eigenvalue),
+            reset=0.5,
+            gain=self.b,
+            scale=2.0,
+            reset_inside=True,
+        )
+
+
+class ResonateFireLayer(ResonateLayer):
+    """Resonate-and-Fire (Izhikevich 2001; trained as in Higuchi et al. 2024)."""
+
+    largest_alpha_real = -0.1
+
+    def create_parameters(self):
+        self.alpha_real = uniform(self.hidden_size, (-10.0, -1.0))
+        self.alpha_im = uniform(self.hidden_size, (5.0, 10.0))
+
+    def coefficients(self):
+        return ResonateCoefficients(
+            A=torch.complex(self.alpha_real.clamp(max=self.largest_alpha_real), self.alpha_im),
+            reset=1.0,
+            gain=RF_STEP,
+            scale=1.0,
+            reset_inside=False,
+        )
+
+
+class ReadoutLayer(nn.Module):
+    """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> summed softmax [B, C]."""
+
+    states_per_neuron = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        normalization: str = "batchnorm",
+        use_bias: bool = False,
+        init_state: str = "rand",
+        backend: str = "auto",
+    ):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.init_state = init_state
+        self.backend = backend
+        self.W = nn.Linear(input_size, hidden_size, bias=use_bias)
+        self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
+        self.norm = make_norm(normalization, hidden_size)
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
+        """Class scores [B, C]; ``state``: potential [B, C] before the first step."""
+        current = normalize(self.norm, self.W(x)).float()
+        if state is None:
+            create = torch.rand if self.init_state == "rand" else torch.zeros
+            state = create(len(current), self.hidden_size, device=current.device)
+        out, _ = readout(
+            current, self.alpha.clamp(*ALPHA_BOUNDS), state=state, backend=self.backend
+        )
+        return out
+
+
+LAYERS: dict[str, type[SpikingLayer]] = {
+    "LIF": LIFLayer,
+    "RLIF": RLIFLayer,
+    "adLIF": adLIFLayer,
+    "RadLIF": RadLIFLayer,
+    "CadLIF": CadLIFLayer,
+    "ResonateFire": ResonateFireLayer,
+    "SiLIF": SiLIFLayer,
+    "CSiLIF": CSiLIFLayer,
+}
+ALIASES = {"RF": "ResonateFire", "C-SiLIF": "CSiLIF"}
+
+
+class Activity(NamedTuple):
+    """Everything that one forward pass tells about a spiking network."""
+
+    output: Tensor  # [B, C] class scores, or [B, T, H] spikes without a read-out
+    firing_rates: Tensor  # [F + hidden units] mean over (B, T)
+    sop: Tensor  # [] feed-forward synaptic operations per sample
+    recurrent_sop: Tensor  # [] synaptic operations through V per sample; 0 without V
+    layers: list[LayerOutput]  # one per hidden layer
+
+
+class SNN(nn.Module):
+    """A stack of spiking layers of one neuron model, and a read-out.
+
+    Args:
+        input_shape: (B, T, F) or (B, T, F, K) of a batch; B and T may be None.
+        layer_sizes: neurons of each layer, the last being the classes if there is a read-out.
+        neuron_type: a name of ``LAYERS``, or one of ``ALIASES``.
+        threshold, dropout, normalization, use_bias, bidirectional, init_state, backend: see
+            ``SpikingLayer``.
+        use_readout_layer: end in a ``ReadoutLayer``; otherwise the spikes of the last layer.
+        extra_features: options of single neuron models: dt_min and dt_max of C-SiLIF.
+
+    Raises:
+        ValueError: unknown neuron or normalisation, or impossible sizes.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple,
+        layer_sizes: list[int],
+        neuron_type: str = "LIF",
+        threshold: float = 1.0,
+        dropout: float = 0.0,
+        normalization: str = "batchnorm",
+        use_bias: bool = False,
+        bidirectional: bool = False,
+        use_readout_layer: bool = True,
+        extra_features: dict | None = None,
+        *,
+        init_state: str = "rand",
+        backend: str = "auto",
+    ):
+        super().__init__()
+        neuron_type = ALIASES.get(neuron_type, neuron_type)
+        if neuron_type not in LAYERS:
+            raise ValueError(f"neuron_type '{neuron_type}' is not one of {', '.join(LAYERS)}")
+        check_sizes(layer_sizes, use_readout_layer)
+        self.input_size = input_size(input_shape)
+        self.layer_sizes = list(layer_sizes)
+        self.neuron_type = neuron_type
+        self.use_readout_layer = use_readout_layer
+        self.dropout = dropout
+        common = {
+            "normalization": normalization,
+            "use_bias": use_bias,
+            "init_state": init_state,
+            "backend": backend,
+        }
+        self.snn = nn.ModuleList()
+        size = self.input_size
+        for hidden in layer_sizes[:-1] if use_readout_layer else layer_sizes:
+            layer = LAYERS[neuron_type](
+                size,
+                hidden,
+                threshold=threshold,
+                dropout=dropout,
+                bidirectional=bidirectional,
+                extra_features=extra_features,
+                **common,
+            )
+            self.snn.append(layer)
+            size = layer.output_size
+        if use_readout_layer:
+            self.snn.append(ReadoutLayer(size, layer_sizes[-1], **common))
+
+    @property
+    def hidden_layers(self) -> list[SpikingLayer]:
+        """The spiking layers, in order."""
+        return [layer for layer in self.snn if isinstance(layer, SpikingLayer)]
+
+    @property
+    def is_snn(self) -> bool:
+        """True: this network spikes, and tells firing rates and synaptic operations."""
+        return True
+
+    def nb_state_variables(self) -> int:
+        """Values that a chip must hold for the hidden neurons between two steps."""
+        return sum(layer.states_per_neuron * layer.output_size for layer in self.hidden_layers)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run on ``x`` [B, T, F] or [B, T, F, K].
+
+        Returns:
+            ``output`` [B, C] (or spikes [B, T, H] without a read-out), ``firing_rates`` per unit
+            of the input and of the hidden layers [F + units], and ``sop``, the feed-forward
+            synaptic operations per sample.
+        """
+        activity = self.activity(x)
+        return activity.output, activity.firing_rates, activity.sop
+
+    def activity(self, x: Tensor) -> Activity:
+        """As ``forward``, with the recurrent synaptic operations and every layer's spikes."""
+        x = flatten_features(x)
+        rates = [input_rates(x)]
+        sop = x.new_zeros(())
+        recurrent_sop = x.new_zeros(())
+        layers = []
+        keep = 1 - self.dropout if self.training else 1.0
+        for layer in self.snn:
+            sop = sop + events_per_sample(x) * layer.hidden_size
+            if isinstance(layer, SpikingLayer):
+                result = layer(x)
+                layers.append(result)
+                x = result.output
+                rates.append(x.mean(dim=(0, 1)) * keep)
+                if layer.recurrent:
+                    recurrent_sop = recurrent_sop + recurrent_operations(result.spikes, len(x))
+            else:
+                x = layer(x)
+        return Activity(x, torch.cat(rates), sop, recurrent_sop, layers)
+
+
+@torch.no_grad()
+def input_rates(x: Tensor) -> Tensor:
+    """Mean activity [F] of the input [B, T, F], entries above 0.9 counted as 1."""
+    return x.masked_fill(x > 0.9, 1.0).mean(dim=(0, 1))
+
+
+@torch.no_grad()
+def events_per_sample(x: Tensor) -> Tensor:
+    """Mean over the batch of the number of non-zero entries of ``x`` [B, ...]."""
+    return torch.count_nonzero(x) / len(x)
+
+
+@torch.no_grad()
+def recurrent_operations(spikes: Tensor, batch_size: int) -> Tensor:
+    """Operations through V per sample: each spike but those of the last step reaches H - 1 neurons."""
+    return torch.count_nonzero(spikes[:, :-1]) / batch_size * (spikes.shape[2] - 1)
