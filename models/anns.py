@@ -117,7 +117,7 @@ class GRULayer(ANNLayer):
 
 
 class ANNReadoutLayer(nn.Module):
-    """[B, T, F] -> class scores [B, C]: softmax over features, summed over time, then W and norm."""
+    """[B, T, F] -> class scores [B, C]: softmax over features, summed over time, W and norm."""
 
     def __init__(
         self,

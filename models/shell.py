@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: MIT
 """What every layer, spiking or not, does around its recurrence."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
+INIT_STATES = ("rand", "zero")
 
 
 def make_norm(normalization: str, size: int) -> nn.Module | None:
@@ -65,3 +68,99 @@ def check_sizes(layer_sizes: list[int], use_readout_layer: bool) -> None:
             f"layer_sizes needs at least {least} positive entries"
             f"{' (the last is the readout)' if use_readout_layer else ''}, got {list(layer_sizes)}"
         )
+
+
+def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Tensor:
+    """One initial state [B, H] for ``current`` [B, T, H]: uniform in [0, 1) ("rand") or 0."""
+    create = torch.rand if init_state == "rand" else torch.zeros
+    return create(current.shape[0], current.shape[2], dtype=dtype, device=current.device)
+
+
+class LayerOutput(NamedTuple):
+    """What a spiking layer hands on."""
+
+    output: Tensor  # [B, T, H] or [B, T, 2H] spikes after dropout
+    spikes: Tensor  # [B, T, H] or [2B, T, H] as fired, the reversed direction behind
+    state: tuple  # after the last step
+
+
+class SpikingLayer(nn.Module):
+    """Shell of all spiking layers: flip? -> W -> norm -> dynamics -> unflip? -> dropout.
+
+    A neuron model fills in ``create_parameters``, ``initial_state`` and ``dynamics``.
+
+    Args:
+        input_size, hidden_size: features in, neurons H.
+        threshold: firing threshold theta.
+        dropout: probability of dropping a spike in training.
+        normalization: "batchnorm", "layernorm" or "none".
+        use_bias: whether W has a bias.
+        bidirectional: also run on the time-reversed input; outputs 2H features.
+        init_state: "rand" (uniform in [0, 1), drawn at every forward pass) or "zero".
+        backend: implementation of the recurrence, see ``models.dynamics``.
+        extra_features: options of single neuron models (dt_min, dt_max of C-SiLIF).
+    """
+
+    states_per_neuron = 2
+    recurrent = False
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        threshold: float = 1.0,
+        dropout: float = 0.0,
+        normalization: str = "batchnorm",
+        use_bias: bool = False,
+        bidirectional: bool = False,
+        init_state: str = "rand",
+        backend: str = "auto",
+        extra_features: dict | None = None,
+    ):
+        super().__init__()
+        if init_state not in INIT_STATES:
+            raise ValueError(f"init_state '{init_state}' is not one of {', '.join(INIT_STATES)}")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.threshold = threshold
+        self.bidirectional = bidirectional
+        self.init_state = init_state
+        self.backend = backend
+        self.extra_features = dict(extra_features or {})
+        self.W = nn.Linear(input_size, hidden_size, bias=use_bias)
+        self.create_parameters()
+        self.norm = make_norm(normalization, hidden_size)
+        self.drop = nn.Dropout(dropout)
+
+    @property
+    def output_size(self) -> int:
+        """Features that the next layer sees."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    def create_parameters(self) -> None:
+        """Create the neuron's own parameters; W exists already."""
+        raise TypeError(f"{type(self).__name__} does not say which parameters it has")
+
+    def initial_state(self, current: Tensor) -> tuple:
+        """State before the first step of ``current`` [B, T, H]."""
+        raise TypeError(f"{type(self).__name__} does not say which states it has")
+
+    def dynamics(self, current: Tensor, state: tuple) -> tuple[Tensor, tuple]:
+        """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step."""
+        raise TypeError(f"{type(self).__name__} does not say which recurrence it runs")
+
+    def draw(self, current: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """One initial state [B, H] on the device of ``current`` [B, T, H]."""
+        return initial_values(current, self.init_state, dtype)
+
+    def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
+        """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
+        if self.bidirectional:
+            x = append_flipped(x)
+        current = normalize(self.norm, self.W(x)).float()
+        if state is None:
+            state = self.initial_state(current)
+        spikes, state = self.dynamics(current, state)
+        joined = join_directions(spikes) if self.bidirectional else spikes
+        return LayerOutput(self.drop(joined), spikes, state)

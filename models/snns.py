@@ -4,7 +4,7 @@
 
 A layer is a parametrisation of one of two recurrences (``models.dynamics``): it creates its
 parameters and turns them into the coefficients of the recurrence. Everything around that (weights,
-normalisation, both directions, initial state, dropout) is written once, in ``SpikingLayer``.
+normalisation, both directions, initial state, dropout) is written once, in ``shell.SpikingLayer``.
 
 The order in which parameters are created is the order in which random numbers are drawn, so a seed
 gives the weights that the published code starts from.
@@ -18,115 +18,24 @@ from torch import Tensor, nn
 
 from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
 from models.shell import (
-    append_flipped,
+    LayerOutput,
+    SpikingLayer,
     check_sizes,
     flatten_features,
+    initial_values,
     input_size,
-    join_directions,
     make_norm,
     normalize,
 )
 
 ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))
 BETA_BOUNDS = (math.exp(-1 / 30), math.exp(-1 / 120))
-INIT_STATES = ("rand", "zero")
 RF_STEP = 0.004  # s, the published integration step of Resonate-and-Fire
 
 
 def uniform(size: int, bounds: tuple[float, float]) -> nn.Parameter:
     """One parameter per neuron [size], drawn uniformly from ``bounds``."""
     return nn.Parameter(torch.empty(size).uniform_(*bounds))
-
-
-class LayerOutput(NamedTuple):
-    """What a spiking layer hands on."""
-
-    output: Tensor  # [B, T, H] or [B, T, 2H] spikes after dropout
-    spikes: Tensor  # [B, T, H] or [2B, T, H] as fired, the reversed direction behind
-    state: tuple  # after the last step
-
-
-class SpikingLayer(nn.Module):
-    """Shell of all spiking layers: flip? -> W -> norm -> dynamics -> unflip? -> dropout.
-
-    A neuron model fills in ``create_parameters``, ``initial_state`` and ``dynamics``.
-
-    Args:
-        input_size, hidden_size: features in, neurons H.
-        threshold: firing threshold theta.
-        dropout: probability of dropping a spike in training.
-        normalization: "batchnorm", "layernorm" or "none".
-        use_bias: whether W has a bias.
-        bidirectional: also run on the time-reversed input; outputs 2H features.
-        init_state: "rand" (uniform in [0, 1), drawn at every forward pass) or "zero".
-        backend: implementation of the recurrence, see ``models.dynamics``.
-        extra_features: options of single neuron models (dt_min, dt_max of C-SiLIF).
-    """
-
-    states_per_neuron = 2
-    recurrent = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        threshold: float = 1.0,
-        dropout: float = 0.0,
-        normalization: str = "batchnorm",
-        use_bias: bool = False,
-        bidirectional: bool = False,
-        init_state: str = "rand",
-        backend: str = "auto",
-        extra_features: dict | None = None,
-    ):
-        super().__init__()
-        if init_state not in INIT_STATES:
-            raise ValueError(f"init_state '{init_state}' is not one of {', '.join(INIT_STATES)}")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.threshold = threshold
-        self.bidirectional = bidirectional
-        self.init_state = init_state
-        self.backend = backend
-        self.extra_features = dict(extra_features or {})
-        self.W = nn.Linear(input_size, hidden_size, bias=use_bias)
-        self.create_parameters()
-        self.norm = make_norm(normalization, hidden_size)
-        self.drop = nn.Dropout(dropout)
-
-    @property
-    def output_size(self) -> int:
-        """Features that the next layer sees."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
-
-    def create_parameters(self) -> None:
-        """Create the neuron's own parameters; W exists already."""
-        raise TypeError(f"{type(self).__name__} does not say which parameters it has")
-
-    def initial_state(self, current: Tensor) -> tuple:
-        """State before the first step of ``current`` [B, T, H]."""
-        raise TypeError(f"{type(self).__name__} does not say which states it has")
-
-    def dynamics(self, current: Tensor, state: tuple) -> tuple[Tensor, tuple]:
-        """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step."""
-        raise TypeError(f"{type(self).__name__} does not say which recurrence it runs")
-
-    def draw(self, current: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """One initial state [B, H] on the device of ``current`` [B, T, H]."""
-        create = torch.rand if self.init_state == "rand" else torch.zeros
-        return create(current.shape[0], self.hidden_size, dtype=dtype, device=current.device)
-
-    def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
-        """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
-        if self.bidirectional:
-            x = append_flipped(x)
-        current = normalize(self.norm, self.W(x)).float()
-        if state is None:
-            state = self.initial_state(current)
-        spikes, state = self.dynamics(current, state)
-        joined = join_directions(spikes) if self.bidirectional else spikes
-        return LayerOutput(self.drop(joined), spikes, state)
 
 
 class AdaptiveCoefficients(NamedTuple):
@@ -354,8 +263,7 @@ class ReadoutLayer(nn.Module):
         """Class scores [B, C]; ``state``: potential [B, C] before the first step."""
         current = normalize(self.norm, self.W(x)).float()
         if state is None:
-            create = torch.rand if self.init_state == "rand" else torch.zeros
-            state = create(len(current), self.hidden_size, device=current.device)
+            state = initial_values(current, self.init_state)
         out, _ = readout(
             current, self.alpha.clamp(*ALPHA_BOUNDS), state=state, backend=self.backend
         )
@@ -511,5 +419,5 @@ def events_per_sample(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def recurrent_operations(spikes: Tensor, batch_size: int) -> Tensor:
-    """Operations through V per sample: each spike but those of the last step reaches H - 1 neurons."""
+    """Operations through V per sample: a spike before the last step reaches H - 1 neurons."""
     return torch.count_nonzero(spikes[:, :-1]) / batch_size * (spikes.shape[2] - 1)

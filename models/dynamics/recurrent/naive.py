@@ -23,7 +23,7 @@ def rnn(I, V):
 
 
 def ligru(I, Iz, V, Vz):
-    """Light GRU (Ravanelli et al. 2018): z = sigmoid(Iz + Vz y), y = z y + (1 - z) relu(I + V y)."""
+    """Li-GRU (Ravanelli et al. 2018): z = sigmoid(Iz + Vz y), y = z y + (1 - z) relu(I + V y)."""
     y, outputs = _start(I), []
     for I_t, Iz_t in zip(I.unbind(dim=1), Iz.unbind(dim=1), strict=True):
         z = torch.sigmoid(torch.addmm(Iz_t, y, Vz.T))
