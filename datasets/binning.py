@@ -1,17 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Events of the SHD layout -> counts per time bin and channel, on NumPy and h5py alone.
+"""Files of the SHD layout (Cramer et al. 2020) -> event counts per time bin and channel."""
 
-Nothing here imports torch, so that the worker processes that bin a large file start quickly.
-"""
-
-import multiprocessing
-import os
-import signal
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,10 +15,6 @@ from datasets.errors import DataError
 
 NB_UNITS = 700  # channels of the published cochlea model (Cramer et al. 2020)
 CHUNK_CLIPS = 128
-MAX_COUNT = 255  # frames are kept as uint8
-
-# Below this a second process costs more (interpreter start, passing counts back) than it saves.
-MIN_BYTES_FOR_WORKERS = 400_000_000
 
 
 @dataclass(frozen=True)
@@ -97,9 +84,7 @@ def bin_events(
     return _count_events(times, units, Binning(nb_steps, max_time, spatial_bin, nb_units))
 
 
-def _count_events(
-    times: np.ndarray, units: np.ndarray, binning: Binning
-) -> tuple[np.ndarray, int]:
+def _count_events(times: np.ndarray, units: np.ndarray, binning: Binning) -> tuple[np.ndarray, int]:
     times, units = np.asarray(times), np.asarray(units)
     _check_events(times, units, binning.nb_units)
     T, C = binning.nb_steps, binning.nb_features
@@ -185,14 +170,13 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
         if nb_clips == 0:
             raise DataError(f"{path} holds no clips")
         labels = _read_integers(file, "labels", path)
-        has_speakers = isinstance(file.get("extra/speaker"), h5py.Dataset)
-        speakers = _read_integers(file, "extra/speaker", path) if has_speakers else None
+        speakers = None
+        if _has_dataset(file, "extra/speaker"):
+            speakers = _read_integers(file, "extra/speaker", path)
     outside = np.flatnonzero((labels < 0) | (labels >= nb_classes))
     if outside.size:
         clip = outside[0]
-        raise DataError(
-            f"{path}, clip {clip}: label {labels[clip]} is outside 0..{nb_classes - 1}"
-        )
+        raise DataError(f"{path}, clip {clip}: label {labels[clip]} is outside 0..{nb_classes - 1}")
     if speakers is not None and speakers.shape != labels.shape:
         raise DataError(f"{path}: {speakers.size} entries in extra/speaker but {nb_clips} labels")
     return Annotations(labels, speakers)
@@ -207,11 +191,18 @@ def _open_spikes(path: Path) -> h5py.File:
             f"{path} is not a complete HDF5 file ({_one_line(error)}): download it again"
         ) from error
     for name in ("spikes/times", "spikes/units", "labels"):
-        dataset = file.get(name)
-        if not isinstance(dataset, h5py.Dataset) or dataset.ndim == 0:
+        if not _has_dataset(file, name):
             file.close()
             raise DataError(f"{path} has no data set {name}: it is not in the SHD layout")
     return file
+
+
+def _has_dataset(file: h5py.File, name: str) -> bool:
+    try:
+        entry = file.get(name)
+    except (OSError, RuntimeError, ValueError):  # h5py's ways to meet a damaged index
+        return False
+    return isinstance(entry, h5py.Dataset) and entry.ndim > 0
 
 
 def _read_integers(file: h5py.File, name: str, path: Path) -> np.ndarray:
@@ -224,7 +215,7 @@ def _read_integers(file: h5py.File, name: str, path: Path) -> np.ndarray:
 def _read(dataset: h5py.Dataset, part: slice, path: Path) -> np.ndarray:
     try:
         return dataset[part]
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
             f"{path} is damaged at {dataset.name} ({_one_line(error)}): download it again"
         ) from error
@@ -234,76 +225,44 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def bin_clips(path: Path, start: int, stop: int, binning: Binning) -> BinnedClips:
-    """Read and bin the clips ``start <= i < stop``; DataErrors name the file and the clip."""
+def bin_file(path: Path, binning: Binning) -> Iterator[BinnedClips]:
+    """All clips of a file in order, ``CHUNK_CLIPS`` at a time.
+
+    One process is enough: h5py reads under one lock, and handing the counts of a chunk from
+    process to process takes longer than counting them.
+
+    Raises DataError, naming the file and the clip, for events that cannot be binned.
+    """
     with _open_spikes(path) as file:
-        times = _read(file["spikes/times"], slice(start, stop), path)
-        units = _read(file["spikes/units"], slice(start, stop), path)
+        for start in range(0, len(file["labels"]), CHUNK_CLIPS):
+            part = slice(start, start + CHUNK_CLIPS)
+            times = _read(file["spikes/times"], part, path)
+            units = _read(file["spikes/units"], part, path)
+            yield _bin_clips(times, units, binning, path, start)
+
+
+def _bin_clips(
+    times: np.ndarray, units: np.ndarray, binning: Binning, path: Path, first: int
+) -> BinnedClips:
     counts = np.empty((len(times), binning.nb_steps, binning.nb_features), np.uint8)
     total = dropped = empty = 0
     for i in range(len(times)):
         try:
             clip_counts, clip_dropped = _count_events(times[i], units[i], binning)
+            counts[i] = _as_uint8(clip_counts)
         except DataError as error:
-            raise DataError(f"{path}, clip {start + i}: {error}") from error
-        if clip_counts.dtype != np.uint8:
-            time_bin, channel = np.unravel_index(clip_counts.argmax(), clip_counts.shape)
-            raise DataError(
-                f"{path}, clip {start + i}: {clip_counts.max()} events in time bin {time_bin}, "
-                f"channel {channel}, more than {MAX_COUNT}: use more nb_steps or a smaller "
-                "spatial_bin"
-            )
-        counts[i] = clip_counts
+            raise DataError(f"{path}, clip {first + i}: {error}") from error
         total += len(times[i])
         dropped += clip_dropped
         empty += len(times[i]) == 0
     return BinnedClips(counts, total, dropped, empty)
 
 
-def bin_file(
-    path: Path,
-    nb_clips: int,
-    binning: Binning,
-    *,
-    num_workers: int = 1,
-    say: Callable[[str], None] = print,
-) -> Iterator[BinnedClips]:
-    """All clips of a file in order, a chunk at a time; large files use several processes."""
-    starts = range(0, nb_clips, CHUNK_CLIPS)
-    jobs = [(path, start, min(start + CHUNK_CLIPS, nb_clips), binning) for start in starts]
-    num_workers = min(num_workers, _usable_cpus(), len(jobs))
-    done = 0
-    if num_workers > 1 and path.stat().st_size >= MIN_BYTES_FOR_WORKERS:
-        try:
-            for clips in _bin_in_processes(jobs, num_workers):
-                yield clips
-                done += 1
-        except BrokenProcessPool:
-            say(f"{path.name}: the worker processes could not run; binning goes on in this one")
-    for job in jobs[done:]:
-        yield bin_clips(*job)
-
-
-def _bin_in_processes(jobs: list[tuple], num_workers: int) -> Iterator[BinnedClips]:
-    # Spawn: a forked child could inherit locks of the threads that torch has started.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_workers, context, initializer=_ignore_interrupt)
-    waiting, todo = deque(), deque(jobs)
-    try:
-        while waiting or todo:
-            # A short queue bounds the memory held by chunks that nobody has taken yet.
-            while todo and len(waiting) < 2 * num_workers:
-                waiting.append(pool.submit(bin_clips, *todo.popleft()))
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _as_uint8(counts: np.ndarray) -> np.ndarray:
+    if counts.dtype != np.uint8:
+        time_bin, channel = np.unravel_index(counts.argmax(), counts.shape)
+        raise DataError(
+            f"{counts.max()} events in time bin {time_bin}, channel {channel}, where a frame holds "
+            "255 at most: use more nb_steps or a smaller spatial_bin"
+        )
+    return counts

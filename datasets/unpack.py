@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Finding data files, unpacking them once, and writing files that are never half there."""
+
+import errno
+import gzip
+import hashlib
+import os
+import secrets
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
+
+from datasets.errors import DataError
+
+BLOCK = 1 << 22
+ARCHIVES = (".gz", ".zip")
+
+
+def user_cache_folder() -> Path:
+    """``$SPRACHE_CACHE``, else ``$XDG_CACHE_HOME/sprache``, else ``~/.cache/sprache``."""
+    if os.environ.get("SPRACHE_CACHE"):
+        return Path(os.environ["SPRACHE_CACHE"]).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "sprache"
+
+
+def path_digest(path: Path) -> str:
+    """Short name for a place on this machine, to tell apart equal file names in one folder."""
+    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when complete and on disk.
+
+    Makes the folder. Whatever ends the block early, also an interrupt, removes the file.
+    Raises OSError where the folder cannot be made or written.
+    """
+    _refuse_read_only(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _refuse_read_only(folder: Path) -> None:
+    """Root, the usual user in a container, could write even where the owner took the right away."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.stat().st_mode & 0o222:
+        raise PermissionError(errno.EACCES, "the folder is read-only", str(existing))
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the space left on a disk, rather than the right to write there, ran out."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def find_file(folder: Path, name: str) -> Path | None:
+    """``folder/name``, else its ``.gz``, else its ``.zip``; None where there is none of them."""
+    candidates = [folder / name, *(folder / (name + suffix) for suffix in ARCHIVES)]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def unpacked(path: Path) -> Path:
+    """The file itself, or what a ``.gz`` or ``.zip`` holds, unpacked on first use.
+
+    It is unpacked beside the archive or, where that folder is read-only, in the user's cache
+    folder.
+
+    Raises:
+        DataError: the archive is truncated or damaged, or nowhere can be written.
+    """
+    if path.suffix not in ARCHIVES:
+        return path
+    refusals = []
+    for target in _unpack_targets(path):
+        if target.is_file():
+            return target
+        try:
+            _unpack(path, target)
+            return target
+        except OSError as error:
+            refusals.append(f"{target.parent}: {error.strerror or error}")
+    raise DataError(
+        f"cannot unpack {path} ({'; '.join(refusals)}): make room there or set SPRACHE_CACHE"
+    )
+
+
+def _unpack_targets(archive: Path) -> list[Path]:
+    stat = archive.stat()
+    name = archive.name.removesuffix(archive.suffix)
+    version = f"{path_digest(archive)}-{stat.st_size}-{stat.st_mtime_ns}"
+    return [archive.with_name(name), user_cache_folder() / "unpacked" / version / name]
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Raises OSError only for what happens on the writing side."""
+    bar = tqdm(
+        total=archive.stat().st_size,
+        desc=f"unpacking {archive.name}",
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None,  # no bar where stderr is not a terminal
+    )
+    with bar, atomic_file(target) as output:
+        for block, position in _blocks(archive, target.name):
+            output.write(block)
+            bar.update(position - bar.n)
+
+
+def _blocks(archive: Path, member: str) -> Iterator[tuple[bytes, int]]:
+    """Unpacked blocks, each with the position reached in the archive."""
+    with ExitStack() as stack:
+        try:
+            raw = stack.enter_context(open(archive, "rb"))
+            stream = stack.enter_context(_open_stream(archive, raw, member, stack))
+            while block := stream.read(BLOCK):
+                yield block, raw.tell()
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{archive} cannot be unpacked, it is truncated or damaged ({error}): "
+                "download it again"
+            ) from error
+        except (NotImplementedError, RuntimeError) as error:
+            raise DataError(f"{archive} cannot be read ({error}): unpack it by hand") from error
+
+
+def _open_stream(archive: Path, raw: BinaryIO, member: str, stack: ExitStack) -> BinaryIO:
+    if archive.suffix == ".gz":
+        return gzip.GzipFile(fileobj=raw)
+    contents = stack.enter_context(zipfile.ZipFile(raw))
+    matches = [name for name in contents.namelist() if Path(name).name == member]
+    if len(matches) != 1:
+        raise DataError(f"{archive} holds {len(matches)} files named {member}, not one")
+    return contents.open(matches[0])
