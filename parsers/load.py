@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+
+"""From argv and a YAML config to the runs to make: default < YAML < command line."""
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parsers.command_line import CommandLine, read_command_line
+from parsers.model_config import ANN_TYPES, ModelConfig
+from parsers.options import ConfigError, Option, near, options_of, show
+from parsers.training_config import SPIKING_DATASETS, TrainingConfig
+from parsers.yaml_file import find_config, read_config
+
+__all__ = ["Config", "ConfigError", "Plan", "check", "load_plan", "resolve_pretrained"]
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+OPTIONS = options_of(ModelConfig, TrainingConfig)
+SHD_CHANNELS = 700
+DEBUG_SEED = 13
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run: the network and its training, every value resolved and single."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    def to_dict(self) -> dict[str, bool | int | float | str | None]:
+        """Every value by option name, in types that YAML and JSON know; a valid flat config."""
+        values = dataclasses.asdict(self.model) | dataclasses.asdict(self.training)
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """The config whose `to_dict` is `values`; what is missing takes its default.
+
+        Raises ConfigError for an unknown name, a wrong type, or a value out of range.
+        """
+        converted = {}
+        for name, value in values.items():
+            if name not in OPTIONS:
+                raise ConfigError(f"unknown option {show(name)}{near(str(name), OPTIONS)}")
+            converted[name] = _convert(OPTIONS[name], [value], name)[0]
+        config = _build(converted)
+        check(config)
+        return config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All the runs that one command asks for.
+
+    points: the full grid, seed varying fastest, the other axes in the order of `--help`.
+    axes: the options with more than one value, and these values.
+    notes: lines that the user should see before the first run.
+    """
+
+    points: tuple[Config, ...]
+    axes: dict[str, tuple]
+    config_file: Path | None
+    notes: tuple[str, ...]
+
+
+def load_plan(
+    argv: Sequence[str] | None = None, *, configs_folder: Path = REPOSITORY / "configs"
+) -> Plan:
+    """Read `argv` (sys.argv[1:] if None) and the config it names into the runs to make.
+
+    Raises ConfigError, with one line, for everything that a user can get wrong.
+    """
+    repository = Path(configs_folder).absolute().parent
+    typed = read_command_line(argv, OPTIONS)
+    config_file = None
+    from_yaml: dict[str, tuple] = {}
+    if typed.config is not None:
+        config_file = find_config(typed.config, Path(configs_folder))
+        for name, raw in read_config(config_file, OPTIONS).items():
+            from_yaml[name] = _convert(OPTIONS[name], raw, f"{config_file}: {name}")
+    from_argv = _typed_values(typed)
+
+    values = {name: option.default_values for name, option in OPTIONS.items()}
+    values |= from_yaml | from_argv
+    _require_pretrained(values, typed)
+    values = _locate_folders(values, from_argv, repository)
+    notes = _keep_first_values(values, "seed" in from_argv) if values["debug"][0] else ()
+    points = tuple(_build(point) for point in _grid(values))
+    for point in points:
+        try:
+            check(point)
+        except ConfigError as error:
+            source = f" (config: {config_file})" if config_file else ""
+            raise ConfigError(f"{error}{source}") from None
+    axes = {name: axis for name, axis in values.items() if len(axis) > 1}
+    return Plan(points, axes, config_file and config_file.absolute(), notes)
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError if options that are valid one by one cannot go together."""
+    model, training = config.model, config.training
+    spiking_data = training.dataset_name in SPIKING_DATASETS
+    if model.dt_min > model.dt_max:
+        raise ConfigError(f"--dt_min {model.dt_min} is larger than --dt_max {model.dt_max}")
+    if model.model_type == "MLP" and model.bidirectional:
+        raise ConfigError("--bidirectional True needs a model with a state, not --model_type MLP")
+    if model.model_type in ANN_TYPES and training.use_regularizers:
+        raise ConfigError(
+            f"--use_regularizers True acts on firing rates, and --model_type {model.model_type} "
+            "does not spike"
+        )
+    if training.reg_fmin > training.reg_fmax:
+        raise ConfigError(
+            f"--reg_fmin {training.reg_fmin} is larger than --reg_fmax {training.reg_fmax}"
+        )
+    if training.use_augm and spiking_data:
+        raise ConfigError(
+            "--use_augm True is for audio (--dataset_name sc or hd), "
+            f"not for --dataset_name {training.dataset_name}"
+        )
+    if spiking_data and SHD_CHANNELS % training.spatial_bin:
+        raise ConfigError(
+            f"--spatial_bin {training.spatial_bin} does not divide the {SHD_CHANNELS} channels of "
+            f"--dataset_name {training.dataset_name}"
+        )
+    if training.shd_validation != "test" and training.dataset_name not in ("shd", "demo"):
+        raise ConfigError(
+            f"--shd_validation {training.shd_validation} is for --dataset_name shd or demo; "
+            f"{training.dataset_name} has a fixed validation set"
+        )
+
+
+def resolve_pretrained(
+    name: str | Path, *, relative_to: Path | None = None, repository: Path = REPOSITORY
+) -> Path:
+    """The folder of a trained model: a path relative to `relative_to` (by default the working
+    directory), else one in the repository, else a name in its reference_models/.
+
+    Raises ConfigError with the names in reference_models/ if there is no such folder.
+    """
+    shelf = repository / "reference_models"
+    typed = os.path.expanduser(name)
+    places = [Path(base, typed) for base in (relative_to or Path.cwd(), repository, shelf)]
+    for place in places:
+        if os.path.isdir(place):
+            return Path(os.path.abspath(place))
+    if os.path.exists(places[0]):
+        raise ConfigError(f"pretrained model {name} is a file; name its experiment folder")
+    names = (
+        sorted(entry.name for entry in shelf.iterdir() if entry.is_dir()) if shelf.is_dir() else ()
+    )
+    has = f"has {', '.join(names)}" if names else "is empty"
+    raise ConfigError(
+        f"pretrained model {name} is not a folder{near(Path(typed).name, names)}; {shelf} {has}"
+    )
+
+
+def _typed_values(typed: CommandLine) -> dict[str, tuple]:
+    """Convert what the command line gives; the positional folder overrides --load_exp_folder."""
+    values = {}
+    for name, raw in typed.values.items():
+        try:
+            values[name] = _convert(OPTIONS[name], raw, f"--{name}")
+        except ConfigError as error:
+            swallowed = (
+                len(raw) > 1
+                and typed.pretrained is None
+                and any(letter.isalpha() for letter in raw[-1])
+            )
+            if not swallowed or _is_valid(OPTIONS[name], raw[-1]):
+                raise
+            raise ConfigError(
+                f"{error}; if {show(raw[-1])} is a pretrained folder, put it before the flags or "
+                "use --load_exp_folder"
+            ) from None
+    if typed.pretrained is not None:
+        values["load_exp_folder"] = _convert(
+            OPTIONS["load_exp_folder"], [typed.pretrained], "pretrained folder"
+        )
+    return values
+
+
+def _convert(option: Option, raw: list, place: str) -> tuple:
+    try:
+        return option.convert_all(raw)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+
+
+def _is_valid(option: Option, text: str) -> bool:
+    try:
+        option.convert(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _require_pretrained(values: Mapping[str, tuple], typed: CommandLine) -> None:
+    if values["evaluate_pretrained"][0]:
+        if values["load_exp_folder"][0] is None:
+            raise ConfigError("--evaluate_pretrained True needs --load_exp_folder")
+    elif typed.pretrained is not None:
+        is_config = typed.pretrained.endswith((".yaml", ".yml"))
+        way_out = f"--config {typed.pretrained}" if is_config else "--evaluate_pretrained True"
+        verb = "write" if is_config else "add"
+        raise ConfigError(f"unexpected argument {show(typed.pretrained)}; {verb} {way_out}")
+
+
+def _locate_folders(
+    values: Mapping[str, tuple], from_argv: Mapping[str, tuple], repository: Path
+) -> dict[str, tuple]:
+    """Make every folder absolute: from the command line it is relative to the working directory,
+    from a config to the repository. A model that is only trained need not be there."""
+    located = dict(values)
+    for name, option in OPTIONS.items():
+        folder = values[name][0]
+        if option.kind is not Path or folder is None:
+            continue
+        base = Path.cwd() if name in from_argv else repository
+        if name == "load_exp_folder" and values["evaluate_pretrained"][0]:
+            folder = resolve_pretrained(folder, relative_to=base, repository=repository)
+        else:
+            folder = Path(os.path.abspath(base / os.path.expanduser(folder)))
+        located[name] = (folder,)
+    return located
+
+
+def _keep_first_values(values: dict[str, tuple], seed_is_typed: bool) -> tuple[str, ...]:
+    """Reduce every axis of `values` to one value for --debug; return a note for each."""
+    notes = []
+    for name, axis in values.items():
+        kept = DEBUG_SEED if name == "seed" and not seed_is_typed else axis[0]
+        dropped = ", ".join(str(value) for value in axis if value != kept)
+        if dropped:
+            values[name] = (kept,)
+            notes.append(f"debug: {name} {kept} only; left out: {dropped}")
+    return tuple(notes)
+
+
+def _grid(values: Mapping[str, tuple]) -> list[dict[str, Any]]:
+    names = [name for name in values if name != "seed"] + ["seed"]
+    return [
+        dict(zip(names, point, strict=True))
+        for point in itertools.product(*(values[name] for name in names))
+    ]
+
+
+def _build(values: Mapping[str, Any]) -> Config:
+    parts = []
+    for config_class in (ModelConfig, TrainingConfig):
+        fields = {field.name for field in dataclasses.fields(config_class)}
+        parts.append(config_class(**{name: values[name] for name in fields & values.keys()}))
+    return Config(*parts)

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+
+"""How one option is declared, and how what a user wrote becomes its value.
+
+A config dataclass declares each field with `option(...)`. The command line, the YAML checks and
+`--help` all derive from that one declaration, and text from either source is converted here.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TRUE_WORDS = ("true", "1", "yes")
+FALSE_WORDS = ("false", "0", "no")
+GROUPS = ("model", "data", "training", "regulariser", "run")
+
+
+class ConfigError(ValueError):
+    """Something the user wrote cannot be run; the message is one line."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.split()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What `option` stores beside a field; `minimum` and `maximum` are allowed values themselves,
+    `above` and `below` are not."""
+
+    help: str
+    group: str
+    choices: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    grid: bool = False
+    grid_default: tuple | None = None
+    switch: bool = False
+
+
+def option(default: Any, **rules: Any) -> Any:
+    """Declare a config field: its default and its `Rules` (`help` and `group` are required)."""
+    return dataclasses.field(default=default, metadata={"rules": Rules(**rules)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A declared field with its name, type and rules in one place."""
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+    rules: Rules
+
+    @property
+    def default_values(self) -> tuple:
+        """The values taken when the user gives none; several only for a default grid (seed)."""
+        return self.rules.grid_default or (self.default,)
+
+    def convert(self, value: Any) -> Any:
+        """Return `value` (text, or already a plain value) as this option's type.
+
+        Raises ValueError with the problem, to which the caller adds where the value was written.
+        """
+        if value is None or (self.optional and value == "None"):
+            if self.optional:
+                return None
+            raise ValueError("has no value")
+        if not isinstance(value, str | bool | int | float | Path):
+            raise ValueError(f"{show(value)} is not a single value")
+        converted = self._parse(str(value))
+        self._check_range(converted)
+        return converted
+
+    def convert_all(self, values: Sequence[Any]) -> tuple:
+        """Convert the values of a grid axis, or the single value of any other option."""
+        if not values:
+            raise ValueError("is an empty list; give at least one value")
+        if len(values) > 1 and not self.rules.grid:
+            raise ValueError(f"takes one value, not a list of {len(values)}")
+        converted = tuple(self.convert(value) for value in values)
+        repeated = [value for i, value in enumerate(converted) if value in converted[:i]]
+        if repeated:
+            raise ValueError(f"lists {repeated[0]} more than once")
+        return converted
+
+    def _parse(self, text: str) -> Any:
+        if self.rules.choices:
+            return self._choose(text)
+        if self.kind is bool:
+            return _parse_bool(text)
+        if self.kind is int:
+            return _parse_int(text)
+        if self.kind is float:
+            return _parse_float(text)
+        if not text.strip():
+            raise ValueError("is empty")
+        return self.kind(text)
+
+    def _choose(self, text: str) -> str:
+        known = {name.lower(): name for name in self.rules.choices}
+        known |= {alias.lower(): name for alias, name in self.rules.aliases.items()}
+        if text.lower() in known:
+            return known[text.lower()]
+        spellings = [*self.rules.choices, *self.rules.aliases]
+        raise ValueError(
+            f"{show(text)} is not one of {', '.join(self.rules.choices)}{near(text, spellings)}"
+        )
+
+    def _check_range(self, value: Any) -> None:
+        rules = self.rules
+        too_low = (rules.minimum is not None and value < rules.minimum) or (
+            rules.above is not None and value <= rules.above
+        )
+        too_high = (rules.maximum is not None and value > rules.maximum) or (
+            rules.below is not None and value >= rules.below
+        )
+        if too_low or too_high:
+            raise ValueError(f"{value} is out of range; it must be {self.range_text()}")
+
+    def range_text(self) -> str:
+        """The allowed range in words, "" if any value will do."""
+        rules = self.rules
+        bounds = [
+            (">=", rules.minimum),
+            (">", rules.above),
+            ("<=", rules.maximum),
+            ("<", rules.below),
+        ]
+        return " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None)
+
+
+def options_of(*config_classes: type) -> dict[str, Option]:
+    """Every option that the given config dataclasses declare, by name, in order."""
+    found = {}
+    for config_class in config_classes:
+        for field in dataclasses.fields(config_class):
+            kinds = [kind for kind in typing.get_args(field.type) if kind is not type(None)]
+            kind = kinds[0] if kinds else field.type
+            found[field.name] = Option(
+                field.name, kind, bool(kinds), field.default, field.metadata["rules"]
+            )
+    return found
+
+
+def near(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean 'X'?` for the known name nearest to `name`, or "" when none is close."""
+    spellings = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(name.lower(), spellings, n=1)
+    return f"; did you mean '{prefix}{spellings[found[0]]}'?" if found else ""
+
+
+def show(value: Any) -> str:
+    """A user's value as it goes into a message: quoted, on one line, and not too long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:56] + " ..."
+
+
+def _parse_bool(text: str) -> bool:
+    if text.lower() in TRUE_WORDS:
+        return True
+    if text.lower() in FALSE_WORDS:
+        return False
+    raise ValueError(f"{show(text)} is not a boolean; write True or False")
+
+
+def _parse_int(text: str) -> int:
+    # int() alone would also read 1_000, padded text and other scripts' digits.
+    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
+        raise ValueError(f"{show(text)} is not a whole number")
+    return int(text)
+
+
+def _parse_float(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = None
+    if number is None or "_" in text:
+        raise ValueError(f"{show(text)} is not a number")
+    if not math.isfinite(number):
+        raise ValueError(f"{show(text)} is not a finite number")
+    return number

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+
+"""The options that define data, optimisation, and how a run is carried out."""
+
+# ruff: noqa: RUF009  (option() returns a dataclass field, which is what the rule asks for)
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from parsers.options import option
+
+SPIKING_DATASETS = ("shd", "ssc", "demo")
+AUDIO_DATASETS = ("hd", "sc")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run: every field holds a single value, also when it is a point of a grid."""
+
+    dataset_name: str = option(
+        "shd",
+        group="data",
+        choices=("shd", "ssc", "hd", "sc", "demo"),
+        aliases={"gsc": "sc"},
+        help="data set; gsc is another name for sc, and demo is shipped with the code",
+    )
+    data_folder: Path | None = option(
+        None, group="data", help="folder of the data set; by default data/SHD etc. by data set"
+    )
+    shd_validation: str = option(
+        "test",
+        group="data",
+        choices=("test", "speakers", "random"),
+        help="validation set of shd and demo, which have none: the test set, as published, or "
+        "speakers or random clips held out of the training set",
+    )
+    nb_steps: int = option(
+        100, group="data", minimum=2, help="time steps of a clip (spiking data sets)"
+    )
+    max_time: float = option(
+        1.0, group="data", above=0, help="seconds of a clip that are kept (spiking data sets)"
+    )
+    spatial_bin: int = option(
+        5,
+        group="data",
+        minimum=1,
+        help="neighbouring channels summed into one, a divisor of 700 (spiking data sets)",
+    )
+    use_augm: bool = option(False, group="data", help="augment the training data (hd and sc only)")
+    num_workers: int = option(
+        8, group="data", minimum=0, grid=True, help="processes that load the data"
+    )
+
+    batch_size: int = option(128, group="training", minimum=1, help="clips in a batch")
+    nb_epochs: int = option(100, group="training", minimum=1, help="epochs to train")
+    start_epoch: int = option(
+        0, group="training", minimum=0, help="epochs done before this run; it counts on from there"
+    )
+    lr: float = option(0.01, group="training", above=0, grid=True, help="initial learning rate")
+    scheduler_patience: int = option(
+        10,
+        group="training",
+        minimum=0,
+        grid=True,
+        help="epochs without a better validation accuracy before the learning rate is lowered",
+    )
+    scheduler_factor: float = option(
+        0.7,
+        group="training",
+        above=0,
+        below=1,
+        grid=True,
+        help="factor by which the learning rate is then multiplied",
+    )
+    seed: int = option(
+        13,
+        group="training",
+        minimum=0,
+        below=2**63,
+        grid=True,
+        grid_default=(13, 42, 73, 190, 268),
+        help="random seed; each one is a run of its own",
+    )
+
+    use_regularizers: bool = option(
+        False,
+        group="regulariser",
+        grid=True,
+        help="penalise firing rates outside [reg_fmin, reg_fmax] (spiking models only)",
+    )
+    reg_factor: float = option(
+        0.5, group="regulariser", minimum=0, help="weight of the penalty in the loss"
+    )
+    reg_fmin: float = option(
+        0.01, group="regulariser", minimum=0, maximum=1, help="lowest rate without penalty"
+    )
+    reg_fmax: float = option(
+        0.5, group="regulariser", minimum=0, maximum=1, help="highest rate without penalty"
+    )
+
+    debug: bool = option(
+        False,
+        group="run",
+        switch=True,
+        help="a quick try: one seed (13), the first value of every other grid axis, no wandb",
+    )
+    evaluate_pretrained: bool = option(
+        False, group="run", help="test the model in load_exp_folder instead of training one"
+    )
+    load_exp_folder: Path | None = option(
+        None, group="run", help="experiment folder to load, or a name in reference_models/"
+    )
+    new_exp_folder: Path | None = option(
+        None, group="run", help="experiment folder to write; by default named after the options"
+    )
+    overwrite: bool = option(
+        False, group="run", switch=True, help="replace an experiment folder that already exists"
+    )
+    save_best: bool = option(True, group="run", help="save the best model by validation accuracy")
+    log_tofile: bool = option(True, group="run", help="write the log to a file as well")
+    gpu_device: int = option(0, group="run", minimum=0, help="index of the CUDA device")
+    backend: str = option(
+        "auto",
+        group="run",
+        choices=("auto", "naive"),
+        help="implementation of the time loops: the fastest that runs here, or plain PyTorch",
+    )
+    sweep_name: str | None = option(None, group="run", help="name of a new wandb sweep")
+    sweep_id: str | None = option(None, group="run", help="wandb sweep to join")
+    only_createsweep: bool = option(
+        False, group="run", help="create the wandb sweep and stop before the first run"
+    )

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+
+"""Find a YAML config and read it into raw values; what they mean is decided by the options."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from parsers.options import ConfigError, near, show
+
+WANDB_KEYS = (
+    "program",
+    "method",
+    "metric",
+    "name",
+    "project",
+    "entity",
+    "description",
+    "command",
+    "early_terminate",
+)
+
+
+class _TextLoader(yaml.BaseLoader):
+    """Reads every scalar as text: YAML 1.1 has its own ideas of numbers (1e-2 is a string, 010 is
+    8, 1:30 is 90), and the options convert text anyway. Refuses a key that is there twice."""
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> str | None:
+        text = super().construct_scalar(node)
+        is_null = node.style is None and text in ("", "~", "null", "Null", "NULL")
+        return None if is_null else text
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        first_lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or self.construct_scalar(key_node) is None:
+                raise yaml.MarkedYAMLError(
+                    problem="a key must be a name", problem_mark=key_node.start_mark
+                )
+            line = key_node.start_mark.line + 1
+            if key_node.value in first_lines:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {show(key_node.value)} is there twice, first on line "
+                    f"{first_lines[key_node.value]}",
+                    problem_mark=key_node.start_mark,
+                )
+            first_lines[key_node.value] = line
+        return super().construct_mapping(node, deep=deep)
+
+
+def find_config(name: str, configs_folder: Path) -> Path:
+    """The file that `--config name` means: a path, else a file of `configs_folder`; the suffix
+    .yaml may be left out. Raises ConfigError with the places looked in and similar names."""
+    if not name.strip():
+        raise ConfigError("--config is empty; give the name of a YAML file")
+    path = Path(os.path.expanduser(name))
+    for candidate in (path, configs_folder / path):
+        for found in (candidate, Path(f"{candidate}.yaml"), Path(f"{candidate}.yml")):
+            if os.path.exists(found) and not os.path.isdir(found):
+                return found
+    if os.path.isdir(path):
+        raise ConfigError(f"--config {name} is a folder; give a YAML file")
+    names = sorted(file.name for file in configs_folder.glob("*.y*ml"))
+    hint = near(path.name, names) or near(f"{path.name}.yaml", names)
+    hint = hint or f"; {configs_folder} has {', '.join(names) if names else 'no configs'}"
+    places = "" if path.is_absolute() else f" in {Path.cwd()} or {configs_folder}"
+    raise ConfigError(f"--config {name} is not a file{places}{hint}")
+
+
+def read_config(path: Path, known: Collection[str]) -> dict[str, list]:
+    """Read a config in the flat or the wandb layout into lists of raw values (text or None).
+
+    Raises ConfigError, naming the file and the place, unless every key is in `known`.
+    """
+    content = _load(path)
+    if content is None:
+        raise ConfigError(f"{path} is empty; write one option per line, such as lr: 0.01")
+    if not isinstance(content, dict):
+        kind = "a list" if isinstance(content, list) else "a single value"
+        raise ConfigError(f"{path} holds {kind}, not options such as lr: 0.01")
+    if "parameters" in content:
+        for key in content:
+            if key != "parameters" and key not in WANDB_KEYS:
+                way_out = "move it below parameters" if key in known else "remove it"
+                raise ConfigError(f"{path}: key '{key}' stands beside parameters; {way_out}")
+        content = content["parameters"]
+        if not isinstance(content, dict) or not content:
+            raise ConfigError(f"{path}: parameters must hold options such as lr: {{value: 0.01}}")
+    for key in content:
+        if key not in known:
+            hint = near(key, known) or "; python main.py --help lists the options"
+            raise ConfigError(f"{path}: unknown key {show(key)}{hint}")
+    return {key: _raw_values(entry, f"{path}: {key}") for key, entry in content.items()}
+
+
+def _load(path: Path) -> Any:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+    try:
+        return yaml.load(text, Loader=_TextLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: {error.problem or 'invalid YAML'}") from error
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(
+            f"{path} is not valid YAML: character {show(chr(error.character))} is not allowed"
+        ) from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not valid YAML: it is nested too deeply") from error
+
+
+def _raw_values(entry: Any, place: str) -> list:
+    """The values of one key: `v`, `[v, ...]`, `{value: v}` or `{values: [v, ...]}`."""
+    if isinstance(entry, dict):
+        if len(entry) != 1 or not {"value", "values"} & set(entry):
+            raise ConfigError(f"{place} must hold either value or values, not {show(list(entry))}")
+        key, entry = next(iter(entry.items()))
+        if key == "values" and not isinstance(entry, list):
+            raise ConfigError(f"{place}: values must be a list such as [0.01, 0.005]")
+        if key == "value" and isinstance(entry, list):
+            raise ConfigError(f"{place}: value must be a single value; write values for a list")
+    return entry if isinstance(entry, list) else [entry]
