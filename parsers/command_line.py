@@ -38,6 +38,7 @@ class CommandLine:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        message = message.replace("ignored explicit argument", "takes no value, but got")
         raise ConfigError(message.removeprefix("argument "))
 
 

@@ -156,7 +156,7 @@ def resolve_pretrained(
     names = (
         sorted(entry.name for entry in shelf.iterdir() if entry.is_dir()) if shelf.is_dir() else ()
     )
-    has = f"has {', '.join(names)}" if names else "is empty"
+    has = f"has {', '.join(names)}" if names else "has no models"
     raise ConfigError(
         f"pretrained model {name} is not a folder{near(Path(typed).name, names)}; {shelf} {has}"
     )
@@ -207,10 +207,10 @@ def _require_pretrained(values: Mapping[str, tuple], typed: CommandLine) -> None
         if values["load_exp_folder"][0] is None:
             raise ConfigError("--evaluate_pretrained True needs --load_exp_folder")
     elif typed.pretrained is not None:
-        is_config = typed.pretrained.endswith((".yaml", ".yml"))
-        way_out = f"--config {typed.pretrained}" if is_config else "--evaluate_pretrained True"
-        verb = "write" if is_config else "add"
-        raise ConfigError(f"unexpected argument {show(typed.pretrained)}; {verb} {way_out}")
+        raise ConfigError(
+            f"unexpected argument {show(typed.pretrained)}; write --config {typed.pretrained} to "
+            "name a config, or add --evaluate_pretrained True to test a pretrained model"
+        )
 
 
 def _locate_folders(

@@ -76,7 +76,8 @@ class Option:
                 return None
             raise ValueError("has no value")
         if not isinstance(value, str | bool | int | float | Path):
-            raise ValueError(f"{show(value)} is not a single value")
+            kind = "list" if isinstance(value, list) else "mapping"
+            raise ValueError(f"holds a {kind} where a single value should stand")
         converted = self._parse(str(value))
         self._check_range(converted)
         return converted

@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+
+import subprocess
+import sys
+
+import pytest
+
+from parsers.load import OPTIONS, REPOSITORY, load_plan
+from parsers.model_config import ANN_TYPES, SNN_TYPES
+
+
+def test_without_arguments_every_option_has_its_default(repository):
+    plan = repository.plan()
+    assert plan.axes == {"seed": (13, 42, 73, 190, 268)}
+    assert [point.training.seed for point in plan.points] == [13, 42, 73, 190, 268]
+    assert plan.config_file is None
+    assert plan.notes == ()
+    values = plan.points[0].to_dict()
+    assert values == {name: option.default for name, option in OPTIONS.items()}
+
+
+def test_argv_is_taken_from_the_process_when_not_given(repository, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["main.py", "--seed", "7", "--lr=0.5"])
+    plan = load_plan(configs_folder=repository.configs)
+    assert plan.points[0].training.seed == 7
+    assert plan.points[0].training.lr == 0.5
+
+
+@pytest.mark.parametrize("name", SNN_TYPES + ANN_TYPES)
+def test_every_model_type(repository, name):
+    assert repository.plan("--model_type", name).points[0].model.model_type == name
+    assert repository.plan("--model_type", name.lower()).points[0].model.model_type == name
+
+
+@pytest.mark.parametrize(
+    ("flag", "alias", "value"),
+    [
+        ("model_type", "RF", "ResonateFire"),
+        ("model_type", "C-SiLIF", "CSiLIF"),
+        ("dataset_name", "gsc", "sc"),
+        ("dataset_name", "GSC", "sc"),
+        ("normalization", "None", "none"),
+    ],
+)
+def test_aliases(repository, flag, alias, value):
+    assert repository.plan(f"--{flag}", alias).points[0].to_dict()[flag] == value
+
+
+@pytest.mark.parametrize("word", ["True", "true", "TRUE", "1", "yes", "Yes"])
+def test_true_words(repository, word):
+    assert repository.plan("--use_bias", word).points[0].model.use_bias is True
+
+
+@pytest.mark.parametrize("word", ["False", "false", "FALSE", "0", "no", "NO"])
+def test_false_words(repository, word):
+    assert repository.plan("--save_best", word).points[0].training.save_best is False
+
+
+def test_published_command_for_shd(repository):
+    command = "--model_type adLIF --dataset_name shd --data_folder ../shd --new_exp_folder OUT"
+    training = repository.plan(*command.split()).points[0].training
+    assert training.data_folder == repository.cwd.parent / "shd"
+    assert training.new_exp_folder == repository.cwd / "OUT"
+
+
+def test_grid_runs_every_combination_with_the_seed_fastest(repository):
+    plan = repository.plan("--seed", "1", "2", "--lr", "0.1", "0.2", "--nb_layers", "2", "3")
+    assert plan.axes == {"nb_layers": (2, 3), "lr": (0.1, 0.2), "seed": (1, 2)}
+    points = [(p.model.nb_layers, p.training.lr, p.training.seed) for p in plan.points]
+    assert points == [
+        (layers, lr, seed) for layers in (2, 3) for lr in (0.1, 0.2) for seed in (1, 2)
+    ]
+
+
+def test_debug_runs_one_point_and_says_what_it_left_out(repository):
+    plan = repository.plan("--debug", "--lr", "0.2", "0.1")
+    (point,) = plan.points
+    assert (point.training.seed, point.training.lr, point.training.debug) == (13, 0.2, True)
+    assert plan.axes == {}
+    assert plan.notes == (
+        "debug: lr 0.2 only; left out: 0.1",
+        "debug: seed 13 only; left out: 42, 73, 190, 268",
+    )
+
+
+def test_debug_takes_the_first_typed_seed(repository):
+    (point,) = repository.plan("--debug", "--seed", "9", "13").points
+    assert point.training.seed == 9
+
+
+def test_debug_ignores_seeds_of_the_config(repository):
+    repository.write("seed: [9, 15]\ndebug: true\n")
+    plan = repository.plan("--config=mine")
+    assert [point.training.seed for point in plan.points] == [13]
+    assert plan.notes == ("debug: seed 13 only; left out: 9, 15",)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ("--batch-size 3", ["--batch-size", "'--batch_size'"]),
+        ("--lrr=3", ["--lrr", "'--lr'"]),
+        ("-debug", ["-debug", "'--debug'"]),
+        ("--model SiLIF", ["unknown flag '--model'"]),
+        ("--nb_hid 3", ["unknown flag '--nb_hid'"]),
+        ("--qqqq 3", ["--qqqq", "--help"]),
+        ("--lr", ["--lr", "expected at least one"]),
+        ("--batch_size", ["--batch_size", "expected one"]),
+        ("--config", ["--config", "expected one"]),
+        ("--lr fast", ["--lr", "'fast'", "number"]),
+        ("--lr nan", ["--lr", "finite"]),
+        ("--lr inf", ["--lr", "finite"]),
+        ("--lr 1e999", ["--lr", "finite"]),
+        ("--lr 1_0", ["--lr", "'1_0'"]),
+        ("--lr 0", ["--lr", "> 0"]),
+        ("--lr -0.1", ["--lr", "> 0"]),
+        ("--lr 0.1 0.10", ["--lr", "0.1 more than once"]),
+        ("--model_type RF ResonateFire", ["--model_type", "ResonateFire more than once"]),
+        ("--seed 13 --seed 42", ["--seed", "twice", "several values"]),
+        ("--batch_size 1 --batch_size 2", ["--batch_size", "twice"]),
+        ("--seed -1", ["--seed", ">= 0"]),
+        ("--seed 9223372036854775808", ["--seed"]),
+        ("--seed 1.0", ["--seed", "whole"]),
+        ("--pdrop 1", ["--pdrop", ">= 0 and < 1"]),
+        ("--pdrop -0.1", ["--pdrop", ">= 0"]),
+        ("--nb_layers 1", ["--nb_layers", ">= 2"]),
+        ("--nb_hiddens 0", ["--nb_hiddens", ">= 1"]),
+        ("--batch_size 0", ["--batch_size", ">= 1"]),
+        ("--nb_epochs 0", ["--nb_epochs", ">= 1"]),
+        ("--start_epoch -1", ["--start_epoch", ">= 0"]),
+        ("--nb_steps 1", ["--nb_steps", ">= 2"]),
+        ("--max_time 0", ["--max_time", "> 0"]),
+        ("--spatial_bin 0", ["--spatial_bin", ">= 1"]),
+        ("--scheduler_patience -1", ["--scheduler_patience"]),
+        ("--scheduler_factor 1", ["--scheduler_factor", "> 0 and < 1"]),
+        ("--scheduler_factor 0", ["--scheduler_factor", "> 0 and < 1"]),
+        ("--num_workers -1", ["--num_workers"]),
+        ("--gpu_device -1", ["--gpu_device"]),
+        ("--reg_factor -1", ["--reg_factor"]),
+        ("--reg_fmin -0.1", ["--reg_fmin"]),
+        ("--reg_fmax 1.1", ["--reg_fmax", "<= 1"]),
+        ("--dt_min 0", ["--dt_min", "> 0"]),
+        ("--model_type SILF", ["--model_type", "'SILF'", "CadLIF", "did you mean 'SiLIF'"]),
+        ("--dataset_name mnist", ["--dataset_name", "shd, ssc, hd, sc, demo"]),
+        ("--backend cuda", ["--backend", "auto, naive"]),
+        ("--use_bias maybe", ["--use_bias", "'maybe'", "True or False"]),
+        ("--debug=True", ["--debug", "takes no value"]),
+        ("--debug False", ["'False'", "--debug and --overwrite take no value"]),
+        ("--batch_size 1 2", ["'2'"]),
+        ("one two --evaluate_pretrained True", ["'two'", "only one"]),
+    ],
+)
+def test_wrong_arguments_are_named_in_one_line(repository, argv, named):
+    message = repository.error(*argv.split())
+    for text in named:
+        assert text in message
+
+
+@pytest.mark.parametrize("flag", ["data_folder", "new_exp_folder", "load_exp_folder", "sweep_name"])
+def test_empty_text_is_refused(repository, flag):
+    assert repository.error(f"--{flag}", "") == f"--{flag}: is empty"
+
+
+def test_a_value_with_line_breaks_stays_on_one_line(repository):
+    assert "two\\nlines" in repository.error("--lr", "two\nlines")
+    assert len(repository.error("--lr", "9" * 500 + "x")) < 150
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ("--dt_min 0.6", ["--dt_min 0.6", "--dt_max 0.5"]),
+        ("--model_type MLP --bidirectional True", ["--bidirectional", "--model_type MLP"]),
+        ("--model_type LIF GRU --use_regularizers True", ["--use_regularizers", "GRU"]),
+        ("--model_type MLP --use_regularizers 1", ["--use_regularizers", "MLP"]),
+        ("--reg_fmin 0.6", ["--reg_fmin 0.6", "--reg_fmax 0.5"]),
+        ("--use_augm True", ["--use_augm", "--dataset_name shd"]),
+        ("--use_augm True --dataset_name demo", ["--use_augm", "--dataset_name demo"]),
+        ("--spatial_bin 3", ["--spatial_bin 3", "700"]),
+        ("--dataset_name ssc --shd_validation random", ["--shd_validation", "ssc"]),
+    ],
+)
+def test_options_that_cannot_go_together(repository, argv, named):
+    message = repository.error(*argv.split())
+    for text in named:
+        assert text in message
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "--dt_min 0.5",
+        "--model_type RNN --bidirectional True",
+        "--use_regularizers True False",
+        "--reg_fmin 0.5",
+        "--dataset_name sc --use_augm True --spatial_bin 3",
+        "--spatial_bin 700",
+        "--dataset_name demo --shd_validation speakers",
+        "--pdrop 0 --scheduler_patience 0 --num_workers 0 --nb_layers 2 --nb_steps 2 --seed 0",
+    ],
+)
+def test_limits_of_what_can_go_together(repository, argv):
+    assert repository.plan(*argv.split()).points
+
+
+def test_help_names_every_option_with_its_default(capsys):
+    with pytest.raises(SystemExit) as caught:
+        load_plan(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 100
+    words = " ".join(text.split())
+    for name, option in OPTIONS.items():
+        assert f"--{name} " in words
+        assert option.rules.help in words
+        for choice in option.rules.choices:
+            assert choice in words
+    assert words.count("(several values = grid)") == sum(o.rules.grid for o in OPTIONS.values())
+    assert "default: 13 42 73 190 268" in words
+
+
+def test_parsers_do_not_import_torch():
+    code = "import parsers.load, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+
+from pathlib import Path
+
+import pytest
+
+from parsers.load import REPOSITORY, load_plan
+from parsers.model_config import SNN_TYPES
+
+CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
+FIVE_SEEDS = (13, 42, 73, 190, 268)
+TEN_SEEDS = (9, 15, 17, 25, 27, 29, 33, 42, 73, 268)
+DEFAULTS = {
+    "nb_layers": 3,
+    "nb_hiddens": 512,
+    "normalization": "batchnorm",
+    "use_bias": False,
+    "bidirectional": False,
+    "dt_min": 0.01,
+    "dt_max": 0.5,
+    "nb_epochs": 100,
+    "scheduler_patience": 10,
+    "scheduler_factor": 0.7,
+    "use_regularizers": False,
+    "use_augm": False,
+    "shd_validation": "test",
+}
+SHD = {"dataset_name": "shd", "batch_size": 128, "nb_steps": 250, "max_time": 1.0, "spatial_bin": 5}
+SSC_4MS = {"dataset_name": "ssc", "batch_size": 256, "nb_steps": 300, "max_time": 1.2}
+SSC_10MS = {"dataset_name": "ssc", "batch_size": 256, "nb_steps": 100, "max_time": 1.0}
+SC = {"dataset_name": "sc", "batch_size": 32, "lr": 0.001, "pdrop": 0.5, "scheduler_patience": 5}
+PUBLISHED = {
+    "shd_adlif": {**SHD, "model_type": "adLIF", "lr": 0.05, "pdrop": 0.25},
+    "shd_cadlif": {**SHD, "model_type": "CadLIF", "lr": 0.005, "pdrop": 0.25},
+    "shd_silif": {
+        **SHD,
+        "model_type": "SiLIF",
+        "lr": 0.001,
+        "pdrop": 0.25,
+        "scheduler_patience": 5,
+    },
+    "shd_csilif": {
+        **SHD,
+        "model_type": "CSiLIF",
+        "lr": 0.005,
+        "pdrop": 0.1,
+        "scheduler_factor": 0.9,
+    },
+    "ssc_silif_4ms": {**SSC_4MS, "model_type": "SiLIF", "lr": 0.01, "pdrop": 0.5},
+    "ssc_csilif_4ms": {**SSC_4MS, "model_type": "CSiLIF", "lr": 0.01, "pdrop": 0.5, "dt_max": 5.0},
+    "ssc_cadlif_4ms": {**SSC_4MS, "model_type": "CadLIF", "lr": 0.01, "pdrop": 0.5},
+    "ssc_rf": {**SSC_4MS, "model_type": "ResonateFire", "lr": 0.01, "pdrop": 0.25},
+    "ssc_silif_10ms": {**SSC_10MS, "model_type": "SiLIF", "lr": 0.01, "pdrop": 0.5},
+    "ssc_csilif_10ms": {
+        **SSC_10MS,
+        "model_type": "CSiLIF",
+        "lr": 0.005,
+        "pdrop": 0.5,
+        "dt_max": 5.0,
+    },
+    "sc_silif": {**SC, "model_type": "SiLIF"},
+}
+PUBLISHED["shd_csilif_128"] = PUBLISHED["shd_csilif"] | {"nb_hiddens": 128}
+PUBLISHED["sc_silif_1024"] = PUBLISHED["sc_silif"] | {"nb_hiddens": 1024}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_loads_and_carries_its_licence(path):
+    plan = load_plan(["--config", path.name])
+    assert plan.config_file == path
+    assert set(plan.axes) == {"seed"}
+    assert path.read_text().startswith("# SPDX-FileCopyrightText: 2026 The Sprache authors\n")
+
+
+@pytest.mark.parametrize(("name", "published"), PUBLISHED.items())
+def test_published_values(name, published):
+    plan = load_plan([f"--config={name}.yaml"])
+    values = plan.points[0].to_dict()
+    assert {key: values[key] for key in DEFAULTS | published} == DEFAULTS | published
+    assert plan.axes == {"seed": TEN_SEEDS if "shd_csilif" in name else FIVE_SEEDS}
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("ssc_silif_4ms", "SiLIF"),
+        ("ssc_csilif_4ms", "CSiLIF"),
+        ("ssc_cadlif_4ms", "CadLIF"),
+        ("ssc_rf", "RF"),
+    ],
+)
+def test_ssc_configs_name_their_reference_model(name, model):
+    training = load_plan([f"--config={name}.yaml"]).points[0].training
+    assert training.load_exp_folder == REPOSITORY / "reference_models" / f"ref_SSC_{model}"
+
+
+@pytest.mark.parametrize("dataset", ["shd", "ssc", "sc"])
+def test_data_folders_are_in_the_repository(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = {"shd": "SHD", "ssc": "SSC", "sc": "GSC"}
+    for path in CONFIGS:
+        if path.stem.startswith(f"{dataset}_"):
+            training = load_plan([f"--config={path.name}"]).points[0].training
+            assert training.data_folder == REPOSITORY / "data" / folders[dataset]
+
+
+def test_every_spiking_neuron_has_an_shd_config():
+    names = [path.name for path in CONFIGS if path.stem.startswith("shd_")]
+    models = {load_plan([f"--config={name}"]).points[0].model.model_type for name in names}
+    assert models == set(SNN_TYPES)
+
+
+def test_demo_needs_no_download():
+    training = load_plan(["--config=demo"]).points[0].training
+    assert training.dataset_name == "demo"
+    assert training.data_folder is None
+    assert training.shd_validation != "test"
+
+
+@pytest.mark.parametrize("where", [".", "configs", "/"])
+def test_shipped_configs_are_found_from_any_folder(where, monkeypatch):
+    expected = load_plan(["--config", str(REPOSITORY / "configs" / "ssc_silif_4ms.yaml")])
+    monkeypatch.chdir(Path(REPOSITORY, where))
+    assert load_plan(["--config", "ssc_silif_4ms.yaml"]) == expected
+    assert load_plan(["--config", "ssc_silif_4ms"]) == expected

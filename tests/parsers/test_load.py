@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from parsers.load import OPTIONS, Config, ConfigError, resolve_pretrained
+from parsers.options import GROUPS
+
+EVALUATE = ("--evaluate_pretrained", "True")
+
+
+@pytest.fixture
+def shelf(repository):
+    """A repository with two reference models."""
+    for name in ("ref_SSC_SiLIF", "ref_SSC_RF"):
+        (repository.root / "reference_models" / name).mkdir(parents=True)
+    repository.write("load_exp_folder: reference_models/ref_SSC_SiLIF\n")
+    return repository.root / "reference_models"
+
+
+def loaded(plan) -> Path:
+    return plan.points[0].training.load_exp_folder
+
+
+def test_every_option_is_declared_soundly():
+    for option in OPTIONS.values():
+        assert option.rules.group in GROUPS
+        assert option.rules.help
+        assert option.kind in (bool, int, float, str, Path)
+        if option.default is not None:
+            assert option.convert_all(option.default_values) == option.default_values
+            assert isinstance(option.default, option.kind)
+            assert option.default_values[0] == option.default
+
+
+def test_configs_cannot_be_changed():
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.model.nb_layers = 5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.training.lr = 5
+
+
+def test_round_trip_through_dict_yaml_and_json(repository):
+    repository.write("lr: [1e-6, 0.2]\nmodel_type: C-SiLIF\ndata_folder: ./data\nuse_bias: yes\n")
+    for point in repository.plan("--config=mine", "--overwrite").points:
+        values = point.to_dict()
+        assert Config.from_dict(values) == point
+        assert Config.from_dict(yaml.safe_load(yaml.safe_dump(values))) == point
+        assert Config.from_dict(json.loads(json.dumps(values))) == point
+
+
+def test_a_saved_config_can_be_run_again(repository):
+    repository.write("lr: 0.000001\nmax_time: 1.25\nnew_exp_folder: out\nseed: [3]\n")
+    plan = repository.plan("--config=mine")
+    repository.write(yaml.safe_dump(plan.points[0].to_dict()), "saved.yaml")
+    assert repository.plan("--config=saved").points == plan.points
+
+
+def test_from_dict_takes_defaults_for_what_is_missing():
+    assert Config.from_dict({}) == Config()
+    assert Config.from_dict({"lr": 1}).training.lr == 1.0
+    assert Config.from_dict({"data_folder": Path("/x")}).training.data_folder == Path("/x")
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"lrr": 1}, "'lrr'; did you mean 'lr'"),
+        ({"nb_layers": 3.0}, "nb_layers"),
+        ({"nb_layers": True}, "nb_layers"),
+        ({"lr": [0.1, 0.2]}, "lr"),
+        ({"lr": None}, "lr"),
+        ({"seed": -1}, "seed"),
+        ({"spatial_bin": 3}, "--spatial_bin"),
+    ],
+)
+def test_from_dict_checks(values, named):
+    with pytest.raises(ConfigError, match=named):
+        Config.from_dict(values)
+
+
+def test_folders_of_a_config_are_relative_to_the_repository(repository):
+    repository.write("data_folder: ./data/SHD\nnew_exp_folder: exp/mine\n")
+    training = repository.plan("--config=mine").points[0].training
+    assert training.data_folder == repository.root / "data" / "SHD"
+    assert training.new_exp_folder == repository.root / "exp" / "mine"
+    typed = repository.plan("--config=mine", "--data_folder", "here").points[0].training
+    assert typed.data_folder == repository.cwd / "here"
+    assert typed.new_exp_folder == repository.root / "exp" / "mine"
+
+
+def test_absolute_and_home_folders_are_kept(repository, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    repository.write("data_folder: ~/SHD\nnew_exp_folder: /scratch/out\n")
+    training = repository.plan("--config=mine").points[0].training
+    assert training.data_folder == Path("/home/someone/SHD")
+    assert training.new_exp_folder == Path("/scratch/out")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--config=mine.yaml", *EVALUATE],
+        ["--config=mine.yaml", "ref_SSC_SiLIF", *EVALUATE],
+        ["ref_SSC_SiLIF", "--config=mine.yaml", *EVALUATE],
+        ["--config", "mine.yaml", *EVALUATE, "ref_SSC_SiLIF"],
+        ["ref_SSC_SiLIF", *EVALUATE],
+        ["reference_models/ref_SSC_SiLIF", *EVALUATE],
+        ["--load_exp_folder", "ref_SSC_SiLIF", *EVALUATE],
+        ["--load_exp_folder", "../repo/reference_models/ref_SSC_SiLIF", *EVALUATE],
+    ],
+)
+def test_ways_to_name_a_reference_model(repository, shelf, argv):
+    plan = repository.plan(*argv)
+    assert loaded(plan) == shelf / "ref_SSC_SiLIF"
+    assert len(plan.points) == 5
+
+
+def test_the_positional_folder_overrides_config_and_flag(repository, shelf):
+    plan = repository.plan(
+        "--config=mine", "ref_SSC_RF", "--load_exp_folder", "ref_SSC_SiLIF", *EVALUATE
+    )
+    assert loaded(plan) == shelf / "ref_SSC_RF"
+
+
+def test_a_folder_here_comes_before_the_reference_models(repository, shelf):
+    (repository.cwd / "ref_SSC_RF").mkdir()
+    assert loaded(repository.plan("ref_SSC_RF", *EVALUATE)) == repository.cwd / "ref_SSC_RF"
+
+
+def test_a_config_trains_without_its_reference_model(repository):
+    repository.write("load_exp_folder: reference_models/ref_SSC_SiLIF\n")
+    plan = repository.plan("--config=mine")
+    assert loaded(plan) == repository.root / "reference_models" / "ref_SSC_SiLIF"
+    assert "is not a folder" in repository.error("--config=mine", *EVALUATE)
+
+
+def test_a_missing_pretrained_model_lists_what_is_there(repository, shelf):
+    message = repository.error("ref_SSC_SLIF", *EVALUATE)
+    assert "ref_SSC_SLIF is not a folder; did you mean 'ref_SSC_SiLIF'" in message
+    assert "has ref_SSC_RF, ref_SSC_SiLIF" in message
+
+
+def test_a_pretrained_file_is_refused(repository):
+    (repository.cwd / "best.pth").touch()
+    assert "best.pth is a file" in repository.error("best.pth", *EVALUATE)
+
+
+def test_resolve_pretrained_without_any_model(tmp_path):
+    with pytest.raises(ConfigError, match="reference_models has no models"):
+        resolve_pretrained("ref", repository=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (EVALUATE, ["--evaluate_pretrained", "--load_exp_folder"]),
+        (("ref_SSC_SiLIF",), ["'ref_SSC_SiLIF'", "add --evaluate_pretrained True"]),
+        (("mine.yaml",), ["'mine.yaml'", "write --config mine.yaml to"]),
+        (("--seed", "13", "42", "ref_SSC_SiLIF", *EVALUATE), ["--seed", "before the flags"]),
+        (("--seed", "13", "./exp/one", *EVALUATE), ["--seed", "--load_exp_folder"]),
+        (("--model_type", "RF", "ref_SSC_RF", *EVALUATE), ["--model_type", "before the flags"]),
+    ],
+)
+def test_misplaced_pretrained_folder(repository, shelf, argv, named):
+    message = repository.error(*argv)
+    for text in named:
+        assert text in message
+
+
+def test_a_wrong_value_is_not_taken_for_a_folder(repository):
+    assert "folder" not in repository.error("--seed", "13", "1.5")
+    assert "folder" not in repository.error("--seed", "fast")

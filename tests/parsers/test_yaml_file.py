@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+
+import pytest
+
+PUBLISHED_LAYOUT = """\
+program: main.py
+method: grid
+metric: {name: accuracy, goal: maximize}
+name: sweep
+parameters:
+  model_type: {values: [RF, CSiLIF]}
+  lr: {value: 0.02}
+  seed: {values: [1, 2, 3]}
+"""
+
+
+def test_precedence_is_default_then_yaml_then_command_line(repository):
+    repository.write("lr: 0.02\nbatch_size: 32\nseed: [1, 2]\n")
+    plan = repository.plan("--config=mine.yaml", "--lr", "0.3", "--seed", "5")
+    training = plan.points[0].training
+    assert (training.lr, training.batch_size, training.nb_epochs) == (0.3, 32, 100)
+    assert [point.training.seed for point in plan.points] == [5]
+
+
+def test_published_layout(repository):
+    repository.write(PUBLISHED_LAYOUT)
+    plan = repository.plan("--config=mine.yaml")
+    assert plan.axes == {"model_type": ("ResonateFire", "CSiLIF"), "seed": (1, 2, 3)}
+    assert len(plan.points) == 6
+    assert plan.points[0].training.lr == 0.02
+
+
+def test_a_typed_grid_replaces_the_axis_of_the_config(repository):
+    repository.write("lr: [0.1, 0.2, 0.3]\nseed: 4\n")
+    assert repository.plan("--config", "mine", "--lr", "0.5", "0.6").axes == {"lr": (0.5, 0.6)}
+    assert repository.plan("--config", "mine", "--lr", "0.5").axes == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-2", 0.01), ("1", 1.0), ("'0.01'", 0.01), (".5", 0.5), ("[0.5]", 0.5), ("1.0e-6", 1e-6)],
+)
+def test_spellings_of_floats(repository, text, value):
+    repository.write(f"lr: {text}\n")
+    lr = repository.plan("--config=mine").points[0].training.lr
+    assert lr == value
+    assert isinstance(lr, float)
+
+
+@pytest.mark.parametrize(("text", "value"), [("010", 10), ("'7'", 7), ("+3", 3)])
+def test_integers_are_decimal(repository, text, value):
+    repository.write(f"nb_hiddens: {text}\n")
+    assert repository.plan("--config=mine").points[0].model.nb_hiddens == value
+
+
+@pytest.mark.parametrize("text", ["true", "True", "yes", "1", "'True'"])
+def test_spellings_of_true(repository, text):
+    repository.write(f"use_bias: {text}\noverwrite: {text}\n")
+    point = repository.plan("--config=mine").points[0]
+    assert point.model.use_bias is True
+    assert point.training.overwrite is True
+
+
+@pytest.mark.parametrize("text", ["", "~", "null", "None"])
+def test_an_option_without_default_may_be_null(repository, text):
+    repository.write(f"load_exp_folder: {text}\nsweep_id: {text}\n")
+    training = repository.plan("--config=mine").points[0].training
+    assert training.load_exp_folder is None
+    assert training.sweep_id is None
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("learning: 3\nlrr: 0.1\n", ["unknown key 'learning'"]),
+        ("lrr: 0.1\n", ["unknown key 'lrr'", "did you mean 'lr'"]),
+        ("nb_hidden: 3\n", ["'nb_hidden'", "did you mean 'nb_hiddens'"]),
+        ("parameters: {nb_hidden: {value: 3}}\n", ["'nb_hidden'", "did you mean 'nb_hiddens'"]),
+        ("3: 4\n", ["unknown key '3'"]),
+        ("method: grid\nlr: 0.1\n", ["unknown key 'method'"]),
+        ("lr: 0.1\nseed: 1\nlr: 0.2\n", ["line 3", "'lr'", "twice", "line 1"]),
+        ("parameters:\n  lr: {value: 1, value: 2}\n", ["line 2", "'value'", "twice"]),
+        ("? [1, 2]\n: 3\n", ["line 1", "key must be a name"]),
+        ("~: 3\n", ["key must be a name"]),
+        ("- lr\n- seed\n", ["a list"]),
+        ("lr\n", ["a single value"]),
+        ("", ["is empty"]),
+        ("# only a comment\n", ["is empty"]),
+        ("lr: [0.1, 0.2\nseed: 3\n", ["line 2"]),
+        ("lr: 0.1\n\tseed: 3\n", ["line 2"]),
+        ("lr: *nowhere\n", ["line 1", "nowhere"]),
+        ("lr: 0.1\n---\nlr: 0.2\n", ["line 2"]),
+        ("lr: &a [*a]\n", ["line 1"]),
+        ("lr: \x01\n", ["'\\x01'"]),
+        ("[" * 5000, ["nested"]),
+        (b"lr: 0.1 # \xff\n", ["UTF-8"]),
+        ("parameters:\n", ["parameters must hold"]),
+        ("parameters: [1]\n", ["parameters must hold"]),
+        ("parameters: {seed: {value: 3}}\nlr: 0.1\n", ["'lr'", "below parameters"]),
+        ("parameters: {seed: {value: 3}}\nfoo: 0.1\n", ["'foo'", "remove it"]),
+        ("lr: {min: 0.1, max: 0.2}\n", ["lr", "value or values", "'min'"]),
+        ("lr: {}\n", ["lr", "value or values"]),
+        ("lr: {value: 1, values: [1]}\n", ["lr", "value or values"]),
+        ("lr: {values: 0.1}\n", ["lr", "values must be a list"]),
+        ("lr: {value: [0.1]}\n", ["lr", "single value"]),
+        ("lr: []\n", ["lr", "empty list"]),
+        ("lr: {values: []}\n", ["lr", "empty list"]),
+        ("lr: [0.1, 0.1]\n", ["lr", "0.1 more than once"]),
+        ("lr: [[0.1]]\n", ["lr", "a list where a single value"]),
+        ("lr: [{a: 1}]\n", ["lr", "a mapping where a single value"]),
+        ("lr: [0.1, fast]\n", ["lr", "'fast'"]),
+        ("lr:\n", ["lr", "no value"]),
+        ("lr: .nan\n", ["lr", "'.nan'"]),
+        ("lr: nan\n", ["lr", "finite"]),
+        ("lr: true\n", ["lr", "'true'"]),
+        ("nb_layers: 3.0\n", ["nb_layers", "'3.0'", "whole"]),
+        ("nb_layers: true\n", ["nb_layers", "'true'", "whole"]),
+        ("nb_layers: 1\n", ["nb_layers", ">= 2"]),
+        ("batch_size: [32, 64]\n", ["batch_size", "takes one value, not a list of 2"]),
+        ("use_bias: on\n", ["use_bias", "'on'", "True or False"]),
+        ("model_type: silf\n", ["model_type", "did you mean 'SiLIF'"]),
+        ("data_folder: ''\n", ["data_folder", "is empty"]),
+        ("use_augm: true\n", ["--use_augm"]),
+    ],
+)
+def test_wrong_configs_are_named_in_one_line(repository, text, named):
+    path = repository.write(text)
+    message = repository.error("--config=mine.yaml")
+    for part in [str(path), *named]:
+        assert part in message
+
+
+def test_tags_that_build_python_objects_are_only_text(repository):
+    repository.write("lr: !!python/object/apply:os.getpid []\n")
+    assert "empty list" in repository.error("--config=mine")
+
+
+def test_byte_order_mark_is_accepted(repository):
+    repository.write(b"\xef\xbb\xbflr: 0.5\n")
+    assert repository.plan("--config=mine").points[0].training.lr == 0.5
+
+
+def test_a_path_comes_before_the_configs_folder(repository):
+    repository.write("lr: 0.1\n")
+    (repository.cwd / "mine.yaml").write_text("lr: 0.2\n")
+    plan = repository.plan("--config=mine.yaml")
+    assert plan.points[0].training.lr == 0.2
+    assert plan.config_file == repository.cwd / "mine.yaml"
+    (repository.cwd / "mine.yaml").unlink()
+    (repository.cwd / "mine.yaml").mkdir()
+    assert repository.plan("--config=mine.yaml").points[0].training.lr == 0.1
+
+
+def test_missing_config_says_where_it_looked_and_what_is_near(repository):
+    repository.write("lr: 0.1\n", "shd_silif.yaml")
+    for name in ("shd_silf.yaml", "shd_silf"):
+        message = repository.error("--config", name)
+        assert name in message
+        assert str(repository.cwd) in message
+        assert str(repository.configs) in message
+        assert "did you mean 'shd_silif.yaml'" in message
+    assert "shd_silif.yaml" in repository.error("--config", "zzz")
+    assert "/no/such.yaml is not a file" in repository.error("--config", "/no/such.yaml")
+
+
+def test_config_that_is_a_folder_or_nothing(repository):
+    assert "is a folder" in repository.error("--config", str(repository.configs))
+    assert "--config is empty" in repository.error("--config", "")
+    assert "is not a file" in repository.error("--config", "x" * 5000)
+
+
+def test_the_place_of_a_cross_check_names_the_config(repository):
+    path = repository.write("spatial_bin: 3\n")
+    message = repository.error("--config=mine")
+    assert "--spatial_bin 3" in message
+    assert str(path) in message
