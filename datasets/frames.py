@@ -69,9 +69,8 @@ class FrameSet:
         Both are made on the device where the counts live.
         """
         indices = indices.to(self.counts.device)
-        # Rows as a whole copy faster than frame by frame.
-        x = self.counts.flatten(1).index_select(0, indices).to(torch.float32)
-        return x.view(-1, *self.counts.shape[1:]), self.labels.index_select(0, indices)
+        x = self.counts.index_select(0, indices).to(torch.float32)
+        return x, self.labels.index_select(0, indices)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "FrameSet":
         speakers = None if self.speakers is None else change(self.speakers)
@@ -204,8 +203,8 @@ def _first_line(checksum: int) -> bytes:
 
 def _read_arrays(file: BinaryIO, meta: dict[str, Any]) -> tuple[Annotations, np.ndarray, int]:
     """Labels and speakers, counts, and the checksum of them all."""
-    # Read rather than mapped: a split fits in memory, and the first touch of a mapped page, in an
-    # order that training shuffles, costs more than reading it.
+    # Read rather than mapped: what was checked is what is used, and a file that is cut short
+    # during training cannot end the process.
     nb_clips = meta["nb_clips"]
     labels = np.empty(nb_clips, INTEGER)
     speakers = np.empty(nb_clips, INTEGER) if meta["has_speakers"] else None
