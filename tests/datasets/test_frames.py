@@ -1,0 +1,398 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Binning against NumPy's digitize, the frame set, and the cache."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from datasets import frames as frames_module
+from datasets import unpack
+from datasets.errors import DataError
+from datasets.frames import Binning, bin_events, load_frames
+
+BINNING = Binning(nb_steps=25, max_time=1.0, spatial_bin=5)
+
+
+def count_one_by_one(times, units, nb_steps, max_time, spatial_bin):
+    """The published binning, event by event."""
+    edges = np.linspace(0, max_time, nb_steps)
+    by_unit = np.zeros((nb_steps, 700), int)
+    dropped = 0
+    for time, unit in zip(times, units, strict=True):
+        time_bin = np.digitize(float(time), edges)
+        if time_bin == nb_steps:
+            dropped += 1
+        else:
+            by_unit[time_bin, unit] += 1
+    grouped = [by_unit[:, i : i + spatial_bin].sum(1) for i in range(0, 700, spatial_bin)]
+    return np.stack(grouped, axis=1), dropped
+
+
+def load(path, say=lambda line: None, binning=BINNING, nb_classes=20):
+    return load_frames(path, binning, nb_classes=nb_classes, say=say)
+
+
+def rewind(path: Path, seconds: int = 10) -> None:
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - seconds))
+
+
+class TestBinEvents:
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    @pytest.mark.parametrize(
+        ("nb_steps", "max_time", "spatial_bin"), [(100, 1.0, 5), (300, 1.2, 7), (2, 0.3, 700)]
+    )
+    def test_equals_event_by_event_reference(self, dtype, nb_steps, max_time, spatial_bin):
+        rng = np.random.default_rng(1)
+        times = (1.5 * rng.random(3000)).astype(dtype)
+        units = rng.integers(0, 700, 3000)
+        choice = {"nb_steps": nb_steps, "max_time": max_time, "spatial_bin": spatial_bin}
+        counts, dropped = bin_events(times, units, **choice)
+        expected, expected_dropped = count_one_by_one(times, units, **choice)
+        assert counts.shape == (nb_steps, 700 // spatial_bin)
+        np.testing.assert_array_equal(counts, expected)
+        assert dropped == expected_dropped > 0
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float64])
+    @pytest.mark.parametrize(("nb_steps", "max_time"), [(100, 1.0), (300, 1.2), (17, 0.7)])
+    def test_equals_digitize_on_and_beside_the_edges(self, dtype, nb_steps, max_time):
+        edges = np.linspace(0, max_time, nb_steps)
+        on = edges.astype(dtype)
+        times = np.concatenate([on, np.nextafter(on, dtype(9)), np.nextafter(on[1:], dtype(0))])
+        for time in times:
+            counts, dropped = bin_events(
+                np.array([time]), np.array([0]), nb_steps=nb_steps, max_time=max_time, spatial_bin=5
+            )
+            expected = np.digitize(np.float64(time), edges)
+            assert (dropped == 1) if expected == nb_steps else (counts[expected, 0] == 1)
+            assert counts.sum() + dropped == 1
+
+    def test_bin_0_stays_empty_and_an_event_at_the_end_is_dropped(self):
+        counts, dropped = bin_events(
+            np.array([0.0, -0.0, 1.0]), np.array([3, 3, 3]), nb_steps=4, max_time=1.0, spatial_bin=5
+        )
+        assert counts[0].sum() == 0
+        assert counts[1, 0] == 2
+        assert dropped == 1
+
+    def test_big_endian_times(self):
+        times, units = np.array([0.1, 0.9], ">f2"), np.array([0, 699], ">u2")
+        counts, _ = bin_events(times, units, nb_steps=11, max_time=1.0, spatial_bin=5)
+        expected, _ = count_one_by_one(times, units, 11, 1.0, 5)
+        np.testing.assert_array_equal(counts, expected)
+
+    def test_counts_widen_instead_of_wrapping(self):
+        for nb_events, dtype in ((255, np.uint8), (256, np.uint16)):
+            counts, _ = bin_events(
+                np.zeros(nb_events), np.zeros(nb_events, int), nb_steps=4, max_time=1, spatial_bin=1
+            )
+            assert counts.dtype == dtype
+            assert counts.max() == nb_events
+
+    def test_no_events(self):
+        counts, dropped = bin_events(
+            np.array([]), np.array([]), nb_steps=4, max_time=1.0, spatial_bin=5
+        )
+        assert counts.shape == (4, 140)
+        assert counts.dtype == np.uint8
+        assert counts.sum() == dropped == 0
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"spatial_bin": 3}, "spatial_bin = 3 does not divide the 700 units"),
+            ({"spatial_bin": 0}, "spatial_bin = 0"),
+            ({"nb_steps": 1}, "nb_steps = 1"),
+            ({"max_time": 0.0}, "max_time = 0.0"),
+            ({"max_time": float("nan")}, "max_time = nan"),
+        ],
+    )
+    def test_impossible_binning(self, change, message):
+        choice = {"nb_steps": 4, "max_time": 1.0, "spatial_bin": 5} | change
+        with pytest.raises(DataError, match=message):
+            bin_events(np.array([0.1]), np.array([1]), **choice)
+
+
+class TestFrameSet:
+    def test_batch_subset_and_device(self, spikes):
+        frames = load(spikes())
+        assert len(frames) == 12
+        assert frames.shape == (12, 25, 140)
+        x, y = frames.batch(torch.tensor([3, 0, 3]))
+        assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+        torch.testing.assert_close(x, frames.counts[[3, 0, 3]].float())
+        assert y.tolist() == frames.labels[[3, 0, 3]].tolist()
+        part = frames.subset(torch.tensor([5, 1]))
+        assert torch.equal(part.counts, frames.counts[[5, 1]])
+        assert part.speakers.tolist() == frames.speakers[[5, 1]].tolist()
+        assert part.nb_classes == frames.nb_classes
+        assert frames.to("meta").counts.device.type == "meta"
+
+    def test_a_file_without_speakers(self, spikes):
+        path = spikes(speakers=None)
+        for _ in range(2):
+            frames = load(path)
+            assert frames.speakers is None
+            assert frames.subset(torch.tensor([1])).to("cpu").speakers is None
+
+
+@pytest.fixture
+def no_binning(monkeypatch):
+    """Lets a test see that frames came from the cache."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("the source was opened")
+
+    def forbid():
+        monkeypatch.setattr(h5py, "File", refuse)
+
+    return forbid
+
+
+class TestCache:
+    def test_second_load_does_not_open_the_source(self, spikes, said, no_binning):
+        path = spikes()
+        first = load(path, said)
+        no_binning()
+        second = load(path, said)
+        for name in ("counts", "labels", "speakers"):
+            assert torch.equal(getattr(first, name), getattr(second, name))
+        assert second.dropped_events == first.dropped_events > 0
+        assert second.total_events == first.total_events
+        assert said[0] == said[1]
+        assert [file.name for file in path.parent.glob(".frames/*")] == [
+            "shd_train-25steps-1.0s-bin5.frames"
+        ]
+
+    def test_matches_the_reference(self, spikes):
+        path = spikes()
+        frames = load(path)
+        with h5py.File(path) as file:
+            for clip in range(len(frames)):
+                expected, _ = count_one_by_one(
+                    file["spikes/times"][clip], file["spikes/units"][clip], 25, 1.0, 5
+                )
+                np.testing.assert_array_equal(frames.counts[clip], expected)
+
+    @pytest.mark.parametrize(
+        "other", [Binning(26, 1.0, 5), Binning(25, 1.0 + 1e-12, 5), Binning(25, 1.0, 7)]
+    )
+    def test_another_binning_has_its_own_frames(self, spikes, other):
+        path = spikes()
+        load(path)
+        frames = load(path, binning=other)
+        assert frames.shape[1:] == (other.nb_steps, other.nb_features)
+        with h5py.File(path) as file:
+            expected, _ = count_one_by_one(
+                file["spikes/times"][0],
+                file["spikes/units"][0],
+                other.nb_steps,
+                other.max_time,
+                other.spatial_bin,
+            )
+        np.testing.assert_array_equal(frames.counts[0], expected)
+
+    def test_a_changed_source_is_binned_again(self, spikes, said):
+        path = spikes()
+        load(path)
+        spikes(labels=np.full(12, 2))
+        rewind(path)
+        assert load(path, said).labels.tolist() == [2] * 12
+        assert not said.about("damaged")
+
+    @pytest.mark.parametrize("position", [3, 20, 50, 4096, 4200, -1])
+    def test_a_changed_byte_is_noticed(self, spikes, said, position):
+        path = spikes()
+        first = load(path)
+        (cache,) = path.parent.glob(".frames/*")
+        content = bytearray(cache.read_bytes())
+        content[position] ^= 0x15
+        cache.write_bytes(content)
+        assert torch.equal(load(path, said).counts, first.counts)
+        assert len(said.about("is damaged: binning shd_train.h5 again")) <= 1
+        no_lines = type(said)()
+        assert torch.equal(load(path, no_lines).counts, first.counts)
+        assert not no_lines.about("damaged")
+
+    @pytest.mark.parametrize("size", [0, 10, 4000, 5000])
+    def test_a_truncated_cache_is_rebuilt_with_a_line(self, spikes, said, size):
+        path = spikes()
+        first = load(path)
+        (cache,) = path.parent.glob(".frames/*")
+        whole = cache.read_bytes()
+        cache.write_bytes(whole[:size])
+        assert torch.equal(load(path, said).counts, first.counts)
+        assert len(said.about("damaged")) == 1
+        assert cache.read_bytes() == whole
+
+    def test_a_read_only_folder_uses_the_user_cache(self, spikes, user_cache, no_binning):
+        path = spikes()
+        path.parent.chmod(0o555)
+        try:
+            first = load(path)
+            assert [file.name for file in path.parent.iterdir()] == [path.name]
+            assert len(list(user_cache.rglob("*.frames"))) == 1
+            no_binning()
+            assert torch.equal(load(path).counts, first.counts)
+        finally:
+            path.parent.chmod(0o755)
+
+    def test_no_writable_folder_goes_on_without_a_cache(self, spikes, said, monkeypatch):
+        path = spikes()
+        expected = load(path)
+        shutil.rmtree(path.parent / ".frames")
+
+        def refuse(self, *args, **kwargs):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(Path, "mkdir", refuse)
+        assert torch.equal(load(path, said).counts, expected.counts)
+        (line,) = said.about("the frames of shd_train.h5 are not cached")
+        assert line.count("Permission denied") == 2
+
+    def test_too_little_space_is_seen_before_binning(self, spikes, said, monkeypatch):
+        path = spikes()
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+        assert len(load(path, said)) == 12
+        assert len(said.about("not cached")) == 1
+        assert not list(path.parent.glob(".frames/*"))
+
+    def test_a_disk_that_fills_up_leaves_no_file(self, spikes, said, user_cache, monkeypatch):
+        path = spikes()
+        expected = load(path)
+        shutil.rmtree(path.parent / ".frames")
+        monkeypatch.setattr(unpack.os, "fsync", disk_full)
+        assert torch.equal(load(path, said).counts, expected.counts)
+        assert len(said.about("No space left")) == 1
+        assert not list(path.parent.glob(".frames/*"))
+        assert not list(user_cache.rglob("*.frames"))
+
+    def test_an_interrupt_leaves_no_file(self, spikes, monkeypatch):
+        path = spikes()
+
+        def interrupt(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(frames_module, "bin_file", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            load(path)
+        assert not list(path.parent.glob(".frames/*"))
+
+
+def disk_full(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class TestContents:
+    def test_counts_above_255_name_clip_and_bin(self, spikes):
+        times = [np.full(300, 0.5, np.float16)] * 12
+        path = spikes(times=times, units=[np.full(300, 42, np.uint16)] * 12)
+        with pytest.raises(DataError, match=r"clip 0: 300 events in time bin 13, channel 8") as e:
+            load(path)
+        assert str(path) in str(e.value)
+        assert not list(path.parent.glob(".frames/*"))
+
+    def test_dropped_share_is_said_once(self, spikes, said):
+        late = np.array([0.1, 0.2, 0.3, 1.0], np.float16)
+        path = spikes(times=[late] * 12, units=[np.arange(4, dtype=np.uint16)] * 12)
+        frames = load(path, said)
+        assert (frames.dropped_events, frames.total_events) == (12, 48)
+        assert said == [
+            "shd_train.h5: 25.00% of 48 events lie at or after max_time = 1.0 s and are dropped"
+        ]
+
+    def test_empty_clips_are_counted(self, spikes, said):
+        none, some = np.array([], np.float16), np.array([0.1], np.float16)
+        times = [some, none, none, *[some] * 9]
+        path = spikes(times=times, units=[np.zeros(len(t), np.uint16) for t in times])
+        assert load(path, said).counts[1].sum() == 0
+        assert said[0] == "2 clips of shd_train.h5 hold no events"
+
+    def test_a_file_of_empty_clips_only(self, spikes):
+        none = [np.array([], np.float16)] * 12
+        path = spikes(times=none, units=[t.astype(np.uint16) for t in none])
+        with pytest.raises(DataError, match=r"none of the 12 clips of .* holds an event"):
+            load(path)
+
+    def test_times_in_another_unit(self, spikes):
+        path = spikes(times=[t * 0 + 40 for t in spikes_times()], units=spikes_units())
+        with pytest.raises(DataError, match=r"all events .* are its times in seconds"):
+            load(path)
+
+    @pytest.mark.parametrize(
+        ("entry", "clip", "value", "message"),
+        [
+            ("times", 7, np.nan, "event time nan s is negative or not a finite number"),
+            ("times", 7, np.inf, "event time inf s"),
+            ("times", 7, -0.5, "event time -0.5 s"),
+            ("units", 4, 700, "unit 700 is outside 0..699"),
+            ("units", 4, -3, "unit -3 is outside 0..699"),
+        ],
+    )
+    @pytest.mark.parametrize("dtype", [np.float16, np.float64])
+    def test_a_bad_event_names_file_and_clip(self, spikes, entry, clip, value, message, dtype):
+        contents = {
+            "times": [t.astype(dtype) for t in spikes_times()],
+            "units": [u.astype(np.int32) for u in spikes_units()],
+        }
+        contents[entry][clip][2] = value
+        path = spikes(**contents)
+        with pytest.raises(DataError) as error:
+            load(path)
+        assert str(error.value).startswith(f"{path}, clip {clip}: {message}")
+
+    def test_lengths_within_a_clip_differ(self, spikes):
+        units = spikes_units()
+        units[2] = units[2][:-1]
+        with pytest.raises(DataError, match=r"clip 2: \d+ event times but \d+ units"):
+            load(spikes(times=spikes_times(), units=units))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"times": None}, "no data set spikes/times"),
+            ({"units": None}, "no data set spikes/units"),
+            ({"labels": None}, "no data set labels"),
+            ({"labels": np.zeros(11, int)}, "12 clips in spikes/times but 11 labels"),
+            ({"labels": np.arange(12) + 10}, "clip 10: label 20 is outside 0..19"),
+            ({"labels": np.arange(12) - 1}, "clip 0: label -1 is outside 0..19"),
+            ({"labels": np.arange(12) / 2}, "labels is float64"),
+            ({"speakers": np.zeros(5, int)}, "5 entries in extra/speaker but 12 labels"),
+            ({"times": [], "units": [], "labels": np.array([], int)}, "holds no clips"),
+        ],
+    )
+    def test_a_bad_layout(self, spikes, change, message):
+        path = spikes(**change)
+        with pytest.raises(DataError, match=message) as error:
+            load(path)
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
+    def test_a_truncated_file(self, spikes, keep):
+        path = spikes()
+        content = path.read_bytes()
+        path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
+        with pytest.raises(DataError, match=r"not a complete HDF5 file .*download it again"):
+            load(path)
+
+    def test_a_web_page_instead_of_data(self, tmp_path):
+        path = tmp_path / "shd_train.h5"
+        path.write_text("<html>404</html>")
+        with pytest.raises(DataError, match="not a complete HDF5 file"):
+            load(path)
+
+
+def spikes_times():
+    return [np.linspace(0, 0.9, 10).astype(np.float16) for _ in range(12)]
+
+
+def spikes_units():
+    return [np.arange(10, dtype=np.uint16) for _ in range(12)]

@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Finding, unpacking and splitting the data sets in the SHD layout."""
+
+import errno
+import gzip
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from shd_files import random_clips, write_spikes
+
+from datasets import spiking, unpack
+from datasets.errors import DataError
+from datasets.spiking import SPIKING, load_spiking
+
+CHOICE = {"nb_steps": 25, "max_time": 1.0, "spatial_bin": 5}
+
+
+def load(name, folder, say=lambda line: None, **changed):
+    return load_spiking(name, folder, say=say, **(CHOICE | changed))
+
+
+@pytest.fixture
+def shd(tmp_path) -> Path:
+    """A folder with 200 training and 12 test clips."""
+    rng = np.random.default_rng(5)
+    train = random_clips(200)
+    train |= {"labels": np.arange(200) % 5, "speakers": rng.permutation(200) % 10}
+    write_spikes(tmp_path / "shd_train.h5", train)
+    write_spikes(tmp_path / "shd_test.h5", random_clips(12, seed=1))
+    return tmp_path
+
+
+def pack(path: Path, suffix: str) -> Path:
+    """Replace a file by an archive of it."""
+    archive = path.with_name(path.name + suffix)
+    if suffix == ".gz":
+        archive.write_bytes(gzip.compress(path.read_bytes()))
+    else:
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            file.write(path, f"folder/{path.name}")
+    path.unlink()
+    return archive
+
+
+class TestSplits:
+    def test_shd_validates_on_test_as_published(self, shd, said):
+        data = load("shd", shd, said)
+        assert data.valid is data.test
+        assert data.validation == "test split (as published)"
+        assert (len(data.train), len(data.test)) == (200, 12)
+        assert (data.nb_classes, data.nb_features) == (20, 140)
+        assert len(said.about("shd_test.h5")) == 1
+
+    def test_ssc_has_its_own_validation_split(self, tmp_path):
+        for n, split in enumerate(("train", "valid", "test")):
+            write_spikes(tmp_path / f"ssc_{split}.h5", random_clips(10 + n))
+        data = load("ssc", tmp_path, validation="speakers")
+        assert [len(part) for part in (data.train, data.valid, data.test)] == [10, 11, 12]
+        assert data.validation == "the dataset's own validation split"
+        assert data.nb_classes == 35
+
+    def test_evaluating_needs_the_test_file_only(self, shd):
+        (shd / "shd_train.h5").unlink()
+        for validation in ("test", "speakers", "random"):
+            data = load("shd", shd, splits=("test",), validation=validation)
+            assert data.train is data.valid is None
+            assert len(data.test) == 12
+
+    def test_valid_alone(self, shd):
+        data = load("shd", shd, splits=("valid",))
+        assert data.train is data.test is None
+        assert len(data.valid) == 12
+        data = load("shd", shd, splits=("valid",), validation="random")
+        assert data.train is data.test is None
+        assert len(data.valid) == 20
+
+    def test_the_number_of_workers_changes_nothing(self, shd):
+        one, two = (load("shd", shd, num_workers=n) for n in (1, 2))
+        assert torch.equal(one.train.counts, two.train.counts)
+
+
+class TestHeldOut:
+    @pytest.mark.parametrize("how", ["speakers", "random"])
+    def test_disjoint_complete_and_the_same_for_every_seed(self, shd, how):
+        whole = load("shd", shd).train
+        first, second = (load("shd", shd, validation=how, seed=seed) for seed in (1, 2))
+        assert torch.equal(first.valid.counts, second.valid.counts)
+        assert torch.equal(first.train.counts, second.train.counts)
+
+        def clips(frames):
+            return {row.numpy().tobytes() for row in frames.counts}
+
+        assert not clips(first.train) & clips(first.valid)
+        assert clips(first.train) | clips(first.valid) == clips(whole)
+        assert len(first.test) == 12
+
+    def test_speakers(self, shd):
+        data = load("shd", shd, validation="speakers")
+        assert data.valid.speakers.unique().tolist() == [2, 7]
+        assert not torch.isin(data.train.speakers, torch.tensor([2, 7])).any()
+        assert data.validation == "held-out speakers 2, 7 of the training split"
+
+    @pytest.mark.parametrize("nb_speakers", range(2, 31))
+    def test_share_of_speakers(self, nb_speakers, shd):
+        labels = np.zeros(200, int)
+        contents = random_clips(200) | {"labels": labels, "speakers": np.arange(200) % nb_speakers}
+        write_spikes(shd / "shd_train.h5", contents)
+        held = load("shd", shd, validation="speakers").valid.speakers.unique()
+        assert len(held) == 1 or 0.1 <= len(held) / nb_speakers <= 0.2
+
+    def test_random_is_stratified(self, shd):
+        data = load("shd", shd, validation="random")
+        assert data.valid.labels.bincount().tolist() == [4] * 5
+        assert data.validation == "random 10% of the training split"
+
+    @pytest.mark.parametrize(
+        ("speakers", "message"),
+        [(None, "no extra/speaker"), (np.full(12, 3), "one speaker only")],
+    )
+    def test_too_few_speakers(self, shd, speakers, message):
+        contents = random_clips() | {"speakers": speakers}
+        write_spikes(shd / "shd_train.h5", {key: x for key, x in contents.items() if x is not None})
+        with pytest.raises(DataError, match=f"{message}.*choose validation test or random"):
+            load("shd", shd, validation="speakers")
+
+    def test_a_class_of_held_out_speakers_only(self, shd):
+        contents = random_clips() | {"speakers": np.arange(12) % 3}  # one speaker per class
+        write_spikes(shd / "shd_train.h5", contents)
+        with pytest.raises(DataError, match="leaves no training clip of class 1"):
+            load("shd", shd, validation="speakers")
+
+    def test_one_clip_per_class(self, shd):
+        write_spikes(shd / "shd_train.h5", random_clips() | {"labels": np.arange(12)})
+        with pytest.raises(DataError, match="too few clips"):
+            load("shd", shd, validation="random")
+
+    def test_unknown_choices_list_what_there_is(self, shd):
+        with pytest.raises(DataError, match="'half' is not one of test, speakers, random"):
+            load("shd", shd, validation="half")
+        with pytest.raises(DataError, match="'mnist' is not one of shd, ssc, demo"):
+            load("mnist", shd)
+        with pytest.raises(DataError, match="'dev' is not one of train, valid, test"):
+            load("shd", shd, splits=("dev",))
+
+
+class TestFiles:
+    @pytest.mark.parametrize("suffix", [".gz", ".zip"])
+    def test_archives_are_unpacked_once(self, shd, suffix, monkeypatch):
+        expected = load("shd", shd).test
+        content = (shd / "shd_test.h5").read_bytes()
+        pack(shd / "shd_test.h5", suffix)
+        assert torch.equal(load("shd", shd).test.counts, expected.counts)
+        assert (shd / "shd_test.h5").read_bytes() == content
+
+        def refuse(*args):
+            raise AssertionError("unpacked again")
+
+        monkeypatch.setattr(unpack, "_unpack", refuse)
+        load("shd", shd)
+
+    @pytest.mark.parametrize("suffix", [".gz", ".zip"])
+    @pytest.mark.parametrize("damage", ["truncated", "flipped", "text"])
+    def test_a_damaged_archive(self, shd, suffix, damage):
+        archive = pack(shd / "shd_test.h5", suffix)
+        content = bytearray(archive.read_bytes())
+        middle = len(content) // 2
+        content[middle] ^= 0xFF
+        broken = {"truncated": content[:middle], "flipped": content, "text": b"<html>404</html>"}
+        archive.write_bytes(broken[damage])
+        with pytest.raises(DataError, match="download it again") as error:
+            load("shd", shd)
+        assert str(archive) in str(error.value)
+        assert not [file for file in shd.iterdir() if file.suffix == ".tmp"]
+        assert not (shd / "shd_test.h5").exists()
+
+    def test_a_zip_of_something_else(self, shd):
+        (shd / "shd_test.h5").unlink()
+        with zipfile.ZipFile(shd / "shd_test.h5.zip", "w") as file:
+            file.writestr("readme.txt", "hello")
+        with pytest.raises(DataError, match=r"holds 0 files named shd_test\.h5"):
+            load("shd", shd)
+
+    def test_a_read_only_folder_unpacks_into_the_user_cache(self, shd, user_cache):
+        for split in ("train", "test"):
+            pack(shd / f"shd_{split}.h5", ".gz")
+        before = sorted(shd.iterdir())
+        shd.chmod(0o555)
+        try:
+            first, second = (load("shd", shd) for _ in range(2))
+        finally:
+            shd.chmod(0o755)
+        assert torch.equal(first.train.counts, second.train.counts)
+        assert sorted(shd.iterdir()) == before
+        assert len(list(user_cache.rglob("shd_*.h5"))) == 2
+
+    def test_nowhere_to_unpack(self, shd, user_cache, monkeypatch):
+        archive = pack(shd / "shd_test.h5", ".gz")
+
+        def disk_full(*args):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(unpack.os, "fsync", disk_full)
+        with pytest.raises(DataError, match=r"No space left on device.*make room") as error:
+            load("shd", shd, splits=("test",))
+        assert str(archive) in str(error.value)
+        assert not [*shd.glob(".*.tmp"), *user_cache.rglob("*.tmp"), *user_cache.rglob("*.h5")]
+
+    def test_a_missing_file_says_where_to_get_it(self, shd):
+        (shd / "shd_test.h5").unlink()
+        with pytest.raises(DataError) as error:
+            load("shd", shd)
+        for words in (
+            "none of shd_test.h5, shd_test.h5.gz, shd_test.h5.zip",
+            str(shd),
+            SPIKING["shd"].url,
+            "--data_folder",
+        ):
+            assert words in str(error.value)
+        assert not (shd / ".frames").exists(), "missing files are found before any work"
+
+    def test_a_missing_folder(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(spiking, "REPO", tmp_path)
+        with pytest.raises(DataError, match=f"no folder {tmp_path}/data/SSC"):
+            load("ssc", None)
+        with pytest.raises(DataError, match="ships with Sprache"):
+            load("demo", None)
+
+
+class TestRealSpeech:
+    def test_frames_match_digitize(self, real_speech_folder, user_cache):
+        before = sorted(real_speech_folder.rglob("*"))
+        data = load("shd", real_speech_folder, splits=("test",), nb_steps=100)
+        assert sorted(real_speech_folder.rglob("*")) == before
+        (path,) = user_cache.rglob("shd_test.h5")
+        edges = np.linspace(0, 1.0, 100)
+        clip = 17
+        with h5py.File(path) as file:
+            times = file["spikes/times"][clip].astype(np.float64)
+            units = file["spikes/units"][clip].astype(int)
+        expected = np.zeros((101, 140), int)
+        np.add.at(expected, (np.digitize(times, edges), units // 5), 1)
+        assert expected.sum() > 100
+        np.testing.assert_array_equal(data.test.counts[clip], expected[:100])
