@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Digits spoken by eSpeak NG, and the voices that speak them. Needs ``espeakng-loader``."""
+
+import ctypes
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.errors import DataError
+
+WORDS = {
+    "english": ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
+    "german": ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"],
+}
+
+
+class Speaker(NamedTuple):
+    """A voice: eSpeak ``variant``, English ``accent``, and base ``pitch`` on eSpeak's 0..99."""
+
+    variant: str
+    accent: str
+    pitch: int
+
+
+# The position in the list is the speaker number; German has a single accent in eSpeak NG.
+TRAIN_SPEAKERS = [
+    Speaker("m1", "en-us", 45),
+    Speaker("m2", "en", 40),
+    Speaker("m3", "en-gb-scotland", 55),
+    Speaker("m4", "en-us", 60),
+    Speaker("m6", "en-gb-x-rp", 35),
+    Speaker("m7", "en-gb-x-gbclan", 50),
+    Speaker("f1", "en-us", 50),
+    Speaker("f2", "en", 45),
+    Speaker("f3", "en-gb-x-rp", 40),
+    Speaker("f5", "en-us-nyc", 55),
+    Speaker("Mike", "en-us-nyc", 50),
+    Speaker("Denis", "en-gb-x-gbcwmd", 45),
+    Speaker("Annie", "en-us", 45),
+    Speaker("steph", "en-029", 50),
+    Speaker("grandma", "en-gb-scotland", 50),
+    Speaker("max", "en-us", 40),
+    Speaker("robert", "en", 60),
+    Speaker("pablo", "en-029", 50),
+]
+TEST_SPEAKERS = [
+    Speaker("m8", "en-us", 55),
+    Speaker("f4", "en", 45),
+    Speaker("Gene", "en-gb-x-rp", 50),
+    Speaker("Andrea", "en-us", 40),
+    Speaker("Storm", "en-gb-scotland", 45),
+    Speaker("quincy", "en-us-nyc", 55),
+]
+# Heard in the background only.
+BABBLE_SPEAKERS = [
+    Speaker("Alex", "en-us", 50),
+    Speaker("ed", "en", 45),
+    Speaker("belinda", "en-gb-x-rp", 45),
+    Speaker("anika", "en-us", 50),
+]
+BABBLE_TEXT = (
+    "Have you seen where the other people went? They should be at the station by now, "
+    "unless the train was late again or somebody forgot to bring the keys. "
+    "Well, I would rather walk than wait for the bus on a morning like this."
+)
+
+
+_SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: espeak_Synth returns after the last sample
+_UTF8 = 1
+_RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+class Synthesizer:
+    """eSpeak NG through its C interface (``speak_lib.h``).
+
+    ``rate`` is the sampling rate in Hz. The library keeps one state per process, which the
+    samples of some voices depend on: the same calls in the same order give the same samples.
+    Raises DataError where ``espeakng-loader`` is missing.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError as error:
+            raise DataError(
+                "making the demo data needs eSpeak NG: pip install espeakng-loader"
+            ) from error
+        self._library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
+        data = os.fsencode(espeakng_loader.get_data_path())
+        self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)
+        if self.rate <= 0:
+            raise DataError(f"eSpeak NG does not start with its data in {os.fsdecode(data)}")
+        self._chunks: list[np.ndarray] = []
+        self._callback = _Callback(self._take)  # kept: the C library holds only a pointer
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _take(self, samples, count, _events) -> int:
+        if samples and count > 0:
+            self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    def speak(
+        self, text: str, voice: str, speed: int = 175, pitch: int = 50, intonation: int = 50
+    ) -> np.ndarray:
+        """Speech as float64 [T] in -1..1 with the silence at both ends cut off.
+
+        ``voice`` is ``language+variant``, ``speed`` in words per minute, ``pitch`` and
+        ``intonation`` (pitch range) in 0..99. Raises DataError for an unknown voice.
+        """
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise DataError(f"eSpeak NG has no voice {voice!r}")
+        for parameter, value in ((_RATE, speed), (_PITCH, pitch), (_RANGE, intonation)):
+            self._library.espeak_SetParameter(parameter, int(value), 0)
+        self._chunks.clear()
+        encoded = ctypes.create_string_buffer(text.encode())
+        self._library.espeak_Synth(
+            encoded, ctypes.c_size_t(len(encoded)), 0, 0, 0, _UTF8, None, None
+        )
+        samples = np.concatenate(self._chunks) / 32768.0
+        loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
+        return samples[loud[0] : loud[-1] + 1]
+
+
+def voice_name(speaker: Speaker, language: str) -> str:
+    """eSpeak's name of ``speaker`` in ``language`` ("english" or "german")."""
+    return f"{speaker.accent if language == 'english' else 'de'}+{speaker.variant}"
