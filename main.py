@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Train and evaluate spiking neural networks for speech; see ``python main.py --help``."""
+
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what the command line asks for; the exit status (2: something the user can mend)."""
+    from parsers.load import ConfigError, load_plan
+
+    try:
+        plan = load_plan(argv)
+    except ConfigError as error:
+        return refuse(error)
+
+    # Only now, so that a mistyped flag and --help answer at once.
+    from datasets.errors import DataError
+    from training import sweep
+    from training.console import start_logging
+    from training.errors import DivergedError, ExperimentError
+
+    start_logging()
+    try:
+        return sweep.run(plan)
+    except (DataError, ExperimentError) as error:
+        return refuse(error)
+    except DivergedError as error:
+        print(f"main.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # The disk or the network drive under a run gave way; nothing in the code is at fault.
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"main.py: {error.strerror or error}{where}; the run ends here", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("main.py: interrupted; what was finished is kept", file=sys.stderr)
+        return 130
+
+
+def refuse(error: Exception) -> int:
+    """Tell a mistake of the user in one line."""
+    print(f"main.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Reading and writing checkpoints."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.errors import CheckpointError
+from training.files import write_torch
+
+BEST = Path("checkpoints") / "best_model.pth"
+LAST = Path("checkpoints") / "last.pth"
+
+
+def read(path: Path) -> dict:
+    """The content of a checkpoint on the CPU; only tensors and plain containers are accepted.
+
+    Raises CheckpointError for a missing, damaged or unsafe file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # torch.load raises a dozen types for damaged or unsafe files, and pages of text with some.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+        if "weights_only" in str(error).lower() or "unsupported" in reason.lower():
+            reason = "it holds more than tensors, which could run code when read"
+        raise CheckpointError(f"{path} is not a readable checkpoint: {reason[:150]}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state_dict")
+    return content
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a plain state_dict into ``model``, strictly.
+
+    Raises CheckpointError if the file is unreadable or does not fit, naming the first difference.
+    """
+    content = read(path)
+    weights = content.get("model", content)
+    difference = first_difference(model.state_dict(), weights)
+    if difference:
+        raise CheckpointError(
+            f"{path} does not fit this model ({difference}): give the model options it was "
+            "trained with"
+        )
+    model.load_state_dict(weights, strict=True)
+
+
+def first_difference(expected: dict, given: dict) -> str | None:
+    """What keeps ``given`` from being loaded as ``expected``, in words; None if nothing does."""
+    if not isinstance(given, dict):
+        return "it holds no state_dict"
+    for name, tensor in expected.items():
+        if name not in given:
+            return f"'{name}' is missing"
+        if not isinstance(given[name], torch.Tensor):
+            return f"'{name}' is not a tensor"
+        if given[name].shape != tensor.shape:
+            return f"'{name}' is {list(given[name].shape)} instead of {list(tensor.shape)}"
+    unknown = [name for name in given if name not in expected]
+    return f"'{unknown[0]}' is not in the model" if unknown else None
+
+
+def random_state(device: torch.device) -> dict:
+    """The state of every random number generator a run draws from, as tensors and lists."""
+    version, internal, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state()
+    state = {
+        "torch": torch.get_rng_state(),
+        "python": [version, list(internal), gauss],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def write_last(
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau,
+    progress: dict,
+    device: torch.device,
+) -> None:
+    """Write everything that training needs to go on after ``progress["epoch"]``."""
+    write_torch(
+        path,
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            "rng": random_state(device),
+            "progress": progress,
+        },
+    )

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What the terminal and the log file see: lines, progress bars and tables."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from training.metrics import Metrics
+
+log = logging.getLogger("sprache")
+
+
+class _BesideProgressBars(logging.Handler):
+    """Prints records on stdout without tearing the progress bars of stderr."""
+
+    def emit(self, record):
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def start_logging() -> None:
+    """Send what the program says to the terminal; calling it again changes nothing."""
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(_BesideProgressBars())
+
+
+@contextlib.contextmanager
+def log_file(path: Path | None) -> Iterator[None]:
+    """Also append everything said to ``path``, with the time; None: no file."""
+    if path is None:
+        yield
+        return
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def progress_bar(total: int, label: str) -> tqdm:
+    """A bar over ``total`` clips that disappears when it is done; none where nobody looks."""
+    return tqdm(
+        total=total, desc=label, unit=" clips", leave=False, dynamic_ncols=True, disable=None
+    )
+
+
+def table(rows: list[tuple], headers: list[str]) -> str:
+    """An aligned plain-text table."""
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """0.1234 -> '12.34%'."""
+    return f"{100 * share:.{digits}f}%"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would use."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    )
+
+
+def epoch_line(
+    epoch: int, last: int, train: Metrics, valid: Metrics, lr: float, is_best: bool
+) -> str:
+    """One line that tells an epoch."""
+    rate = f"  rate {percent(valid.mean_rate, 1)}" if valid.firing_rates else ""
+    return (
+        f"epoch {epoch:>{len(str(last))}}/{last}"
+        f"  train loss {train.loss:.4f} acc {percent(train.accuracy)}"
+        f"  valid loss {valid.loss:.4f} acc {percent(valid.accuracy)}{rate}"
+        f"  lr {lr:.3g}  {duration(train.seconds)}"
+        f"  {train.samples / max(train.seconds, 1e-9):.0f} clips/s{'  *best*' if is_best else ''}"
+    )
+
+
+def closing_table(summary: dict) -> str:
+    """The figures of a finished run (the content of summary.json)."""
+    test = summary["test"]
+    rows = [
+        ("test accuracy", percent(test["accuracy"])),
+        ("test loss", f"{test['loss']:.4f}"),
+        (
+            "validation accuracy",
+            f"{percent(summary['valid']['accuracy'])} at epoch {summary['best_epoch']}",
+        ),
+        ("validated on", summary["validated_on"]),
+        *activity_rows(test),
+        ("trainable parameters", f"{summary['parameters']:,}"),
+    ]
+    if summary["state_variables"] is not None:
+        rows.append(("state variables", f"{summary['state_variables']:,}"))
+    rows += [
+        ("time per epoch", duration(summary["seconds_per_epoch"])),
+        ("time in all", duration(summary["seconds"])),
+    ]
+    return table(rows, ["result", "value"])
+
+
+def activity_rows(figures: dict) -> list[tuple[str, str]]:
+    """Firing rate per layer and synaptic operations; empty for a network without spikes."""
+    rows = [
+        (f"firing rate, layer {i}", f"{percent(rate)} per time step")
+        for i, rate in enumerate(figures.get("firing_rates", []), start=1)
+    ]
+    if "sop" in figures:
+        rows.append(("synaptic operations", f"{figures['sop']:,.0f} per clip"))
+        if figures["recurrent_sop"]:
+            rows.append(("  and recurrent ones", f"{figures['recurrent_sop']:,.0f} per clip"))
+    return rows

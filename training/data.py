@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""From the options of a run to batches on its device."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datasets.spiking import SPIKING, SpikingData, load_spiking
+from training.console import log
+from training.errors import ExperimentError
+
+
+def load_data(options, splits: tuple[str, ...] = ("train", "valid", "test")) -> SpikingData:
+    """The splits that ``options`` (a TrainingConfig) ask for.
+
+    Raises DataError for a fault in the files, ExperimentError for a dataset without a reader.
+    """
+    if options.dataset_name not in SPIKING:
+        raise ExperimentError(
+            f"dataset '{options.dataset_name}' cannot be read yet; "
+            f"there are readers for {', '.join(SPIKING)}"
+        )
+    return load_spiking(
+        options.dataset_name,
+        options.data_folder,
+        nb_steps=options.nb_steps,
+        max_time=options.max_time,
+        spatial_bin=options.spatial_bin,
+        validation=options.shd_validation,
+        num_workers=options.num_workers,
+        splits=splits,
+        say=log.info,
+    )
+
+
+def on_device(data: SpikingData, device: torch.device) -> SpikingData:
+    """``data`` with its clips on ``device``; a split that serves twice is moved once."""
+    moved = {}
+    for name in ("train", "valid", "test"):
+        split = getattr(data, name)
+        if split is not None and id(split) not in moved:
+            moved[id(split)] = split.to(device)
+    splits = {name: moved.get(id(getattr(data, name))) for name in ("train", "valid", "test")}
+    return replace(data, **splits)
+
+
+def order_of_batches(size: int, batch_size: int, *, shuffle: bool) -> DataLoader:
+    """The indices of every batch of an epoch, [B] int64 each.
+
+    A DataLoader, because its draws from torch's global generator are part of the random stream of
+    the published code: with them a seed gives its order of clips and its initial states.
+    """
+    return DataLoader(range(size), batch_size, shuffle=shuffle, collate_fn=torch.tensor)
+
+
+def batches(frames, batch_size: int, *, shuffle: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches (x [B, T, F] float, y [B]) of ``frames``, shuffled or as they lie."""
+    for indices in order_of_batches(len(frames), batch_size, shuffle=shuffle):
+        yield frames.batch(indices)

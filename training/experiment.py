@@ -1,0 +1,311 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""One experiment: build a network, train it, test the best one, write everything down."""
+
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import torch
+from torch import nn
+from torch.nn import functional
+
+from models.anns import ANN
+from models.anns import LAYERS as ANN_LAYERS
+from models.snns import SNN
+from training import checkpoint, files
+from training.console import closing_table, epoch_line, log, log_file, percent, progress_bar
+from training.curves import draw_curves
+from training.data import batches
+from training.errors import DivergedError, ExperimentError
+from training.metrics import Meter, Metrics, count_parameters, rate_penalty
+
+MIN_LR = 1e-6
+BAR_REFRESH = 0.3  # s between two figures on the bar; each one waits for the device
+
+
+def choose_device(gpu_device: int) -> torch.device:
+    """CUDA device ``gpu_device``, or the CPU on a machine without any.
+
+    Raises ExperimentError for a device that is not there.
+    """
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpu_device < available:
+        return torch.device("cuda", gpu_device)
+    if gpu_device == 0:
+        return torch.device("cpu")
+    raise ExperimentError(
+        f"--gpu_device {gpu_device}: this machine has {available} CUDA devices"
+        + (f", numbered from 0 to {available - 1}" if available else "; leave the flag out")
+    )
+
+
+def describe_device(device: torch.device) -> str:
+    """One line that says where the run computes."""
+    if device.type == "cuda":
+        return f"Running on {torch.cuda.get_device_name(device)} ({device})"
+    return f"No CUDA device found: running on the CPU with {torch.get_num_threads()} threads"
+
+
+def build_model(config, nb_features: int, nb_classes: int) -> nn.Module:
+    """The network that ``config`` describes, its weights drawn from torch's generator.
+
+    Raises ExperimentError for options that no network can have.
+    """
+    options = config.model
+    shape = (None, None, nb_features)
+    sizes = [options.nb_hiddens] * (options.nb_layers - 1) + [nb_classes]
+    common = {
+        "dropout": options.pdrop,
+        "normalization": options.normalization,
+        "use_bias": options.use_bias,
+        "bidirectional": options.bidirectional,
+    }
+    try:
+        if options.model_type in ANN_LAYERS:
+            return ANN(shape, sizes, options.model_type, **common)
+        return SNN(
+            shape,
+            sizes,
+            options.model_type,
+            extra_features={"dt_min": options.dt_min, "dt_max": options.dt_max},
+            init_state=options.init_state,
+            backend=config.training.backend,
+            **common,
+        )
+    except ValueError as error:
+        raise ExperimentError(str(error)) from None
+
+
+@dataclass
+class Best:
+    """The best epoch so far by validation accuracy, and its weights on the CPU."""
+
+    epoch: int
+    valid: Metrics
+    weights: dict
+
+
+class Experiment:
+    """A network, its data and its folder.
+
+    Args:
+        config: the resolved options (``.model`` and ``.training``).
+        data: the splits, see ``training.data.load_data``.
+        folder: where the run is written down; it exists. None: nothing is written.
+        device: where to compute.
+    """
+
+    def __init__(self, config, data, folder: Path | None, device: torch.device):
+        self.config = config
+        self.options = config.training
+        self.data = data
+        self.folder = folder
+        self.device = device
+        torch.manual_seed(self.options.seed)
+        self.model = build_model(config, data.nb_features, data.nb_classes).to(device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=self.options.lr, fused=device.type == "cuda"
+        )
+        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer,
+            mode="max",
+            factor=self.options.scheduler_factor,
+            patience=self.options.scheduler_patience,
+            min_lr=MIN_LR,
+        )
+        self.best: Best | None = None
+        self.history: list[dict] = []
+
+    @property
+    def lr(self) -> float:
+        """The learning rate in force."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def fit(self) -> dict:
+        """Train, test the best model, and return the summary that also lies in summary.json.
+
+        Raises DivergedError when the loss is no longer finite.
+        """
+        begin = time.perf_counter()
+        log_path = self.folder / "log" / "exp.log" if self.options.log_tofile else None
+        with log_file(log_path):
+            log.info(describe_device(self.device))
+            log.info(self.describe())
+            first = self.options.start_epoch + 1
+            last = self.options.start_epoch + self.options.nb_epochs
+            for epoch in range(first, last + 1):
+                self.run_epoch(epoch, last)
+            summary = self.finish(time.perf_counter() - begin)
+            log.info("\n%s\n", closing_table(summary))
+            log.info("Everything about this run lies in %s", self.folder)
+        return summary
+
+    def describe(self) -> str:
+        """One line about the network and its data."""
+        sizes = [self.data.nb_features, *self.model.layer_sizes]
+        return (
+            f"{self.config.model.model_type} {'-'.join(map(str, sizes))}, "
+            f"{count_parameters(self.model):,} parameters, on {self.options.dataset_name}: "
+            f"{len(self.data.train):,} train, {len(self.data.valid):,} validation "
+            f"({self.data.validation}), {len(self.data.test):,} test clips"
+        )
+
+    def run_epoch(self, epoch: int, last: int) -> None:
+        """Train and validate once; keep the best weights; write down both."""
+        lr = self.lr
+        train = self.train_pass(epoch, last)
+        valid = self.evaluate(self.data.valid, f"epoch {epoch}/{last} valid")
+        is_best = self.best is None or valid.accuracy > self.best.valid.accuracy
+        if is_best:
+            weights = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            self.best = Best(epoch, valid, weights)
+        self.scheduler.step(valid.accuracy)
+        log.info(epoch_line(epoch, last, train, valid, lr, is_best))
+        for split, metrics in (("train", train), ("valid", valid)):
+            record = {"epoch": epoch, "split": split, "lr": lr, **metrics.to_dict()}
+            self.history.append(record)
+            files.append_line(self.folder / "metrics.jsonl", record)
+        self.write_checkpoints(epoch, is_best)
+
+    def write_checkpoints(self, epoch: int, is_best: bool) -> None:
+        """The best weights as a plain state_dict, and the whole state of training."""
+        if is_best and self.options.save_best:
+            files.write_torch(self.folder / checkpoint.BEST, self.best.weights)
+        checkpoint.write_last(
+            self.folder / checkpoint.LAST,
+            model=self.model,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            progress={"epoch": epoch, "best_epoch": self.best.epoch},
+            device=self.device,
+        )
+
+    def train_pass(self, epoch: int, last: int) -> Metrics:
+        """One pass over the training split, in the order that seed and epoch give."""
+        self.model.train()
+        meter, begin = self.new_meter(), time.perf_counter()
+        with progress_bar(len(self.data.train), f"epoch {epoch}/{last} train") as bar:
+            for x, y in batches(self.data.train, self.options.batch_size, shuffle=True):
+                self.train_step(x, y, meter)
+                self.refresh(bar, meter, len(y))
+        metrics = meter.result(
+            time.perf_counter() - begin, regularized=self.options.use_regularizers
+        )
+        if not numpy.isfinite(metrics.loss):
+            raise DivergedError(
+                f"the training loss of epoch {epoch} is {metrics.loss}; try a smaller --lr "
+                f"(now {self.lr:g}). The weights before it are kept in {self.folder}"
+            )
+        return metrics
+
+    def train_step(self, x: torch.Tensor, y: torch.Tensor, meter: Meter) -> None:
+        """One gradient step on a batch."""
+        output, activity = self.forward(x)
+        loss = functional.cross_entropy(output, y)
+        penalty = None
+        objective = loss
+        if self.options.use_regularizers:
+            hidden = activity.firing_rates[self.data.nb_features :]
+            penalty = self.options.reg_factor * rate_penalty(
+                hidden, self.options.reg_fmin, self.options.reg_fmax
+            )
+            objective = loss + penalty
+        self.optimizer.zero_grad(set_to_none=True)
+        objective.backward()
+        self.optimizer.step()
+        meter.add(output, y, loss, activity, penalty)
+
+    @torch.no_grad()
+    def evaluate(self, split, label: str) -> Metrics:
+        """One pass over ``split`` without learning."""
+        self.model.eval()
+        meter, begin = self.new_meter(), time.perf_counter()
+        with progress_bar(len(split), label) as bar:
+            for x, y in batches(split, self.options.batch_size):
+                output, activity = self.forward(x)
+                meter.add(output, y, functional.cross_entropy(output, y), activity)
+                self.refresh(bar, meter, len(y))
+        return meter.result(time.perf_counter() - begin)
+
+    def test(self, seed: int) -> Metrics:
+        """Test the present weights; ``seed`` sets the random initial states."""
+        torch.manual_seed(seed)
+        return self.evaluate(self.data.test, "test")
+
+    def forward(self, x: torch.Tensor) -> tuple:
+        """(class scores [B, C], Activity or None)."""
+        if self.model.is_snn:
+            activity = self.model.activity(x)
+            return activity.output, activity
+        return self.model(x)[0], None
+
+    def new_meter(self) -> Meter:
+        """An empty meter for this network."""
+        if not self.model.is_snn:
+            return Meter(self.device, [])
+        units = [layer.output_size for layer in self.model.hidden_layers]
+        return Meter(self.device, [self.data.nb_features, *units])
+
+    @staticmethod
+    def refresh(bar, meter: Meter, count: int) -> None:
+        """Advance the bar by a batch; its figures follow a few times a second."""
+        if bar.disable:
+            return
+        now = time.monotonic()
+        if now - getattr(bar, "last_figures", 0.0) > BAR_REFRESH:
+            bar.last_figures = now
+            loss, accuracy = meter.loss_and_accuracy()
+            bar.set_postfix_str(f"loss {loss:.3f} acc {percent(accuracy, 1)}", refresh=False)
+        bar.update(count)
+
+    def finish(self, seconds: float) -> dict:
+        """Test the best model and write summary.json and the learning curves."""
+        self.model.load_state_dict(self.best.weights)
+        test = self.test(self.options.seed)
+        files.append_line(
+            self.folder / "metrics.jsonl",
+            {"epoch": self.best.epoch, "split": "test", **test.to_dict()},
+        )
+        passes = [r["seconds"] for r in self.history]
+        summary = {
+            "model_type": self.config.model.model_type,
+            "dataset_name": self.options.dataset_name,
+            "seed": self.options.seed,
+            "best_epoch": self.best.epoch,
+            "epochs": self.options.nb_epochs,
+            "validated_on": self.data.validation,
+            "valid": self.best.valid.to_dict(),
+            "test": test.to_dict(),
+            **self.counts(),
+            "seconds": seconds,
+            "seconds_per_epoch": sum(passes) / self.options.nb_epochs,
+            "versions": versions(self.device),
+        }
+        files.write_json(self.folder / "summary.json", summary)
+        draw_curves(self.history, summary, self.folder / "curves.png")
+        return summary
+
+    def counts(self) -> dict:
+        """How large the network and its data are."""
+        states = self.model.nb_state_variables() if self.model.is_snn else None
+        clips = {name: len(getattr(self.data, name)) for name in ("train", "valid", "test")}
+        return {
+            "parameters": count_parameters(self.model),
+            "state_variables": states,
+            "clips": clips,
+        }
+
+
+def versions(device: torch.device) -> dict:
+    """What the run was computed with."""
+    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "device": processor,
+        "platform": platform.platform(),
+    }

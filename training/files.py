@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Writing files so that a half-written one never stands under its final name."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then give it its final name.
+
+    The temporary file is removed if anything fails; OSError passes through.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8."""
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, content: dict) -> None:
+    """Write ``content`` as YAML, keys in their own order."""
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def write_torch(path: Path, content: Any) -> None:
+    """Write tensors and plain containers so that ``torch.load(weights_only=True)`` reads them."""
+    write_atomic(path, lambda temporary: torch.save(content, temporary))
+
+
+def append_line(path: Path, record: dict) -> None:
+    """Append one JSON object as a line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, allow_nan=False) + "\n")

@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Where runs are written, and what keeps one run from overwriting another."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from training import checkpoint, files
+from training.errors import ExperimentError
+
+DEFAULT_ROOT = Path("exp") / "test_exps"
+SWEEP_SUMMARY = "sweep_summary.json"
+NAMED = ("dataset_name", "nb_steps", "model_type", "nb_layers", "nb_hiddens", "lr", "pdrop", "seed")
+OUTPUTS = (
+    checkpoint.BEST,
+    checkpoint.LAST,
+    Path("log") / "exp.log",
+    Path("config.yaml"),
+    Path("metrics.jsonl"),
+    Path("summary.json"),
+    Path("curves.png"),
+)
+
+
+def run_name(values: dict, axes: tuple[str, ...] = (), *, with_seed: bool = True) -> str:
+    """The published name of a run; grid axes that it does not hold are appended to it.
+
+    ``values`` are the resolved options, see ``Config.to_dict``.
+    """
+    name = (
+        f"{values['dataset_name']}_{values['nb_steps']}steps_{values['model_type']}_"
+        f"{values['nb_layers']}lay{values['nb_hiddens']}_lr{values['lr']}_drop{values['pdrop']}"
+    )
+    for axis in axes:
+        if axis not in NAMED:
+            name += f"_{axis}{values[axis]}"
+    if with_seed:
+        name += f"_seed{values['seed']}"
+    return name.replace(".", "_")
+
+
+def run_folders(plan) -> list[Path]:
+    """One folder for each point of a plan."""
+    out = plan.points[0].training.new_exp_folder
+    if out is not None and len(plan.points) == 1:
+        return [Path(out)]
+    root = Path(out) if out is not None else DEFAULT_ROOT
+    return [root / run_name(point.to_dict(), tuple(plan.axes)) for point in plan.points]
+
+
+def sweep_folder(plan, suffix: str = "sweep") -> Path:
+    """Where the common table of a plan is written."""
+    options = plan.points[0].training
+    if options.new_exp_folder is not None:
+        return Path(options.new_exp_folder)
+    name = options.sweep_name or run_name(plan.points[0].to_dict(), with_seed=False)
+    return DEFAULT_ROOT / f"{name}_{suffix}"
+
+
+def check_free(folders: list[Path], overwrite: bool) -> None:
+    """ExperimentError if a folder holds an experiment already and ``overwrite`` is off."""
+    for folder in folders:
+        if folder.exists() and not folder.is_dir():
+            raise ExperimentError(f"{folder} is a file, so no experiment can be written there")
+        taken = [output for output in OUTPUTS if (folder / output).exists()]
+        if taken and not overwrite:
+            raise ExperimentError(
+                f"{folder} already holds an experiment ({taken[0]}): name another folder with "
+                "--new_exp_folder, or replace it with --overwrite"
+            )
+
+
+def check_free_sweep(folder: Path, overwrite: bool) -> None:
+    """ExperimentError if ``folder`` holds the table of another sweep and ``overwrite`` is off."""
+    if (folder / SWEEP_SUMMARY).exists() and not overwrite:
+        raise ExperimentError(
+            f"{folder} already holds the table of a sweep ({SWEEP_SUMMARY}): name another folder "
+            "with --new_exp_folder, or replace it with --overwrite"
+        )
+
+
+def create(folder: Path, values: dict) -> None:
+    """Make an experiment folder, free of an earlier run's outputs, and write its config.yaml.
+
+    Raises ExperimentError where that cannot be written.
+    """
+    with told_in_one_line(folder):
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (folder / "log").mkdir(exist_ok=True)
+        for output in OUTPUTS:
+            (folder / output).unlink(missing_ok=True)
+        files.write_yaml(folder / "config.yaml", values)
+
+
+def create_plain(folder: Path) -> None:
+    """Make a folder for the results of several runs; ExperimentError where that fails."""
+    with told_in_one_line(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def told_in_one_line(folder: Path) -> Iterator[None]:
+    """Turn the refusal of the file system into an ExperimentError."""
+    try:
+        yield
+    except OSError as error:
+        raise ExperimentError(
+            f"cannot write to {folder} ({error.strerror}): "
+            "name another folder with --new_exp_folder"
+        ) from None
+
+
+def unused(folder: Path) -> Path:
+    """``folder``, or the first of folder_2, folder_3, ... that does not exist."""
+    names = itertools.chain([folder.name], (f"{folder.name}_{i}" for i in itertools.count(2)))
+    return next(path for name in names if not (path := folder.with_name(name)).exists())

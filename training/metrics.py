@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Exact means over the samples of an epoch."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass
+class Metrics:
+    """Figures of one pass over a split; every mean is over its samples.
+
+    Firing rates are spikes per neuron and time step; synaptic operations are per sample.
+    """
+
+    samples: int
+    loss: float
+    accuracy: float
+    seconds: float
+    firing_rates: list[float] = field(default_factory=list)  # per hidden layer; empty for an ANN
+    input_rate: float | None = None
+    sop: float | None = None
+    recurrent_sop: float | None = None
+    regularization: float | None = None
+
+    @property
+    def mean_rate(self) -> float:
+        """Firing rate averaged over the hidden layers."""
+        return sum(self.firing_rates) / len(self.firing_rates)
+
+    def to_dict(self) -> dict:
+        """Plain values, without what the model does not have."""
+        return {k: v for k, v in vars(self).items() if v is not None and v != []}
+
+
+class Meter:
+    """Sums batch figures on the device, so that no batch waits for the host."""
+
+    def __init__(self, device: torch.device, layer_sizes: list[int]):
+        self.layer_sizes = layer_sizes  # input features, then hidden units, of the rates vector
+        self.samples = 0
+        self.sums = torch.zeros(5, dtype=torch.float64, device=device)
+        self.rates = torch.zeros(len(layer_sizes), dtype=torch.float64, device=device)
+        self.is_snn = bool(layer_sizes)
+
+    @torch.no_grad()
+    def add(
+        self, output: Tensor, y: Tensor, loss: Tensor, activity=None, penalty: Tensor | None = None
+    ) -> None:
+        """Add a batch: scores [B, C], labels [B], its mean loss, and what an SNN tells."""
+        count = len(y)
+        correct = (output.argmax(dim=1) == y).sum()
+        zero = self.sums.new_zeros(())
+        figures = [
+            loss * count,
+            correct,
+            activity.sop * count if activity else zero,
+            activity.recurrent_sop * count if activity else zero,
+            penalty * count if penalty is not None else zero,
+        ]
+        self.samples += count
+        self.sums += torch.stack([figure.double() for figure in figures])
+        if activity is not None:
+            layers = activity.firing_rates.detach().split(self.layer_sizes)
+            self.rates += torch.stack([rates.mean().double() for rates in layers]) * count
+
+    def loss_and_accuracy(self) -> tuple[float, float]:
+        """Means so far (waits for the device)."""
+        loss, correct = (self.sums[:2] / max(self.samples, 1)).tolist()
+        return loss, correct
+
+    def result(self, seconds: float, *, regularized: bool = False) -> Metrics:
+        """The means over all batches added."""
+        loss, accuracy, sop, recurrent_sop, penalty = (self.sums / self.samples).tolist()
+        metrics = Metrics(self.samples, loss, accuracy, seconds)
+        if self.is_snn:
+            metrics.input_rate, *metrics.firing_rates = (self.rates / self.samples).tolist()
+            metrics.sop, metrics.recurrent_sop = sop, recurrent_sop
+        if regularized:
+            metrics.regularization = penalty
+        return metrics
+
+
+def rate_penalty(rates: Tensor, low: float, high: float) -> Tensor:
+    """sum relu(low - r) + sum relu(r - high) over the hidden units' firing rates [units]."""
+    return functional.relu(low - rates).sum() + functional.relu(rates - high).sum()
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable values."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

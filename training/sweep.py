@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Several runs after one another, ending in one table of mean ± standard deviation over seeds."""
+
+import json
+import statistics
+from pathlib import Path
+
+import torch
+
+from training import checkpoint, files, folders
+from training.console import activity_rows, log, log_file, percent, table
+from training.data import load_data, on_device
+from training.errors import DivergedError, ExperimentError
+from training.experiment import Experiment, choose_device, describe_device
+
+DATA_OPTIONS = (
+    "dataset_name",
+    "data_folder",
+    "nb_steps",
+    "max_time",
+    "spatial_bin",
+    "shd_validation",
+)
+
+
+class DataCache:
+    """Keeps the last dataset, so that runs which differ in other options share it."""
+
+    def __init__(self, device: torch.device, splits: tuple[str, ...] = ("train", "valid", "test")):
+        self.device = device
+        self.splits = splits
+        self.key = None
+        self.data = None
+
+    def get(self, options):
+        """The dataset of ``options`` on the device."""
+        key = tuple(getattr(options, name) for name in DATA_OPTIONS)
+        if key != self.key:
+            self.data = None  # frees the old one first
+            self.data, self.key = on_device(load_data(options, self.splits), self.device), key
+        return self.data
+
+
+def run(plan) -> int:
+    """Train and test every point of ``plan``, or evaluate a pretrained network; the exit status.
+
+    Raises ExperimentError and DataError for what the user can mend, before any training.
+    """
+    options = plan.points[0].training
+    for name in ("sweep_id", "only_createsweep"):
+        if getattr(options, name):
+            raise ExperimentError(
+                f"--{name} needs a sweep server, which this version does not talk to: leave it "
+                "out, and the runs go one after another on this machine"
+            )
+    device = choose_device(options.gpu_device)
+    for note in plan.notes:
+        log.info(note)
+    return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
+
+
+def train_all(plan, device: torch.device) -> int:
+    """Run every point in its own folder; 1 if one of several did not end."""
+    targets = folders.run_folders(plan)
+    common = folders.sweep_folder(plan) if len(targets) > 1 else None
+    overwrite = plan.points[0].training.overwrite
+    folders.check_free(targets, overwrite)
+    if common is not None:
+        folders.check_free_sweep(common, overwrite)
+    cache, results = DataCache(device), []
+    for number, (point, folder) in enumerate(zip(plan.points, targets, strict=True), start=1):
+        if common is not None:
+            log.info("\nRun %d of %d: %s", number, len(targets), folder.name)
+        results.append(train_point(point, folder, cache, alone=common is None))
+    if common is not None:
+        report(plan, results, common, folders.SWEEP_SUMMARY)
+    return int(any("error" in result for result in results))
+
+
+def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
+    """Train and test one point; a diverged one of several is noted and the others go on."""
+    data = cache.get(point.training)
+    experiment = Experiment(point, data, folder, cache.device)
+    warm_start(experiment)
+    folders.create(folder, point.to_dict())
+    result = {"folder": str(folder), "values": point.to_dict()}
+    try:
+        return {**result, **experiment.fit()}
+    except DivergedError as error:
+        if alone:
+            raise
+        log.error("This run ends here: %s", error)
+        return {**result, "error": str(error)}
+
+
+def warm_start(experiment: Experiment) -> None:
+    """Load the weights of load_exp_folder where training goes on from a later epoch."""
+    options = experiment.options
+    if options.load_exp_folder is None:
+        return
+    if options.start_epoch == 0:
+        log.info(
+            "Training from scratch: load_exp_folder is used with --evaluate_pretrained True, or "
+            "with a --start_epoch above 0"
+        )
+        return
+    path = Path(options.load_exp_folder) / checkpoint.BEST
+    checkpoint.load_weights(experiment.model, path)
+    log.info("Starting from the weights in %s", path)
+
+
+def evaluate_all(plan, device: torch.device) -> int:
+    """Test the pretrained network once per point (seed) and tell the mean; exit status 0."""
+    options = plan.points[0].training
+    if options.load_exp_folder is None:
+        raise ExperimentError(
+            "--evaluate_pretrained True needs a pretrained network: name its folder behind the "
+            "config or with --load_exp_folder"
+        )
+    path = Path(options.load_exp_folder) / checkpoint.BEST
+    checkpoint.read(path)  # a fault in it is told before the data are read
+    folder = evaluation_folder(plan)
+    cache, results = DataCache(device, ("test",)), []
+    for point in plan.points:
+        experiment = Experiment(point, cache.get(point.training), None, device)
+        checkpoint.load_weights(experiment.model, path)
+        if not results:
+            folders.create_plain(folder)
+        results.append(evaluate_point(experiment, path, folder, number=len(results)))
+    report(plan, results, folder, "evaluation_summary.json")
+    return 0
+
+
+def evaluation_folder(plan) -> Path:
+    """Where an evaluation is written; never one that holds an earlier one."""
+    options = plan.points[0].training
+    folder = folders.sweep_folder(plan, "evaluation")
+    return (
+        folder
+        if options.new_exp_folder is not None and not folder.exists()
+        else (folders.unused(folder))
+    )
+
+
+def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int) -> dict:
+    """Test loaded weights under one seed."""
+    options = experiment.options
+    with log_file(folder / "exp.log" if options.log_tofile else None):
+        if number == 0:
+            log.info(describe_device(experiment.device))
+            log.info("Evaluating %s on %s test clips", path, f"{len(experiment.data.test):,}")
+        test = experiment.test(options.seed).to_dict()
+        log.info(
+            "seed %d  test loss %.4f acc %s", options.seed, test["loss"], percent(test["accuracy"])
+        )
+        if number == 0 and activity_rows(test):
+            log.info("\n%s\n", table(activity_rows(test), ["activity", "value"]))
+    return {
+        "checkpoint": str(path),
+        "values": experiment.config.to_dict(),
+        "test": test,
+        "parameters": experiment.counts()["parameters"],
+    }
+
+
+def report(plan, results: list[dict], folder: Path, name: str) -> None:
+    """Print one table over all runs, and write it with every run's figures."""
+    axes = [axis for axis in plan.axes if axis != "seed"]
+    groups = group_over_seeds(results, axes)
+    headers = [*axes, "runs", "test accuracy", "validation accuracy", "test loss"]
+    rows = [
+        (
+            *(str(group["values"][axis]) for axis in axes),
+            group["runs"],
+            spread(group["test_accuracy"]),
+            spread(group["valid_accuracy"]),
+            spread(group["test_loss"], as_percent=False),
+        )
+        for group in groups
+    ]
+    if all(group["valid_accuracy"] is None for group in groups):
+        headers.remove("validation accuracy")
+        rows = [(*row[:-2], row[-1]) for row in rows]
+    folders.create_plain(folder)
+    files.write_json(folder / name, {"groups": groups, "runs": json.loads(json.dumps(results))})
+    log.info("\n%s\n", table(rows, headers))
+    log.info("mean ± sample standard deviation over seeds; all figures lie in %s", folder / name)
+
+
+def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
+    """Statistics of the runs that differ in their seed only, in the order of the plan."""
+    groups: dict[tuple, list[dict]] = {}
+    for result in results:
+        groups.setdefault(tuple(result["values"][axis] for axis in axes), []).append(result)
+    return [
+        {
+            "values": dict(zip(axes, values, strict=True)),
+            "seeds": [run["values"]["seed"] for run in runs],
+            "runs": f"{sum('error' not in run for run in runs)} of {len(runs)}",
+            "test_accuracy": mean_and_deviation(runs, "test", "accuracy"),
+            "valid_accuracy": mean_and_deviation(runs, "valid", "accuracy"),
+            "test_loss": mean_and_deviation(runs, "test", "loss"),
+        }
+        for values, runs in groups.items()
+    ]
+
+
+def mean_and_deviation(runs: list[dict], split: str, figure: str) -> dict | None:
+    """Mean and sample standard deviation of a figure over the runs that have it."""
+    values = [run[split][figure] for run in runs if split in run]
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "std": deviation, "values": values}
+
+
+def spread(statistic: dict | None, *, as_percent: bool = True) -> str:
+    """'81.20% ± 0.35%', or without the deviation of a single value."""
+    if statistic is None:
+        return "-"
+    show = percent if as_percent else "{:.4f}".format
+    mean, deviation = statistic["mean"], statistic["std"]
+    return show(mean) if deviation is None else f"{show(mean)} ± {show(deviation)}"
