@@ -138,8 +138,11 @@ def _sources(dataset: SpikingDataset, held_out: str | None, splits: Collection[s
 
 def _locate(dataset: SpikingDataset, folder: Path, split: str) -> Path:
     name = f"{dataset.prefix}_{split}.h5"
-    if path := find_file(folder, name):
-        return path
+    try:
+        if path := find_file(folder, name):
+            return path
+    except OSError as error:
+        raise DataError(f"cannot look into {folder} for {name}: {error.strerror}") from error
     tried = ", ".join([name, *(name + suffix for suffix in ARCHIVES)])
     where = f"none of {tried} in {folder}" if folder.is_dir() else f"no folder {folder} for {name}"
     if dataset.url:

@@ -88,10 +88,9 @@ def unpacked(path: Path) -> Path:
         return path
     refusals = []
     for target in _unpack_targets(path):
-        if target.is_file():
-            return target
         try:
-            _unpack(path, target)
+            if not target.is_file():
+                _unpack(path, target)
             return target
         except OSError as error:
             refusals.append(f"{target.parent}: {error.strerror or error}")
