@@ -306,7 +306,7 @@ def spikes_from_audio(
         DataError: the audio is empty, silent, not one-dimensional or not finite.
     """
     spikes, _ = hair_cells(membrane_response(gain * prepare(audio, rate)), seed)
-    units, steps = np.nonzero(spikes)
+    units, steps = np.divmod(np.flatnonzero(spikes), spikes.shape[1])
     order = np.argsort(steps, kind="stable")
     return (steps[order] / RATE).astype(np.float16), units[order].astype(np.uint16)
 

@@ -44,6 +44,28 @@ TRAIN_SPEAKERS = [
     Speaker("max", "en-us", 40),
     Speaker("robert", "en", 60),
     Speaker("pablo", "en-029", 50),
+    Speaker("Alicia", "en-us", 45),
+    Speaker("Andy", "en", 50),
+    Speaker("Diogo", "en-us", 50),
+    Speaker("Mario", "en-gb-x-rp", 45),
+    Speaker("Michael", "en-us", 55),
+    Speaker("Nguyen", "en", 45),
+    Speaker("adam", "en-us", 50),
+    Speaker("antonio", "en-gb-scotland", 45),
+    Speaker("croak", "en-us", 50),
+    Speaker("david", "en-us", 55),
+    Speaker("edward2", "en-gb-x-rp", 50),
+    Speaker("gustave", "en-us-nyc", 45),
+    Speaker("iven3", "en", 50),
+    Speaker("john", "en-us", 40),
+    Speaker("klatt3", "en", 50),
+    Speaker("linda", "en-gb-x-gbclan", 40),
+    Speaker("marcelo", "en-us", 55),
+    Speaker("mike2", "en-us", 50),
+    Speaker("norbert", "en", 50),
+    Speaker("victor", "en-gb-x-gbcwmd", 50),
+    Speaker("paul", "en-us-nyc", 55),
+    Speaker("miguel", "en-gb-x-rp", 50),
 ]
 TEST_SPEAKERS = [
     Speaker("m8", "en-us", 55),
@@ -52,6 +74,8 @@ TEST_SPEAKERS = [
     Speaker("Andrea", "en-us", 40),
     Speaker("Storm", "en-gb-scotland", 45),
     Speaker("quincy", "en-us-nyc", 55),
+    Speaker("rob", "en", 50),
+    Speaker("grandpa", "en-us", 50),
 ]
 # Heard in the background only.
 BABBLE_SPEAKERS = [

@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Make the demo data set again, or check the shipped files against what this code makes.
+
+    python -m datasets.demo.make [--out FOLDER]     # write demo_train.h5.gz and demo_test.h5.gz
+    python -m datasets.demo.make --check            # make both and compare with the shipped bytes
+
+Needs ``espeakng-loader`` (requirements-dev.txt).
+"""
+
+import argparse
+import gzip
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice, product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.cochlea import Clip, spikes_from_audio, write_shd
+from datasets.demo.augment import background_voices, random_clip
+from datasets.demo.speech import (
+    BABBLE_SPEAKERS,
+    BABBLE_TEXT,
+    TEST_SPEAKERS,
+    TRAIN_SPEAKERS,
+    WORDS,
+    Speaker,
+    Synthesizer,
+    voice_name,
+)
+from datasets.errors import DataError
+
+FOLDER = Path(__file__).resolve().parent
+SEED = 2026
+BABBLE_SECONDS = 20
+SPEED = (120, 220)  # words per minute
+PITCH_SPREAD = 15  # around the speaker's own, on eSpeak's scale
+INTONATION = (20, 90)  # eSpeak's pitch range
+# Times are multiples of 2^-11 s, the resolution of float16 between 0.5 and 1 s: half a millisecond.
+TICKS = 2048
+
+
+class Split(NamedTuple):
+    """Every speaker says every word ``repeats`` times; ``number`` seeds the split."""
+
+    name: str
+    number: int
+    speakers: list[Speaker]
+    first_speaker: int
+    repeats: int
+
+    @property
+    def nb_clips(self) -> int:
+        return self.repeats * len(self.speakers) * len(KEYS)
+
+
+KEYS = [word for words in WORDS.values() for word in words]
+SPLITS = [
+    Split("train", 0, TRAIN_SPEAKERS, 0, 3),
+    Split("test", 1, TEST_SPEAKERS, len(TRAIN_SPEAKERS), 3),
+]
+
+
+def make_clips(split: Split) -> Iterator[Clip]:
+    """The clips of a split in the order of its file, made one at a time."""
+    synthesizer = Synthesizer()
+    voices = [
+        synthesizer.speak(BABBLE_TEXT, voice_name(speaker, "english"))
+        for speaker in BABBLE_SPEAKERS
+    ]
+    babble = background_voices(voices, BABBLE_SECONDS * synthesizer.rate)
+    order = product(range(split.repeats), enumerate(split.speakers), range(len(KEYS)))
+    for i, (_, (position, speaker), label) in enumerate(order):
+        rng = np.random.default_rng([SEED, split.number, i])
+        word = synthesizer.speak(
+            KEYS[label],
+            voice_name(speaker, "english" if label < 10 else "german"),
+            speed=rng.integers(*SPEED),
+            pitch=speaker.pitch + rng.integers(-PITCH_SPREAD, PITCH_SPREAD + 1),
+            intonation=rng.integers(*INTONATION),
+        )
+        audio, gain = random_clip(rng, word, babble, synthesizer.rate)
+        times, units = spikes_from_audio(audio, synthesizer.rate, [SEED, split.number, i], gain)
+        yield Clip(*_on_ticks(times, units), label, split.first_speaker + position)
+
+
+def _on_ticks(times: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times rounded down to a tick, and units ascending within a tick: gzip gains a lot by it."""
+    ticks = np.floor(times.astype(np.float64) * TICKS)
+    order = np.lexsort((units, ticks))
+    return (ticks[order] / TICKS).astype(np.float16), units[order]
+
+
+def write_split(split: Split, folder: Path) -> Path:
+    """Make a split and write ``demo_{name}.h5.gz`` into ``folder``, whole or not at all."""
+    clips = list(tqdm(make_clips(split), split.name, split.nb_clips, unit="clip"))
+    target = folder / f"demo_{split.name}.h5.gz"
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        plain, packed = Path(work) / "clips.h5", Path(work) / target.name
+        write_shd(plain, clips, KEYS)
+        # No name and no time in the header: the same clips give the same bytes.
+        packed.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=9, mtime=0))
+        os.replace(packed, target)
+    return target
+
+
+def check(folder: Path = FOLDER) -> list[str]:
+    """Make all files anew and return the names of those in ``folder`` that differ by any byte."""
+    differing = []
+    with tempfile.TemporaryDirectory() as work:
+        for split in SPLITS:
+            made = write_split(split, Path(work))
+            if made.read_bytes() != (folder / made.name).read_bytes():
+                differing.append(made.name)
+    return differing
+
+
+def first_clips(split: Split, count: int) -> list[Clip]:
+    """The first ``count`` clips of a split, made anew."""
+    return list(islice(make_clips(split), count))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m datasets.demo.make", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    args = parser.parse_args(argv)
+    try:
+        if args.check:
+            differing = check()
+            print(f"differs: {', '.join(differing)}" if differing else "the same bytes")
+            return 1 if differing else 0
+        if not args.out.is_dir():
+            raise DataError(f"no folder {args.out}")
+        for split in SPLITS:
+            path = write_split(split, args.out)
+            print(f"{path}: {split.nb_clips} clips, {path.stat().st_size / 1e6:.1f} MB")
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

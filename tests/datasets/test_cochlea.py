@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The inner ear: known physics of each stage, reproducibility, and the command for users."""
+
+import subprocess
+import sys
+
+import h5py
+import numba
+import numpy as np
+import pytest
+import soundfile
+
+from datasets import cochlea
+from datasets.errors import DataError
+
+
+def tone(frequency, seconds=0.5, rate=16_000):
+    return np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)
+
+
+def speech_like(seed=0, rate=16_000):
+    """Half a second of a pulse train in noise, at an irregular level."""
+    rng = np.random.default_rng(seed)
+    sound = 0.05 * rng.standard_normal(rate // 2)
+    sound[1000:7000:133] += 2
+    return sound
+
+
+def fire(n, p, draws, seed=0):
+    uniforms = np.random.default_rng(seed).random(draws)
+    return np.array([cochlea._binomial.py_func(u, n, p) for u in uniforms])
+
+
+def test_wave_numbers_solve_the_dispersion_relation():
+    """Near the stapes the wave is long: there p is that of the 1-D model, K^-1/4 exp(-i int k)."""
+    places = np.linspace(0.0005, 0.05, 100)
+    transfer = cochlea.membrane_transfer(np.array([100.0]), places)[:, 0].astype(complex)
+    w = 2 * np.pi * 100
+    softness = np.exp(-cochlea.STIFFNESS_DECAY * places)
+    impedance = (
+        cochlea.STIFFNESS * softness
+        + 1j * w * cochlea.DAMPING * np.sqrt(softness)
+        - w**2 * cochlea.MASS
+    )
+    k = np.sqrt(2 * cochlea.FLUID_DENSITY * w**2 / impedance / cochlea.FLUID_HEIGHT)
+    pressure = transfer * impedance / (1j * w)
+    long_wave = k**-0.5 * np.exp(-1j * np.cumsum(k) * (places[1] - places[0]))
+    ratio = pressure / long_wave
+    np.testing.assert_allclose(ratio / ratio[0], 1, atol=1e-3)
+
+
+def test_best_frequency_falls_from_base_to_apex():
+    places = (np.arange(cochlea.CHANNELS) + 0.5) * cochlea.LENGTH / cochlea.CHANNELS
+    frequencies = np.geomspace(60, 8000, 300)
+    best = np.abs(cochlea.membrane_transfer(frequencies, places)).argmax(axis=1)
+    assert (np.diff(best[60:]) <= 0).all()
+    assert frequencies[best[-1]] < 100
+    assert frequencies[best[60]] > 6000
+
+
+def test_membrane_is_linear_and_blocks_add_up():
+    sound = speech_like()
+    long = np.concatenate([sound, sound, sound])  # 1.5 s: two blocks
+    late = np.concatenate([np.zeros(len(sound)), sound, np.zeros(len(sound))])
+    early = np.concatenate([sound, np.zeros(len(sound)), np.zeros(len(sound))])
+    last = np.concatenate([np.zeros(len(sound)), np.zeros(len(sound)), sound])
+    whole = cochlea.membrane_response(long)
+    parts = sum(cochlea.membrane_response(part) for part in (early, late, last))
+    np.testing.assert_allclose(whole, parts, atol=2e-5)
+
+
+def test_binomial_draws_follow_the_distribution():
+    for n, p in ((40, 0.004), (40, 0.3), (7, 0.9)):
+        draws = fire(n, p, 20_000)
+        assert draws.min() >= 0
+        assert draws.max() <= n
+        assert draws.mean() == pytest.approx(n * p, rel=0.05)
+        assert draws.var() == pytest.approx(n * p * (1 - p), rel=0.06)
+    assert not fire(0, 0.5, 10).any()
+
+
+def test_silent_cell_fires_at_the_rate_of_its_steady_state():
+    """Meddis 1986: with no input h c follows from setting the three derivatives to zero; the
+    refractory millisecond turns a probability rate r into r / (1 + r * 1 ms)."""
+    _, rates = cochlea.hair_cells(np.zeros((cochlea.CHANNELS, 16_000), np.float32), seed=0)
+    k = cochlea.PERMEABILITY_G * 5 / 305
+    cleft = (
+        k
+        * cochlea.REPLENISH
+        / (cochlea.LOSS * k + cochlea.REPLENISH * (cochlea.LOSS + cochlea.RECOVER))
+    )
+    rate = cochlea.FIRING * cleft
+    assert rates.mean() == pytest.approx(rate / (1 + rate * cochlea.REFRACTORY), rel=0.02)
+
+
+def test_hair_cell_answers_onset_more_than_the_sustained_tone():
+    """Adaptation: the pool empties (Meddis 1986, figure 2)."""
+    velocity = np.tile(0.3 * tone(2000), (cochlea.CHANNELS, 1)).astype(np.float32)
+    velocity[:, :1600] = 0
+    spikes, _ = cochlea.hair_cells(velocity, seed=0)
+    onset, later = spikes[:, 1600:1760].sum(), spikes[:, -160:].sum()
+    assert onset > 3 * later
+
+
+def test_a_low_and_a_high_tone_excite_opposite_ends():
+    _, low = cochlea.spikes_from_audio(tone(250), 16_000)
+    _, high = cochlea.spikes_from_audio(tone(4000), 16_000)
+    # A passive membrane also moves, less, all the way from the base to the place of the tone.
+    assert np.percentile(low, 95) > 500  # towards the apex
+    assert np.percentile(high, 95) < 250  # the base
+    assert np.median(low) > np.median(high) + 200
+
+
+def test_events_are_in_the_layout_of_shd():
+    times, units = cochlea.spikes_from_audio(speech_like(), 16_000)
+    assert times.dtype == np.float16
+    assert units.dtype == np.uint16
+    assert len(times) == len(units) > 500
+    assert (np.diff(times.astype(float)) >= 0).all()
+    assert units.max() < cochlea.CHANNELS
+    assert times.max() <= 0.5
+
+
+def test_same_seed_same_spikes_whatever_the_number_of_threads():
+    first = cochlea.spikes_from_audio(speech_like(), 16_000, seed=3)
+    numba.set_num_threads(1)
+    try:
+        second = cochlea.spikes_from_audio(speech_like(), 16_000, seed=3)
+    finally:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    other = cochlea.spikes_from_audio(speech_like(), 16_000, seed=4)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert first[0].tobytes() != other[0].tobytes()
+
+
+def test_level_of_the_recording_does_not_matter():
+    quiet = cochlea.spikes_from_audio(speech_like() / 1024, 16_000)
+    loud = cochlea.spikes_from_audio(speech_like() * 4, 16_000)
+    np.testing.assert_array_equal(quiet[1], loud[1])
+
+
+def test_other_sampling_rates_excite_the_same_places():
+    _, native = cochlea.spikes_from_audio(tone(1000), 16_000)
+    _, resampled = cochlea.spikes_from_audio(tone(1000, rate=22_050), 22_050)
+    assert abs(np.median(native.astype(int)) - np.median(resampled.astype(int))) < 5
+
+
+@pytest.mark.parametrize(
+    ("audio", "words"),
+    [
+        (np.zeros(1000), "silent"),
+        (np.zeros(0), "shape"),
+        (np.zeros((100, 2)), "one channel"),
+        (np.full(100, np.nan), "not finite"),
+    ],
+)
+def test_audio_without_content_is_refused(audio, words):
+    with pytest.raises(DataError, match=words):
+        cochlea.spikes_from_audio(audio, 16_000)
+
+
+@pytest.fixture
+def wav_folder(tmp_path):
+    folder = tmp_path / "wavs"
+    for word in ("no", "yes", "_noise"):
+        (folder / word).mkdir(parents=True)
+        for speaker in ("b", "a"):
+            sound = 0.1 * speech_like(seed=ord(speaker))
+            soundfile.write(folder / word / f"{speaker}_1.wav", sound, 16_000)
+    return folder
+
+
+def test_convert_writes_labels_speakers_and_keys(wav_folder, tmp_path):
+    out = tmp_path / "words.h5"
+    assert cochlea.convert(wav_folder, out, speaker_from="^([^_]+)_") == 4
+    with h5py.File(out) as file:
+        assert file["labels"][:].tolist() == [0, 0, 1, 1]
+        assert file["extra/speaker"][:].tolist() == [0, 1, 0, 1]
+        assert file["extra/keys"][:].tolist() == [b"no", b"yes"]
+        assert file["spikes/times"][0].dtype == np.float16
+        assert file["spikes/units"][0].dtype == np.uint16
+        assert len(file["spikes/times"][3]) == len(file["spikes/units"][3]) > 500
+    first = out.read_bytes()
+    cochlea.convert(wav_folder, out, speaker_from="^([^_]+)_", overwrite=True)
+    assert out.read_bytes() == first
+
+
+def test_existing_file_is_kept_without_overwrite(wav_folder, tmp_path, capsys):
+    out = tmp_path / "words.h5"
+    out.write_text("precious")
+    assert cochlea.main([str(wav_folder), str(out)]) == 2
+    assert "exists" in capsys.readouterr().err
+    assert out.read_text() == "precious"
+
+
+def stereo(folder):
+    soundfile.write(folder / "no" / "bad.wav", np.ones((100, 2)) / 2, 16_000)
+
+
+def empty(folder):
+    soundfile.write(folder / "no" / "bad.wav", np.zeros(0), 16_000)
+
+
+def silent(folder):
+    soundfile.write(folder / "no" / "bad.wav", np.zeros(100), 16_000)
+
+
+def broken(folder):
+    (folder / "no" / "bad.wav").write_bytes(b"RIFF")
+
+
+@pytest.mark.parametrize("spoil", [stereo, empty, silent, broken])
+def test_bad_wav_is_named_in_one_line(wav_folder, tmp_path, capsys, spoil):
+    spoil(wav_folder)
+    out = tmp_path / "words.h5"
+    assert cochlea.main([str(wav_folder), str(out)]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert "bad.wav" in lines[0]
+    assert list(tmp_path.glob("*words*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing", "o.h5"], "no folder missing"),
+        (["{wavs}/yes", "o.h5"], "no .wav files"),
+        (["{wavs}", "missing/o.h5"], "no folder missing"),
+        (["{wavs}", "o.h5", "--speaker-from", "("], "no regular expression"),
+        (["{wavs}", "o.h5", "--speaker-from", "a_1"], "finds no group"),
+    ],
+)
+def test_bad_arguments_are_one_line(wav_folder, tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert cochlea.main([a.replace("{wavs}", str(wav_folder)) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_command_runs_as_a_module(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "datasets.cochlea", str(tmp_path / "none"), str(tmp_path / "o.h5")],
+        capture_output=True,
+        text=True,
+        cwd=cochlea.Path(cochlea.__file__).parents[1],
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: no folder")
+    assert "Traceback" not in run.stderr
