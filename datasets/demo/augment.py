@@ -12,10 +12,10 @@ import scipy.fft
 CLIP = 1.0  # s
 MARGIN = 0.03  # s, the fade of the clip's ends
 NOISES = ("white", "pink", "brown", "hum", "gusts", "babble")
-SNR = (6.0, 20.0)  # dB over the duration of the word
-TILT = 5.0  # dB per octave, standard deviation
-RIPPLE = 6.0  # dB, standard deviation of each of three ripples along log frequency
-LEVEL = (-4.0, 4.0)  # dB around the standard RMS
+SNR = (22.0, 38.0)  # dB over the duration of the word
+TILT = 0.6  # dB per octave, standard deviation
+RIPPLE = 0.8  # dB, standard deviation of each of three ripples along log frequency
+LEVEL = (-8.0, -1.0)  # dB around the standard RMS
 
 
 def random_clip(

@@ -4,6 +4,8 @@
 
 import ctypes
 import os
+import shutil
+import tempfile
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +92,6 @@ BABBLE_TEXT = (
     "Well, I would rather walk than wait for the bus on a morning like this."
 )
 
-
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: espeak_Synth returns after the last sample
 _UTF8 = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
@@ -102,9 +103,9 @@ _Callback = ctypes.CFUNCTYPE(
 class Synthesizer:
     """eSpeak NG through its C interface (``speak_lib.h``).
 
-    ``rate`` is the sampling rate in Hz. The library keeps one state per process, which the
-    samples of some voices depend on: the same calls in the same order give the same samples.
-    Raises DataError where ``espeakng-loader`` is missing.
+    ``rate`` is the sampling rate in Hz. The samples of most voices depend on what was said before
+    (the phase of their flutter goes on): the same calls in the same order on a new Synthesizer give
+    the same samples. Raises DataError where ``espeakng-loader`` is missing.
     """
 
     def __init__(self) -> None:
@@ -114,7 +115,10 @@ class Synthesizer:
             raise DataError(
                 "making the demo data needs eSpeak NG: pip install espeakng-loader"
             ) from error
-        self._library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
+        # The library's state is global and survives espeak_Terminate; a copy has its own.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            private = shutil.copy(espeakng_loader.get_library_path(), folder)
+            self._library = ctypes.CDLL(private)
         data = os.fsencode(espeakng_loader.get_data_path())
         self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)
         if self.rate <= 0:
@@ -140,6 +144,8 @@ class Synthesizer:
             raise DataError(f"eSpeak NG has no voice {voice!r}")
         for parameter, value in ((_RATE, speed), (_PITCH, pitch), (_RANGE, intonation)):
             self._library.espeak_SetParameter(parameter, int(value), 0)
+        # Its Klatt voices draw noise from a generator that is otherwise seeded with the time.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._chunks.clear()
         encoded = ctypes.create_string_buffer(text.encode())
         self._library.espeak_Synth(
