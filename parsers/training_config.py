@@ -49,7 +49,11 @@ class TrainingConfig:
     )
     use_augm: bool = option(False, group="data", help="augment the training data (hd and sc only)")
     num_workers: int = option(
-        8, group="data", minimum=0, grid=True, help="processes that load the data"
+        8,
+        group="data",
+        minimum=0,
+        grid=True,
+        help="threads that read audio files (hd and sc); spiking sets are binned once, in one",
     )
 
     batch_size: int = option(128, group="training", minimum=1, help="clips in a batch")
@@ -81,6 +85,14 @@ class TrainingConfig:
         grid=True,
         grid_default=(13, 42, 73, 190, 268),
         help="random seed; each one is a run of its own",
+    )
+
+    bn_statistics: str = option(
+        "recalibrated",
+        group="training",
+        choices=("recalibrated", "running"),
+        help="batchnorm statistics that a model is validated and tested with: of its present "
+        "weights, or the running means over past weights, as published. Weights train the same",
     )
 
     use_regularizers: bool = option(

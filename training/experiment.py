@@ -16,6 +16,7 @@ from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import SNN
 from training import checkpoint, files
+from training.batchnorm import recalibrate
 from training.console import closing_table, epoch_line, log, log_file, percent, progress_bar
 from training.curves import draw_curves
 from training.data import batches
@@ -157,6 +158,8 @@ class Experiment:
         """Train and validate once; keep the best weights; write down both."""
         lr = self.lr
         train = self.train_pass(epoch, last)
+        if self.options.bn_statistics == "recalibrated":
+            recalibrate(self.model, self.data.train, self.options.batch_size, self.options.seed)
         valid = self.evaluate(self.data.valid, f"epoch {epoch}/{last} valid")
         is_best = self.best is None or valid.accuracy > self.best.valid.accuracy
         if is_best:
