@@ -22,3 +22,12 @@ def real_speech_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real-speech spikes at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def original_goldens() -> Path:
+    """Numbers that the original implementation computed, where they lie beside the checkout."""
+    folder = shared_folder("goldens")
+    if not folder.is_dir():
+        pytest.skip(f"no golden cases of the original implementation at {folder}")
+    return folder

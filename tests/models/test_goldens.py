@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""All models against recorded numbers: our own cases, and those of the original implementation."""
+
+from pathlib import Path
+
+import golden_cases
+import pytest
+import torch
+
+from models.anns import LAYERS as ANN_LAYERS
+from models.snns import LAYERS as SNN_LAYERS
+
+OWN = Path(__file__).resolve().parents[1] / "goldens"
+OWN_NAMES = sorted(path.stem for path in OWN.glob("*.json"))
+ORIGINAL_NAMES = (*SNN_LAYERS, *ANN_LAYERS, "LIF_bidirectional", "adLIF_layernorm")
+BACKENDS = ("naive", "auto")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_own_goldens(name, backend):
+    golden_cases.check(golden_cases.read(OWN / f"{name}.json"), backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ORIGINAL_NAMES)
+def test_original_implementation(original_goldens, name, backend):
+    path = original_goldens / f"{name}.pt"
+    if not path.is_file():
+        pytest.skip(f"no golden case {path}")
+    golden_cases.check(torch.load(path, weights_only=True), backend=backend)
+
+
+def test_every_model_has_an_own_golden():
+    models = {golden_cases.read(OWN / f"{name}.json")["model"] for name in OWN_NAMES}
+    assert models == {*SNN_LAYERS, *ANN_LAYERS}
+
+
+def test_goldens_survive_the_file_exactly(tmp_path):
+    golden = golden_cases.read(OWN / "SiLIF.json")
+    golden["train_out"] = torch.tensor([0.1, 1 / 3, -1e-30, 16777217.0, 0.0]) * torch.pi
+    golden_cases.write(golden, tmp_path / "again.json")
+    again = golden_cases.read(tmp_path / "again.json")
+    assert again.keys() == golden.keys()
+    for field in ("x", "y", "train_out", "loss"):
+        assert torch.equal(again[field], golden[field])
+        assert again[field].dtype == golden[field].dtype
+    for name, value in golden["init"].items():
+        assert torch.equal(again["init"][name], value)
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("train_out", None),
+        ("adam_losses", None),
+        ("init", "snn.0.alpha"),
+        ("grads", "snn.0.W.weight"),
+    ],
+)
+def test_the_check_notices_a_change(field, name):
+    golden = golden_cases.read(OWN / "SiLIF.json")
+    changed = golden[field] if name is None else golden[field][name]
+    changed.view(-1)[0] += 1e-2
+    with pytest.raises(AssertionError, match=name or field):
+        golden_cases.check(golden)
