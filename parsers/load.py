@@ -86,6 +86,8 @@ def load_plan(
         for name, raw in read_config(config_file, OPTIONS).items():
             from_yaml[name] = _convert(OPTIONS[name], raw, f"{config_file}: {name}")
     from_argv = _typed_values(typed)
+    recorded, recorded_notes = _options_of_the_pretrained(typed, from_argv, repository)
+    from_yaml |= recorded
 
     values = {name: option.default_values for name, option in OPTIONS.items()}
     values |= from_yaml | from_argv
@@ -100,7 +102,7 @@ def load_plan(
             source = f" (config: {config_file})" if config_file else ""
             raise ConfigError(f"{error}{source}") from None
     axes = {name: axis for name, axis in values.items() if len(axis) > 1}
-    return Plan(points, axes, config_file and config_file.absolute(), notes)
+    return Plan(points, axes, config_file and config_file.absolute(), recorded_notes + notes)
 
 
 def check(config: Config) -> None:
@@ -185,6 +187,25 @@ def _typed_values(typed: CommandLine) -> dict[str, tuple]:
             OPTIONS["load_exp_folder"], [typed.pretrained], "pretrained folder"
         )
     return values
+
+
+def _options_of_the_pretrained(
+    typed: CommandLine, from_argv: Mapping[str, tuple], repository: Path
+) -> tuple[dict[str, tuple], tuple[str, ...]]:
+    """Without --config, a model that is tested takes its own options for network and data."""
+    evaluates = from_argv.get("evaluate_pretrained") == (True,)
+    if typed.config is not None or not evaluates or "load_exp_folder" not in from_argv:
+        return {}, ()
+    folder = resolve_pretrained(from_argv["load_exp_folder"][0], repository=repository)
+    recorded = folder / "config.yaml"
+    if not recorded.is_file():
+        return {}, ()
+    values = {
+        name: _convert(OPTIONS[name], raw, f"{recorded}: {name}")
+        for name, raw in read_config(recorded, OPTIONS).items()
+        if OPTIONS[name].rules.group in ("model", "data")
+    }
+    return values, (f"options of the model and its data: those recorded in {recorded}",)
 
 
 def _convert(option: Option, raw: list, place: str) -> tuple:

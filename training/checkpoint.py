@@ -3,6 +3,7 @@
 """Reading and writing checkpoints."""
 
 import random
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ def read(path: Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they warn of is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch.load raises a dozen types for damaged or unsafe files, and pages of text with some.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"

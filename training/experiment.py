@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """One experiment: build a network, train it, test the best one, write everything down."""
 
+import math
 import platform
 import time
 from dataclasses import dataclass
@@ -197,12 +198,21 @@ class Experiment:
         metrics = meter.result(
             time.perf_counter() - begin, regularized=self.options.use_regularizers
         )
-        if not numpy.isfinite(metrics.loss):
-            raise DivergedError(
-                f"the training loss of epoch {epoch} is {metrics.loss}; try a smaller --lr "
-                f"(now {self.lr:g}). The weights before it are kept in {self.folder}"
-            )
+        self.check_finite(epoch, metrics.loss)
         return metrics
+
+    def check_finite(self, epoch: int, loss: float) -> None:
+        """DivergedError if an epoch ended in numbers that are none.
+
+        Weights are looked at too: a threshold turns NaN into silence, and the loss stays finite.
+        """
+        broken = [name for name, p in self.model.named_parameters() if not p.isfinite().all()]
+        if broken or not math.isfinite(loss):
+            what = f"'{broken[0]}'" if broken else f"the loss ({loss})"
+            raise DivergedError(
+                f"training diverged in epoch {epoch}, {what} is not finite: try a smaller "
+                f"--lr (now {self.lr:g}). What was best before is kept in {self.folder}"
+            )
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor, meter: Meter) -> None:
         """One gradient step on a batch."""

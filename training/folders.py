@@ -4,6 +4,8 @@
 
 import contextlib
 import itertools
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from training.errors import ExperimentError
 
 DEFAULT_ROOT = Path("exp") / "test_exps"
 SWEEP_SUMMARY = "sweep_summary.json"
+ANY_WRITE_BIT = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 NAMED = ("dataset_name", "nb_steps", "model_type", "nb_layers", "nb_hiddens", "lr", "pdrop", "seed")
 OUTPUTS = (
     checkpoint.BEST,
@@ -60,16 +63,34 @@ def sweep_folder(plan, suffix: str = "sweep") -> Path:
 
 
 def check_free(folders: list[Path], overwrite: bool) -> None:
-    """ExperimentError if a folder holds an experiment already and ``overwrite`` is off."""
+    """ExperimentError if a folder cannot be written, or if it holds an experiment already and
+    ``overwrite`` is off."""
     for folder in folders:
-        if folder.exists() and not folder.is_dir():
-            raise ExperimentError(f"{folder} is a file, so no experiment can be written there")
+        check_writable(folder)
         taken = [output for output in OUTPUTS if (folder / output).exists()]
         if taken and not overwrite:
             raise ExperimentError(
                 f"{folder} already holds an experiment ({taken[0]}): name another folder with "
                 "--new_exp_folder, or replace it with --overwrite"
             )
+
+
+def check_writable(folder: Path) -> None:
+    """ExperimentError if ``folder``, or what it would be made in, is a file or read-only.
+
+    A folder without any write bit counts as read-only for the superuser too: someone meant it.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ExperimentError(
+            f"{existing} is a file, so no experiment can be written to {folder}: "
+            "name another folder with --new_exp_folder"
+        )
+    if not os.access(existing, os.W_OK) or not existing.stat().st_mode & ANY_WRITE_BIT:
+        raise ExperimentError(
+            f"{existing} is read-only, so no experiment can be written to {folder}: "
+            "name another folder with --new_exp_folder"
+        )
 
 
 def check_free_sweep(folder: Path, overwrite: bool) -> None:

@@ -13,6 +13,7 @@ from training.console import activity_rows, log, log_file, percent, table
 from training.data import load_data, on_device
 from training.errors import DivergedError, ExperimentError
 from training.experiment import Experiment, choose_device, describe_device
+from training.metrics import count_parameters
 
 DATA_OPTIONS = (
     "dataset_name",
@@ -160,7 +161,7 @@ def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int
         "checkpoint": str(path),
         "values": experiment.config.to_dict(),
         "test": test,
-        "parameters": experiment.counts()["parameters"],
+        "parameters": count_parameters(experiment.model),
     }
 
 

@@ -1,0 +1,283 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What a user can get wrong: one line that names it, exit code 2, nothing written."""
+
+import gzip
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import main
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def write_clips(path, times, units, labels):
+    with h5py.File(path, "w") as file:
+        for name, values, kind in (("times", times, "f2"), ("units", units, "u2")):
+            rows = file.create_dataset(
+                f"spikes/{name}", (len(values),), h5py.vlen_dtype(np.dtype(kind))
+            )
+            for i, row in enumerate(values):
+                rows[i] = np.asarray(row, kind)
+        file["labels"] = np.asarray(labels, "u2")
+
+
+def good_clips(count=24):
+    rng = np.random.default_rng(1)
+    times = [np.sort(rng.uniform(0, 0.9, 50)) for _ in range(count)]
+    units = [rng.integers(0, 700, 50) for _ in range(count)]
+    return times, units, list(np.arange(count) % 20)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A small sound data set; tests damage it."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split in ("train", "test"):
+        write_clips(folder / f"shd_{split}.h5", *good_clips())
+    return folder
+
+
+def snapshot(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def refused(argv, tmp_path, monkeypatch, capsys):
+    """Run main.py, check the manners of its refusal, and return the line."""
+    monkeypatch.chdir(tmp_path)
+    before = snapshot(tmp_path)
+    status = main.main([str(arg) for arg in argv])
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert status == 2, captured
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("main.py: error: ")
+    after = {p: c for p, c in snapshot(tmp_path).items() if ".frames" not in p.parts}
+    assert after == {p: c for p, c in before.items() if ".frames" not in p.parts}
+    return lines[0]
+
+
+SMALL = ["--nb_hiddens", "8", "--nb_steps", "10", "--nb_epochs", "1", "--seed", "1"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--nb_hidden", "8"], "nb_hiddens"),
+        (["--lr", "fast"], "lr"),
+        (["--lr=-0.1"], "lr"),
+        (["--lr", "nan"], "lr"),
+        (["--pdrop", "2"], "pdrop"),
+        (["--nb_layers", "1"], "nb_layers"),
+        (["--nb_hiddens", "0"], "nb_hiddens"),
+        (["--nb_hiddens", "12.5"], "nb_hiddens"),
+        (["--batch_size", "0"], "batch_size"),
+        (["--nb_epochs", "0"], "nb_epochs"),
+        (["--nb_steps", "1"], "nb_steps"),
+        (["--max_time", "0"], "max_time"),
+        (["--spatial_bin", "3"], "spatial_bin"),
+        (["--model_type", "SiLIFF"], "SiLIF"),
+        (["--dataset_name", "mnist"], "dataset_name"),
+        (["--normalization", "group"], "normalization"),
+        (["--use_bias", "maybe"], "use_bias"),
+        (["--seed", "-1"], "seed"),
+        (["--seed", "1", "1"], "seed"),
+        (["--scheduler_factor", "1.5"], "scheduler_factor"),
+        (["--dt_min", "2", "--dt_max", "1"], "dt_min"),
+        (["--model_type", "MLP", "--bidirectional", "True"], "bidirectional"),
+        (["--model_type", "GRU", "--use_regularizers", "True"], "use_regularizers"),
+        (["--gpu_device", "63"], "gpu_device"),
+        (["--config", "ssc_silif_5ms.yaml"], "ssc_silif_4ms"),
+        (["--evaluate_pretrained", "True"], "load_exp_folder"),
+        (["--evaluate_pretrained", "True", "--load_exp_folder", "nowhere"], "nowhere"),
+        (["--sweep_id", "abc"], "sweep_id"),
+        (["--backend", "fortran"], "backend"),
+    ],
+)
+def test_options(argv, named, data, tmp_path, monkeypatch, capsys):
+    line = refused(["--data_folder", data, *argv], tmp_path, monkeypatch, capsys)
+    assert named in line
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("lrr: 0.1\n", "lr"),
+        ("lr: fast\n", "lr"),
+        ("- lr\n- 0.1\n", "list"),
+        ("just words\n", "config.yaml"),
+        ("lr: [0.1\n", "line"),
+        ("lr: 0.1\nlr: 0.2\n", "lr"),
+        ("batch_size: [1, 2]\n", "batch_size"),
+        ("", "empty"),
+    ],
+)
+def test_configs(text, named, tmp_path, monkeypatch, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    line = refused(["--config", config], tmp_path, monkeypatch, capsys)
+    assert named in line
+    assert str(config) in line
+
+
+def no_train_file(folder):
+    (folder / "shd_train.h5").unlink()
+
+
+def no_folder(folder):
+    shutil.rmtree(folder)
+
+
+def truncated(folder):
+    path = folder / "shd_train.h5"
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def no_hdf5(folder):
+    (folder / "shd_train.h5").write_text("times,units\n")
+
+
+def no_labels(folder):
+    with h5py.File(folder / "shd_train.h5", "a") as file:
+        del file["labels"]
+
+
+def truncated_archive(folder):
+    path = folder / "shd_train.h5"
+    packed = gzip.compress(path.read_bytes())
+    path.unlink()
+    path.with_suffix(".h5.gz").write_bytes(packed[:-50])
+
+
+def change(times=None, units=None, label=None):
+    """Put one fault into clip 5."""
+
+    def damage(folder):
+        clips = good_clips()
+        for values, new in zip(clips, (times, units, label), strict=True):
+            if new is not None:
+                values[5] = new
+        write_clips(folder / "shd_train.h5", *clips)
+
+    return damage
+
+
+def no_clips(folder):
+    write_clips(folder / "shd_train.h5", [], [], [])
+
+
+def only_empty_clips(folder):
+    write_clips(folder / "shd_train.h5", [[]] * 4, [[]] * 4, [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (no_train_file, "zenkelab.org"),
+        (no_folder, "--data_folder"),
+        (truncated, "download it again"),
+        (no_hdf5, "HDF5"),
+        (no_labels, "labels"),
+        (truncated_archive, "shd_train.h5.gz"),
+        (change(units=[3, 900] * 25), "clip 5"),
+        (change(times=[0.1, np.nan] * 25), "clip 5"),
+        (change(times=[0.1, -0.1] * 25), "clip 5"),
+        (change(times=[0.1, 0.2]), "clip 5"),
+        (change(label=20), "clip 5"),
+        (no_clips, "no clips"),
+        (only_empty_clips, "none of the 4 clips"),
+    ],
+)
+def test_data(damage, named, data, tmp_path, monkeypatch, capsys):
+    damage(data)
+    line = refused(["--data_folder", data, *SMALL], tmp_path, monkeypatch, capsys)
+    assert named in line
+    assert "shd_train" in line or damage is no_folder
+
+
+def test_an_empty_clip_among_others_is_counted_and_kept(data, tmp_path, monkeypatch, capsys):
+    change(times=[], units=[])(data)
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["--data_folder", str(data), *SMALL]) == 0
+    assert "1 clip of shd_train.h5 holds no events" in capsys.readouterr().out
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, ("exploded",))
+
+
+def write_bomb(path):
+    path.write_bytes(pickle.dumps({"snn.0.W.weight": Bomb()}))
+
+
+def write_text(path):
+    path.write_text("weights")
+
+
+def write_nothing(path):
+    path.parent.rmdir()
+
+
+@pytest.mark.parametrize("write", [write_bomb, write_text, write_nothing])
+def test_checkpoints(write, data, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "trained" / "checkpoints" / "best_model.pth"
+    path.parent.mkdir(parents=True)
+    write(path)
+    argv = [tmp_path / "trained", "--evaluate_pretrained", "True", "--data_folder", data, *SMALL]
+    line = refused(argv, tmp_path, monkeypatch, capsys)
+    assert str(path) in line
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_checkpoint_of_another_model(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = ["--data_folder", str(data), *SMALL]
+    assert main.main([*argv, "--new_exp_folder", "lif", "--model_type", "LIF"]) == 0
+    capsys.readouterr()
+    flags = ["--evaluate_pretrained", "True", "--load_exp_folder", "lif", "--model_type", "GRU"]
+    line = refused([*argv, *flags], tmp_path, monkeypatch, capsys)
+    assert "does not fit this model" in line
+
+
+def test_an_experiment_is_not_overwritten(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = ["--data_folder", str(data), *SMALL, "--new_exp_folder", "out"]
+    assert main.main(argv) == 0
+    capsys.readouterr()
+    line = refused(argv, tmp_path, monkeypatch, capsys)
+    assert "--overwrite" in line
+    assert main.main([*argv, "--overwrite"]) == 0
+
+
+def test_output_folders_that_cannot_be(data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("mine")
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o555)
+    for folder in ("file", "file/below", "locked", "locked/below"):
+        argv = ["--data_folder", data, *SMALL, "--new_exp_folder", folder]
+        line = refused(argv, tmp_path, monkeypatch, capsys)
+        assert folder.split("/")[0] in line
+        assert "--new_exp_folder" in line
+
+
+def test_from_the_shell(tmp_path):
+    """No traceback and no usage text reach the terminal, and --help answers."""
+    command = [sys.executable, str(REPO / "main.py")]
+    wrong = subprocess.run(
+        [*command, "--nb_hiden", "8"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.count("\n") == 1
+    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert "--nb_hiddens" in shown.stdout

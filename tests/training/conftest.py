@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""A small data set in the SHD layout, and the program run on it."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import main
+
+NB_CLASSES = 20
+
+
+def write_clips(path: Path, times, units, labels, speakers=None) -> None:
+    """Write clips in the SHD layout."""
+    with h5py.File(path, "w") as file:
+        spikes = file.create_group("spikes")
+        for name, values, kind in (("times", times, "f2"), ("units", units, "u2")):
+            rows = spikes.create_dataset(name, (len(values),), h5py.vlen_dtype(np.dtype(kind)))
+            for i, row in enumerate(values):
+                rows[i] = np.asarray(row, kind)
+        file["labels"] = np.asarray(labels, "u2")
+        if speakers is not None:
+            file["extra/speaker"] = np.asarray(speakers, "u2")
+
+
+def sweeps(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """A clip of a class: a tone whose place and direction of glide the label decides."""
+    times = np.sort(rng.uniform(0, 0.9, 300))
+    start = 60 + 60 * (label // 2)
+    glide = 250 * times * (1 if label % 2 else -1)
+    return times, np.clip(start + glide + rng.normal(0, 12, 300), 0, 699).astype(int)
+
+
+@pytest.fixture(scope="session")
+def spikes_folder(tmp_path_factory) -> Path:
+    """Folder with shd_train.h5 (8 clips a class, 4 speakers) and shd_test.h5 (3 clips a class)."""
+    folder = tmp_path_factory.mktemp("spikes")
+    rng = np.random.default_rng(0)
+    for split, repeats in (("train", 8), ("test", 3)):
+        labels = np.repeat(np.arange(NB_CLASSES), repeats)
+        clips = [sweeps(rng, label) for label in labels]
+        speakers = np.tile(np.arange(repeats) % 4, NB_CLASSES)
+        write_clips(folder / f"shd_{split}.h5", *zip(*clips, strict=True), labels, speakers)
+    return folder
+
+
+@pytest.fixture
+def train(spikes_folder, tmp_path, monkeypatch):
+    """Call main.py with small defaults, from an empty working directory; the exit status."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*flags: str, **options) -> int:
+        values = {
+            "data_folder": spikes_folder,
+            "nb_hiddens": 16,
+            "nb_steps": 20,
+            "spatial_bin": 20,
+            "batch_size": 32,
+            "nb_epochs": 2,
+            "seed": 13,
+            **options,
+        }
+        argv = list(flags)
+        for name, value in values.items():
+            argv += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+        return main.main(argv)
+
+    return call

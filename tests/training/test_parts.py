@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Meters, checkpoints, files and statistics by themselves."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from torch.nn import functional
+
+from models.snns import SNN
+from training import checkpoint, files, folders
+from training.batchnorm import recalibrate
+from training.errors import CheckpointError, ExperimentError
+from training.experiment import choose_device
+from training.metrics import Meter, rate_penalty
+from training.sweep import mean_and_deviation
+
+
+class Clips:
+    """Random clips with the interface of a FrameSet."""
+
+    def __init__(self, count):
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randint(0, 3, (count, 10, 6), generator=generator).float()
+        self.y = torch.randint(0, 4, (count,), generator=generator)
+
+    def __len__(self):
+        return len(self.y)
+
+    def batch(self, indices):
+        return self.x[indices], self.y[indices]
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return SNN((None, None, 6), [8, 8, 4], "SiLIF", dropout=0.3)
+
+
+def test_means_are_exact_over_uneven_batches(network):
+    clips = Clips(37)
+    network.eval()
+    meter = Meter(torch.device("cpu"), [6, 8, 8])
+    outputs, rates, sops = [], [], []
+    for indices in torch.arange(37).split(8):
+        x, y = clips.batch(indices)
+        activity = network.activity(x)
+        meter.add(activity.output, y, functional.cross_entropy(activity.output, y), activity)
+        outputs.append(activity.output)
+        for i, spikes in enumerate(activity.layers):
+            rates.append((i, spikes.spikes.mean().item(), len(y)))
+        sops.append((activity.sop.item(), len(y)))
+    result = meter.result(1.0)
+    output = torch.cat(outputs)
+    assert result.samples == 37
+    assert result.accuracy == (output.argmax(1) == clips.y).sum().item() / 37
+    assert result.loss == pytest.approx(functional.cross_entropy(output, clips.y).item(), rel=1e-5)
+    for layer in (0, 1):
+        mean = sum(rate * n for i, rate, n in rates if i == layer) / 37
+        assert result.firing_rates[layer] == pytest.approx(mean, rel=1e-5)
+    assert result.sop == pytest.approx(sum(sop * n for sop, n in sops) / 37, rel=1e-6)
+
+
+def test_rate_penalty_has_a_gradient_on_both_sides():
+    rates = torch.tensor([0.0, 0.2, 0.9], requires_grad=True)
+    penalty = rate_penalty(rates, 0.1, 0.5)
+    penalty.backward()
+    assert penalty.item() == pytest.approx(0.1 + 0.4)
+    assert rates.grad.tolist() == [-1.0, 0.0, 1.0]
+
+
+def test_recalibration_gives_the_statistics_of_the_present_weights(network):
+    clips = Clips(64)
+    network.train()
+    for _ in range(3):
+        network(clips.x)
+    first = network.snn[0]
+    count = first.norm.num_batches_tracked.item()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    recalibrate(network, clips, batch_size=64, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+    current = first.W(clips.x).reshape(-1, 8)
+    assert torch.allclose(first.norm.running_mean, current.mean(0), atol=1e-5)
+    assert torch.allclose(first.norm.running_var, current.var(0), rtol=1e-4)
+    assert (first.norm.momentum, first.norm.num_batches_tracked.item()) == (0.05, count)
+    assert not network.training
+
+
+def test_recalibration_leaves_networks_without_batchnorm_alone():
+    network = SNN((None, None, 6), [8, 4], "LIF", normalization="layernorm")
+    weights = {k: v.clone() for k, v in network.state_dict().items()}
+    recalibrate(network, Clips(8), batch_size=4, seed=1)
+    assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    files.write_text(path, "old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError(28, os.strerror(28))
+
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomic(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_survive_a_checkpoint(network, tmp_path):
+    path = tmp_path / "best.pth"
+    files.write_torch(path, network.state_dict())
+    torch.manual_seed(1)
+    other = SNN((None, None, 6), [8, 8, 4], "SiLIF")
+    checkpoint.load_weights(other, path)
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in network.state_dict().items())
+
+
+class Bomb:
+    """Runs a command when it is unpickled carelessly."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def bomb(path, network):
+    files.write_torch(path, {"snn.0.W.weight": Bomb(path.with_name("exploded"))})
+
+
+def raw_bomb(path, network):
+    path.write_bytes(pickle.dumps(Bomb(path.with_name("exploded"))))
+
+
+def truncated(path, network):
+    files.write_torch(path, network.state_dict())
+    path.write_bytes(path.read_bytes()[:-400])
+
+
+def empty(path, network):
+    path.write_bytes(b"")
+
+
+def text(path, network):
+    path.write_text("not a checkpoint")
+
+
+def a_list(path, network):
+    files.write_torch(path, [1, 2])
+
+
+def another_size(path, network):
+    files.write_torch(path, SNN((None, None, 6), [9, 8, 4], "SiLIF").state_dict())
+
+
+def another_neuron(path, network):
+    files.write_torch(path, SNN((None, None, 6), [8, 8, 4], "LIF").state_dict())
+
+
+def an_extra_key(path, network):
+    files.write_torch(path, {**network.state_dict(), "more": torch.zeros(1)})
+
+
+def no_tensor(path, network):
+    files.write_torch(path, {**network.state_dict(), "snn.0.a": 3})
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        bomb,
+        raw_bomb,
+        truncated,
+        empty,
+        text,
+        a_list,
+        another_size,
+        another_neuron,
+        an_extra_key,
+        no_tensor,
+    ],
+)
+def test_a_bad_checkpoint_is_told_in_one_line(network, tmp_path, write):
+    path = tmp_path / "best.pth"
+    write(path, network)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load_weights(network, path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "exploded").exists()
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_an_absent_device_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device(1) == torch.device("cuda", 1)
+    with pytest.raises(ExperimentError, match="numbered from 0 to 1"):
+        choose_device(2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device(0) == torch.device("cpu")
+    with pytest.raises(ExperimentError, match="0 CUDA devices"):
+        choose_device(3)
+
+
+def test_statistics_over_seeds():
+    runs = [{"test": {"accuracy": a}} for a in (0.5, 0.7)] + [{"error": "diverged"}]
+    statistic = mean_and_deviation(runs, "test", "accuracy")
+    assert statistic["mean"] == pytest.approx(0.6)
+    assert statistic["std"] == pytest.approx(0.1414213562)
+    assert mean_and_deviation(runs[:1], "test", "accuracy")["std"] is None
+    assert mean_and_deviation(runs[2:], "test", "accuracy") is None
+
+
+def test_overwriting_spares_what_is_not_ours(tmp_path):
+    folder = tmp_path / "exp"
+    folders.create(folder, {"seed": 1})
+    (folder / "notes.txt").write_text("mine")
+    (folder / "summary.json").write_text("{}")
+    with pytest.raises(ExperimentError, match="already holds an experiment"):
+        folders.check_free([folder], overwrite=False)
+    folders.check_free([folder], overwrite=True)
+    folders.create(folder, {"seed": 2})
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "summary.json").exists()

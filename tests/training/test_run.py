@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Whole runs through main.py on a small data set."""
+
+import json
+import statistics
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from models.anns import LAYERS as ANN_LAYERS
+from models.snns import LAYERS as SNN_LAYERS
+from parsers.load import Config
+from training.experiment import Experiment
+
+MODELS = [*SNN_LAYERS, *ANN_LAYERS]
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def records_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_writes_down_everything(train, tmp_path, capsys):
+    assert train(new_exp_folder="out", model_type="SiLIF", nb_epochs=3) == 0
+    out = tmp_path / "out"
+    config = Config.from_dict(yaml.safe_load((out / "config.yaml").read_text()))
+    assert (config.model.nb_hiddens, config.training.nb_epochs) == (16, 3)
+
+    records = records_of(out)
+    assert [(r["epoch"], r["split"]) for r in records[:-1]] == [
+        (epoch, split) for epoch in (1, 2, 3) for split in ("train", "valid")
+    ]
+    summary = summary_of(out)
+    valid = [r["accuracy"] for r in records if r["split"] == "valid"]
+    assert summary["best_epoch"] == 1 + int(np.argmax(valid))
+    assert summary["valid"]["accuracy"] == max(valid)
+    assert records[-1]["split"] == "test"
+    assert records[-1]["accuracy"] == summary["test"]["accuracy"]
+    assert summary["clips"] == {"train": 160, "valid": 60, "test": 60}
+    assert summary["state_variables"] == 2 * 2 * 16
+    assert len(summary["test"]["firing_rates"]) == 2
+    assert summary["test"]["sop"] > 0
+
+    best = torch.load(out / "checkpoints" / "best_model.pth", weights_only=True)
+    assert (
+        sum(v.numel() for k, v in best.items() if "running" not in k and "num" not in k)
+        == (summary["parameters"])
+    )
+    last = torch.load(out / "checkpoints" / "last.pth", weights_only=True)
+    assert last["progress"] == {"epoch": 3, "best_epoch": summary["best_epoch"]}
+    assert set(last["rng"]) >= {"torch", "python", "numpy"}
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    said = capsys.readouterr().out
+    for text in ("running on the CPU", "test split (as published)", "test accuracy", "epoch 3/3"):
+        assert text in said
+    log = (out / "log" / "exp.log").read_text()
+    assert "epoch 3/3" in log
+    assert "test accuracy" in log
+    assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_and_is_tested(train, tmp_path, model):
+    assert train(model_type=model, new_exp_folder="out") == 0
+    summary = summary_of(tmp_path / "out")
+    assert summary["model_type"] == model
+    is_snn = model in SNN_LAYERS
+    assert ("sop" in summary["test"]) == is_snn
+    assert (summary["state_variables"] is not None) == is_snn
+    recurrent = summary["test"].get("recurrent_sop", 0.0)
+    assert (recurrent > 0) == (model in ("RLIF", "RadLIF"))
+
+
+def test_it_learns(train, tmp_path):
+    assert train(new_exp_folder="out", nb_epochs=12, lr=0.02, pdrop=0.0, nb_hiddens=64) == 0
+    assert summary_of(tmp_path / "out")["test"]["accuracy"] > 0.5
+
+
+def test_the_same_seed_gives_the_same_run(train, tmp_path):
+    for name in ("a", "b"):
+        assert train(new_exp_folder=name, model_type="RadLIF") == 0
+    first, second = (records_of(tmp_path / name) for name in ("a", "b"))
+    for a, b in zip(first, second, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+
+
+def test_recalibrated_statistics_leave_training_as_it_is(train, tmp_path):
+    for name in ("recalibrated", "running"):
+        assert train(new_exp_folder=name, bn_statistics=name) == 0
+    losses = [
+        [r["loss"] for r in records_of(tmp_path / name) if r["split"] == "train"]
+        for name in ("recalibrated", "running")
+    ]
+    assert losses[0] == losses[1]
+    tests = [summary_of(tmp_path / name)["test"]["loss"] for name in ("recalibrated", "running")]
+    assert tests[0] != tests[1]
+
+
+def test_a_grid_ends_in_one_table(train, tmp_path, capsys):
+    assert train(new_exp_folder="out", seed=[1, 2, 3], dt_max=[0.3, 0.5], model_type="CSiLIF") == 0
+    out = tmp_path / "out"
+    folders = sorted(path.name for path in out.iterdir() if path.is_dir())
+    assert len(folders) == 6
+    assert "shd_20steps_CSiLIF_3lay16_lr0_01_drop0_1_dt_max0_3_seed1" in folders
+    sweep = json.loads((out / "sweep_summary.json").read_text())
+    assert [group["values"] for group in sweep["groups"]] == [{"dt_max": 0.3}, {"dt_max": 0.5}]
+    for group in sweep["groups"]:
+        name = str(group["values"]["dt_max"]).replace(".", "_")
+        accuracies = [
+            summary_of(out / f"shd_20steps_CSiLIF_3lay16_lr0_01_drop0_1_dt_max{name}_seed{seed}")[
+                "test"
+            ]["accuracy"]
+            for seed in group["seeds"]
+        ]
+        assert group["test_accuracy"]["mean"] == pytest.approx(statistics.fmean(accuracies))
+        assert group["test_accuracy"]["std"] == pytest.approx(statistics.stdev(accuracies))
+    assert capsys.readouterr().out.count("3 of 3") == 2
+
+
+def test_default_folders_have_the_published_names(train, tmp_path):
+    assert train(seed=[1, 2], nb_epochs=1) == 0
+    root = tmp_path / "exp" / "test_exps"
+    names = {path.name for path in root.iterdir()}
+    base = "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1"
+    assert names == {f"{base}_seed1", f"{base}_seed2", f"{base}_sweep"}
+    assert (root / f"{base}_sweep" / "sweep_summary.json").is_file()
+
+
+def test_debug_runs_one_seed(train, tmp_path):
+    assert train("--debug", new_exp_folder="out", seed=[7, 8], nb_epochs=1) == 0
+    assert summary_of(tmp_path / "out")["seed"] == 7
+
+
+def test_an_evaluation_repeats_the_test_of_the_run(train, tmp_path):
+    assert train(new_exp_folder="out", model_type="adLIF") == 0
+    expected = summary_of(tmp_path / "out")["test"]
+    assert (
+        train(
+            model_type="adLIF",
+            evaluate_pretrained=True,
+            load_exp_folder="out",
+            new_exp_folder="eval",
+            seed=[13, 42],
+        )
+        == 0
+    )
+    evaluation = json.loads((tmp_path / "eval" / "evaluation_summary.json").read_text())
+    first = evaluation["runs"][0]["test"]
+    assert (first["accuracy"], first["loss"]) == (expected["accuracy"], expected["loss"])
+    assert evaluation["groups"][0]["test_accuracy"]["std"] is not None
+    assert not (tmp_path / "eval" / "checkpoints").exists()
+
+
+def test_evaluations_never_replace_one_another(train, tmp_path):
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    for _ in range(2):
+        assert train(evaluate_pretrained=True, load_exp_folder="out") == 0
+    written = sorted(path.parent.name for path in tmp_path.rglob("evaluation_summary.json"))
+    assert written == [
+        "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1_evaluation",
+        "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1_evaluation_2",
+    ]
+
+
+def test_speakers_held_out_are_named(train, tmp_path):
+    assert train(new_exp_folder="out", shd_validation="speakers", nb_epochs=1) == 0
+    summary = summary_of(tmp_path / "out")
+    assert "held-out speaker" in summary["validated_on"]
+    assert summary["clips"] == {"train": 120, "valid": 40, "test": 60}
+
+
+def test_regularizer_changes_what_is_learnt(train, tmp_path):
+    for name, flag in (("without", False), ("with", True)):
+        assert train(new_exp_folder=name, use_regularizers=flag, reg_fmin=0.2, reg_factor=5) == 0
+    rates = [summary_of(tmp_path / n)["test"]["firing_rates"][1] for n in ("without", "with")]
+    assert rates[1] > 1.2 * rates[0]
+    penalties = [r.get("regularization") for r in records_of(tmp_path / "with")]
+    assert penalties[0] > 0
+
+
+def test_the_plateau_lowers_the_learning_rate(train, tmp_path):
+    options = {"lr": 1e-7, "scheduler_patience": 0, "scheduler_factor": 0.5}
+    assert train(new_exp_folder="low", nb_epochs=4, **options) == 0
+    assert {r["lr"] for r in records_of(tmp_path / "low") if "lr" in r} == {1e-7}
+    options["lr"] = 1e-5
+    assert train(new_exp_folder="out", nb_epochs=6, **options) == 0
+    rates = [r["lr"] for r in records_of(tmp_path / "out") if r["split"] == "train"]
+    assert rates[0] == 1e-5
+    assert min(rates) < 1e-5
+    assert min(rates) >= 1e-6
+
+
+def test_training_can_go_on_from_loaded_weights(train, tmp_path, capsys):
+    assert train(new_exp_folder="first", nb_epochs=2) == 0
+    assert train(new_exp_folder="scratch", load_exp_folder="first", nb_epochs=1) == 0
+    assert "Training from scratch" in capsys.readouterr().out
+    assert train(new_exp_folder="on", load_exp_folder="first", start_epoch=2, nb_epochs=1) == 0
+    first, scratch, on = (records_of(tmp_path / n) for n in ("first", "scratch", "on"))
+    assert on[0]["epoch"] == 3
+    assert scratch[0]["loss"] == first[0]["loss"]
+    assert on[0]["loss"] < first[0]["loss"]
+
+
+def diverge_at_seed(monkeypatch, seed):
+    step = Experiment.train_step
+
+    def train_step(self, x, y, meter):
+        if self.options.seed == seed:
+            x = x * float("nan")
+        step(self, x, y, meter)
+
+    monkeypatch.setattr(Experiment, "train_step", train_step)
+
+
+def test_a_diverged_run_says_so_and_the_others_go_on(train, tmp_path, monkeypatch, capsys):
+    diverge_at_seed(monkeypatch, 2)
+    assert train(new_exp_folder="one", seed=2) == 1
+    assert "smaller --lr" in capsys.readouterr().err
+    assert train(new_exp_folder="out", seed=[1, 2, 3], nb_epochs=1) == 1
+    sweep = json.loads((tmp_path / "out" / "sweep_summary.json").read_text())
+    assert sweep["groups"][0]["runs"] == "2 of 3"
+    assert len(sweep["groups"][0]["test_accuracy"]["values"]) == 2
+
+
+def test_nothing_is_saved_that_was_not_asked_for(train, tmp_path):
+    assert train(new_exp_folder="out", save_best=False, log_tofile=False, nb_epochs=1) == 0
+    out = tmp_path / "out"
+    assert not (out / "checkpoints" / "best_model.pth").exists()
+    assert not (out / "log" / "exp.log").exists()
+    assert (out / "summary.json").exists()
