@@ -1,0 +1,279 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What every non-spiking network promises: equations, layout, both directions and errors."""
+
+import math
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from models import shell
+from models.anns import ANN, LAYERS, ANNLayer
+from parsers.model_config import ANN_TYPES
+
+B, T, F = 2, 3, 5
+SIZES = [4, 3, 6]
+# Batchnorm subtracts the mean, and with it this bias: its gradient is 0 but for rounding.
+BIAS_OF_W = re.compile(r"W\w?\.bias$")
+MEMORY = ("RNN", "LiGRU", "GRU")
+GATES = {"MLP": ("",), "RNN": ("",), "LiGRU": ("", "z"), "GRU": ("", "z", "r")}
+
+all_models = pytest.mark.parametrize("model", LAYERS)
+
+
+def make_input(shape=(B, T, F)) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def make_net(model: str, seed: int = 0, **options) -> ANN:
+    torch.manual_seed(seed)
+    return ANN((B, T, F), SIZES, model, **options)
+
+
+def make_layer(model: str, **options):
+    torch.manual_seed(0)
+    return LAYERS[model](F, SIZES[0], **({"normalization": "none", "use_bias": True} | options))
+
+
+# Equations, written out number by number
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def affine(linear: nn.Linear, x: list[float]) -> list[float]:
+    y = [sum(w * v for w, v in zip(row, x, strict=True)) for row in linear.weight.tolist()]
+    if linear.bias is None:
+        return y
+    return [v + c for v, c in zip(y, linear.bias.tolist(), strict=True)]
+
+
+def step_by_hand(model: str, layer, x: list[float], y: list[float]) -> list[float]:
+    """y_t of x_t and y_{t-1} by the equations of the models' definition."""
+
+    def gate(function, name: str, previous: list[float]) -> list[float]:
+        forward = affine(getattr(layer, f"W{name}"), x)
+        recurrent = affine(getattr(layer, f"V{name}"), previous)
+        return [function(i + v) for i, v in zip(forward, recurrent, strict=True)]
+
+    if model == "MLP":
+        return [sigmoid(i) for i in affine(layer.W, x)]
+    if model == "RNN":
+        return gate(sigmoid, "", y)
+    z = gate(sigmoid, "z", y)
+    if model == "LiGRU":
+        candidate = gate(lambda v: max(v, 0.0), "", y)
+    else:
+        r = gate(sigmoid, "r", y)
+        candidate = gate(math.tanh, "", [a * b for a, b in zip(r, y, strict=True)])
+    return [k * old + (1 - k) * new for k, old, new in zip(z, y, candidate, strict=True)]
+
+
+@all_models
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_equations(model, use_bias):
+    layer = make_layer(model, use_bias=use_bias)
+    x = make_input()
+    output = layer(x)
+    for n in range(B):
+        y = [0.0] * SIZES[0]
+        for t in range(T):
+            y = step_by_hand(model, layer, x[n, t].tolist(), y)
+            assert output[n, t].tolist() == pytest.approx(y, abs=1e-6)
+
+
+@pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
+def test_readout_equation(normalization):
+    net = make_net("MLP", normalization=normalization).eval()
+    last = net.ann[-1]
+    x = make_input((B, T, SIZES[1]))
+    for n in range(B):
+        summed = [0.0] * SIZES[1]
+        for t in range(T):
+            e = [math.exp(v) for v in x[n, t].tolist()]
+            summed = [s + v / sum(e) for s, v in zip(summed, e, strict=True)]
+        expected = affine(last.W, summed)
+        if normalization == "batchnorm":
+            expected = [v / math.sqrt(1 + 1e-5) for v in expected]
+        if normalization == "layernorm":
+            mean = sum(expected) / len(expected)
+            variance = sum((v - mean) ** 2 for v in expected) / len(expected)
+            expected = [(v - mean) / math.sqrt(variance + 1e-5) for v in expected]
+        assert last(x)[n].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@all_models
+def test_every_gate_is_normalised_over_batch_and_time(model):
+    layer = make_layer(model, normalization="batchnorm", use_bias=False)
+    x = make_input((7, 5, F))
+    layer(x)
+    for gate in GATES[model]:
+        current = getattr(layer, f"W{gate}")(x).reshape(-1, SIZES[0])
+        norm = getattr(layer, f"norm{gate}")
+        torch.testing.assert_close(norm.running_mean, 0.05 * current.mean(0))
+        torch.testing.assert_close(norm.running_var, 0.95 + 0.05 * current.var(0))
+
+
+# Every combination of options
+
+
+@all_models
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
+@pytest.mark.parametrize("use_bias", [False, True])
+@pytest.mark.parametrize("use_readout_layer", [False, True])
+def test_every_parameter_learns(model, bidirectional, normalization, use_bias, use_readout_layer):
+    options = {
+        "bidirectional": bidirectional and model in MEMORY,
+        "normalization": normalization,
+        "use_bias": use_bias,
+        "use_readout_layer": use_readout_layer,
+    }
+    net = make_net(model, **options)
+    output, rates, sop = net(make_input((B, 8, F)))
+    width = SIZES[-1] * (2 if options["bidirectional"] else 1)
+    assert output.shape == ((B, SIZES[-1]) if use_readout_layer else (B, 8, width))
+    assert rates is None
+    assert sop is None
+    assert not net.is_snn
+    (output * torch.rand(output.shape)).sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        if not (normalization == "batchnorm" and BIAS_OF_W.search(name)):
+            assert parameter.grad.any(), name
+
+
+@all_models
+def test_four_dimensional_input_is_flattened(model):
+    torch.manual_seed(0)
+    net = ANN((None, None, 4, 3), SIZES, model).eval()
+    x = make_input((B, T, 4, 3))
+    assert torch.equal(net(x)[0], net(x.reshape(B, T, 12))[0])
+
+
+@all_models
+@pytest.mark.parametrize("use_bias", [False, True])
+@pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
+def test_state_dict_keys(model, use_bias, normalization):
+    net = make_net(model, use_bias=use_bias, normalization=normalization)
+    parts = [f"W{gate}.weight" for gate in GATES[model]]
+    parts += [f"V{gate}.weight" for gate in GATES[model] if model in MEMORY]
+    parts += [f"W{gate}.bias" for gate in GATES[model] if use_bias]
+    norm = {
+        "batchnorm": ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"],
+        "layernorm": ["weight", "bias"],
+        "none": [],
+    }[normalization]
+    layers = parts + [f"norm{gate}.{key}" for gate in GATES[model] for key in norm]
+    last = ["W.weight"] + ["W.bias"] * use_bias + [f"norm.{key}" for key in norm]
+    expected = {f"ann.{i}.{key}" for i in (0, 1) for key in layers}
+    assert net.state_dict().keys() == expected | {f"ann.2.{key}" for key in last}
+
+
+@all_models
+def test_weights_are_drawn_as_published(model):
+    torch.manual_seed(3)
+    layer = LAYERS[model](F, SIZES[0])
+    torch.manual_seed(3)
+    drawn = {}
+    for gate in GATES[model]:
+        drawn[f"W{gate}.weight"] = nn.Linear(F, SIZES[0], bias=False).weight
+        if model in MEMORY:
+            drawn[f"V{gate}.weight"] = nn.Linear(SIZES[0], SIZES[0], bias=False).weight
+    for gate in GATES[model]:
+        if model in MEMORY:
+            nn.init.orthogonal_(drawn[f"V{gate}.weight"])
+    for name, weight in drawn.items():
+        assert torch.equal(layer.state_dict()[name], weight)
+
+
+@all_models
+def test_saved_weights_load_strictly_and_compute_the_same(model, tmp_path):
+    net = make_net(model)
+    net(make_input())  # moves the running statistics of batchnorm
+    torch.save(net.state_dict(), tmp_path / "model.pth")
+    other = make_net(model, seed=99)
+    other.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True), strict=True)
+    assert torch.equal(net.eval()(make_input())[0], other.eval()(make_input())[0])
+
+
+# Both directions and dropout
+
+
+@pytest.mark.parametrize("model", MEMORY)
+def test_the_second_half_of_a_bidirectional_layer_hears_time_backwards(model):
+    layer = make_layer(model, bidirectional=True)
+    one_way = make_layer(model)
+    one_way.load_state_dict(layer.state_dict())
+    x = make_input()
+    output = layer(x)
+    assert layer.output_size == output.shape[2] == 2 * SIZES[0]
+    torch.testing.assert_close(output[..., : SIZES[0]], one_way(x))
+    torch.testing.assert_close(output[..., SIZES[0] :], one_way(x.flip(1)).flip(1))
+
+
+@all_models
+def test_dropout_comes_last(model):
+    layer = make_layer(model, dropout=0.5, bidirectional=model in MEMORY)
+    whole = layer.eval()(make_input())
+    layer.train()
+    torch.manual_seed(4)
+    dropped = layer(make_input())
+    torch.manual_seed(4)
+    assert torch.equal(dropped, functional.dropout(whole, 0.5))
+
+
+# Errors
+
+
+def one_line(error: pytest.ExceptionInfo) -> str:
+    message = str(error.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+def test_the_command_line_knows_every_model():
+    assert tuple(LAYERS) == ANN_TYPES
+
+
+def test_an_unknown_model_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'LSTM'") as error:
+        ANN((B, T, F), SIZES, "LSTM")
+    assert all(name in one_line(error) for name in LAYERS)
+
+
+def test_an_unknown_normalisation_lists_the_choices():
+    with pytest.raises(ValueError, match="'mine'") as error:
+        ANN((B, T, F), SIZES, "RNN", normalization="mine")
+    assert all(choice in one_line(error) for choice in shell.NORMALIZATIONS)
+
+
+def test_an_mlp_has_no_second_direction():
+    with pytest.raises(ValueError, match=r"MLP.*bidirectional") as error:
+        ANN((B, T, F), SIZES, "MLP", bidirectional=True)
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "use_readout_layer"), [([], True), ([4], True), ([4, 0], True), ([], False)]
+)
+def test_impossible_sizes(sizes, use_readout_layer):
+    with pytest.raises(ValueError, match="layer_sizes"):
+        ANN((B, T, F), sizes, "RNN", use_readout_layer=use_readout_layer)
+
+
+@pytest.mark.parametrize("shape", [(T, F), (B, T, F, 1, 1)])
+def test_impossible_inputs(shape):
+    with pytest.raises(ValueError, match="B, T, F"):
+        make_net("RNN")(torch.zeros(shape))
+
+
+def test_a_layer_without_a_recurrence_says_so():
+    with pytest.raises(TypeError, match="ANNLayer"):
+        ANNLayer(F, 3)(make_input())
