@@ -279,6 +279,31 @@ def spectral_radius(alpha: float, beta: float, a: float) -> float:
     return torch.linalg.eigvals(torch.stack(columns, dim=1)).abs().max().item()
 
 
+@pytest.mark.parametrize(("real", "imag"), [(-1, 10), (-10, 5), (-10, 10), (-0.1, 7.05)])
+def test_euler_steps_of_resonate_and_fire_are_stable_in_a_disc(real, imag):
+    assert silent_growth(complex(real, imag)) < 1
+
+
+@pytest.mark.parametrize(("real", "imag"), [(-0.1, 7.1), (-1, 23), (-501, 0)])
+def test_euler_steps_of_resonate_and_fire_are_unstable_beyond(real, imag):
+    assert silent_growth(complex(real, imag)) > 1
+
+
+def silent_growth(A: complex) -> float:
+    """|u'| / |u| of one silent step of Resonate-and-Fire."""
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    _, state = resonate(
+        zero[None],
+        torch.tensor([A], dtype=torch.complex128),
+        gain=STEP,
+        theta=1e9,
+        state=ResonateState(torch.ones(1, 1, dtype=torch.complex128), zero),
+        backend="naive",
+        **resonate_constants(inside=False),
+    )
+    return state.u.abs().item()
+
+
 # Adjoints, as derived in models/dynamics/README.md
 
 
