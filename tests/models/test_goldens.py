@@ -13,7 +13,10 @@ from models.snns import LAYERS as SNN_LAYERS
 
 OWN = Path(__file__).resolve().parents[1] / "goldens"
 OWN_NAMES = sorted(path.stem for path in OWN.glob("*.json"))
-ORIGINAL_NAMES = (*SNN_LAYERS, *ANN_LAYERS, "LIF_bidirectional", "adLIF_layernorm")
+ORIGINAL_NAMES = (
+    *("LIF", "RLIF", "adLIF", "RadLIF", "CadLIF", "ResonateFire", "SiLIF", "CSiLIF"),
+    *("MLP", "RNN", "LiGRU", "GRU", "LIF_bidirectional", "adLIF_layernorm"),
+)
 BACKENDS = ("naive", "auto")
 
 
@@ -26,10 +29,8 @@ def test_own_goldens(name, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ORIGINAL_NAMES)
 def test_original_implementation(original_goldens, name, backend):
-    path = original_goldens / f"{name}.pt"
-    if not path.is_file():
-        pytest.skip(f"no golden case {path}")
-    golden_cases.check(torch.load(path, weights_only=True), backend=backend)
+    golden = torch.load(original_goldens / f"{name}.pt", weights_only=True)
+    golden_cases.check(golden, backend=backend)
 
 
 def test_every_model_has_an_own_golden():

@@ -373,7 +373,7 @@ def forward_by_hand(net: SNN, x: torch.Tensor) -> torch.Tensor:
             )
             state = AdaptiveState(u, w, torch.rand(2 * B, H))
             V = None
-            if net.neuron_type in RECURRENT:
+            if layer.recurrent:
                 V = layer.V.weight * (1 - torch.eye(H))
             spikes, _ = adaptive(current, *layer.coefficients(), theta=theta, state=state, V=V)
         x = torch.cat([spikes[:B], spikes[B:].flip(1)], dim=2)
@@ -504,8 +504,9 @@ def test_recurrent_operations_are_counted_apart(neuron):
         for n, t, i in itertools.product(range(2 * B), range(T - 1), range(H)):
             # What fires at t reaches every other neuron at t + 1.
             expected += sum(result.spikes[n, t, i].item() for j in range(H) if j != i) / B
-    assert activity.recurrent_sop.item() == pytest.approx(expected if neuron in RECURRENT else 0)
-    assert neuron not in RECURRENT or expected > 0
+    assert expected > 0
+    recurrent = LAYERS[neuron].recurrent
+    assert activity.recurrent_sop.item() == pytest.approx(expected if recurrent else 0)
 
 
 @all_neurons
