@@ -122,11 +122,12 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"--reg_fmin {training.reg_fmin} is larger than --reg_fmax {training.reg_fmax}"
         )
-    if training.use_augm and spiking_data:
-        raise ConfigError(
-            "--use_augm True is for audio (--dataset_name sc or hd), "
-            f"not for --dataset_name {training.dataset_name}"
-        )
+    for name in ("use_augm", "skip_bad_files"):
+        if getattr(training, name) and spiking_data:
+            raise ConfigError(
+                f"--{name} True is for audio (--dataset_name sc or hd), "
+                f"not for --dataset_name {training.dataset_name}"
+            )
     if spiking_data and SHD_CHANNELS % training.spatial_bin:
         raise ConfigError(
             f"--spatial_bin {training.spatial_bin} does not divide the {SHD_CHANNELS} channels of "

@@ -47,6 +47,11 @@ class TrainingConfig:
         minimum=1,
         help="neighbouring channels summed into one, a divisor of 700 (spiking data sets)",
     )
+    skip_bad_files: bool = option(
+        False,
+        group="data",
+        help="leave out audio files that cannot be used, and say how many (hd and sc only)",
+    )
     use_augm: bool = option(False, group="data", help="augment the training data (hd and sc only)")
     num_workers: int = option(
         8,

@@ -9,20 +9,28 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets.spiking import SPIKING, SpikingData, load_spiking
+from datasets.audio import AUDIO, AudioData, load_audio
+from datasets.spiking import SpikingData, load_spiking
 from training.console import log
 from training.errors import ExperimentError
 
 
-def load_data(options, splits: tuple[str, ...] = ("train", "valid", "test")) -> SpikingData:
+def load_data(
+    options, splits: tuple[str, ...] = ("train", "valid", "test")
+) -> SpikingData | AudioData:
     """The splits that ``options`` (a TrainingConfig) ask for.
 
-    Raises DataError for a fault in the files, ExperimentError for a dataset without a reader.
+    Raises DataError for a fault in the files.
     """
-    if options.dataset_name not in SPIKING:
-        raise ExperimentError(
-            f"dataset '{options.dataset_name}' cannot be read yet; "
-            f"there are readers for {', '.join(SPIKING)}"
+    common = {"num_workers": options.num_workers, "splits": splits, "say": log.info}
+    if options.dataset_name in AUDIO:
+        if options.use_augm:
+            raise ExperimentError("--use_augm True: waveforms cannot be augmented yet")
+        return load_audio(
+            options.dataset_name,
+            options.data_folder,
+            skip_bad_files=options.skip_bad_files,
+            **common,
         )
     return load_spiking(
         options.dataset_name,
@@ -31,13 +39,11 @@ def load_data(options, splits: tuple[str, ...] = ("train", "valid", "test")) -> 
         max_time=options.max_time,
         spatial_bin=options.spatial_bin,
         validation=options.shd_validation,
-        num_workers=options.num_workers,
-        splits=splits,
-        say=log.info,
+        **common,
     )
 
 
-def on_device(data: SpikingData, device: torch.device) -> SpikingData:
+def on_device(data: SpikingData | AudioData, device: torch.device) -> SpikingData | AudioData:
     """``data`` with its clips on ``device``; a split that serves twice is moved once."""
     moved = {}
     for name in ("train", "valid", "test"):

@@ -22,6 +22,8 @@ DATA_OPTIONS = (
     "max_time",
     "spatial_bin",
     "shd_validation",
+    "skip_bad_files",
+    "use_augm",
 )
 
 
