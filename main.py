@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     from training import sweep
     from training.console import start_logging
     from training.errors import DivergedError, ExperimentError
+    from training.stopping import Stopped
 
     start_logging()
     try:
@@ -34,6 +35,12 @@ def main(argv: list[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         print(f"main.py: {error.strerror or error}{where}; the run ends here", file=sys.stderr)
         return 1
+    except Stopped as stopped:
+        print(
+            "main.py: stopped, and the state is saved: the same command with --resume auto goes on",
+            file=sys.stderr,
+        )
+        return 128 + stopped.signum
     except KeyboardInterrupt:
         print("main.py: interrupted; what was finished is kept", file=sys.stderr)
         return 130

@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 OPTIONS = options_of(ModelConfig, TrainingConfig)
 SHD_CHANNELS = 700
 DEBUG_SEED = 13
+RESUME_AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def load_plan(
         for name, raw in read_config(config_file, OPTIONS).items():
             from_yaml[name] = _convert(OPTIONS[name], raw, f"{config_file}: {name}")
     from_argv = _typed_values(typed)
-    recorded, recorded_notes = _options_of_the_pretrained(typed, from_argv, repository)
+    recorded, recorded_notes = _recorded_options(typed, from_argv, repository)
     from_yaml |= recorded
 
     values = {name: option.default_values for name, option in OPTIONS.items()}
@@ -122,6 +123,10 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"--reg_fmin {training.reg_fmin} is larger than --reg_fmax {training.reg_fmax}"
         )
+    if training.resume is not None and training.overwrite:
+        raise ConfigError("--resume goes on with a run and --overwrite replaces it: choose one")
+    if training.resume is not None and training.evaluate_pretrained:
+        raise ConfigError("--resume goes on with training; --evaluate_pretrained True trains none")
     for name in ("use_augm", "skip_bad_files"):
         if getattr(training, name) and spiking_data:
             raise ConfigError(
@@ -190,10 +195,13 @@ def _typed_values(typed: CommandLine) -> dict[str, tuple]:
     return values
 
 
-def _options_of_the_pretrained(
+def _recorded_options(
     typed: CommandLine, from_argv: Mapping[str, tuple], repository: Path
 ) -> tuple[dict[str, tuple], tuple[str, ...]]:
-    """Without --config, a model that is tested takes its own options for network and data."""
+    """The options in the folder of a run that is resumed, or tested without a config."""
+    resumed = from_argv.get("resume", (None,))[0]
+    if resumed is not None and str(resumed) != RESUME_AUTO:
+        return _options_of_the_resumed(typed, Path(os.path.abspath(resumed)))
     evaluates = from_argv.get("evaluate_pretrained") == (True,)
     if typed.config is not None or not evaluates or "load_exp_folder" not in from_argv:
         return {}, ()
@@ -202,11 +210,38 @@ def _options_of_the_pretrained(
     if not recorded.is_file():
         return {}, ()
     values = {
-        name: _convert(OPTIONS[name], raw, f"{recorded}: {name}")
-        for name, raw in read_config(recorded, OPTIONS).items()
+        name: value
+        for name, value in _read_recorded(recorded).items()
         if OPTIONS[name].rules.group in ("model", "data")
     }
     return values, (f"options of the model and its data: those recorded in {recorded}",)
+
+
+def _options_of_the_resumed(
+    typed: CommandLine, folder: Path
+) -> tuple[dict[str, tuple], tuple[str, ...]]:
+    """All options of an interrupted run, which goes on in its own folder."""
+    recorded = folder / "config.yaml"
+    if typed.config is not None:
+        raise ConfigError(
+            f"--resume {folder} brings the options of that run; leave out --config, or repeat the "
+            "whole command with --resume auto"
+        )
+    if not recorded.is_file():
+        raise ConfigError(
+            f"--resume {folder}: no config.yaml there; name the folder of one run, or repeat the "
+            "whole command with --resume auto"
+        )
+    values = _read_recorded(recorded)
+    values |= {"new_exp_folder": (folder,), "debug": (False,), "overwrite": (False,)}
+    return values, (f"options of the run: those recorded in {recorded}",)
+
+
+def _read_recorded(path: Path) -> dict[str, tuple]:
+    return {
+        name: _convert(OPTIONS[name], raw, f"{path}: {name}")
+        for name, raw in read_config(path, OPTIONS).items()
+    }
 
 
 def _convert(option: Option, raw: list, place: str) -> tuple:
@@ -244,6 +279,8 @@ def _locate_folders(
     for name, option in OPTIONS.items():
         folder = values[name][0]
         if option.kind is not Path or folder is None:
+            continue
+        if name == "resume" and str(folder) == RESUME_AUTO:
             continue
         base = Path.cwd() if name in from_argv else repository
         if name == "load_exp_folder" and values["evaluate_pretrained"][0]:

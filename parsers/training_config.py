@@ -134,6 +134,18 @@ class TrainingConfig:
     overwrite: bool = option(
         False, group="run", switch=True, help="replace an experiment folder that already exists"
     )
+    resume: Path | None = option(
+        None,
+        group="run",
+        help="go on with an interrupted run: its folder, which also gives its options; or auto "
+        "with the command it was started by, which also leaves out the runs that are finished",
+    )
+    checkpoint_minutes: float = option(
+        10.0,
+        group="run",
+        above=0,
+        help="minutes between two states saved within a long epoch; one is saved after every epoch",
+    )
     save_best: bool = option(True, group="run", help="save the best model by validation accuracy")
     log_tofile: bool = option(True, group="run", help="write the log to a file as well")
     gpu_device: int = option(0, group="run", minimum=0, help="index of the CUDA device")

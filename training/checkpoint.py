@@ -2,16 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Reading and writing checkpoints."""
 
-import random
 import warnings
+import zipfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from training.errors import CheckpointError
-from training.files import write_torch
 
 BEST = Path("checkpoints") / "best_model.pth"
 LAST = Path("checkpoints") / "last.pth"
@@ -25,6 +23,7 @@ def read(path: Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
+        check_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they warn of is refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -37,6 +36,15 @@ def read(path: Path) -> dict:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state_dict")
     return content
+
+
+def check_sums(path: Path) -> None:
+    """OSError if a part of the archive is not as it was written, by the sums it carries."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise OSError(f"its part {damaged} is damaged")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -68,39 +76,3 @@ def first_difference(expected: dict, given: dict) -> str | None:
             return f"'{name}' is {list(given[name].shape)} instead of {list(tensor.shape)}"
     unknown = [name for name in given if name not in expected]
     return f"'{unknown[0]}' is not in the model" if unknown else None
-
-
-def random_state(device: torch.device) -> dict:
-    """The state of every random number generator a run draws from, as tensors and lists."""
-    version, internal, gauss = random.getstate()
-    name, keys, *rest = np.random.get_state()
-    state = {
-        "torch": torch.get_rng_state(),
-        "python": [version, list(internal), gauss],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
-    }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def write_last(
-    path: Path,
-    *,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau,
-    progress: dict,
-    device: torch.device,
-) -> None:
-    """Write everything that training needs to go on after ``progress["epoch"]``."""
-    write_torch(
-        path,
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict(),
-            "rng": random_state(device),
-            "progress": progress,
-        },
-    )

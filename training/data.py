@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """From the options of a run to batches on its device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -63,7 +63,9 @@ def order_of_batches(size: int, batch_size: int, *, shuffle: bool) -> DataLoader
     return DataLoader(range(size), batch_size, shuffle=shuffle, collate_fn=torch.tensor)
 
 
-def batches(frames, batch_size: int, *, shuffle: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches (x [B, T, F] float, y [B]) of ``frames``, shuffled or as they lie."""
-    for indices in order_of_batches(len(frames), batch_size, shuffle=shuffle):
+def batches(frames, batch_size: int, order: Iterable[Tensor] | None = None) -> Iterator[tuple]:
+    """Batches (x [B, T, F] float, y [B]) of ``frames``, in ``order`` or as they lie."""
+    if order is None:
+        order = order_of_batches(len(frames), batch_size, shuffle=False)
+    for indices in order:
         yield frames.batch(indices)

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 """One experiment: build a network, train it, test the best one, write everything down."""
 
+import contextlib
 import math
 import platform
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
@@ -16,13 +17,14 @@ from torch.nn import functional
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import SNN
-from training import checkpoint, files
+from training import checkpoint, files, state
 from training.batchnorm import recalibrate
 from training.console import closing_table, epoch_line, log, log_file, percent, progress_bar
 from training.curves import draw_curves
-from training.data import batches
+from training.data import batches, order_of_batches
 from training.errors import DivergedError, ExperimentError
 from training.metrics import Meter, Metrics, count_parameters, rate_penalty
+from training.stopping import Stopped, StopRequest, stop_request
 
 MIN_LR = 1e-6
 BAR_REFRESH = 0.3  # s between two figures on the bar; each one waits for the device
@@ -81,15 +83,6 @@ def build_model(config, nb_features: int, nb_classes: int) -> nn.Module:
         raise ExperimentError(str(error)) from None
 
 
-@dataclass
-class Best:
-    """The best epoch so far by validation accuracy, and its weights on the CPU."""
-
-    epoch: int
-    valid: Metrics
-    weights: dict
-
-
 class Experiment:
     """A network, its data and its folder.
 
@@ -118,8 +111,11 @@ class Experiment:
             patience=self.options.scheduler_patience,
             min_lr=MIN_LR,
         )
-        self.best: Best | None = None
+        self.best: state.Best | None = None
         self.history: list[dict] = []
+        self.progress = state.Progress(self.options.start_epoch)
+        self.stop = StopRequest()
+        self.last_saved = time.monotonic()
 
     @property
     def lr(self) -> float:
@@ -129,18 +125,19 @@ class Experiment:
     def fit(self) -> dict:
         """Train, test the best model, and return the summary that also lies in summary.json.
 
-        Raises DivergedError when the loss is no longer finite.
+        Raises DivergedError when the loss is no longer finite, and Stopped, with the state saved,
+        after SIGINT or SIGTERM.
         """
-        begin = time.perf_counter()
         log_path = self.folder / "log" / "exp.log" if self.options.log_tofile else None
-        with log_file(log_path):
+        with log_file(log_path), stop_request() as self.stop:
             log.info(describe_device(self.device))
             log.info(self.describe())
-            first = self.options.start_epoch + 1
+            if self.progress.epoch > self.options.start_epoch or self.progress.step:
+                log.info("Going on after %s", describe_progress(self.progress))
             last = self.options.start_epoch + self.options.nb_epochs
-            for epoch in range(first, last + 1):
+            for epoch in range(self.progress.epoch + 1, last + 1):
                 self.run_epoch(epoch, last)
-            summary = self.finish(time.perf_counter() - begin)
+            summary = self.finish()
             log.info("\n%s\n", closing_table(summary))
             log.info("Everything about this run lies in %s", self.folder)
         return summary
@@ -157,49 +154,103 @@ class Experiment:
 
     def run_epoch(self, epoch: int, last: int) -> None:
         """Train and validate once; keep the best weights; write down both."""
-        lr = self.lr
+        begin, lr = time.perf_counter() - self.progress.epoch_seconds, self.lr
         train = self.train_pass(epoch, last)
         if self.options.bn_statistics == "recalibrated":
             recalibrate(self.model, self.data.train, self.options.batch_size, self.options.seed)
-        valid = self.evaluate(self.data.valid, f"epoch {epoch}/{last} valid")
+        valid = self.validate(f"epoch {epoch}/{last} valid")
         is_best = self.best is None or valid.accuracy > self.best.valid.accuracy
         if is_best:
             weights = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
-            self.best = Best(epoch, valid, weights)
+            self.best = state.Best(epoch, valid, weights)
         self.scheduler.step(valid.accuracy)
         log.info(epoch_line(epoch, last, train, valid, lr, is_best))
         for split, metrics in (("train", train), ("valid", valid)):
             record = {"epoch": epoch, "split": split, "lr": lr, **metrics.to_dict()}
             self.history.append(record)
-            files.append_line(self.folder / "metrics.jsonl", record)
-        self.write_checkpoints(epoch, is_best)
-
-    def write_checkpoints(self, epoch: int, is_best: bool) -> None:
-        """The best weights as a plain state_dict, and the whole state of training."""
+            with going_on_without("metrics.jsonl"):
+                files.append_line(self.folder / "metrics.jsonl", record)
         if is_best and self.options.save_best:
-            files.write_torch(self.folder / checkpoint.BEST, self.best.weights)
-        checkpoint.write_last(
-            self.folder / checkpoint.LAST,
-            model=self.model,
-            optimizer=self.optimizer,
-            scheduler=self.scheduler,
-            progress={"epoch": epoch, "best_epoch": self.best.epoch},
-            device=self.device,
-        )
+            with going_on_without("the best model"):
+                files.write_torch(self.folder / checkpoint.BEST, self.best.weights)
+        seconds = self.progress.seconds + time.perf_counter() - begin
+        self.progress = state.Progress(epoch, seconds=seconds)
+        self.save()
+
+    def validate(self, label: str) -> Metrics:
+        """Evaluate on the validation split; a stop within it leaves the training pass saved."""
+        before = state.random_state(self.device)
+        try:
+            return self.evaluate(self.data.valid, label)
+        except Stopped:
+            state.restore_random_state(before, self.device)
+            self.save()
+            raise
+
+    def save(self) -> None:
+        """Write the whole state of training, from which ``resume`` goes on."""
+        with going_on_without("the state to resume from"):
+            state.save(self, self.folder / checkpoint.LAST)
+        self.last_saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the state in the folder.
+
+        Raises CheckpointError if there is none, or if it does not fit the options.
+        """
+        path = self.folder / checkpoint.LAST
+        state.restore(self, state.load(path), path)
+        records = files.read_lines(self.folder / "metrics.jsonl")
+        done = self.progress.epoch
+        self.history = [r for r in records if r["epoch"] <= done and r["split"] != "test"]
+        files.write_text(self.folder / "metrics.jsonl", "".join(map(files.as_line, self.history)))
 
     def train_pass(self, epoch: int, last: int) -> Metrics:
-        """One pass over the training split, in the order that seed and epoch give."""
+        """One pass over the training split, or the rest of one that was interrupted."""
         self.model.train()
-        meter, begin = self.new_meter(), time.perf_counter()
+        progress, meter = self.progress, self.new_meter()
+        begin = time.perf_counter() - progress.epoch_seconds
+        order = self.training_order(meter)
         with progress_bar(len(self.data.train), f"epoch {epoch}/{last} train") as bar:
-            for x, y in batches(self.data.train, self.options.batch_size, shuffle=True):
+            bar.update(meter.samples)
+            for x, y in batches(self.data.train, self.options.batch_size, order):
                 self.train_step(x, y, meter)
                 self.refresh(bar, meter, len(y))
-        metrics = meter.result(
-            time.perf_counter() - begin, regularized=self.options.use_regularizers
-        )
+                progress.step += 1
+                self.save_between_steps(meter, begin)
+        seconds = time.perf_counter() - begin
+        progress.meter, progress.epoch_seconds = meter.state(), seconds
+        metrics = meter.result(seconds, regularized=self.options.use_regularizers)
         self.check_finite(epoch, metrics.loss)
         return metrics
+
+    def training_order(self, meter: Meter) -> Iterator[torch.Tensor]:
+        """The batches that are still to come in this epoch; ``meter`` gets the sums of the others.
+
+        The order follows from the random state at the begin of the epoch, so an interrupted epoch
+        draws it again, skips what is done, and goes on with the random state of the interruption.
+        """
+        progress = self.progress
+        now = state.random_state(self.device)
+        if progress.step == 0:
+            progress.rng = now
+        state.restore_random_state(progress.rng, self.device)
+        order = iter(order_of_batches(len(self.data.train), self.options.batch_size, shuffle=True))
+        if progress.step > 0:
+            meter.restore(progress.meter)
+            for _ in range(progress.step):
+                next(order)
+            state.restore_random_state(now, self.device)
+        return order
+
+    def save_between_steps(self, meter: Meter, begin: float) -> None:
+        """Save within an epoch when it is time, or before a stop that was asked for."""
+        due = time.monotonic() - self.last_saved > 60 * self.options.checkpoint_minutes
+        if due or self.stop.signum is not None:
+            self.progress.meter = meter.state()
+            self.progress.epoch_seconds = time.perf_counter() - begin
+            self.save()
+        self.stop.check()
 
     def check_finite(self, epoch: int, loss: float) -> None:
         """DivergedError if an epoch ended in numbers that are none.
@@ -241,6 +292,7 @@ class Experiment:
                 output, activity = self.forward(x)
                 meter.add(output, y, functional.cross_entropy(output, y), activity)
                 self.refresh(bar, meter, len(y))
+                self.stop.check()
         return meter.result(time.perf_counter() - begin)
 
     def test(self, seed: int) -> Metrics:
@@ -274,7 +326,7 @@ class Experiment:
             bar.set_postfix_str(f"loss {loss:.3f} acc {percent(accuracy, 1)}", refresh=False)
         bar.update(count)
 
-    def finish(self, seconds: float) -> dict:
+    def finish(self) -> dict:
         """Test the best model and write summary.json and the learning curves."""
         self.model.load_state_dict(self.best.weights)
         test = self.test(self.options.seed)
@@ -282,7 +334,7 @@ class Experiment:
             self.folder / "metrics.jsonl",
             {"epoch": self.best.epoch, "split": "test", **test.to_dict()},
         )
-        passes = [r["seconds"] for r in self.history]
+        passes = [record["seconds"] for record in self.history]
         summary = {
             "model_type": self.config.model.model_type,
             "dataset_name": self.options.dataset_name,
@@ -293,7 +345,7 @@ class Experiment:
             "valid": self.best.valid.to_dict(),
             "test": test.to_dict(),
             **self.counts(),
-            "seconds": seconds,
+            "seconds": self.progress.seconds + test.seconds,
             "seconds_per_epoch": sum(passes) / self.options.nb_epochs,
             "versions": versions(self.device),
         }
@@ -310,6 +362,23 @@ class Experiment:
             "state_variables": states,
             "clips": clips,
         }
+
+
+@contextlib.contextmanager
+def going_on_without(what: str) -> Iterator[None]:
+    """A disk that refuses does not end a training; it is said, and the weights go on."""
+    try:
+        yield
+    except OSError as error:
+        log.error(
+            "Cannot write %s (%s); training goes on without it", what, error.strerror or error
+        )
+
+
+def describe_progress(progress: state.Progress) -> str:
+    """How far a resumed run had come."""
+    done = f"epoch {progress.epoch}"
+    return f"{done} and {progress.step} batches of the next" if progress.step else done
 
 
 def versions(device: torch.device) -> dict:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Writing files so that a half-written one never stands under its final name."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -47,7 +48,23 @@ def write_torch(path: Path, content: Any) -> None:
     write_atomic(path, lambda temporary: torch.save(content, temporary))
 
 
+def as_line(record: dict) -> str:
+    """One JSON object as a line."""
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
 def append_line(path: Path, record: dict) -> None:
     """Append one JSON object as a line."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, allow_nan=False) + "\n")
+        file.write(as_line(record))
+
+
+def read_lines(path: Path) -> list[dict]:
+    """The objects of a file of lines; a last line cut short by a crash is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records

@@ -4,12 +4,17 @@
 
 import contextlib
 import itertools
+import json
 import os
+import platform
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from training import checkpoint, files
+import yaml
+from filelock import FileLock, Timeout
+
+from training import checkpoint, files, state
 from training.errors import ExperimentError
 
 DEFAULT_ROOT = Path("exp") / "test_exps"
@@ -19,11 +24,29 @@ NAMED = ("dataset_name", "nb_steps", "model_type", "nb_layers", "nb_hiddens", "l
 OUTPUTS = (
     checkpoint.BEST,
     checkpoint.LAST,
+    state.previous(checkpoint.LAST),
     Path("log") / "exp.log",
     Path("config.yaml"),
     Path("metrics.jsonl"),
     Path("summary.json"),
     Path("curves.png"),
+)
+MAY_DIFFER = frozenset(
+    {
+        "nb_epochs",
+        "data_folder",
+        "num_workers",
+        "gpu_device",
+        "debug",
+        "overwrite",
+        "resume",
+        "checkpoint_minutes",
+        "new_exp_folder",
+        "log_tofile",
+        "sweep_name",
+        "sweep_id",
+        "only_createsweep",
+    }
 )
 
 
@@ -70,9 +93,61 @@ def check_free(folders: list[Path], overwrite: bool) -> None:
         taken = [output for output in OUTPUTS if (folder / output).exists()]
         if taken and not overwrite:
             raise ExperimentError(
-                f"{folder} already holds an experiment ({taken[0]}): name another folder with "
-                "--new_exp_folder, or replace it with --overwrite"
+                f"{folder} already holds an experiment ({taken[0]}): go on with it by --resume "
+                "auto, name another folder with --new_exp_folder, or replace it with --overwrite"
             )
+
+
+def check_same_options(folder: Path, values: dict) -> None:
+    """ExperimentError unless the run in ``folder`` was started with ``values``.
+
+    What does not change the course of a training may differ, and it may go on for more epochs.
+    """
+    path = folder / "config.yaml"
+    try:
+        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recorded = {**recorded}
+    except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError):
+        raise ExperimentError(f"cannot go on with {folder}: {path} is not readable") from None
+    for name, value in values.items():
+        if name not in MAY_DIFFER and recorded.get(name, value) != value:
+            raise ExperimentError(
+                f"cannot go on with {folder}: it was started with {name} {recorded[name]}, not "
+                f"{value}; repeat its command, or name another folder with --new_exp_folder"
+            )
+
+
+def finished(folder: Path, values: dict) -> dict | None:
+    """The summary of a run that has ended with ``values``, None if it has not."""
+    path = folder / "summary.json"
+    if not path.is_file():
+        return None
+    check_same_options(folder, values)
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    return summary if summary["epochs"] == values["nb_epochs"] else None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second program out of ``folder``; the lock of one that died is free at once.
+
+    Raises ExperimentError, naming the other, if one is at work there.
+    """
+    owner = folder / ".lock.owner"
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        who = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
+        raise ExperimentError(f"{folder} is being written by {who}: wait for it to end") from None
+    except OSError as error:
+        raise ExperimentError(f"cannot write to {folder} ({error.strerror})") from None
+    try:
+        files.write_text(owner, f"process {os.getpid()} on {platform.node()}")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
 
 
 def check_writable(folder: Path) -> None:

@@ -67,6 +67,16 @@ class Meter:
             layers = activity.firing_rates.detach().split(self.layer_sizes)
             self.rates += torch.stack([rates.mean().double() for rates in layers]) * count
 
+    def state(self) -> dict:
+        """The sums so far, as a checkpoint holds them."""
+        return {"samples": self.samples, "sums": self.sums.cpu(), "rates": self.rates.cpu()}
+
+    def restore(self, state: dict) -> None:
+        """Go on from sums that ``state`` gave."""
+        self.samples = state["samples"]
+        self.sums.copy_(state["sums"])
+        self.rates.copy_(state["rates"])
+
     def loss_and_accuracy(self) -> tuple[float, float]:
         """Means so far (waits for the device)."""
         loss, correct = (self.sums[:2] / max(self.samples, 1)).tolist()

@@ -67,10 +67,11 @@ def train_all(plan, device: torch.device) -> int:
     """Run every point in its own folder; 1 if one of several did not end."""
     targets = folders.run_folders(plan)
     common = folders.sweep_folder(plan) if len(targets) > 1 else None
-    overwrite = plan.points[0].training.overwrite
-    folders.check_free(targets, overwrite)
+    options = plan.points[0].training
+    may_exist = options.overwrite or options.resume is not None
+    folders.check_free(targets, may_exist)
     if common is not None:
-        folders.check_free_sweep(common, overwrite)
+        folders.check_free_sweep(common, may_exist)
     cache, results = DataCache(device), []
     for number, (point, folder) in enumerate(zip(plan.points, targets, strict=True), start=1):
         if common is not None:
@@ -83,11 +84,25 @@ def train_all(plan, device: torch.device) -> int:
 
 def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
     """Train and test one point; a diverged one of several is noted and the others go on."""
-    data = cache.get(point.training)
-    experiment = Experiment(point, data, folder, cache.device)
-    warm_start(experiment)
-    folders.create(folder, point.to_dict())
     result = {"folder": str(folder), "values": point.to_dict()}
+    resume = point.training.resume is not None
+    if resume and (summary := folders.finished(folder, point.to_dict())):
+        log.info("Finished before: test accuracy %s", percent(summary["test"]["accuracy"]))
+        return {**result, **summary}
+    experiment = Experiment(point, cache.get(point.training), folder, cache.device)
+    folders.create_plain(folder)
+    with folders.locked(folder):
+        if resume and (folder / checkpoint.LAST).exists():
+            folders.check_same_options(folder, point.to_dict())
+            experiment.resume()
+        else:
+            warm_start(experiment)
+            folders.create(folder, point.to_dict())
+        return fit(experiment, result, alone=alone)
+
+
+def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:
+    """Train an experiment that is set up; its summary, or why there is none."""
     try:
         return {**result, **experiment.fit()}
     except DivergedError as error:

@@ -53,7 +53,8 @@ def test_a_run_writes_down_everything(train, tmp_path, capsys):
         == (summary["parameters"])
     )
     last = torch.load(out / "checkpoints" / "last.pth", weights_only=True)
-    assert last["progress"] == {"epoch": 3, "best_epoch": summary["best_epoch"]}
+    assert (last["progress"]["epoch"], last["progress"]["step"]) == (3, 0)
+    assert last["best"]["epoch"] == summary["best_epoch"]
     assert set(last["rng"]) >= {"torch", "python", "numpy"}
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
 

@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""A run that was interrupted, in whatever way, ends as if it had not been."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+import main
+from training import checkpoint, files, state
+from training.errors import CheckpointError
+from training.experiment import Experiment
+
+REPO = Path(__file__).resolve().parents[2]
+OPTIONS = {
+    "nb_epochs": 4,
+    "pdrop": 0.3,
+    "scheduler_patience": 0,
+    "scheduler_factor": 0.5,
+    "batch_size": 24,
+    "checkpoint_minutes": 1e-9,
+}
+STEPS = 4 * 7  # of a whole run
+
+
+class Crash(BaseException):
+    """Nothing that the program does after it counts, as after kill -9."""
+
+
+def crash_after(monkeypatch, steps, how):
+    """Let the step after ``steps`` others raise, or signal this process."""
+    done, step = iter(range(10_000)), Experiment.train_step
+
+    def train_step(self, *args):
+        step(self, *args)
+        if next(done) == steps:
+            how()
+
+    monkeypatch.setattr(Experiment, "train_step", train_step)
+
+
+def crash():
+    raise Crash
+
+
+def final_state(folder):
+    last = torch.load(folder / checkpoint.LAST, weights_only=True)
+    best = torch.load(folder / checkpoint.BEST, weights_only=True)
+    return {**last["model"], **{f"best.{k}": v for k, v in best.items()}}
+
+
+def same_results(first, second):
+    weights, others = final_state(first), final_state(second)
+    assert weights.keys() == others.keys()
+    for name, value in weights.items():
+        assert torch.equal(value, others[name]), name
+    records = [files.read_lines(folder / "metrics.jsonl") for folder in (first, second)]
+    for a, b in zip(*records, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (first, second)]
+    assert summaries[0]["test"]["loss"] == summaries[1]["test"]["loss"]
+
+
+@pytest.mark.parametrize("model", ["SiLIF", "RadLIF", "GRU"])
+def test_a_crashed_run_goes_on_as_if_it_had_not(train, tmp_path, monkeypatch, model):
+    options = {**OPTIONS, "model_type": model}
+    assert train(new_exp_folder="whole", **options) == 0
+    for moment in random.Random(model).sample(range(STEPS), 3):
+        name = f"crashed_{moment}"
+        with monkeypatch.context() as patched:
+            crash_after(patched, moment, crash)
+            with pytest.raises(Crash):
+                train(new_exp_folder=name, **options)
+        torch.manual_seed(99)
+        assert train(new_exp_folder=name, resume="auto", **options) == 0
+        same_results(tmp_path / "whole", tmp_path / name)
+
+
+def test_epochs_alone_suffice(train, tmp_path, monkeypatch):
+    options = {**OPTIONS, "checkpoint_minutes": 60}
+    assert train(new_exp_folder="whole", **options) == 0
+    with monkeypatch.context() as patched:
+        crash_after(patched, 17, crash)
+        with pytest.raises(Crash):
+            train(new_exp_folder="crashed", **options)
+    assert main.main(["--resume", "crashed"]) == 0
+    same_results(tmp_path / "whole", tmp_path / "crashed")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_says_how_to_go_on(train, tmp_path, monkeypatch, capsys, signum):
+    options = {**OPTIONS, "checkpoint_minutes": 60}
+    assert train(new_exp_folder="whole", **options) == 0
+    with monkeypatch.context() as patched:
+        crash_after(patched, 9, lambda: os.kill(os.getpid(), signum))
+        assert train(new_exp_folder="stopped", **options) == 128 + signum
+    assert "--resume auto" in capsys.readouterr().err
+    saved = torch.load(tmp_path / "stopped" / checkpoint.LAST, weights_only=True)
+    assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (1, 3)
+    assert train(new_exp_folder="stopped", resume="auto", **options) == 0
+    same_results(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_stop_during_validation_keeps_the_training_pass(train, tmp_path, monkeypatch):
+    options = {**OPTIONS, "checkpoint_minutes": 60}
+    assert train(new_exp_folder="whole", **options) == 0
+    evaluate = Experiment.evaluate
+
+    def evaluate_then_stop(self, split, label):
+        if label == "epoch 2/4 valid":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(self, split, label)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Experiment, "evaluate", evaluate_then_stop)
+        assert train(new_exp_folder="stopped", **options) == 128 + signal.SIGTERM
+    saved = torch.load(tmp_path / "stopped" / checkpoint.LAST, weights_only=True)
+    assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (1, 7)
+    assert train(new_exp_folder="stopped", resume="auto", **options) == 0
+    same_results(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_kill_9_from_outside(spikes_folder, tmp_path):
+    """The real thing, in another process."""
+    command = [sys.executable, str(REPO / "main.py"), "--data_folder", str(spikes_folder)]
+    options = {**OPTIONS, "nb_epochs": 30, "nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 16}
+    command += [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+    command += ["--seed", "3", "--resume", "auto", "--new_exp_folder"]
+    killed = subprocess.Popen([*command, "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    last, deadline = tmp_path / "killed" / checkpoint.LAST, time.monotonic() + 120
+    while not last.exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    for name in ("killed", "whole"):
+        subprocess.run([*command, name], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    same_results(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_sweep_leaves_out_what_is_finished(train, tmp_path, monkeypatch, capsys):
+    grid = {"seed": [1, 2, 3], "nb_epochs": 2}
+    with monkeypatch.context() as patched:
+        crash_after(patched, 13, crash)
+        with pytest.raises(Crash):
+            train(new_exp_folder="out", **grid)
+    assert train(new_exp_folder="out", resume="auto", **grid) == 0
+    assert capsys.readouterr().out.count("Finished before") == 1
+    assert train(new_exp_folder="whole", **grid) == 0
+    groups = [
+        json.loads((tmp_path / name / "sweep_summary.json").read_text())["groups"]
+        for name in ("out", "whole")
+    ]
+    assert groups[0] == groups[1]
+
+
+def test_more_epochs_go_on_from_the_end(train, tmp_path):
+    options = {k: v for k, v in OPTIONS.items() if k != "nb_epochs"}
+    assert train(new_exp_folder="whole", nb_epochs=4, **options) == 0
+    assert train(new_exp_folder="longer", nb_epochs=2, **options) == 0
+    assert train(new_exp_folder="longer", nb_epochs=4, resume="auto", **options) == 0
+    same_results(tmp_path / "whole", tmp_path / "longer")
+
+
+def test_other_options_are_refused(train, capsys):
+    assert train(new_exp_folder="out") == 0
+    assert train(new_exp_folder="out", resume="auto", lr=0.5) == 2
+    assert "started with lr 0.01, not 0.5" in capsys.readouterr().err
+
+
+def test_nothing_to_resume(train, capsys):
+    assert train(resume="nowhere") == 2
+    assert "config.yaml" in capsys.readouterr().err
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(train, tmp_path, monkeypatch, capsys):
+    assert train(new_exp_folder="whole", **OPTIONS) == 0
+    with monkeypatch.context() as patched:
+        crash_after(patched, 20, crash)
+        with pytest.raises(Crash):
+            train(new_exp_folder="damaged", **OPTIONS)
+    path = tmp_path / "damaged" / checkpoint.LAST
+    weights = torch.load(path, weights_only=True)["model"]["snn.1.W.weight"]
+    content = bytearray(path.read_bytes())
+    content[content.index(weights.numpy().tobytes())] ^= 0xFF
+    path.write_bytes(content)
+    assert train(new_exp_folder="damaged", resume="auto", **OPTIONS) == 0
+    assert "going on from the state before it" in capsys.readouterr().out
+    same_results(tmp_path / "whole", tmp_path / "damaged")
+
+
+def test_every_damaged_byte_is_seen(tmp_path):
+    path = tmp_path / "state.pth"
+    files.write_torch(path, {"weights": torch.arange(300.0)})
+    sound = path.read_bytes()
+    offset = sound.index(torch.arange(300.0).numpy().tobytes())
+    for position in range(offset, offset + 1200, 97):
+        damaged = bytearray(sound)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged"):
+            checkpoint.read(path)
+
+
+def test_a_weights_file_is_no_training_state(tmp_path):
+    path = tmp_path / "last.pth"
+    files.write_torch(path, {"snn.0.W.weight": torch.zeros(2)})
+    with pytest.raises(CheckpointError, match="no training state"):
+        state.load(path)
+
+
+def test_a_folder_in_use_is_refused(train, tmp_path, capsys):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with FileLock(folder / ".lock"):
+        (folder / ".lock.owner").write_text("process 7 on elsewhere")
+        assert train(new_exp_folder="out") == 2
+    assert "process 7 on elsewhere" in capsys.readouterr().err
+    assert train(new_exp_folder="out") == 0
+
+
+def test_a_full_disk_does_not_end_a_training(train, tmp_path, monkeypatch, capsys):
+    write = files.write_atomic
+
+    def full(path, fill):
+        if path.name == "last.pth":
+            raise OSError(28, os.strerror(28))
+        write(path, fill)
+
+    monkeypatch.setattr(files, "write_atomic", full)
+    assert train(new_exp_folder="out") == 0
+    assert "Cannot write the state to resume from (No space left" in capsys.readouterr().out
+    assert (tmp_path / "out" / "summary.json").exists()

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The whole state of a training, so that it can go on as if it had never stopped."""
+
+import os
+import random
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training import checkpoint, files
+from training.console import log
+from training.errors import CheckpointError
+from training.metrics import Metrics
+
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    ``rng`` is the random state at the begin of the epoch under way, from which its order of clips
+    is drawn again; ``meter`` holds its sums so far.
+    """
+
+    epoch: int  # epochs that are finished
+    step: int = 0  # batches done of the next one
+    epoch_seconds: float = 0.0  # time spent on that one
+    seconds: float = 0.0  # time spent on the run
+    rng: dict = field(default_factory=dict)
+    meter: dict = field(default_factory=dict)
+
+
+@dataclass
+class Best:
+    """The best epoch so far by validation accuracy, and its weights on the CPU."""
+
+    epoch: int
+    valid: Metrics
+    weights: dict
+
+
+def random_state(device: torch.device) -> dict:
+    """The state of every random number generator a run draws from, as tensors and lists."""
+    version, internal, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state()
+    state = {
+        "torch": torch.get_rng_state(),
+        "python": [version, list(internal), gauss],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict, device: torch.device) -> None:
+    """Set every generator to a state that ``random_state`` gave."""
+    torch.set_rng_state(state["torch"])
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def save(experiment, path: Path) -> None:
+    """Write the state of ``experiment`` to ``path``, keeping the one before beside it."""
+    best = experiment.best
+    content = {
+        "format": FORMAT,
+        "model": experiment.model.state_dict(),
+        "optimizer": experiment.optimizer.state_dict(),
+        "scheduler": experiment.scheduler.state_dict(),
+        "rng": random_state(experiment.device),
+        "progress": asdict(experiment.progress),
+        "best": best and {**vars(best), "valid": best.valid.to_dict()},
+    }
+    if path.exists():
+        keep_previous(path)
+    files.write_torch(path, content)
+
+
+def previous(path: Path) -> Path:
+    """Where the state before the last one lies."""
+    return path.with_name(f"{path.stem}_previous{path.suffix}")
+
+
+def keep_previous(path: Path) -> None:
+    """Give the present file a second name, so that replacing it leaves one to fall back to."""
+    temporary = path.with_name(f".{path.name}.previous.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(path, temporary)
+    except OSError:  # file systems without hard links
+        shutil.copyfile(path, temporary)
+    os.replace(temporary, previous(path))
+
+
+def load(path: Path) -> dict:
+    """The state in ``path``, or, where that is damaged, the one before it.
+
+    Raises CheckpointError if neither can be read.
+    """
+    try:
+        return read(path)
+    except CheckpointError as error:
+        if not previous(path).is_file():
+            raise
+        content = read(previous(path))
+        log.warning("%s; going on from the state before it", error)
+        return content
+
+
+def read(path: Path) -> dict:
+    """One file, checked; CheckpointError if it is no state of a training."""
+    content = checkpoint.read(path)
+    wanted = {"format", "model", "optimizer", "scheduler", "rng", "progress", "best"}
+    if not wanted <= content.keys() or content["format"] != FORMAT:
+        raise CheckpointError(f"{path} holds no training state that this version can go on from")
+    return content
+
+
+def restore(experiment, content: dict, path: Path) -> None:
+    """Put ``experiment`` into the state that ``save`` wrote; CheckpointError if it does not fit."""
+    difference = checkpoint.first_difference(experiment.model.state_dict(), content["model"])
+    if difference:
+        raise CheckpointError(f"{path} does not fit this model ({difference})")
+    experiment.model.load_state_dict(content["model"])
+    experiment.optimizer.load_state_dict(content["optimizer"])
+    experiment.scheduler.load_state_dict(content["scheduler"])
+    experiment.progress = Progress(**content["progress"])
+    best = content["best"]
+    experiment.best = best and Best(best["epoch"], Metrics(**best["valid"]), best["weights"])
+    restore_random_state(content["rng"], experiment.device)
