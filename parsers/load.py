@@ -24,6 +24,8 @@ OPTIONS = options_of(ModelConfig, TrainingConfig)
 SHD_CHANNELS = 700
 DEBUG_SEED = 13
 RESUME_AUTO = "auto"
+AUDIO_OPTIONS = ("use_augm", "skip_bad_files", "augm_time_mask", "augm_freq_mask")
+SPIKING_OPTIONS = ("augm_channel_shift", "augm_event_drop", "augm_cutmix")
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,10 @@ def check(config: Config) -> None:
         raise ConfigError("--resume goes on with a run and --overwrite replaces it: choose one")
     if training.resume is not None and training.evaluate_pretrained:
         raise ConfigError("--resume goes on with training; --evaluate_pretrained True trains none")
-    for name in ("use_augm", "skip_bad_files"):
-        if getattr(training, name) and spiking_data:
-            raise ConfigError(
-                f"--{name} True is for audio (--dataset_name sc or hd), "
-                f"not for --dataset_name {training.dataset_name}"
-            )
+    if spiking_data:
+        _refuse_set(training, AUDIO_OPTIONS, "audio (--dataset_name sc or hd)")
+    else:
+        _refuse_set(training, SPIKING_OPTIONS, "spiking data (--dataset_name shd, ssc or demo)")
     if spiking_data and SHD_CHANNELS % training.spatial_bin:
         raise ConfigError(
             f"--spatial_bin {training.spatial_bin} does not divide the {SHD_CHANNELS} channels of "
@@ -142,6 +142,36 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"--shd_validation {training.shd_validation} is for --dataset_name shd or demo; "
             f"{training.dataset_name} has a fixed validation set"
+        )
+    _check_augmentation(training, spiking_data)
+
+
+def _refuse_set(training: TrainingConfig, names: Sequence[str], kind: str) -> None:
+    """Raise ConfigError if one of these options, which are for another kind of data, is set."""
+    for name in names:
+        if value := getattr(training, name):
+            raise ConfigError(
+                f"--{name} {value} is for {kind}, not for --dataset_name {training.dataset_name}"
+            )
+
+
+def _check_augmentation(training: TrainingConfig, spiking_data: bool) -> None:
+    if training.min_snr > training.max_snr:
+        raise ConfigError(
+            f"--min_snr {training.min_snr} is larger than --max_snr {training.max_snr}"
+        )
+    if not spiking_data:
+        return
+    channels = SHD_CHANNELS // training.spatial_bin
+    if training.augm_channel_shift >= channels:
+        raise ConfigError(
+            f"--augm_channel_shift {training.augm_channel_shift} moves clips out of the {channels} "
+            f"channels that --spatial_bin {training.spatial_bin} leaves"
+        )
+    if training.augm_time_shift >= training.max_time:
+        raise ConfigError(
+            f"--augm_time_shift {training.augm_time_shift} moves clips out of --max_time "
+            f"{training.max_time}"
         )
 
 

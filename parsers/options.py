@@ -18,7 +18,7 @@ from typing import Any
 
 TRUE_WORDS = ("true", "1", "yes")
 FALSE_WORDS = ("false", "0", "no")
-GROUPS = ("model", "data", "training", "regulariser", "run")
+GROUPS = ("model", "data", "augmentation", "training", "regulariser", "run")
 
 
 class ConfigError(ValueError):

@@ -52,13 +52,76 @@ class TrainingConfig:
         group="data",
         help="leave out audio files that cannot be used, and say how many (hd and sc only)",
     )
-    use_augm: bool = option(False, group="data", help="augment the training data (hd and sc only)")
     num_workers: int = option(
         8,
         group="data",
         minimum=0,
         grid=True,
         help="threads that read audio files (hd and sc); spiking sets are binned once, in one",
+    )
+
+    use_augm: bool = option(
+        False,
+        group="augmentation",
+        help="change training clips at random, as published: polarity, noise, gain and "
+        "reverberation (hd and sc only)",
+    )
+    min_snr: float = option(
+        0.0001,
+        group="augmentation",
+        minimum=0,
+        help="with use_augm, lowest ratio of noise to signal in amplitude; the name is the "
+        "published one",
+    )
+    max_snr: float = option(
+        0.9, group="augmentation", minimum=0, help="with use_augm, highest ratio of these"
+    )
+    augm_time_shift: float = option(
+        0.0,
+        group="augmentation",
+        minimum=0,
+        grid=True,
+        help="seconds by which training clips are moved at most, to either side",
+    )
+    augm_time_mask: int = option(
+        0,
+        group="augmentation",
+        minimum=0,
+        grid=True,
+        help="feature frames of 10 ms that are masked at most (SpecAugment; hd and sc only)",
+    )
+    augm_freq_mask: int = option(
+        0,
+        group="augmentation",
+        minimum=0,
+        below=40,
+        grid=True,
+        help="feature bands, of 40, that are masked at most (SpecAugment; hd and sc only)",
+    )
+    augm_channel_shift: int = option(
+        0,
+        group="augmentation",
+        minimum=0,
+        grid=True,
+        help="channels, of 700 / spatial_bin, by which training clips are moved at most, up or "
+        "down (spiking data sets)",
+    )
+    augm_event_drop: float = option(
+        0.0,
+        group="augmentation",
+        minimum=0,
+        below=1,
+        grid=True,
+        help="probability of each event to be dropped (spiking data sets)",
+    )
+    augm_cutmix: float = option(
+        0.0,
+        group="augmentation",
+        minimum=0,
+        maximum=1,
+        grid=True,
+        help="probability of each clip to have a stretch of time replaced by that of another of "
+        "its class (CutMix; spiking data sets)",
     )
 
     batch_size: int = option(128, group="training", minimum=1, help="clips in a batch")
@@ -152,8 +215,9 @@ class TrainingConfig:
     backend: str = option(
         "auto",
         group="run",
-        choices=("auto", "naive"),
-        help="implementation of the time loops: the fastest that runs here, or plain PyTorch",
+        choices=("auto", "naive", "cpu", "cuda"),
+        help="implementation of the time loops: the fastest that runs here, plain PyTorch, or "
+        "compiled for the CPU (numba) or the GPU (triton)",
     )
     sweep_name: str | None = option(None, group="run", help="name of a new wandb sweep")
     sweep_id: str | None = option(None, group="run", help="wandb sweep to join")

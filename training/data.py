@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from datasets.audio import AUDIO, AudioData, load_audio
 from datasets.spiking import SpikingData, load_spiking
+from training.augmentation import needs_waveforms
 from training.console import log
-from training.errors import ExperimentError
 
 
 def load_data(
@@ -24,12 +24,11 @@ def load_data(
     """
     common = {"num_workers": options.num_workers, "splits": splits, "say": log.info}
     if options.dataset_name in AUDIO:
-        if options.use_augm:
-            raise ExperimentError("--use_augm True: waveforms cannot be augmented yet")
         return load_audio(
             options.dataset_name,
             options.data_folder,
             skip_bad_files=options.skip_bad_files,
+            keep_waveforms="train" in splits and needs_waveforms(options),
             **common,
         )
     return load_spiking(

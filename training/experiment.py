@@ -18,6 +18,7 @@ from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import SNN
 from training import checkpoint, files, state
+from training.augmentation import augmented
 from training.batchnorm import recalibrate
 from training.console import closing_table, epoch_line, log, log_file, percent, progress_bar
 from training.curves import draw_curves
@@ -211,9 +212,12 @@ class Experiment:
         progress, meter = self.progress, self.new_meter()
         begin = time.perf_counter() - progress.epoch_seconds
         order = self.training_order(meter)
+        clips = augmented(
+            self.data.train, self.options, epoch=epoch, step=progress.step, device=self.device
+        )
         with progress_bar(len(self.data.train), f"epoch {epoch}/{last} train") as bar:
             bar.update(meter.samples)
-            for x, y in batches(self.data.train, self.options.batch_size, order):
+            for x, y in batches(clips, self.options.batch_size, order):
                 self.train_step(x, y, meter)
                 self.refresh(bar, meter, len(y))
                 progress.step += 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from training import checkpoint, files, folders
+from training.augmentation import needs_waveforms
 from training.console import activity_rows, log, log_file, percent, table
 from training.data import load_data, on_device
 from training.errors import DivergedError, ExperimentError
@@ -23,7 +24,6 @@ DATA_OPTIONS = (
     "spatial_bin",
     "shd_validation",
     "skip_bad_files",
-    "use_augm",
 )
 
 
@@ -38,7 +38,7 @@ class DataCache:
 
     def get(self, options):
         """The dataset of ``options`` on the device."""
-        key = tuple(getattr(options, name) for name in DATA_OPTIONS)
+        key = (*(getattr(options, name) for name in DATA_OPTIONS), needs_waveforms(options))
         if key != self.key:
             self.data = None  # frees the old one first
             self.data, self.key = on_device(load_data(options, self.splits), self.device), key

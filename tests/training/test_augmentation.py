@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Augmented training: what is changed, when, and that a run can be repeated."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from parsers.load import Config
+from training import augmentation
+from training.augmentation import augmented, needs_waveforms
+from training.data import load_data
+from training.experiment import Experiment
+
+CPU = torch.device("cpu")
+SPIKING = {
+    "augm_time_shift": 0.1,
+    "augm_channel_shift": 2,
+    "augm_event_drop": 0.1,
+    "augm_cutmix": 0.5,
+}
+AUDIO = {"use_augm": True, "augm_time_shift": 0.05, "augm_time_mask": 5, "augm_freq_mask": 5}
+
+
+@pytest.fixture(scope="session")
+def words_folder(tmp_path_factory) -> Path:
+    """Two words as tones of 0.3 to 0.5 s, 12 clips each, and the lists of a split."""
+    folder = tmp_path_factory.mktemp("words")
+    rng = np.random.default_rng(0)
+    for word, frequency in (("high", 1500), ("low", 300)):
+        (folder / word).mkdir()
+        for number in range(12):
+            t = np.arange(rng.integers(4800, 8000)) / 16000
+            tone = 0.3 * np.sin(2 * np.pi * frequency * t) + 0.05 * rng.standard_normal(len(t))
+            soundfile.write(folder / word / f"{number:02}.wav", tone, 16000, subtype="PCM_16")
+    for name, number in (("validation_list.txt", 0), ("testing_list.txt", 1)):
+        (folder / name).write_text(f"high/{number:02}.wav\nlow/{number:02}.wav\n")
+    return folder
+
+
+@pytest.fixture(params=["shd", "sc"])
+def options(request, spikes_folder, words_folder):
+    """Training options of a spiking and of an audio set, plain and with every augmentation."""
+    folder, changes = {"shd": (spikes_folder, SPIKING), "sc": (words_folder, AUDIO)}[request.param]
+    plain = {"dataset_name": request.param, "data_folder": folder, "nb_steps": 20, "seed": 13}
+    return (Config.from_dict(values).training for values in (plain, plain | changes))
+
+
+def first_batches(split, count=2):
+    return [split.batch(torch.arange(4 * i, 4 * i + 4)) for i in range(count)]
+
+
+def equal(batches, others):
+    return all(
+        a.equal(b) for pair in zip(batches, others, strict=True) for a, b in zip(*pair, strict=True)
+    )
+
+
+def test_without_options_the_split_is_used_as_it_is(options):
+    plain, _ = options
+    split = load_data(plain).train
+    assert augmented(split, plain, epoch=1, step=0, device=CPU) is split
+
+
+def test_a_batch_follows_from_seed_epoch_and_step(options):
+    _, changed = options
+    split = load_data(changed).train
+
+    def batches(epoch=1, step=0, count=2, options=changed):
+        return first_batches(augmented(split, options, epoch=epoch, step=step, device=CPU), count)
+
+    before = torch.get_rng_state()
+    result = batches()
+    assert torch.get_rng_state().equal(before), "the order of clips would change"
+    assert len(augmented(split, changed, epoch=1, step=0, device=CPU)) == len(split)
+    plain = first_batches(split)
+    assert not equal(result, plain)
+    assert [y.tolist() for _, y in result] == [y.tolist() for _, y in plain]
+    assert [x.shape for x, _ in result] == [x.shape for x, _ in plain]
+    assert equal(result, batches())
+    assert not equal(result, batches(epoch=2))
+    other = Config.from_dict({**vars(changed), "seed": 14}).training
+    assert not equal(result, batches(options=other))
+    # After an interruption, the second batch is the same although no first one was made.
+    later = augmented(split, changed, epoch=1, step=1, device=CPU)
+    assert equal([later.batch(torch.arange(4, 8))], result[1:])
+
+
+def test_unchanged_waveforms_give_the_cached_features(words_folder, monkeypatch):
+    monkeypatch.setattr(augmentation, "augment_waveforms", lambda waveforms, *_: waveforms)
+    values = {"dataset_name": "sc", "data_folder": words_folder, "use_augm": True}
+    options = Config.from_dict(values).training
+    split = load_data(options).train
+    clips = augmented(split, options, epoch=1, step=0, device=CPU)
+    for (x, y), (cached, labels) in zip(first_batches(clips), first_batches(split), strict=True):
+        torch.testing.assert_close(x, cached, rtol=0, atol=1e-4)
+        assert y.equal(labels)
+
+
+@pytest.mark.parametrize(
+    ("values", "needed"),
+    [
+        ({"dataset_name": "sc"}, False),
+        ({"dataset_name": "sc", "augm_time_mask": 5}, False),
+        ({"dataset_name": "sc", "augm_time_shift": 0.1}, True),
+        ({"dataset_name": "hd", "use_augm": True}, True),
+        ({"dataset_name": "shd", "augm_time_shift": 0.1}, False),
+    ],
+)
+def test_waveforms_are_kept_only_where_they_are_needed(values, needed):
+    assert needs_waveforms(Config.from_dict(values).training) == needed
+
+
+def test_a_test_alone_keeps_no_waveforms(words_folder):
+    values = {"dataset_name": "sc", "data_folder": words_folder, "use_augm": True}
+    options = Config.from_dict(values).training
+    assert load_data(options, ("test",)).test.samples is None
+    assert load_data(options).train.samples is not None
+
+
+@pytest.mark.parametrize(("name", "changes"), [("shd", SPIKING), ("sc", AUDIO)])
+def test_runs_are_repeatable_and_only_training_clips_change(
+    train, words_folder, name, changes, monkeypatch
+):
+    seen, forward = {"train": [], "evaluate": []}, Experiment.forward
+
+    def record(experiment, x):  # looks `seen` up when called
+        seen["train" if experiment.model.training else "evaluate"].append(x.clone())
+        return forward(experiment, x)
+
+    monkeypatch.setattr(Experiment, "forward", record)
+    values = {"dataset_name": name}
+    if name == "sc":
+        values |= {"data_folder": words_folder, "batch_size": 8}
+    results = []
+    for folder, more in (("plain", {}), ("first", changes), ("second", changes)):
+        assert train(new_exp_folder=folder, **values, **more) == 0
+        lines = Path(folder, "metrics.jsonl").read_text().splitlines()
+        losses = [json.loads(line)["loss"] for line in lines]
+        results.append((losses, seen))
+        seen = {"train": [], "evaluate": []}
+    (plain, clean), (first, shown), (second, again) = results
+    assert first == second != plain
+    assert all(map(torch.equal, shown["train"], again["train"]))
+    assert all(map(torch.equal, clean["evaluate"], shown["evaluate"]))
+    half = len(shown["train"]) // 2
+    assert not any(map(torch.equal, clean["train"], shown["train"]))
+    assert not any(a.equal(b) for a in shown["train"][:half] for b in shown["train"][half:])
