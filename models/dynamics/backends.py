@@ -4,6 +4,7 @@
 
 import importlib
 import logging
+import os
 from collections.abc import Callable
 from functools import cache
 
@@ -11,23 +12,64 @@ import torch
 
 log = logging.getLogger("sprache")
 
-BACKENDS = ("auto", "naive")
+BACKENDS = ("auto", "naive", "cpu", "cuda")
+
+_LIBRARIES = {"cpu": "numba", "cuda": "triton"}
+_ANNOUNCEMENTS = {
+    "naive": "Dynamics: plain PyTorch",
+    "cpu": "Dynamics: compiled CPU kernels (numba)",
+    "cuda": "Dynamics: fused GPU kernels (triton)",
+}
+_SINGLE_PRECISION = (torch.float32, torch.complex64)
 
 
 @cache
-def _say_once(operation: str, backend: str, device: str) -> None:
-    log.debug("%s on %s: %s back end", operation, device, backend)
+def _say_once(backend: str, why: str) -> None:
+    log.info("%s%s", _ANNOUNCEMENTS[backend], f" ({why})" if why else "")
 
 
-def implementation(operation: str, backend: str, tensor: torch.Tensor) -> Callable:
-    """The function that computes ``operation`` under ``backend`` for data like ``tensor``.
+@cache
+def _missing(library: str) -> str:
+    """Why ``library`` cannot be imported, "" where it can."""
+    try:
+        importlib.import_module(library)
+    except ImportError as error:
+        return f"{library} cannot be imported: {error}"
+    return ""
 
-    ``auto`` takes the fastest back end that can run here. Raises ValueError for an unknown name
-    and for a back end, asked for by name, that cannot run here.
+
+def _obstacle(backend: str, tensors: tuple[torch.Tensor, ...]) -> str:
+    """Why the compiled ``backend`` cannot compute with ``tensors``, "" where it can."""
+    # Triton's interpreter runs GPU kernels on the CPU, for tests.
+    interpreted = backend == "cuda" and os.environ.get("TRITON_INTERPRET") == "1"
+    for tensor in tensors:
+        if tensor.device.type != backend and not interpreted:
+            return f"it needs {backend} tensors, got {tensor.device.type}"
+        if tensor.dtype not in _SINGLE_PRECISION:
+            return f"it computes in float32, got {str(tensor.dtype).removeprefix('torch.')}"
+    return _missing(_LIBRARIES[backend])
+
+
+def implementation(operation: str, backend: str, *tensors: torch.Tensor | float | None) -> Callable:
+    """The function that computes ``operation`` under ``backend`` for data like ``tensors``.
+
+    ``auto`` takes the fastest back end that can run here: the one written for the device of the
+    tensors if they are single precision and its library is installed, else ``naive``. The choice
+    is logged once. Arguments that are not tensors are ignored.
+
+    Raises:
+        ValueError: an unknown name, or a back end asked for by name that cannot run here.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend '{backend}' is not one of {', '.join(BACKENDS)}")
-    chosen = "naive" if backend == "auto" else backend
-    _say_once(operation, chosen, tensor.device.type)
+    chosen, why = backend, ""
+    if backend != "naive":
+        data = tuple(x for x in tensors if isinstance(x, torch.Tensor))
+        chosen = data[0].device.type if backend == "auto" else backend
+        why = _obstacle(chosen, data) if chosen in _LIBRARIES else f"device {chosen}"
+        if why and backend != "auto":
+            raise ValueError(f"backend '{backend}' cannot run here: {why}")
+        chosen = "naive" if why else chosen
+    _say_once(chosen, why)
     module = importlib.import_module(f"models.dynamics.{operation}.{chosen}")
     return getattr(module, operation)

@@ -56,5 +56,5 @@ def adaptive(
     given = [x is not None for x in (beta, a, b)]
     if any(given) and not all(given):
         raise ValueError("beta, a and b are given together or not at all")
-    run = implementation("adaptive", backend, I)
+    run = implementation("adaptive", backend, I, alpha, beta, a, b, *state, V)
     return run(I, alpha, beta, a, b, theta=theta, state=state, V=V)

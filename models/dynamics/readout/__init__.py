@@ -26,4 +26,4 @@ def readout(
     Raises:
         ValueError: the back end cannot run here.
     """
-    return implementation("readout", backend, I)(I, alpha, state=state)
+    return implementation("readout", backend, I, alpha, state)(I, alpha, state=state)

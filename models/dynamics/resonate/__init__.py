@@ -56,5 +56,5 @@ def resonate(
     Raises:
         ValueError: the back end cannot run here.
     """
-    run = implementation("resonate", backend, I)
+    run = implementation("resonate", backend, I, A, gain, *state)
     return run(I, A, reset, gain, scale=scale, theta=theta, state=state, reset_inside=reset_inside)

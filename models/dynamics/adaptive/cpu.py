@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Adaptive recurrence in compiled CPU kernels, with a hand-written backward pass.
+
+Nothing is kept for the backward pass but the input and the state before every STEPS_KEPT-th step:
+the steps between are computed again, exactly as before, while they fit the cache. With recurrent
+weights the state before every step is kept instead.
+"""
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from models.dynamics.numba_support import (
+    STEPS_KEPT,
+    UNROLLED,
+    inlined,
+    kernel,
+    run_rows,
+    working_arrays,
+)
+from models.surrogate import HALF_WIDTH
+
+ONE, ZERO, HALF = np.float32(1.0), np.float32(0.0), np.float32(HALF_WIDTH)
+
+
+def _make_kernels(adapts: bool):
+    """Forward and backward kernel of neurons with or without adaptation.
+
+    Without, whatever is passed for w, beta, a and b (and their gradients) is neither read nor
+    written: the compiler drops what has no effect.
+    """
+
+    @inlined
+    def step(current, u, w, s, alpha, keep, beta, a, b, theta):
+        """One neuron, one step, in the operation order of the specification."""
+        if adapts:
+            w = beta * w + a * u + b * s
+            current = current - w
+        u = alpha * (u - s) + keep * current
+        s = ONE if u - theta > ZERO else ZERO
+        return u, w, s, current
+
+    @inlined
+    def adjoint(d_spike, d_u, d_w, d_s, u, new_u, s, current, alpha, keep, a, b, theta):
+        """Gradients of one step: of its current, alpha and w, and of the state before it."""
+        x = new_u - theta
+        inside = ONE if (x > -HALF) & (x <= HALF) else ZERO
+        d_u = d_u + (d_s + d_spike) * inside
+        d_current = keep * d_u
+        d_alpha = d_u * ((u - s) - current)
+        if adapts:
+            d_w = d_w - d_current
+            return d_current, d_alpha, d_w, alpha * d_u + a * d_w, b * d_w - alpha * d_u
+        return d_current, d_alpha, d_w, alpha * d_u, -alpha * d_u
+
+    @inlined
+    def again(n, row, t, k, I, d_I, U, W, S, alpha, keep, beta, a, b, theta):
+        """Steps t to t + n once more, from row k of the history; d_I holds their currents."""
+        for j in range(I.shape[2]):
+            u, w, s = U[k, j], W[k, j], S[k, j]
+            for i in range(n):
+                u, w, s, current = step(
+                    I[row, t + i, j], u, w, s, alpha[j], keep[j], beta[j], a[j], b[j], theta
+                )
+                d_I[row, t + i, j] = current
+                U[k + i + 1, j] = u
+                if adapts:
+                    W[k + i + 1, j] = w
+                S[k + i + 1, j] = s
+
+    @inlined
+    def back(
+        n, row, t, k, d_spikes, d_I, U, W, S, d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b,
+        alpha, keep, beta, a, b, theta,
+    ):  # fmt: skip
+        """Gradients of steps t + n - 1 down to t, whose history starts at row k."""
+        for j in range(d_I.shape[2]):
+            du, dw, ds = d_u[row, j], d_w[row, j], d_s[row, j]
+            sum_alpha, sum_beta, sum_a, sum_b = ZERO, ZERO, ZERO, ZERO
+            for later in range(n):
+                i = n - 1 - later
+                u, w, s = U[k + i, j], W[k + i, j], S[k + i, j]
+                d_current, g_alpha, dw, du, ds = adjoint(
+                    d_spikes[row, t + i, j], du, dw, ds, u, U[k + i + 1, j], s,
+                    d_I[row, t + i, j], alpha[j], keep[j], a[j], b[j], theta,
+                )  # fmt: skip
+                d_I[row, t + i, j] = d_current
+                sum_alpha += g_alpha
+                sum_beta += dw * w
+                sum_a += dw * u
+                sum_b += dw * s
+                dw = beta[j] * dw
+            d_u[row, j], d_s[row, j] = du, ds
+            d_alpha[row, j] += sum_alpha
+            if adapts:
+                d_w[row, j] = dw
+                d_beta[row, j] += sum_beta
+                d_a[row, j] += sum_a
+                d_b[row, j] += sum_b
+
+    @kernel
+    def adaptive_forward(
+        first, end, start, stop, every, I, u, w, s, spikes, kept_u, kept_w, kept_s,
+        alpha, keep, beta, a, b, theta,
+    ):  # fmt: skip
+        for row in range(first, end):
+            for t in range(start, stop):
+                if every > 0 and t % every == 0:
+                    for j in range(I.shape[2]):
+                        kept_u[row, t // every, j] = u[row, j]
+                        kept_s[row, t // every, j] = s[row, j]
+                        if adapts:
+                            kept_w[row, t // every, j] = w[row, j]
+                for j in range(I.shape[2]):
+                    new_u, new_w, new_s, _ = step(
+                        I[row, t, j], u[row, j], w[row, j], s[row, j],
+                        alpha[j], keep[j], beta[j], a[j], b[j], theta,
+                    )  # fmt: skip
+                    u[row, j], s[row, j], spikes[row, t, j] = new_u, new_s, new_s
+                    if adapts:
+                        w[row, j] = new_w
+
+    @kernel
+    def adaptive_backward(
+        first, end, start, stop, every, I, d_spikes, d_I, kept_u, kept_w, kept_s,
+        d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta, U, W, S,
+    ):  # fmt: skip
+        for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
+            for kept in range((stop - 1) // every, start // every - 1, -1):
+                begin = kept * every
+                until = min(begin + every, stop)
+                whole = until - (until - begin) % UNROLLED
+                for j in range(I.shape[2]):
+                    U[0, j], S[0, j] = kept_u[row, kept, j], kept_s[row, kept, j]
+                    if adapts:
+                        W[0, j] = kept_w[row, kept, j]
+                for t in range(begin, whole, UNROLLED):
+                    again(
+                        UNROLLED, row, t, t - begin, I, d_I, U, W, S,
+                        alpha, keep, beta, a, b, theta,
+                    )  # fmt: skip
+                for t in range(whole, until):
+                    again(
+                        1, row, t, t - begin, I, d_I, U, W, S, alpha, keep, beta, a, b, theta
+                    )  # fmt: skip
+                for t in range(until - 1, whole - 1, -1):
+                    back(
+                        1, row, t, t - begin, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
+                        d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
+                    )  # fmt: skip
+                for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
+                    back(
+                        UNROLLED, row, t, t - begin, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
+                        d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
+                    )  # fmt: skip
+
+    return adaptive_forward, adaptive_backward
+
+
+_KERNELS = {True: _make_kernels(adapts=True), False: _make_kernels(adapts=False)}
+
+
+class _Adaptive(torch.autograd.Function):
+    """Inputs [B, T, H], [H] and [B, H]; beta, a, b and w are None together, V may be None."""
+
+    @staticmethod
+    def forward(ctx, I, alpha, beta, a, b, u, w, s, V, theta, for_backward):
+        B, T, H = I.shape
+        forward, _ = _KERNELS[beta is not None]
+        I, coefficients = I.contiguous(), _coefficients(alpha, beta, a, b)
+        u, s = _own(u), _own(s)
+        w = u if w is None else _own(w)
+        spikes = torch.empty_like(I)
+        every = 0 if not for_backward else STEPS_KEPT if V is None else 1
+        count = -(-T // every) if every else 0
+        kept_u, kept_s = I.new_empty(B, count, H), I.new_empty(B, count, H)
+        kept_w = kept_u if beta is None else I.new_empty(B, count, H)
+        theta = np.float32(theta)
+
+        def run(start, stop, current):
+            run_rows(
+                forward, B, (stop - start) * H, start, stop, every, current, u, w, s, spikes,
+                kept_u, kept_w, kept_s, *coefficients, theta,
+            )  # fmt: skip
+
+        if V is None:
+            current = I
+            run(0, T, current)
+        else:
+            current, recurrent = torch.empty_like(I), torch.empty_like(u)
+            for t in range(T):  # the same product as the specification's, so that it rounds alike
+                torch.mm(s, V, out=recurrent)
+                torch.add(I[:, t], recurrent, out=current[:, t])
+                run(t, t + 1, current)
+        if for_backward:
+            ctx.save_for_backward(current, *coefficients, kept_u, kept_w, kept_s, V)
+            ctx.adapts, ctx.every, ctx.theta = beta is not None, every, theta
+        return spikes, u, None if beta is None else w, s
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_spikes, d_u, d_w, d_s):
+        current, *coefficients, kept_u, kept_w, kept_s, V = ctx.saved_tensors
+        B, T, H = current.shape
+        _, backward = _KERNELS[ctx.adapts]
+        d_spikes, d_I = d_spikes.contiguous(), torch.empty_like(current)
+        d_u, d_s = _own(d_u), _own(d_s)
+        d_w = _own(d_w) if ctx.adapts else d_u
+        sums = d_u.new_zeros(4 if ctx.adapts else 1, B, H)
+        d_alpha, d_beta, d_a, d_b = sums if ctx.adapts else sums.expand(4, B, H)
+        # Without adaptation d_w and the sums of beta, a and b are placeholders.
+
+        def run(start, stop):
+            run_rows(
+                backward, B, (stop - start) * H, start, stop, ctx.every, current, d_spikes, d_I,
+                kept_u, kept_w, kept_s, d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b,
+                *coefficients, ctx.theta, scratch=lambda: working_arrays(3, ctx.every + 1, H),
+            )  # fmt: skip
+
+        d_V = None
+        if V is None:
+            run(0, T)
+        else:
+            for t in reversed(range(T)):
+                run(t, t + 1)
+                d_s.addmm_(d_I[:, t], V.T)
+            if ctx.needs_input_grad[8]:
+                d_V = kept_s.flatten(0, 1).T @ d_I.flatten(0, 1)
+        by_neuron = sums.sum(dim=1)
+        if not ctx.adapts:
+            return d_I, by_neuron[0], None, None, None, d_u, None, d_s, d_V, None, None
+        return d_I, *by_neuron, d_u, d_w, d_s, d_V, None, None
+
+
+def _own(x: torch.Tensor) -> torch.Tensor:
+    """A dense copy that a kernel may write to."""
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+def _coefficients(alpha, beta, a, b):
+    """alpha, 1 - alpha, beta, a, b [H], dense; alpha stands in for what is missing."""
+    alpha = alpha.contiguous()
+    return alpha, 1 - alpha, *(alpha if x is None else x.contiguous() for x in (beta, a, b))
+
+
+def adaptive(I, alpha, beta, a, b, *, theta, state, V=None):
+    """See :func:`models.dynamics.adaptive`; float32 on the CPU, no second derivatives."""
+    B, _, H = I.shape
+    coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
+    u, w, s = (x.expand(B, H) for x in state)
+    spikes, u, new_w, s = _Adaptive.apply(
+        I, *coefficients, u, None if beta is None else w, s, V, theta, torch.is_grad_enabled()
+    )
+    return spikes, type(state)(u, state.w if beta is None else new_w, s)

@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What all compiled CPU kernels share: how they are compiled, and how they share the cores.
+
+Kernels are plain sequential functions over a range of batch rows that release the GIL. The rows are
+spread over threads here rather than by Numba's own parallel loops, because Numba's OpenMP pool is a
+second one beside PyTorch's (its idle threads spin on the cores that PyTorch needs) and its other
+portable layer aborts the process when two Python threads meet in it. Idle threads of this pool
+sleep.
+"""
+
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import torch
+from numba.core.compiler import Compiler
+
+log = logging.getLogger("sprache")
+
+STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
+UNROLLED = 4  # steps done per visit of a neuron in a backward pass; STEPS_KEPT is a multiple
+_SLOW_COMPILATION = 1.0  # s, worth a line in the log
+_WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a thread wakes up
+_CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
+
+inlined = numba.njit(inline="always", error_model="numpy")
+
+
+class _DistinctArrays(Compiler):
+    """Numba's usual pipeline, told that the array arguments of a kernel never overlap.
+
+    Without that LLVM guards or gives up the vectorisation of loops over this many arrays, which
+    makes a backward pass four times slower.
+    """
+
+    def define_pipelines(self):
+        self.state.flags.noalias = True
+        return super().define_pipelines()
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile ``function(first_row, end_row, ...)`` on its first call; keep the result on disk.
+
+    Strict IEEE arithmetic: nothing is re-associated or contracted, so that spikes equal the
+    specification's. Array arguments must not overlap.
+    """
+    options = {"nogil": True, "error_model": "numpy", "pipeline_class": _DistinctArrays}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError as error:  # neither beside the source nor in the user's cache folder
+        log.debug("compiled kernels are not kept: %s", error)
+        return numba.njit(**options)(function)
+
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def _forget_pool() -> None:
+    """Threads do not survive a fork; neither does a lock that one of them may hold."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sprache-dynamics")
+        return _pool
+
+
+def _compile(compiled, arguments: tuple) -> None:
+    """Compile, or read from disk, by a call on no rows; say so where it was slow."""
+    start = time.perf_counter()
+    compiled(0, 0, *arguments)
+    seconds = time.perf_counter() - start
+    if seconds > _SLOW_COMPILATION:
+        log.info("Dynamics: compiled %s for this CPU in %.1f s", compiled.__name__, seconds)
+
+
+def working_arrays(count: int, rows: int, size: int) -> tuple[np.ndarray, ...]:
+    """``count`` arrays [rows, size] of one thread, uninitialised."""
+    return tuple(np.empty((rows, size), np.float32) for _ in range(count))
+
+
+def run_rows(
+    compiled: Callable,
+    rows: int,
+    steps: int,
+    *arguments,
+    scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
+) -> None:
+    """Call ``compiled(first, end, *arguments, *scratch())`` so that all ``rows`` are covered.
+
+    Uses up to ``torch.get_num_threads()`` threads, this one included. Rows must be independent:
+    results do not depend on how many threads there are.
+
+    Args:
+        compiled: a function made by :func:`kernel`.
+        rows: batch rows to cover.
+        steps: neuron steps per row, to judge whether threads pay.
+        arguments: passed on; tensors as arrays that share their memory.
+        scratch: makes the working arrays of one thread.
+    """
+    arguments = tuple(x.detach().numpy() if isinstance(x, torch.Tensor) else x for x in arguments)
+    if not compiled.signatures:
+        _compile(compiled, arguments + scratch())
+    threads = min(torch.get_num_threads(), rows, max(1, rows * steps // _WORTH_A_THREAD))
+    if threads == 1:
+        compiled(0, rows, *arguments, *scratch())
+        return
+    chunks = min(rows, threads * _CHUNKS_PER_THREAD)
+    bounds = [rows * i // chunks for i in range(chunks + 1)]
+    turns = itertools.count()
+
+    def work():
+        own = scratch()
+        while (turn := next(turns)) < chunks:
+            compiled(bounds[turn], bounds[turn + 1], *arguments, *own)
+
+    helpers = [_threads().submit(work) for _ in range(threads - 1)]
+    work()
+    for helper in helpers:
+        if not helper.cancel():  # a helper that never got its turn has nothing left to do
+            helper.result()

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Compares a back end with the executable specification: outputs, final states, all gradients."""
+
+import torch
+
+from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
+
+SHAPES = [(1, 1, 1), (2, 1, 500), (1, 63, 500), (3, 63, 17), (2, 20, 1024), (9, 48, 5)]
+
+
+def random(seed: int):
+    """A function that draws reproducible uniform tensors: ``draw(low, high, *shape)``."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(low, high, *shape):
+        return torch.rand(*shape, generator=generator) * (high - low) + low
+
+    return draw
+
+
+def adaptive_inputs(B, T, H, *, adapts=True, recurrent=False, a_low=0.0, seed=0):
+    """Realistic inputs by name; those that the variant lacks are None."""
+    draw = random(seed)
+    inputs = {"I": draw(-1, 3.5, B, T, H), "alpha": draw(0.37, 0.96, H)}
+    inputs["beta"] = draw(0.96, 0.99, H) if adapts else None
+    inputs["a"] = draw(a_low, 1, H) if adapts else None
+    inputs["b"] = draw(0, 2, H) if adapts else None
+    inputs |= {name: draw(0, 1, B, H) for name in ("u", "w", "s")}
+    inputs["V"] = draw(-1, 1, H, H) * (2 / H) ** 0.5 if recurrent else None
+    return inputs
+
+
+def run_adaptive(backend, I, alpha, beta, a, b, u, w, s, V):
+    state = AdaptiveState(u, w, s)
+    spikes, state = adaptive(I, alpha, beta, a, b, theta=1.0, state=state, V=V, backend=backend)
+    return [spikes, *state]
+
+
+def resonate_inputs(B, T, H, *, reset_inside, gain_is_tensor=True, seed=0):
+    """C-SiLIF's coefficients with the reset inside, RF's outside."""
+    draw = random(seed)
+    decay, frequency, u = draw(-10, -1, H), draw(5, 10, H), draw(0, 1, B, H, 2)
+    A = torch.complex(decay, frequency)
+    inputs = {
+        "I": draw(-1, 3, B, T, H) if reset_inside else draw(-20, 60, B, T, H),
+        "A": torch.exp(draw(0.01, 0.5, H) * torch.complex(draw(-0.7, -0.3, H), frequency / 2))
+        if reset_inside
+        else A,
+        "gain": draw(0, 1, H) if reset_inside else draw(0.002, 0.006, H),
+        "u": torch.view_as_complex(u),
+        "s": draw(0, 1, B, H),
+    }
+    return inputs if gain_is_tensor else {**inputs, "gain": 0.5 if reset_inside else 0.004}
+
+
+VECTOR = 16  # complex numbers that PyTorch multiplies at once on a CPU with AVX-512; 8 with AVX2
+
+
+def run_resonate(backend, I, A, gain, u, s, *, reset_inside):
+    """Spikes and final state.
+
+    PyTorch's complex product rounds each real product, but not in the last H % VECTOR columns,
+    where its scalar code contracts to fused multiply-adds. So that the specification rounds alike
+    in all columns it runs on neurons padded to whole vectors.
+    """
+    reset, scale = (0.5, 2.0) if reset_inside else (1.0, 1.0)
+    H = I.shape[2]
+    if backend == "naive":
+        I, A, gain, u, s = (
+            torch.nn.functional.pad(x, (0, -H % VECTOR)) if isinstance(x, torch.Tensor) else x
+            for x in (I, A, gain, u, s)
+        )
+    spikes, state = resonate(
+        I, A, reset, gain, scale=scale, theta=1.0, state=ResonateState(u, s),
+        reset_inside=reset_inside, backend=backend,
+    )  # fmt: skip
+    return [x[..., :H] for x in (spikes, *state)]
+
+
+def readout_inputs(B, T, C, *, seed=0):
+    draw = random(seed)
+    return {"I": draw(-3, 3, B, T, C), "alpha": draw(0.8, 0.96, C), "u": draw(0, 1, B, C)}
+
+
+def run_readout(backend, I, alpha, u):
+    return list(readout(I, alpha, state=u, backend=backend))
+
+
+def outputs_and_gradients(run, backend, inputs, device="cpu"):
+    """Outputs, and every input's gradient for random gradients of all outputs."""
+    leaves = {
+        name: x.to(device).detach().requires_grad_() if isinstance(x, torch.Tensor) else x
+        for name, x in inputs.items()
+    }
+    outputs = run(backend, **leaves)
+    generator = torch.Generator().manual_seed(99)
+    loss = 0
+    for output in outputs:
+        weight = torch.randn(output.shape, generator=generator, dtype=output.dtype).to(device)
+        loss = loss + (output * weight.conj()).real.sum()
+    loss.backward()
+    gradients = {name: x.grad for name, x in leaves.items() if isinstance(x, torch.Tensor)}
+    return outputs, gradients
+
+
+def assert_like_naive(run, backend, inputs, *, exact=True, rtol=1e-5, device="cpu"):
+    """Outputs equal bit for bit (``exact``) and gradients within ``rtol`` of the largest."""
+    expected, expected_gradients = outputs_and_gradients(run, "naive", inputs, device)
+    outputs, gradients = outputs_and_gradients(run, backend, inputs, device)
+    for output, reference in zip(outputs, expected, strict=True):
+        assert output.dtype == reference.dtype
+        if exact:
+            assert torch.equal(output, reference)
+        else:
+            assert largest_error(output, reference) < rtol
+    for name, reference in expected_gradients.items():
+        if reference is None:
+            assert gradients[name] is None, name
+        else:
+            assert gradients[name].dtype == reference.dtype
+            error = largest_error(gradients[name], reference)
+            assert error < rtol, f"gradient of {name}: {error:.1e}"
+
+
+def largest_error(x, reference):
+    """Largest difference, relative to the largest reference value."""
+    assert x.shape == reference.shape
+    assert torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all()
+    return ((x - reference).abs().max() / reference.abs().max().clamp_min(1e-30)).item()

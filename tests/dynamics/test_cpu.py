@@ -1,0 +1,268 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The compiled CPU kernels against the executable specification."""
+
+import concurrent.futures
+import functools
+import importlib
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from against_naive import (
+    SHAPES,
+    adaptive_inputs,
+    assert_like_naive,
+    outputs_and_gradients,
+    readout_inputs,
+    resonate_inputs,
+    run_adaptive,
+    run_readout,
+    run_resonate,
+)
+
+from models.dynamics import AdaptiveState, adaptive, backends
+from models.snns import LAYERS, SNN
+
+pytest.importorskip("numba")
+support = importlib.import_module("models.dynamics.numba_support")
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request, monkeypatch):
+    """Kernels on one thread and, however small the work, on three."""
+    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("adapts", [False, True])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_adaptive(shape, adapts, recurrent, threads):
+    inputs = adaptive_inputs(*shape, adapts=adapts, recurrent=recurrent)
+    assert_like_naive(run_adaptive, "cpu", inputs)
+
+
+def test_adaptive_of_unstable_neurons():
+    assert_like_naive(run_adaptive, "cpu", adaptive_inputs(4, 25, 64, a_low=-1.0))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("reset_inside", [False, True])
+@pytest.mark.parametrize("gain_is_tensor", [False, True])
+def test_resonate(shape, reset_inside, gain_is_tensor, threads):
+    inputs = resonate_inputs(*shape, reset_inside=reset_inside, gain_is_tensor=gain_is_tensor)
+    run = functools.partial(run_resonate, reset_inside=reset_inside)
+    assert_like_naive(run, "cpu", inputs)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 63, 35), (5, 10, 500), (1, 100, 20)])
+def test_readout(shape, threads):
+    assert_like_naive(run_readout, "cpu", readout_inputs(*shape), exact=False)
+
+
+def test_the_spikes_of_these_tests_are_neither_rare_nor_certain():
+    spikes = run_adaptive("cpu", **adaptive_inputs(3, 63, 500))[0]
+    assert 0.02 < spikes.mean() < 0.6
+    for inside in (False, True):
+        inputs = resonate_inputs(3, 63, 500, reset_inside=inside)
+        assert 0.02 < run_resonate("cpu", **inputs, reset_inside=inside)[0].mean() < 0.6
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_inputs_need_not_be_dense(recurrent):
+    inputs = adaptive_inputs(6, 30, 64, recurrent=recurrent)
+    strided = {
+        **inputs,
+        "I": inputs["I"].transpose(0, 1).contiguous().transpose(0, 1),
+        "alpha": torch.stack([inputs["alpha"]] * 2, dim=1)[:, 0],
+        "u": inputs["u"].T.contiguous().T,
+        "a": inputs["a"][:1].expand(64),
+    }
+    assert not strided["I"].is_contiguous()
+    assert_like_naive(run_adaptive, "cpu", strided)
+
+
+def test_gradients_need_not_be_dense():
+    leaves = {k: x for k, x in adaptive_inputs(4, 20, 32).items()}
+    results = []
+    for backend in ("naive", "cpu"):
+        I = leaves["I"].clone().requires_grad_()
+        spikes = run_adaptive(backend, **{**leaves, "I": I})[0]
+        spikes.flip(1).sum(dim=(0, 2)).pow(2).sum().backward()
+        results.append(I.grad)
+    torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_sequence_in_two_pieces_equals_one():
+    inputs = adaptive_inputs(3, 50, 40)
+    whole = run_adaptive("cpu", **inputs)
+    first = run_adaptive("cpu", **{**inputs, "I": inputs["I"][:, :23]})
+    state = dict(zip(("u", "w", "s"), first[1:], strict=True))
+    second = run_adaptive("cpu", **{**inputs, **state, "I": inputs["I"][:, 23:]})
+    assert torch.equal(torch.cat([first[0], second[0]], dim=1), whole[0])
+    assert all(torch.equal(x, y) for x, y in zip(second[1:], whole[1:], strict=True))
+
+
+def test_inputs_stay_as_they_are_and_lif_hands_w_back():
+    inputs = adaptive_inputs(3, 10, 8, adapts=False)
+    copies = {name: None if x is None else x.clone() for name, x in inputs.items()}
+    outputs = run_adaptive("cpu", **inputs)
+    assert outputs[2] is inputs["w"]
+    for name, x in inputs.items():
+        assert x is None or torch.equal(x, copies[name])
+
+
+def test_only_some_inputs_need_gradients():
+    inputs = adaptive_inputs(3, 20, 16, recurrent=True)
+    V = inputs["V"].clone().requires_grad_()
+    run_adaptive("cpu", **{**inputs, "V": V})[0].sum().backward()
+    expected = inputs["V"].clone().requires_grad_()
+    run_adaptive("naive", **{**inputs, "V": expected})[0].sum().backward()
+    torch.testing.assert_close(V.grad, expected.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_is_kept_without_gradients():
+    inputs = adaptive_inputs(2, 40, 8)
+    inputs["alpha"].requires_grad_()
+    with torch.no_grad():
+        assert all(x.grad_fn is None for x in run_adaptive("cpu", **inputs))
+
+
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
+    before, results = torch.get_num_threads(), []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        results.append(outputs_and_gradients(run_adaptive, "cpu", adaptive_inputs(7, 30, 20))[1])
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        for name, gradient in results[0].items():
+            assert gradient is None or torch.equal(gradient, other[name])
+
+
+def test_python_threads_may_meet_in_the_kernels(monkeypatch):
+    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
+    inputs = adaptive_inputs(8, 40, 64)
+    expected = outputs_and_gradients(run_adaptive, "cpu", inputs)[1]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(outputs_and_gradients, run_adaptive, "cpu", inputs) for _ in range(16)]
+        for run in runs:
+            assert torch.equal(run.result()[1]["I"], expected["I"])
+
+
+def test_a_forked_process_makes_its_own_threads():
+    code = (
+        "import os, torch\n"
+        "from models.dynamics import AdaptiveState, adaptive\n"
+        "I, u = torch.ones(64, 40, 64), torch.zeros(64, 64)\n"
+        "state = AdaptiveState(u, u, u)\n"
+        "def run():\n"
+        "    return adaptive(I, u[0] + 0.5, theta=1.0, state=state, backend='cpu')\n"
+        "torch.set_num_threads(2)\n"
+        "run()\n"
+        "child = os.fork()\n"
+        "run()\n"
+        "if child == 0: os._exit(0)\n"
+        "raise SystemExit(os.waitpid(child, 0)[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, timeout=60)
+
+
+def test_kernels_run_where_no_cache_folder_can_be_written(tmp_path):
+    """As root every folder can be written, so the locators are told that none can."""
+    code = (
+        "from numba.core import caching\n"
+        "for locator in caching.CacheImpl._locator_classes:\n"
+        "    locator.from_function = classmethod(lambda cls, function, path: None)\n"
+        "import torch\n"
+        "from models.dynamics import readout\n"
+        "x = torch.ones(1, 1, 1)\n"
+        "print(readout(x, x[0, 0], state=x[0], backend='cpu')[0].item())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, check=True, timeout=60, capture_output=True
+    )
+    assert done.stdout.strip() == b"1.0"
+
+
+def test_the_loops_over_neurons_use_vector_instructions():
+    if os.uname().machine != "x86_64":
+        pytest.skip("reads x86 assembly")
+    for module in ("adaptive", "resonate"):
+        kernels = importlib.import_module(f"models.dynamics.{module}.cpu")._KERNELS
+        for compiled in [k for pair in kernels.values() for k in pair]:
+            if not compiled.signatures:
+                continue
+            for assembly in compiled.inspect_asm().values():
+                assert "mulps" in assembly
+                assert "vfmadd" not in assembly
+
+
+@pytest.mark.parametrize("neuron", LAYERS)
+def test_networks_give_the_same_numbers(neuron):
+    results = []
+    for backend in ("naive", "cpu"):
+        torch.manual_seed(0)
+        network = SNN((4, None, 12), [24, 24, 5], neuron, backend=backend)
+        x = (torch.rand(4, 25, 12) < 0.3).float()
+        network(x)[0].logsumexp(dim=1).sum().backward()
+        results.append([p.grad for p in network.parameters()])
+    for expected, gradient in zip(*results, strict=True):
+        scale = expected.abs().max().clamp_min(1e-6)
+        assert ((expected - gradient).abs().max() / scale).item() < 1e-4
+
+
+class TestChoice:
+    def test_auto_takes_the_kernels_and_says_so_once(self, caplog):
+        backends._say_once.cache_clear()
+        with caplog.at_level(logging.INFO, logger="sprache"):
+            for _ in range(2):
+                outputs = run_adaptive("auto", **adaptive_inputs(1, 2, 3))
+        said = [r.message for r in caplog.records if r.message.startswith("Dynamics: compiled CPU")]
+        assert said == ["Dynamics: compiled CPU kernels (numba)"]
+        assert outputs[0].shape == (1, 2, 3)
+
+    @pytest.mark.parametrize("name", ["I", "alpha", "u"])
+    def test_double_precision_is_left_to_naive(self, name):
+        inputs = adaptive_inputs(1, 2, 3)
+        inputs[name] = inputs[name].double()
+        assert run_adaptive("auto", **inputs)[1].dtype == torch.float64
+        with pytest.raises(ValueError, match="'cpu' cannot run here: it computes in float32"):
+            run_adaptive("cpu", **inputs)
+
+    def test_without_numba(self, monkeypatch):
+        monkeypatch.setattr(backends, "_missing", lambda library: f"{library} is not installed")
+        inputs = adaptive_inputs(1, 2, 3)
+        assert run_adaptive("auto", **inputs)[0].shape == (1, 2, 3)
+        with pytest.raises(ValueError, match="'cpu' cannot run here: numba is not installed"):
+            run_adaptive("cpu", **inputs)
+
+    def test_cuda_refuses_cpu_tensors(self, monkeypatch):
+        monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+        with pytest.raises(ValueError, match="'cuda' cannot run here: it needs cuda tensors"):
+            run_adaptive("cuda", **adaptive_inputs(1, 2, 3))
+
+    def test_unknown_name(self):
+        with pytest.raises(ValueError, match="backend 'fast' is not one of auto, naive, cpu, cuda"):
+            run_adaptive("fast", **adaptive_inputs(1, 2, 3))
+
+
+def test_second_derivatives_are_refused():
+    inputs = adaptive_inputs(1, 3, 2)
+    I = inputs["I"].clone().requires_grad_()
+    state = AdaptiveState(inputs["u"], inputs["w"], inputs["s"])
+    spikes, _ = adaptive(I, inputs["alpha"], theta=1.0, state=state, backend="cpu")
+    weights = torch.ones_like(spikes).requires_grad_()
+    (gradient,) = torch.autograd.grad(spikes, I, grad_outputs=weights, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
