@@ -1,0 +1,352 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Get a published data set: ``python -m datasets.download shd|ssc|gsc|hd [--to FOLDER]``."""
+
+import argparse
+import gzip
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from datasets.errors import DataError
+from datasets.transfer import DownloadError, Patience, fetch, md5_of, megabytes, part_of
+from datasets.unpack import unpacked
+
+REPO = Path(__file__).resolve().parents[1]
+ZENKE_LAB = "https://zenkelab.org/datasets/"
+TENSORFLOW = "http://download.tensorflow.org/data/"
+TEMPORARY = ".unpacking-"
+LOCK = ".download.lock"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set as it is published.
+
+    ``archives`` maps names to MD5 checksums, None where there is none. ``lists`` are the files that
+    name the recordings of an audio set; recordings lie below ``recordings``. ``default_folder`` is
+    relative to the repository.
+    """
+
+    base_url: str
+    default_folder: str
+    archives: dict[str, str | None]
+    lists: tuple[str, ...] = ()
+    recordings: str = ""
+
+
+PUBLISHED = {
+    "shd": Published(
+        ZENKE_LAB,
+        "data/SHD",
+        {
+            "shd_train.h5.zip": "f3252aeb598ac776c1b526422d90eecb",
+            "shd_test.h5.zip": "1503a5064faa34311c398fb0a1ed0a6f",
+        },
+    ),
+    "ssc": Published(
+        ZENKE_LAB,
+        "data/SSC",
+        {
+            "ssc_train.h5.zip": "d102be95e7144fcc0553d1f45ba94170",
+            "ssc_valid.h5.zip": "b4eee3516a4a90dd0c71a6ac23a8ae43",
+            "ssc_test.h5.zip": "a35ff1e9cffdd02a20eb850c17c37748",
+        },
+    ),
+    "gsc": Published(
+        TENSORFLOW,
+        "data/GSC",
+        {"speech_commands_v0.02.tar.gz": None},
+        lists=("validation_list.txt", "testing_list.txt"),
+    ),
+    "hd": Published(
+        ZENKE_LAB,
+        "data/HD",
+        {"hd_audio.tar.gz": None},
+        lists=("train_filenames.txt", "test_filenames.txt"),
+        recordings="audio",
+    ),
+}
+ALIASES = {"sc": "gsc"}
+
+
+def download(
+    name: str,
+    folder: str | Path | None = None,
+    *,
+    base_url: str | None = None,
+    patience: Patience | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Download and unpack what is not there yet of a data set.
+
+    Spiking sets end as .h5 files, audio sets as folders of recordings with the lists that name
+    them. An archive that was downloaded is removed once it is unpacked; one that lay there is used
+    and kept.
+
+    Args:
+        name: key of ``PUBLISHED``.
+        folder: where the data go; None is the data set's default folder in the repository.
+        base_url: address of the archives' folder; None is where they are published.
+        patience: with slow and failing servers.
+        say: takes one line at a time for the user.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: the name, the folder or the address cannot be used.
+        DownloadError: the data did not come, or are not what was published.
+    """
+    if name not in PUBLISHED:
+        raise DataError(f"data set {name!r} is not one of {', '.join(PUBLISHED)}")
+    source = PUBLISHED[name]
+    base_url = source.base_url if base_url is None else base_url
+    if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc:
+        raise DataError(f"--base-url {base_url} is no http:// or https:// address")
+    folder = REPO / source.default_folder if folder is None else Path(folder).expanduser()
+    with _locked(folder):
+        for archive, md5 in source.archives.items():
+            url = f"{base_url.rstrip('/')}/{archive}"
+            get = _get_recordings if source.lists else _get_spikes
+            get(source, url, folder / archive, md5, patience, say)
+    return folder
+
+
+@contextmanager
+def _locked(folder: Path):
+    """Make the folder and keep other downloads out of it; what they left half unpacked goes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0)
+        with lock:
+            for leftover in folder.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    (folder / LOCK).unlink()
+    except Timeout:
+        raise DataError(f"another download into {folder} is under way: wait for it") from None
+    except OSError as error:
+        raise DataError(f"cannot write to {folder} ({error.strerror or error})") from error
+
+
+def _get_spikes(source, url, archive: Path, md5, patience, say) -> None:
+    """One .h5 file from its .zip."""
+    target = archive.with_suffix("")
+    if target.exists():
+        if (fault := _fault_of_hdf5(target)) is None:
+            return say(f"{target} is there")
+        say(f"{target} is damaged ({fault}): getting it again")
+    came_now = _get_archive(url, archive, md5, patience, say)
+    target.unlink(missing_ok=True)
+    try:
+        with zipfile.ZipFile(archive) as contents:
+            _require_room(archive, sum(member.file_size for member in contents.infolist()))
+        unpacked(archive)
+    except (zipfile.BadZipFile, DataError) as error:
+        raise DownloadError(str(error)) from error  # as published, by its checksum
+    if fault := _fault_of_hdf5(target):
+        raise DownloadError(f"{archive} holds no sound {target.name} ({fault})")
+    _finish(archive, target, came_now, say)
+
+
+def _get_recordings(source, url, archive: Path, md5, patience, say) -> None:
+    """Folders of recordings from their .tar.gz."""
+    folder = archive.parent
+    missing = _first_missing(source, folder)
+    if missing is None:
+        return say(f"{folder} is complete")
+    if all((folder / name).exists() for name in source.lists):
+        say(f"{folder} has no {missing}: getting it again")
+    came_now = _get_archive(url, archive, md5, patience, say)
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
+    try:
+        _unpack_tar(archive, temporary, came_now)
+        contents = _folder_with(source.lists, temporary)
+        missing = source.lists[0] if contents is None else _first_missing(source, contents)
+        if missing is not None:
+            raise DownloadError(f"{archive} holds no {missing}: it is not the published data set")
+        _move_into(contents, folder, last=source.lists)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _finish(archive, folder, came_now, say)
+
+
+def _get_archive(url: str, archive: Path, md5: str | None, patience, say) -> bool:
+    """Have the archive in place; whether it came now."""
+    if archive.exists():
+        if md5 is None or md5_of(archive) == md5:
+            say(f"{archive} is there")
+            return False
+        say(f"{archive} is damaged: getting it again")
+    part = part_of(archive)
+    at = f", going on at {megabytes(part.stat().st_size)}" if part.exists() else ""
+    say(f"{archive.name} from {url}{at}")
+    fetch(url, archive, md5, patience, say)
+    return True
+
+
+def _finish(archive: Path, target: Path, came_now: bool, say: Callable[[str], None]) -> None:
+    if came_now:
+        archive.unlink()
+    say(f"{target} is ready")
+
+
+def _unpack_tar(archive: Path, folder: Path, came_now: bool) -> None:
+    """Unpack into ``folder``, refusing whatever would lie outside of it."""
+    bar = tqdm(
+        total=archive.stat().st_size,
+        desc=f"unpacking {archive.name}",
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None,  # no bar where stderr is not a terminal
+    )
+    try:
+        with bar, open(archive, "rb") as raw, tarfile.open(fileobj=raw, mode="r:gz") as contents:
+            for member in contents:
+                contents.extract(member, folder, filter="data")
+                bar.update(raw.tell() - bar.n)
+    except tarfile.FilterError as error:
+        raise DownloadError(f"{archive} would write outside its folder ({error})") from error
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DownloadError(_damaged(archive, error, came_now)) from error
+    except OSError as error:
+        raise DownloadError(
+            f"cannot unpack {archive} ({error.strerror or error}): {archive} is kept, make room "
+            "and try again"
+        ) from error
+
+
+def _damaged(archive: Path, error: Exception, came_now: bool) -> str:
+    """What to say of an archive that cannot be unpacked; one that came now is removed."""
+    if came_now:
+        archive.unlink()
+        return f"{archive.name} came damaged ({error}), and is removed: try again"
+    return f"{archive} is damaged ({error}): remove it and try again"
+
+
+def _folder_with(names: tuple[str, ...], folder: Path) -> Path | None:
+    """``folder``, or the one just below it, that holds files of these names."""
+    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    return next((c for c in candidates if all((c / name).is_file() for name in names)), None)
+
+
+def _first_missing(source: Published, folder: Path) -> str | None:
+    """A list, or a recording that one of them names, that is not there; None if all are."""
+    for name in source.lists:
+        if not (folder / name).is_file():
+            return name
+        for line in (folder / name).read_text(encoding="utf-8", errors="replace").split():
+            places = (folder / line, folder / source.recordings / line)
+            if not any(place.is_file() for place in places):
+                return line
+    return None
+
+
+def _move_into(source: Path, target: Path, last: tuple[str, ...]) -> None:
+    """Move all files, folder by folder; those named ``last``, by which a set counts as complete,
+    behind all others."""
+    for entry in sorted(source.iterdir(), key=lambda entry: entry.name in last):
+        place = target / entry.name
+        if entry.is_dir() and place.is_dir():
+            _move_into(entry, place, last)
+        else:
+            os.replace(entry, place)
+
+
+def _fault_of_hdf5(path: Path) -> str | None:
+    """Why a file is no sound .h5 of spikes; opening one compares its size with its header."""
+    import h5py  # only here, so that --help answers at once
+
+    try:
+        with h5py.File(path) as file:
+            absent = next((key for key in ("spikes", "labels") if key not in file), None)
+    except OSError as error:
+        return str(error).split("(")[-1].rstrip(")")
+    return absent and f"no {absent} in it"
+
+
+def _require_room(archive: Path, needed: int) -> None:
+    free = shutil.disk_usage(archive.parent).free
+    if free < needed:
+        raise DownloadError(
+            f"unpacking {archive} needs {megabytes(needed)}, and {megabytes(free)} are free: make "
+            "room and try again"
+        )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise DataError(f"{message}; --help tells more")
+
+
+def read_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; DataError for a mistake in it."""
+    parser = _Parser(
+        prog="python -m datasets.download",
+        description="Download and unpack a data set. A download that was interrupted goes on where "
+        "it stopped; what is there is left as it is.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", choices=[*PUBLISHED, *ALIASES], help="sc is another name for gsc")
+    parser.add_argument(
+        "--to", metavar="FOLDER", help="where the data go [default: data/SHD etc. by data set]"
+    )
+    parser.add_argument(
+        "--base-url", "--base_url", metavar="URL", help="another server with the same files"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=Patience.timeout,
+        help="seconds without a byte after which to connect again [default: %(default)g]",
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        default=Patience.retries,
+        help="attempts in a row without a byte before giving up [default: %(default)s]",
+    )
+    arguments = parser.parse_args(argv)
+    if not 0 < arguments.timeout < float("inf") or arguments.retries < 0:
+        raise DataError("--timeout must be above 0, and --retries 0 or more")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: a mistake in it, 1: the data did not come)."""
+    try:
+        arguments = read_arguments(argv)
+        patience = Patience(arguments.timeout, arguments.retries)
+        name = ALIASES.get(arguments.name, arguments.name)
+        download(name, arguments.to, base_url=arguments.base_url, patience=patience)
+    except (DataError, DownloadError) as error:
+        print(f"datasets.download: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, DataError) else 1
+    except KeyboardInterrupt:
+        print(
+            "datasets.download: interrupted; what came is kept, and the same command goes on",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

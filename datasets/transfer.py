@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""One file over HTTP, resumed where it was cut: into ``NAME.part`` until it is complete."""
+
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+BLOCK = 1 << 18
+LONGEST_PAUSE = 60.0  # s between two attempts
+WORTH_REPEATING = (408, 425, 429, 500, 502, 503, 504)  # HTTP status
+CUT = (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError)
+
+
+class DownloadError(Exception):
+    """Why a file did not come, as one line for the user."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to hope: ``timeout`` s without a byte end an attempt, ``retries`` attempts in a row
+    without a byte follow a first one, ``pause`` s before the first of them and twice as long before
+    each next."""
+
+    timeout: float = 30.0
+    retries: int = 5
+    pause: float = 1.0
+
+
+class _CutError(Exception):
+    """An attempt that ended early, for a reason that may pass."""
+
+
+def part_of(target: Path) -> Path:
+    """Where an incomplete download of ``target`` lies."""
+    return target.with_name(target.name + ".part")
+
+
+def fetch(
+    url: str,
+    target: Path,
+    md5: str | None,
+    patience: Patience | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Download ``url`` to ``target``, going on from what an earlier attempt left.
+
+    Args:
+        url: http or https.
+        target: appears when it is complete and, where ``md5`` is known, verified; in a folder that
+            exists.
+        md5: the published checksum in hexadecimal, None where there is none.
+        patience: with slow and failing servers.
+        say: takes one line at a time for the user.
+
+    Raises:
+        DownloadError: the server refuses or stays silent, the checksum is wrong (the ``.part`` is
+            removed), or the disk is full. In other cases what came is kept.
+    """
+    patience = patience or Patience()
+    part = part_of(target)
+    # disable=None: no bar where stderr is not a terminal.
+    with tqdm(
+        desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, leave=False, disable=None
+    ) as bar:
+        try:
+            _fetch_with_patience(url, part, patience, say, bar)
+        except OSError as error:
+            raise DownloadError(f"cannot write {part} ({error.strerror or error})") from error
+    if md5 is not None and (found := md5_of(part)) != md5:
+        part.unlink()
+        raise DownloadError(
+            f"{url} is not the published file (MD5 {found}, not {md5}), and what came is removed: "
+            "try again, or another --base-url"
+        )
+    os.replace(part, target)
+
+
+def md5_of(path: Path) -> str:
+    """The MD5 checksum of a file in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _fetch_with_patience(
+    url: str, part: Path, patience: Patience, say: Callable[[str], None], bar: tqdm
+) -> None:
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            return _attempt(url, part, patience.timeout, say, bar)
+        except _CutError as cut:
+            failures = 1 if _size(part) > before else failures + 1
+            if failures > patience.retries:
+                kept = f"; {megabytes(_size(part))} are kept in {part}" if _size(part) else ""
+                raise DownloadError(
+                    f"{url}: {cut}, {failures} times in a row{kept}: try again later"
+                ) from cut
+            pause = min(patience.pause * 2 ** (failures - 1), LONGEST_PAUSE)
+            say(f"{part.stem}: {cut} at {megabytes(_size(part))}, going on in {pause:g} s")
+            time.sleep(pause)
+
+
+def _attempt(url: str, part: Path, timeout: float, say: Callable[[str], None], bar: tqdm) -> None:
+    """Append to ``part`` until it is complete; _CutError if the connection ends before."""
+    have = _size(part)
+    request = urllib.request.Request(url, headers={"User-Agent": "Sprache"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            start, total = _range_of(response)
+            if start != have:
+                if start != 0:
+                    raise DownloadError(f"{url}: the server sends another part than asked for")
+                say(f"{part.stem}: the server cannot go on from the middle, starting again")
+            _require_room(part, start, total)
+            bar.reset(total)
+            bar.update(start)
+            _append(response, part, start, timeout, bar)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and have:
+            return _beyond_the_end(error, part, have)
+        if error.code in WORTH_REPEATING:
+            raise _CutError(f"the server answers {error.code} {error.reason}") from error
+        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}") from error
+    except http.client.InvalidURL as error:
+        raise DownloadError(f"{url} is no address ({error})") from error
+    except CUT as error:
+        if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+            raise DownloadError(f"{url}: the server's certificate is not valid") from error
+        raise _CutError(_reason(error, timeout)) from error
+    if total is not None and _size(part) != total:
+        raise _CutError("the connection was cut")
+
+
+def _append(response, part: Path, start: int, timeout: float, bar: tqdm) -> None:
+    with open(part, "r+b" if start else "wb") as file:
+        file.seek(start)
+        file.truncate()
+        while True:
+            try:
+                block = response.read1(BLOCK)
+            except (http.client.HTTPException, OSError) as error:
+                raise _CutError(_reason(error, timeout)) from error
+            if not block:
+                return
+            file.write(block)
+            bar.update(len(block))
+
+
+def _range_of(response) -> tuple[int, int | None]:
+    """(first byte that is sent, size of the whole file where the server tells it)."""
+    if response.status == 206:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if found is None:
+            raise DownloadError(f"{response.url}: the server sends a part and does not say which")
+        return int(found[1]), None if found[2] == "*" else int(found[2])
+    length = response.headers.get("Content-Length")
+    return 0, None if length is None else int(length)
+
+
+def _beyond_the_end(error: urllib.error.HTTPError, part: Path, have: int) -> None:
+    """The server has nothing from there on: all is there, or what is there is of another file."""
+    if error.headers.get("Content-Range") == f"bytes */{have}":
+        return
+    part.unlink()
+    raise _CutError("what an earlier attempt left is longer than the file")
+
+
+def _reason(error: Exception, timeout: float) -> str:
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, TimeoutError):
+        return f"nothing came for {timeout:g} s"
+    if isinstance(cause, http.client.HTTPException | ConnectionResetError):
+        return "the connection was cut"
+    if isinstance(cause, OSError):
+        return f"no connection ({cause.strerror or cause})"
+    return f"no connection ({cause})"
+
+
+def _require_room(part: Path, start: int, total: int | None) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if total is not None and free < total - start:
+        raise DownloadError(
+            f"{part.stem} needs {megabytes(total - start)} more in {part.parent}, where "
+            f"{megabytes(free)} are free: make room, or choose another folder with --to"
+        )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def megabytes(nbytes: int) -> str:
+    """'12.3 MB'"""
+    return f"{nbytes / 1e6:.1f} MB"

@@ -1,0 +1,517 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Downloads from a server on this machine that misbehaves in every way the tests can think of."""
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from datasets import audio, download, spiking, transfer
+from datasets.transfer import DownloadError, Patience, fetch
+
+REPO = Path(__file__).resolve().parents[2]
+CONTENT = os.urandom(300_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+QUICK = Patience(timeout=0.3, retries=2, pause=0.01)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``files``, and misbehaves as the test sets it up.
+
+    ``cuts`` are numbers of bytes after which the next answers end; ``stalls`` how many answers stop
+    after half; ``statuses`` what the next requests are answered with instead.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.cuts: list[int] = []
+        self.stalls = 0
+        self.statuses: list[int] = []
+        self.knows_ranges = True
+        self.tells_length = True
+        self.asked: list[tuple[str, str | None]] = []
+        self.let_go = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def ranges(self) -> list[str | None]:
+        return [asked for _, asked in self.asked]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        server, asked = self.server, self.headers.get("Range")
+        server.asked.append((self.path, asked))
+        content = server.files.get(self.path.removeprefix("/"))
+        status = server.statuses.pop(0) if server.statuses else 200 if content is not None else 404
+        if status != 200:
+            return self.send_error(status)
+        start = int(asked[6:-1]) if asked and server.knows_ranges else 0
+        if asked and start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            return self.end_headers()
+        self.send_response(206 if asked and server.knows_ranges else 200)
+        if asked and server.knows_ranges:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if server.tells_length:
+            self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.send_body(content[start:])
+
+    def send_body(self, body: bytes):
+        if self.server.stalls:
+            self.server.stalls -= 1
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.server.let_go.wait(10)
+        elif self.server.cuts:
+            self.wfile.write(body[: self.server.cuts.pop(0)])
+        else:
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    server.let_go.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def get(server, tmp_path, said):
+    """Fetch CONTENT as 'file'; the target."""
+    server.files["file"] = CONTENT
+
+    def call(md5=MD5) -> Path:
+        fetch(f"{server.url}/file", tmp_path / "file", md5, QUICK, said)
+        return tmp_path / "file"
+
+    return call
+
+
+def part(tmp_path) -> Path:
+    return tmp_path / "file.part"
+
+
+class TestTransfer:
+    def test_a_file_comes_whole(self, get, tmp_path, said):
+        assert get().read_bytes() == CONTENT
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        assert said == []
+
+    def test_a_cut_connection_is_taken_up_where_it_ended(self, get, server, said):
+        server.cuts = [100_000, 50_000]
+        assert get().read_bytes() == CONTENT
+        assert server.ranges() == [None, "bytes=100000-", "bytes=150000-"]
+        assert len(said.about("the connection was cut")) == 2
+
+    def test_without_any_length_the_checksum_tells_that_a_file_is_cut(self, get, server, tmp_path):
+        server.tells_length = False
+        server.cuts = [100_000]
+        with pytest.raises(DownloadError, match="not the published file"):
+            get()
+        assert not part(tmp_path).exists()
+
+    def test_any_progress_renews_the_patience(self, get, server):
+        server.cuts = [20_000] * 10
+        assert get().read_bytes() == CONTENT
+
+    def test_no_progress_ends_it(self, get, server, tmp_path):
+        server.cuts = [100_000, *[0] * 20]
+        with pytest.raises(DownloadError, match=r"cut, 3 times in a row; 0.1 MB are kept"):
+            get()
+        assert part(tmp_path).read_bytes() == CONTENT[:100_000]
+        server.cuts = []
+        assert get().read_bytes() == CONTENT
+        assert server.ranges()[-1] == "bytes=100000-"
+
+    def test_a_stall_ends_an_attempt(self, get, server, said):
+        server.stalls = 1
+        begin = time.monotonic()
+        assert get().read_bytes() == CONTENT
+        assert time.monotonic() - begin < 5
+        assert said.about("nothing came for 0.3 s at 0.1 MB")
+        assert server.ranges() == [None, "bytes=150000-"]
+
+    def test_a_server_without_ranges_starts_again(self, get, server, said):
+        server.knows_ranges = False
+        server.cuts = [100_000]
+        assert get().read_bytes() == CONTENT
+        assert said.about("cannot go on from the middle")
+
+    def test_a_server_without_ranges_that_always_cuts_is_given_up(self, get, server):
+        server.knows_ranges = False
+        server.cuts = [100_000] * 20
+        with pytest.raises(DownloadError, match="3 times in a row"):
+            get()
+        assert len(server.asked) == 3
+
+    def test_wrong_bytes_are_removed(self, get, server, tmp_path):
+        server.files["file"] = b"x" + CONTENT[1:]
+        with pytest.raises(DownloadError, match="not the published file") as caught:
+            get()
+        assert "\n" not in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_without_checksum_is_held_to_its_size(self, get, server):
+        server.cuts = [1000]
+        assert get(md5=None).read_bytes() == CONTENT
+
+    def test_a_part_that_is_complete_is_only_verified(self, get, tmp_path):
+        part(tmp_path).write_bytes(CONTENT)
+        assert get().read_bytes() == CONTENT
+
+    def test_a_part_that_is_too_long_starts_again(self, get, tmp_path, said):
+        part(tmp_path).write_bytes(CONTENT + b"more")
+        assert get().read_bytes() == CONTENT
+        assert said.about("longer than the file")
+
+    def test_a_missing_file_is_not_asked_for_again(self, get, server):
+        del server.files["file"]
+        with pytest.raises(DownloadError, match="/file: the server answers 404"):
+            get()
+        assert len(server.asked) == 1
+
+    def test_a_busy_server_is_asked_again(self, get, server, said):
+        server.statuses = [503, 429]
+        assert get().read_bytes() == CONTENT
+        assert len(said) == 2
+
+    def test_no_server(self, server, tmp_path, said):
+        server.server_close()
+        with pytest.raises(DownloadError, match=r"no connection .*refused"):
+            fetch(f"{server.url}/file", tmp_path / "file", None, QUICK, said)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_full_disk_is_told_before_anything_is_written(self, get, tmp_path, monkeypatch):
+        usage = transfer.shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        with pytest.raises(DownloadError, match=r"needs 0.3 MB more .* --to"):
+            get()
+        assert not part(tmp_path).exists()
+
+    def test_a_folder_that_cannot_be_written(self, server, tmp_path, said):
+        server.files["file"] = CONTENT
+        (tmp_path / "file.part").mkdir()
+        with pytest.raises(DownloadError, match="cannot write"):
+            fetch(f"{server.url}/file", tmp_path / "file", None, QUICK, said)
+
+
+def zipped(**files: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("_h5", ".h5"), content)
+    return buffer.getvalue()
+
+
+def tarred(files: dict[str, bytes], *links: tuple[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, target in links:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+    return buffer.getvalue()
+
+
+WORDS = {
+    "./validation_list.txt": b"yes/a.wav\n",
+    "./testing_list.txt": b"no/a.wav\n",
+    "./yes/a.wav": b"1",
+    "./yes/b.wav": b"2",
+    "./no/a.wav": b"3",
+    "./_background_noise_/hum.wav": b"4",
+}
+
+
+@pytest.fixture
+def shd(server, spikes, monkeypatch):
+    """A server that has shd, published with the right checksums; the .h5 by name."""
+    files = {f"shd_{split}.h5": spikes(f"published_{split}.h5") for split in ("train", "test")}
+    contents = {name: path.read_bytes() for name, path in files.items()}
+    for path in files.values():
+        path.unlink()
+    checksums = {}
+    for name, content in contents.items():
+        archive = zipped(**{name.replace(".h5", "_h5"): content})
+        server.files[f"{name}.zip"] = archive
+        checksums[f"{name}.zip"] = hashlib.md5(archive).hexdigest()
+    changed = replace(download.PUBLISHED["shd"], archives=checksums)
+    monkeypatch.setitem(download.PUBLISHED, "shd", changed)
+    return contents
+
+
+@pytest.fixture
+def gsc(server):
+    server.files["speech_commands_v0.02.tar.gz"] = tarred(WORDS)
+
+
+@pytest.fixture
+def command(server, tmp_path, capsys):
+    """Run the command on a folder and the server; (exit status, stdout, stderr)."""
+
+    def call(name: str, *flags: str) -> tuple[int, str, str]:
+        argv = [name, "--to", str(tmp_path / "data"), "--base-url", server.url]
+        status = download.main([*argv, "--retries", "0", "--timeout", "0.5", *flags])
+        out, err = capsys.readouterr()
+        assert err.count("\n") <= 1
+        return status, out, err
+
+    return call
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+class TestSpikingSets:
+    def test_both_files_are_there_afterwards(self, command, shd, tmp_path):
+        assert command("shd")[0] == 0
+        assert contents(tmp_path / "data") == shd
+
+    def test_what_is_there_is_not_asked_for(self, command, shd, server):
+        command("shd")
+        server.asked.clear()
+        status, out, _ = command("shd")
+        assert status == 0
+        assert server.asked == []
+        assert out.count("is there") == 2
+
+    def test_a_truncated_file_is_replaced(self, command, shd, server, tmp_path):
+        command("shd")
+        path = tmp_path / "data" / "shd_test.h5"
+        path.write_bytes(path.read_bytes()[:-100])
+        server.asked.clear()
+        status, out, _ = command("shd")
+        assert status == 0
+        assert "shd_test.h5 is damaged (truncated" in out
+        assert [name for name, _ in server.asked] == ["/shd_test.h5.zip"]
+        assert contents(tmp_path / "data") == shd
+
+    def test_an_archive_that_lies_there_is_used_and_kept(self, command, shd, server, tmp_path):
+        (tmp_path / "data").mkdir()
+        name = "shd_train.h5.zip"
+        (tmp_path / "data" / name).write_bytes(server.files[name])
+        assert command("shd")[0] == 0
+        assert [asked for asked, _ in server.asked] == ["/shd_test.h5.zip"]
+        assert contents(tmp_path / "data").keys() == {*shd, name}
+
+    def test_an_archive_with_wrong_bytes_is_replaced(self, command, shd, tmp_path):
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "shd_train.h5.zip").write_bytes(b"half an arch")
+        status, out, _ = command("shd")
+        assert status == 0
+        assert "shd_train.h5.zip is damaged" in out
+        assert contents(tmp_path / "data") == shd
+
+    def test_wrong_bytes(self, command, shd, server, tmp_path):
+        server.files["shd_train.h5.zip"] = CONTENT
+        status, _, err = command("shd")
+        assert status == 1
+        assert "not the published file" in err
+        assert contents(tmp_path / "data") == {}
+
+    def test_no_room_to_unpack(self, command, shd, tmp_path, monkeypatch):
+        usage = download.shutil.disk_usage(tmp_path)
+        room = len(max(shd.values(), key=len)) - 1
+        monkeypatch.setattr(transfer, "_require_room", lambda *_: None)
+        monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage._replace(free=room // 2))
+        status, _, err = command("shd")
+        assert status == 1
+        assert "make room" in err
+
+
+class TestAudioSets:
+    def test_words_and_lists(self, command, gsc, tmp_path):
+        assert command("gsc")[0] == 0
+        expected = {name.removeprefix("./"): content for name, content in WORDS.items()}
+        assert contents(tmp_path / "data") == expected
+
+    def test_sc_is_another_name(self, command, gsc, server, tmp_path):
+        command("gsc")
+        server.asked.clear()
+        status, out, _ = command("sc")
+        assert (status, server.asked) == (0, [])
+        assert "is complete" in out
+
+    def test_digits_in_a_folder_of_their_own(self, command, server, tmp_path):
+        name = "lang-english_speaker-00_trial-0_digit-0.flac"
+        files = {
+            "hd/audio/" + name: b"1",
+            "hd/train_filenames.txt": f"{name}\n".encode(),
+            "hd/test_filenames.txt": f"{name}\n".encode(),
+        }
+        server.files["hd_audio.tar.gz"] = tarred(files)
+        assert command("hd")[0] == 0
+        expected = {path.removeprefix("hd/"): content for path, content in files.items()}
+        assert contents(tmp_path / "data") == expected
+
+    def test_a_missing_recording_is_brought_back_and_others_stay(self, command, gsc, tmp_path):
+        command("gsc")
+        folder = tmp_path / "data"
+        (folder / "yes" / "a.wav").unlink()
+        (folder / "yes" / "mine.wav").write_bytes(b"own")
+        status, out, _ = command("gsc")
+        assert status == 0
+        assert "has no yes/a.wav" in out
+        assert (folder / "yes" / "a.wav").read_bytes() == b"1"
+        assert (folder / "yes" / "mine.wav").read_bytes() == b"own"
+
+    @pytest.mark.parametrize(
+        ("files", "links"),
+        [
+            ({**WORDS, "../evil": b"x"}, ()),
+            ({**WORDS, "yes/../../evil": b"x"}, ()),
+            (WORDS, (("yes/link", "/etc"),)),
+            (WORDS, (("yes/link", "../../.."),)),
+        ],
+    )
+    def test_nothing_is_written_outside_the_folder(self, command, server, tmp_path, files, links):
+        server.files["speech_commands_v0.02.tar.gz"] = tarred(files, *links)
+        status, _, err = command("gsc")
+        assert status == 1
+        assert "outside" in err
+        assert not (tmp_path / "evil").exists()
+        assert contents(tmp_path / "data").keys() == {"speech_commands_v0.02.tar.gz"}
+
+    @pytest.mark.parametrize(
+        "damage",
+        [lambda c: c[: len(c) // 2], lambda c: c[:60] + bytes(40) + c[100:], lambda _: b""],
+    )
+    def test_a_damaged_archive_leaves_nothing_behind(self, command, server, tmp_path, damage):
+        server.files["speech_commands_v0.02.tar.gz"] = damage(tarred(WORDS))
+        status, _, err = command("gsc")
+        assert status == 1
+        assert "damaged" in err
+        assert contents(tmp_path / "data") == {}
+
+    def test_a_damaged_archive_of_the_user_is_not_removed(self, command, tmp_path):
+        (tmp_path / "data").mkdir()
+        archive = tmp_path / "data" / "speech_commands_v0.02.tar.gz"
+        archive.write_bytes(tarred(WORDS)[:100])
+        status, _, err = command("gsc")
+        assert status == 1
+        assert f"{archive} is damaged" in err
+        assert archive.exists()
+
+    def test_an_archive_of_something_else(self, command, server):
+        server.files["speech_commands_v0.02.tar.gz"] = tarred({"a/b.txt": b"x"})
+        status, _, err = command("gsc")
+        assert status == 1
+        assert "holds no validation_list.txt" in err
+
+    def test_leftovers_of_a_killed_download_go(self, command, gsc, tmp_path):
+        leftover = tmp_path / "data" / ".unpacking-abc"
+        (leftover / "yes").mkdir(parents=True)
+        assert command("gsc")[0] == 0
+        assert not leftover.exists()
+
+
+class TestCommand:
+    @pytest.mark.parametrize(
+        ("argv", "named"),
+        [
+            ([], "name"),
+            (["mnist"], "'mnist'"),
+            (["shd", "--too", "x"], "--too"),
+            (["shd", "--timeout", "0"], "--timeout"),
+            (["shd", "--retries", "x"], "--retries"),
+            (["shd", "--base-url", "ftp://a/"], "ftp://a/ is no http"),
+            (["shd", "--base-url", "zenke"], "zenke is no http"),
+        ],
+    )
+    def test_mistakes_are_one_line(self, argv, named, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert download.main(argv) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert named in err
+
+    def test_a_folder_that_is_a_file(self, command, tmp_path):
+        (tmp_path / "data").write_text("")
+        status, _, err = command("shd")
+        assert status == 2
+        assert "cannot write to" in err
+
+    def test_two_downloads_into_one_folder(self, command, tmp_path):
+        (tmp_path / "data").mkdir()
+        with download.FileLock(tmp_path / "data" / download.LOCK):
+            status, _, err = command("shd")
+        assert status == 2
+        assert "another download" in err
+
+    def test_a_missing_file(self, command):
+        status, _, err = command("gsc")
+        assert status == 1
+        assert "404" in err
+
+    def test_help_is_quick(self):
+        code = (
+            "import sys\n"
+            "try: import datasets.download as d; d.main(['--help'])\n"
+            "except SystemExit: pass\n"
+            "assert 'torch' not in sys.modules and 'h5py' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, capture_output=True)
+
+    def test_an_interrupt_keeps_what_came(self, server, tmp_path):
+        server.files["speech_commands_v0.02.tar.gz"] = CONTENT
+        server.stalls = 1
+        argv = ["gsc", "--to", str(tmp_path / "data"), "--base-url", server.url]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "datasets.download", *argv], cwd=REPO, stderr=subprocess.PIPE
+        )
+        path = tmp_path / "data" / "speech_commands_v0.02.tar.gz.part"
+        deadline = time.monotonic() + 20
+        while not (path.exists() and path.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert err.decode().count("\n") == 1
+        assert "the same command goes on" in err.decode()
+        assert CONTENT.startswith(path.read_bytes())
+
+
+def test_the_folders_are_those_the_readers_look_into():
+    for name in ("shd", "ssc"):
+        assert download.PUBLISHED[name].default_folder == spiking.SPIKING[name].default_folder
+        files = {f"{name}_{split}.h5.zip" for split in spiking.SPIKING[name].splits}
+        assert download.PUBLISHED[name].archives.keys() == files
+    for name, key in (("gsc", "sc"), ("hd", "hd")):
+        assert download.PUBLISHED[name].default_folder == audio.AUDIO[key].default_folder
