@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Fixtures for the tests of the data readers."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from loopback_server import Server
 from shd_files import random_clips, write_spikes
 
 
@@ -43,3 +45,16 @@ def spikes(tmp_path) -> Callable[..., Path]:
         return write_spikes(tmp_path / name, kept)
 
     return make
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[Server]:
+    """A web server on this machine."""
+    monkeypatch.setenv("no_proxy", "*")
+    server = Server()
+    # Polls for its end every 10 ms.
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.let_go.set()
+    server.shutdown()
+    server.server_close()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Downloads from a server on this machine that misbehaves in every way the tests can think of."""
+"""Whole data sets from a server on this machine, and all that can be wrong with them."""
 
 import hashlib
 import io
@@ -9,218 +9,17 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 import zipfile
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from datasets import audio, download, spiking, transfer
-from datasets.transfer import DownloadError, Patience, fetch
 
 REPO = Path(__file__).resolve().parents[2]
-CONTENT = os.urandom(300_000)
-MD5 = hashlib.md5(CONTENT).hexdigest()
-QUICK = Patience(timeout=0.3, retries=2, pause=0.01)
-
-
-class Server(ThreadingHTTPServer):
-    """Serves ``files``, and misbehaves as the test sets it up.
-
-    ``cuts`` are numbers of bytes after which the next answers end; ``stalls`` how many answers stop
-    after half; ``statuses`` what the next requests are answered with instead.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.cuts: list[int] = []
-        self.stalls = 0
-        self.statuses: list[int] = []
-        self.knows_ranges = True
-        self.tells_length = True
-        self.asked: list[tuple[str, str | None]] = []
-        self.let_go = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def ranges(self) -> list[str | None]:
-        return [asked for _, asked in self.asked]
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        server, asked = self.server, self.headers.get("Range")
-        server.asked.append((self.path, asked))
-        content = server.files.get(self.path.removeprefix("/"))
-        status = server.statuses.pop(0) if server.statuses else 200 if content is not None else 404
-        if status != 200:
-            return self.send_error(status)
-        start = int(asked[6:-1]) if asked and server.knows_ranges else 0
-        if asked and start >= len(content):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            return self.end_headers()
-        self.send_response(206 if asked and server.knows_ranges else 200)
-        if asked and server.knows_ranges:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if server.tells_length:
-            self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.send_body(content[start:])
-
-    def send_body(self, body: bytes):
-        if self.server.stalls:
-            self.server.stalls -= 1
-            self.wfile.write(body[: len(body) // 2])
-            self.wfile.flush()
-            self.server.let_go.wait(10)
-        elif self.server.cuts:
-            self.wfile.write(body[: self.server.cuts.pop(0)])
-        else:
-            self.wfile.write(body)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield server
-    server.let_go.set()
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def get(server, tmp_path, said):
-    """Fetch CONTENT as 'file'; the target."""
-    server.files["file"] = CONTENT
-
-    def call(md5=MD5) -> Path:
-        fetch(f"{server.url}/file", tmp_path / "file", md5, QUICK, said)
-        return tmp_path / "file"
-
-    return call
-
-
-def part(tmp_path) -> Path:
-    return tmp_path / "file.part"
-
-
-class TestTransfer:
-    def test_a_file_comes_whole(self, get, tmp_path, said):
-        assert get().read_bytes() == CONTENT
-        assert [path.name for path in tmp_path.iterdir()] == ["file"]
-        assert said == []
-
-    def test_a_cut_connection_is_taken_up_where_it_ended(self, get, server, said):
-        server.cuts = [100_000, 50_000]
-        assert get().read_bytes() == CONTENT
-        assert server.ranges() == [None, "bytes=100000-", "bytes=150000-"]
-        assert len(said.about("the connection was cut")) == 2
-
-    def test_without_any_length_the_checksum_tells_that_a_file_is_cut(self, get, server, tmp_path):
-        server.tells_length = False
-        server.cuts = [100_000]
-        with pytest.raises(DownloadError, match="not the published file"):
-            get()
-        assert not part(tmp_path).exists()
-
-    def test_any_progress_renews_the_patience(self, get, server):
-        server.cuts = [20_000] * 10
-        assert get().read_bytes() == CONTENT
-
-    def test_no_progress_ends_it(self, get, server, tmp_path):
-        server.cuts = [100_000, *[0] * 20]
-        with pytest.raises(DownloadError, match=r"cut, 3 times in a row; 0.1 MB are kept"):
-            get()
-        assert part(tmp_path).read_bytes() == CONTENT[:100_000]
-        server.cuts = []
-        assert get().read_bytes() == CONTENT
-        assert server.ranges()[-1] == "bytes=100000-"
-
-    def test_a_stall_ends_an_attempt(self, get, server, said):
-        server.stalls = 1
-        begin = time.monotonic()
-        assert get().read_bytes() == CONTENT
-        assert time.monotonic() - begin < 5
-        assert said.about("nothing came for 0.3 s at 0.1 MB")
-        assert server.ranges() == [None, "bytes=150000-"]
-
-    def test_a_server_without_ranges_starts_again(self, get, server, said):
-        server.knows_ranges = False
-        server.cuts = [100_000]
-        assert get().read_bytes() == CONTENT
-        assert said.about("cannot go on from the middle")
-
-    def test_a_server_without_ranges_that_always_cuts_is_given_up(self, get, server):
-        server.knows_ranges = False
-        server.cuts = [100_000] * 20
-        with pytest.raises(DownloadError, match="3 times in a row"):
-            get()
-        assert len(server.asked) == 3
-
-    def test_wrong_bytes_are_removed(self, get, server, tmp_path):
-        server.files["file"] = b"x" + CONTENT[1:]
-        with pytest.raises(DownloadError, match="not the published file") as caught:
-            get()
-        assert "\n" not in str(caught.value)
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_file_without_checksum_is_held_to_its_size(self, get, server):
-        server.cuts = [1000]
-        assert get(md5=None).read_bytes() == CONTENT
-
-    def test_a_part_that_is_complete_is_only_verified(self, get, tmp_path):
-        part(tmp_path).write_bytes(CONTENT)
-        assert get().read_bytes() == CONTENT
-
-    def test_a_part_that_is_too_long_starts_again(self, get, tmp_path, said):
-        part(tmp_path).write_bytes(CONTENT + b"more")
-        assert get().read_bytes() == CONTENT
-        assert said.about("longer than the file")
-
-    def test_a_missing_file_is_not_asked_for_again(self, get, server):
-        del server.files["file"]
-        with pytest.raises(DownloadError, match="/file: the server answers 404"):
-            get()
-        assert len(server.asked) == 1
-
-    def test_a_busy_server_is_asked_again(self, get, server, said):
-        server.statuses = [503, 429]
-        assert get().read_bytes() == CONTENT
-        assert len(said) == 2
-
-    def test_no_server(self, server, tmp_path, said):
-        server.server_close()
-        with pytest.raises(DownloadError, match=r"no connection .*refused"):
-            fetch(f"{server.url}/file", tmp_path / "file", None, QUICK, said)
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_full_disk_is_told_before_anything_is_written(self, get, tmp_path, monkeypatch):
-        usage = transfer.shutil.disk_usage(tmp_path)
-        monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-        with pytest.raises(DownloadError, match=r"needs 0.3 MB more .* --to"):
-            get()
-        assert not part(tmp_path).exists()
-
-    def test_a_folder_that_cannot_be_written(self, server, tmp_path, said):
-        server.files["file"] = CONTENT
-        (tmp_path / "file.part").mkdir()
-        with pytest.raises(DownloadError, match="cannot write"):
-            fetch(f"{server.url}/file", tmp_path / "file", None, QUICK, said)
+NOISE = os.urandom(300_000)
 
 
 def zipped(**files: bytes) -> bytes:
@@ -340,7 +139,7 @@ class TestSpikingSets:
         assert contents(tmp_path / "data") == shd
 
     def test_wrong_bytes(self, command, shd, server, tmp_path):
-        server.files["shd_train.h5.zip"] = CONTENT
+        server.files["shd_train.h5.zip"] = NOISE
         status, _, err = command("shd")
         assert status == 1
         assert "not the published file" in err
@@ -490,7 +289,7 @@ class TestCommand:
         subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, capture_output=True)
 
     def test_an_interrupt_keeps_what_came(self, server, tmp_path):
-        server.files["speech_commands_v0.02.tar.gz"] = CONTENT
+        server.files["speech_commands_v0.02.tar.gz"] = NOISE
         server.stalls = 1
         argv = ["gsc", "--to", str(tmp_path / "data"), "--base-url", server.url]
         process = subprocess.Popen(
@@ -505,7 +304,7 @@ class TestCommand:
         assert process.returncode == 130
         assert err.decode().count("\n") == 1
         assert "the same command goes on" in err.decode()
-        assert CONTENT.startswith(path.read_bytes())
+        assert NOISE.startswith(path.read_bytes())
 
 
 def test_the_folders_are_those_the_readers_look_into():
