@@ -13,9 +13,8 @@ Systematic Evaluation of Spiking Neural Networks" (IEEE TNNLS 2020), section II:
 4. at each place a leaky integrate-and-fire bushy cell that sums the 40 fibres and spikes.
 
 The stages are theirs, the code and the constants are ours: spikes from here resemble SHD's in kind
-but are not a continuation of it. Each constant below says where it comes from.
-Unit 0 lies at the base of the cochlea (next to the stapes, high frequencies), unit 699 at the apex
-(low frequencies).
+but are not a continuation of it. Unit 0 lies at the base of the cochlea (next to the stapes, high
+frequencies), unit 699 at the apex (low frequencies).
 """
 
 import argparse
@@ -152,19 +151,17 @@ def membrane_response(audio: np.ndarray) -> np.ndarray:
     """Membrane velocity at the 700 places, float32 [CHANNELS, T], for ``audio`` [T] at 16 kHz.
 
     Linear filtering with :func:`membrane_transfer` by FFT, in blocks of one second whose tails are
-    added up (overlap-add). The unit is that of the audio: a tone well above 1 kHz comes out
-    with its own amplitude at the place that answers it best.
+    added up (overlap-add). The unit is that of the audio: a tone well above 1 kHz comes out with
+    its own amplitude at the place that answers it best.
     """
     transfer = _block_transfer()
     length = len(audio)
-    velocity = None
+    velocity = np.zeros((CHANNELS, length), np.float32)
     for start in range(0, length, BLOCK):
         spectrum = scipy.fft.rfft(audio[start : start + BLOCK].astype(np.float32), BLOCK + TAIL)
         block = scipy.fft.irfft(transfer * spectrum, BLOCK + TAIL, workers=-1)
-        if velocity is None and length <= BLOCK:
+        if length <= BLOCK:
             return block[:, :length]
-        if velocity is None:
-            velocity = np.zeros((CHANNELS, length), np.float32)
         part = min(BLOCK + TAIL, length - start)
         velocity[:, start : start + part] += block[:, :part]
     return velocity
@@ -184,12 +181,10 @@ def _binomial(u, n, p):
     # Bernoulli's inequality, (1 - p)^n >= 1 - n p, settles most draws without a power.
     if n == 0 or u < 1 - n * p:
         return 0
-    mass = (1 - p) ** n
-    total = mass
-    odds = p / (1 - p)
+    total = mass = (1 - p) ** n
     k = 0
     while u >= total and k < n:
-        mass *= odds * (n - k) / (k + 1)
+        mass *= p / (1 - p) * (n - k) / (k + 1)
         total += mass
         k += 1
     return k
@@ -360,8 +355,6 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
         raise DataError(f"{path} is not a readable audio file ({error})") from error
     if audio.shape[1] != 1:
         raise DataError(f"{path} has {audio.shape[1]} channels: mix it down to one")
-    if len(audio) == 0:
-        raise DataError(f"{path} holds no samples")
     return audio[:, 0], rate
 
 
@@ -374,8 +367,7 @@ def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:
     if not folder.is_dir():
         raise DataError(f"no folder {folder}")
     keys = sorted(f.name for f in folder.iterdir() if f.is_dir() and f.name[0] not in "_.")
-    paths: list[Path] = []
-    labels: list[int] = []
+    paths, labels = [], []
     for label, key in enumerate(keys):
         found = sorted(f for f in (folder / key).iterdir() if f.suffix.lower() == ".wav")
         if not found:
@@ -433,16 +425,13 @@ def convert(
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m datasets.cochlea",
-        description="Turn a folder of mono WAV files, one sub-folder per word, into spikes.",
+        description="Turn mono WAV files, in one sub-folder per word, into spikes.",
     )
     parser.add_argument("folder", type=Path, help="FOLDER/WORD/*.wav; labels in sorted word order")
     parser.add_argument("out", type=Path, help="HDF5 file in the SHD layout")
     parser.add_argument("--seed", type=int, default=0, help="of the random nerve fibres, >= 0")
-    parser.add_argument(
-        "--speaker-from",
-        metavar="REGEX",
-        help="speaker in group 1 of a file name, such as '^([^_]+)_nohash' for Speech Commands",
-    )
+    speaker = "group 1 of REGEX in a file name, such as '^([^_]+)_nohash' for Speech Commands"
+    parser.add_argument("--speaker-from", metavar="REGEX", help=speaker)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
     if args.seed < 0:

@@ -63,7 +63,7 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, decay: float) -> np.n
         return loss, gradient.ravel()
 
     start = np.zeros(inputs.shape[1] * NB_CLASSES)
-    options = {"maxiter": 300}
+    options = {"maxiter": 150}
     result = scipy.optimize.minimize(
         loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options
     )
@@ -71,9 +71,12 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, decay: float) -> np.n
 
 
 def linear_readout_accuracies(
-    train: list[Clip], test: list[Clip], spatial_bin: int = 5
+    train: list[Clip],
+    test: list[Clip],
+    spatial_bin: int = 5,
+    decays: tuple[float, ...] = (1e-3, 1e-2, 1e-1),
 ) -> dict[tuple[str, float], float]:
-    """Test accuracy for raw and logarithmic counts and three strengths of regularisation.
+    """Test accuracy for raw and logarithmic counts and each strength of regularisation.
 
     The best of these is chosen on the test clips themselves: an upper bound in the read-out's
     favour. Features are standardised on the training clips.
@@ -85,7 +88,7 @@ def linear_readout_accuracies(
         fitted, held_out = (scale(mean_activity(clips, spatial_bin)) for clips in (train, test))
         mean, spread = fitted.mean(axis=0), fitted.std(axis=0) + 1e-9
         fitted, held_out = (fitted - mean) / spread, (held_out - mean) / spread
-        for decay in (1e-3, 1e-2, 1e-1):
+        for decay in decays:
             weights = fit_logistic(fitted, labels, decay)
             predicted = (held_out @ weights[:-1] + weights[-1]).argmax(axis=1)
             accuracies[name, decay] = float(np.mean(predicted == expected))

@@ -68,6 +68,14 @@ TRAIN_SPEAKERS = [
     Speaker("victor", "en-gb-x-gbcwmd", 50),
     Speaker("paul", "en-us-nyc", 55),
     Speaker("miguel", "en-gb-x-rp", 50),
+    Speaker("aunty", "en", 45),
+    Speaker("anika", "en-us", 45),
+    Speaker("belinda", "en-gb-x-rp", 45),
+    Speaker("shelby", "en-us", 50),
+    Speaker("sandro", "en-029", 50),
+    Speaker("Reed", "en-us", 50),
+    Speaker("benjamin", "en-gb-scotland", 50),
+    Speaker("Tweaky", "en-us-nyc", 45),
 ]
 TEST_SPEAKERS = [
     Speaker("m8", "en-us", 55),
@@ -83,8 +91,8 @@ TEST_SPEAKERS = [
 BABBLE_SPEAKERS = [
     Speaker("Alex", "en-us", 50),
     Speaker("ed", "en", 45),
-    Speaker("belinda", "en-gb-x-rp", 45),
-    Speaker("anika", "en-us", 50),
+    Speaker("ian", "en-gb-x-rp", 50),
+    Speaker("steph2", "en-us", 50),
 ]
 BABBLE_TEXT = (
     "Have you seen where the other people went? They should be at the station by now, "

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The shipped demo files: what their README says of them, and that the code still makes them."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from datasets.demo import augment, make
+from datasets.demo.readout import FOLDER, linear_readout_accuracies, mean_activity, read_clips
+from datasets.demo.speech import BABBLE_SPEAKERS, TEST_SPEAKERS, TRAIN_SPEAKERS
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return {split.name: read_clips(FOLDER / f"demo_{split.name}.h5.gz") for split in make.SPLITS}
+
+
+def test_every_speaker_says_every_word_equally_often(demo):
+    for split in make.SPLITS:
+        spoken = Counter((clip.speaker, clip.label) for clip in demo[split.name])
+        speakers = range(split.first_speaker, split.first_speaker + len(split.speakers))
+        assert spoken == {(s, label): split.repeats for s in speakers for label in range(20)}
+
+
+def test_splits_are_large_enough_for_their_purpose(demo):
+    assert len(demo["train"]) >= 900
+    assert len(demo["test"]) >= 300
+    assert len(TRAIN_SPEAKERS) >= 10
+    assert len(TEST_SPEAKERS) >= 4
+    size = sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file())
+    assert size <= 20_000_000
+
+
+def test_voices_of_train_test_and_background_are_disjoint(demo):
+    variants = [s.variant for s in TRAIN_SPEAKERS + TEST_SPEAKERS + BABBLE_SPEAKERS]
+    assert len(set(variants)) == len(variants)
+    train, test = ({clip.speaker for clip in demo[name]} for name in ("train", "test"))
+    assert not train & test
+
+
+def test_events_are_valid_and_of_a_plausible_number(demo):
+    for clips in demo.values():
+        for clip in clips:
+            assert clip.times.dtype == np.float16
+            assert clip.units.dtype == np.uint16
+            assert clip.units.max() < 700
+            assert clip.times.min() >= 0
+            assert clip.times.max() < augment.CLIP
+            assert (np.diff(clip.times.astype(np.float32)) >= 0).all()
+        counts = [len(clip.times) for clip in clips]
+        assert 3000 < np.mean(counts) < 9000
+        assert min(counts) > 300
+
+
+def test_all_channels_take_part(demo):
+    assert (mean_activity(demo["train"]).mean(axis=0) > 0).all()
+
+
+def test_readout_without_time_stays_below_60_percent(demo):
+    """The set would be no test of a network with memory otherwise; chance is 5 %."""
+    # The weight decay that suits the read-out best, by `python -m datasets.demo.readout`.
+    accuracies = linear_readout_accuracies(demo["train"], demo["test"], decays=(1e-2,))
+    assert 0.05 < max(accuracies.values()) < 0.60
+
+
+def test_readme_states_the_counts_of_the_files(demo):
+    readme = (FOLDER / "README.md").read_text()
+    for name, clips in demo.items():
+        events = [len(clip.times) for clip in clips]
+        row = re.search(rf"^\| {name} \|.*$", readme, re.MULTILINE)[0]
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        expected = [len(clips), len({clip.speaker for clip in clips}), min(events)]
+        expected += [round(np.mean(events)), max(events)]
+        assert [int(cell.replace(",", "")) for cell in cells[1:6]] == expected
+
+
+@pytest.mark.parametrize("split", make.SPLITS, ids=lambda split: split.name)
+def test_first_clips_are_made_again_the_same(demo, split):
+    pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the clips")
+    for made, shipped in zip(make.first_clips(split, 20), demo[split.name], strict=False):
+        assert (made.label, made.speaker) == (shipped.label, shipped.speaker)
+        np.testing.assert_array_equal(made.times, shipped.times)
+        np.testing.assert_array_equal(made.units, shipped.units)
