@@ -5,6 +5,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -266,7 +267,7 @@ class _Reader:
             waveforms = self._cached(split, "waveforms", self._make_waveforms)
         cached = self._cached(
             split,
-            f"logmel{NB_BINS}",
+            "features",
             lambda sink, split: self._make_features(sink, split, waveforms),
         )
         self._note(split, cached.facts)
@@ -311,6 +312,7 @@ class _Reader:
             self.resampled.append(f"{path}, from {rate} to {facts['rate']} Hz")
 
     def _cached(self, split: str, content: str, make: Callable[[Sink, str], dict]) -> Cached:
+        clips = f"{SPLIT_NAMES[split]} clips"
         key = {"content": content, "split": split, "clips": self.digest, **PARAMETERS}
         try:
             return load_or_make(
@@ -318,14 +320,12 @@ class _Reader:
                 f"{self.name}-{split}-{content}.frames",
                 key,
                 lambda sink: make(sink, split),
-                what=f"the {SPLIT_NAMES[split]} clips of {self.folder}",
-                remake=f"reading the {SPLIT_NAMES[split]} clips again",
+                what=f"the {content} of the {clips} in {self.folder}",
+                remake=f"making the {content} of the {clips} again",
                 say=self.say,
             )
         except MemoryError as error:
-            raise DataError(
-                f"the {SPLIT_NAMES[split]} clips of {self.folder} do not fit in memory"
-            ) from error
+            raise DataError(f"the {clips} in {self.folder} do not fit in memory") from error
 
     def _make_waveforms(self, sink: Sink, split: str) -> dict[str, Any]:
         facts = self._new_facts()
@@ -347,10 +347,11 @@ class _Reader:
             recordings = iter(np.split(waveforms.arrays["samples"], ends))
         lengths = []
         sink.append("features", np.empty((0, NB_BINS), np.float32))
-        for group in _groups(recordings):
-            features, counts = _features(group, facts["rate"])
-            sink.append("features", features)
-            lengths.append(counts)
+        with _one_torch_thread():
+            for group in _groups(recordings):
+                features, counts = _features(group, facts["rate"])
+                sink.append("features", features)
+                lengths.append(counts)
         sink.append("lengths", np.concatenate(lengths))
         return facts
 
@@ -410,6 +411,18 @@ def _usable(found: Recording | BadRecordingError, label: int, rate: int) -> np.n
     if frame_counts(len(samples), rate) == 0:
         return f"is too short: {1000 * len(samples) / rate:.1f} ms, where a frame takes {FRAME_MS}"
     return samples
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Leaves the other processors to reading; torch's threads would wait for each other's blocks
+    of a millisecond, and on a busy machine that takes far longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _groups(recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:

@@ -1,0 +1,355 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Recordings to batches: values, splits by every rule, and the cache."""
+
+import csv
+import hashlib
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from wav_files import RATE, WORDS, chirp, write_wav, write_words
+
+from datasets import audio, recordings
+from datasets.audio import load_audio
+from datasets.errors import DataError
+from datasets.features import log_mel
+from datasets.splits import which_set
+
+
+def load(folder, say=lambda line: None, name="sc", **options):
+    return load_audio(name, folder, num_workers=2, say=say, **options)
+
+
+def published_which_set(filename, validation_percentage, testing_percentage):
+    """As in the README of Google Speech Commands, with our names of the results."""
+    hash_name = re.sub(r"_nohash_.*$", "", os.path.basename(filename))
+    hash_name_hashed = hashlib.sha1(hash_name.encode("utf-8")).hexdigest()
+    most = 2**27 - 1
+    percentage_hash = (int(hash_name_hashed, 16) % (most + 1)) * (100.0 / most)
+    if percentage_hash < validation_percentage:
+        return "valid"
+    if percentage_hash < (testing_percentage + validation_percentage):
+        return "test"
+    return "train"
+
+
+@pytest.fixture
+def words(tmp_path):
+    return write_words(tmp_path / "words")
+
+
+@pytest.fixture
+def no_reading(monkeypatch):
+    """From now on, no recording may be opened."""
+
+    def refuse(path):
+        raise AssertionError(f"{path} was opened")
+
+    return lambda: monkeypatch.setattr(recordings, "read_recording", refuse)
+
+
+class TestBatches:
+    def test_a_batch_holds_the_features_of_its_files(self, words):
+        data = load(words)
+        assert (data.nb_classes, data.nb_features) == (3, 40)
+        assert data.classes == list(WORDS)
+        split = data.train
+        assert len(split) == len(split.files) == len(split.labels) == 12
+        indices = torch.tensor([7, 0, 3, 7])
+        x, y = split.batch(indices)
+        assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+        lengths = split.lengths[indices]
+        assert x.shape == (4, lengths.max(), 40)
+        assert len(set(lengths.tolist())) > 1
+        for clip, label, length, i in zip(x, y, lengths, indices.tolist(), strict=True):
+            wave, rate = soundfile.read(words / split.files[i], dtype="float32")
+            expected = log_mel(torch.from_numpy(wave)[None], rate)[0]
+            assert len(expected) == length
+            torch.testing.assert_close(clip[:length], expected, rtol=0, atol=1e-5)
+            assert clip[length:].abs().sum() == 0
+            assert data.classes[label] == split.files[i].split("/")[0]
+
+    def test_waveforms_are_kept_when_asked_for(self, words):
+        plain, kept = load(words).valid, load(words, keep_waveforms=True).valid
+        assert plain.samples is None
+        assert torch.equal(kept.features, plain.features)
+        indices = torch.tensor([2, 0])
+        waves, lengths = kept.waveforms(indices)
+        assert waves.shape == (2, lengths.max())
+        for wave, length, i in zip(waves, lengths, indices.tolist(), strict=True):
+            expected, _ = soundfile.read(words / kept.files[i], dtype="float32")
+            assert np.array_equal(wave[:length].numpy(), expected)
+            assert wave[length:].abs().sum() == 0
+        x, _ = kept.batch(indices)
+        torch.testing.assert_close(log_mel(waves, kept.sample_rate, lengths), x)
+
+    def test_device(self, words):
+        split = load(words, keep_waveforms=True).train
+        on_meta = split.to("meta")
+        assert on_meta.features.device.type == on_meta.labels.device.type == "meta"
+        assert len(on_meta) == len(split)
+        assert torch.equal(
+            split.to("cpu").batch(torch.tensor([1]))[0], split.batch(torch.tensor([1]))[0]
+        )
+
+    def test_only_the_splits_that_are_asked_for_are_read(self, words):
+        data = load(words, splits=("test",))
+        assert data.train is None
+        assert data.valid is None
+        assert len(data.test) == 3
+        assert [file.name for file in words.glob(".frames/*")] == ["sc-test-features.frames"]
+
+    def test_clips_of_another_rate_are_resampled_with_a_line(self, words, said):
+        clip = words / "up" / "00.wav"
+        plain = load(words).train
+        for rate in (8000, 44100):
+            write_wav(clip, chirp(2, 0, rate=rate), rate)
+            data = load(words, said)
+            assert data.train.sample_rate == RATE
+            index = data.train.files.index("up/00.wav")
+            x, _ = data.train.batch(torch.tensor([index]))
+            expected, _ = plain.batch(torch.tensor([index]))
+            assert x.shape == expected.shape
+            # Below the noise floor of the clip, and above 4 kHz, the two recordings differ.
+            loud = expected[..., :25] > expected[..., :25].amax(-1, keepdim=True) - 2
+            torch.testing.assert_close(
+                x[..., :25][loud], expected[..., :25][loud], atol=0.2, rtol=0
+            )
+            assert said.about(f"1 file is resampled, the first: {clip}, from {rate} to 16000 Hz")
+
+    def test_the_rate_is_that_of_most_clips(self, tmp_path):
+        for clip in range(6):
+            for word in range(2):
+                rate = 16000 if (word, clip) == (0, 0) else 8000
+                path = tmp_path / f"w{word}" / f"{clip}_nohash_0.wav"
+                write_wav(path, chirp(word, clip, rate=rate), rate)
+        (tmp_path / "validation_list.txt").write_text("w0/1_nohash_0.wav\n")
+        (tmp_path / "testing_list.txt").write_text("w1/1_nohash_0.wav\n")
+        data = load(tmp_path)
+        assert {data.train.sample_rate, data.valid.sample_rate, data.test.sample_rate} == {8000}
+
+    @pytest.mark.parametrize("subtype", ["PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+    def test_finer_samples_are_rounded(self, words, subtype):
+        expected = load(words, keep_waveforms=True).train
+        sound = soundfile.read(words / "up" / "00.wav")[0]
+        write_wav(words / "up" / "00.wav", sound, subtype=subtype)
+        assert torch.equal(load(words, keep_waveforms=True).train.samples, expected.samples)
+
+    def test_other_chunks_in_a_wav_are_passed_over(self, words):
+        path = words / "up" / "00.wav"
+        content = path.read_bytes()
+        extra = b"LIST" + (5).to_bytes(4, "little") + b"words\0"  # odd, and so padded
+        before = load(words, keep_waveforms=True).train.samples
+        path.write_bytes(content[:12] + extra + content[12:] + extra)
+        assert torch.equal(load(words, keep_waveforms=True).train.samples, before)
+
+    def test_a_wav_from_a_pipe_has_an_unknown_size(self, words):
+        path = words / "up" / "00.wav"
+        content = path.read_bytes()
+        before = load(words, keep_waveforms=True).train.samples
+        at = content.index(b"data") + 4
+        path.write_bytes(content[:at] + b"\xff\xff\xff\xff" + content[at + 4 :])
+        assert torch.equal(load(words, keep_waveforms=True).train.samples, before)
+
+    def test_clips_of_very_different_lengths(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(audio, "GROUP_SAMPLES", 10_000)
+        write_words(tmp_path)
+        write_wav(tmp_path / "up" / "00.wav", chirp(2, 0, seconds=3.0))
+        split = load(tmp_path).train
+        index = split.files.index("up/00.wav")
+        assert split.lengths[index] == 298
+        wave = torch.from_numpy(soundfile.read(tmp_path / "up/00.wav", dtype="float32")[0])
+        x, _ = split.batch(torch.tensor([index, 0]))
+        torch.testing.assert_close(x[0], log_mel(wave[None], RATE)[0])
+
+
+class TestSplits:
+    def test_by_the_lists(self, words, said):
+        data = load(words, said)
+        assert data.valid.files == [f"{word}/04.wav" for word in WORDS]
+        assert data.test.files == [f"{word}/05.wav" for word in WORDS]
+        assert len(data.train) == 12
+        assert data.validation == "the dataset's own validation split"
+        assert said[0] == (
+            "sc: 12 training, 3 validation and 3 test clips of 3 classes, split by "
+            "validation_list.txt and testing_list.txt"
+        )
+        assert said.about("3 words here, where Google Speech Commands has 35")
+
+    def test_35_words_are_as_published(self, tmp_path, said):
+        write_words(tmp_path, nb_clips=3, words=[f"word{i:02d}" for i in range(35)])
+        assert load(tmp_path, said).nb_classes == 35
+        assert len(said) == 1
+
+    def test_by_the_published_hash(self, tmp_path, said):
+        for word in range(2):
+            for speaker in range(40):
+                for take in range(2):
+                    name = f"{speaker:08x}_nohash_{take}.wav"
+                    write_wav(tmp_path / f"w{word}" / name, chirp(word, speaker, 0.03))
+        data = load(tmp_path, said)
+        assert said.about("split by the SHA-1 rule of Speech Commands")
+        assert "SHA-1" in data.validation
+        speakers = [
+            {file.split("/")[1].split("_")[0] for file in split.files}
+            for split in (data.train, data.valid, data.test)
+        ]
+        assert sum(map(len, speakers)) == len(set.union(*speakers)) == 40
+        for split, name in ((data.train, "train"), (data.valid, "valid"), (data.test, "test")):
+            assert all(which_set(file) == name for file in split.files)
+
+    def test_which_set_is_that_of_the_published_code(self):
+        names = [f"w/{i:08x}_nohash_{i % 3}.wav" for i in range(300)] + ["w/plain.wav", "x.flac"]
+        assert {which_set(name) for name in names} == {"train", "valid", "test"}
+        for name in names:
+            assert which_set(name) == published_which_set(name, 10, 10)
+
+    @pytest.mark.parametrize("prefix", ["./words/", "words/", "", "./", "some/where/words/"])
+    def test_by_tables(self, tmp_path, said, prefix):
+        folder = write_words(tmp_path / "words", lists=False)
+        for name, clips in (("train", range(4)), ("val", [4]), ("test", [5])):
+            with open(tmp_path / f"{name}.csv", "w", newline="") as file:
+                table = csv.writer(file)
+                table.writerow(["file", "class"])
+                for word in reversed(WORDS):
+                    table.writerows([f"{prefix}{word}/{clip:02d}.wav", word] for clip in clips)
+        home = tmp_path
+        if not prefix.endswith("words/"):
+            for name in ("train", "val", "test"):
+                shutil.move(tmp_path / f"{name}.csv", folder)
+            home = folder
+        data = load(home, said)
+        assert data.classes == list(WORDS)
+        assert [len(split) for split in (data.train, data.valid, data.test)] == [12, 3, 3]
+        assert data.test.files[0].endswith("up/05.wav")
+        assert data.test.labels.tolist() == [2, 1, 0]
+        assert said.about("split by train.csv, val.csv and test.csv")
+
+    def test_heidelberg_digits(self, tmp_path, said):
+        names = [
+            f"lang-{language}_speaker-0{speaker}_trial-3_digit-{digit}.flac"
+            for language in ("english", "german")
+            for digit in range(10)
+            for speaker in range(2)
+        ]
+        for i, name in enumerate(names):
+            write_wav(tmp_path / "audio" / name, chirp(i, 0, 0.1, 48000), 48000)
+        for split, speaker in (("train", 0), ("test", 1)):
+            listed = [name for name in names if f"speaker-0{speaker}" in name]
+            (tmp_path / f"{split}_filenames.txt").write_text("\n".join(listed))
+        data = load(tmp_path, said, name="hd")
+        assert data.valid is data.test
+        assert data.validation == "test split (as published)"
+        assert data.test.labels.tolist() == list(range(20))
+        assert (data.classes[3], data.classes[15]) == ("three", "fünf")
+        assert data.train.sample_rate == 48000
+        assert data.train.lengths.tolist() == [8] * 20
+        assert said == [
+            "hd: 20 training and 20 test clips of 20 classes, split by train_filenames.txt and "
+            "test_filenames.txt"
+        ]
+        only_valid = load(tmp_path, name="hd", splits=("valid",))
+        assert only_valid.test is None
+        assert len(only_valid.valid) == 20
+
+
+class TestCache:
+    @pytest.mark.parametrize("keep_waveforms", [False, True])
+    def test_a_second_load_opens_no_recording(self, words, said, no_reading, keep_waveforms):
+        first = load(words, said, keep_waveforms=keep_waveforms)
+        no_reading()
+        second = load(words, said, keep_waveforms=keep_waveforms)
+        for split in ("train", "valid", "test"):
+            a, b = getattr(first, split), getattr(second, split)
+            assert torch.equal(a.features, b.features)
+            assert torch.equal(a.labels, b.labels)
+            assert a.files == b.files
+        assert said[: len(said) // 2] == said[len(said) // 2 :]
+
+    def test_features_follow_from_kept_waveforms(self, words, no_reading):
+        expected = load(words, keep_waveforms=True)
+        for file in words.glob(".frames/*features*"):
+            file.unlink()
+        no_reading()
+        again = load(words, keep_waveforms=True)
+        assert torch.equal(again.train.features, expected.train.features)
+
+    @pytest.mark.parametrize("change", ["content", "time", "new file", "lost file"])
+    def test_a_change_of_the_data_is_noticed(self, words, change):
+        before = load(words)
+        clip = words / "up" / "00.wav"
+        if change == "content":
+            write_wav(clip, chirp(0, 0, 0.25))
+        elif change == "time":
+            os.utime(clip, ns=(1, 1))
+        elif change == "new file":
+            write_wav(words / "up" / "new.wav", chirp(2, 9))
+        else:
+            clip.unlink()
+        caches = {file: file.read_bytes() for file in words.glob(".frames/*")}
+        after = load(words)
+        difference = {"new file": 1, "lost file": -1}.get(change, 0)
+        assert len(after.train) == len(before.train) + difference
+        assert all(file.read_bytes() != content for file, content in caches.items())
+
+    def test_another_split_of_the_same_files(self, words):
+        load(words)
+        (words / "validation_list.txt").write_text("up/00.wav\nup/01.wav\n")
+        data = load(words)
+        assert (len(data.train), data.valid.files) == (13, ["up/00.wav", "up/01.wav"])
+
+    @pytest.mark.parametrize("position", [30, 4096, -1])
+    def test_damage_is_repaired_with_a_line(self, words, said, position):
+        expected = load(words).train
+        cache = words / ".frames" / "sc-train-features.frames"
+        content = bytearray(cache.read_bytes())
+        content[position] ^= 0x55
+        cache.write_bytes(content)
+        assert torch.equal(load(words, said).train.features, expected.features)
+        assert len(said.about("damaged: making the features of the training clips again")) == 1
+        said.clear()
+        load(words, said)
+        assert not said.about("damaged")
+
+    def test_a_read_only_folder_uses_the_user_cache(self, words, user_cache, no_reading):
+        words.chmod(0o555)
+        try:
+            expected = load(words).train
+            assert not (words / ".frames").exists()
+            assert len(list(user_cache.rglob("*.frames"))) == 3
+            no_reading()
+            assert torch.equal(load(words).train.features, expected.features)
+        finally:
+            words.chmod(0o755)
+
+    def test_no_room_anywhere_goes_on_without_a_cache(self, words, said, monkeypatch):
+        expected = load(words, keep_waveforms=True).train
+        shutil.rmtree(words / ".frames")
+        monkeypatch.setenv("SPRACHE_CACHE", str(words / "LICENSE"))
+        words.chmod(0o555)
+        try:
+            data = load(words, said, keep_waveforms=True).train
+        finally:
+            words.chmod(0o755)
+        assert torch.equal(data.features, expected.features)
+        assert torch.equal(data.samples, expected.samples)
+        lines = said.about("are not cached")
+        assert len(lines) == 6
+        assert lines[0].startswith(f"the waveforms of the training clips in {words} are not")
+        assert lines[1].startswith(f"the features of the training clips in {words} are not")
+
+    def test_reading_is_bounded(self, words, monkeypatch):
+        monkeypatch.setattr(recordings, "READ_AHEAD", 2)
+        read = []
+        monkeypatch.setattr(recordings, "read_recording", lambda path: read.append(path))
+        results = recordings.read_in_order(range(100), num_workers=4)
+        next(results)
+        assert len(read) <= 2 + 4
+        results.close()
+        with pytest.raises(DataError, match="split 'dev'"):
+            load(words, splits=("dev",))

@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Bad recordings, lists and folders: one line that names the path, or left out when asked."""
+
+import numpy as np
+import pytest
+import torch
+from wav_files import RATE, WORDS, chirp, write_wav, write_words
+
+from datasets.audio import load_audio
+from datasets.errors import DataError
+
+
+def load(folder, say=lambda line: None, name="sc", **options):
+    return load_audio(name, folder, num_workers=2, say=say, **options)
+
+
+def cut(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+
+
+def zero_the_size(path):
+    content = path.read_bytes()
+    at = content.index(b"data") + 4
+    path.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+
+
+BAD = {
+    "truncated": (lambda p: cut(p, -1000), "is truncated: its header promises 9600 bytes of sound"),
+    "cut in its header": (lambda p: cut(p, 30), "is truncated"),
+    "cut before its sound": (lambda p: cut(p, 44), "promises 9600 bytes of sound, 0 are there"),
+    "empty": (lambda p: p.write_bytes(b""), "is empty (0 bytes)"),
+    "no samples": (lambda p: write_wav(p, np.zeros(0)), "holds no samples"),
+    "a size of zero": (zero_the_size, "holds no samples"),
+    "too short": (lambda p: write_wav(p, chirp(0, 0, 0.024)), "is too short: 24.0 ms"),
+    "stereo": (lambda p: write_wav(p, np.zeros((4800, 2))), "has 2 channels, where one is needed"),
+    "8 bits": (lambda p: write_wav(p, chirp(0, 0), subtype="PCM_U8"), "8 bit PCM, where 16-bit"),
+    "companded": (lambda p: write_wav(p, chirp(0, 0), subtype="ULAW"), "where 16-bit PCM"),
+    "text": (lambda p: p.write_text("<html>404</html>\n" * 9), "is no WAV or FLAC file"),
+    "zeros": (lambda p: p.write_bytes(bytes(9644)), "is no WAV or FLAC file"),
+    "not finite": (
+        lambda p: write_wav(p, np.full(4800, np.nan), subtype="FLOAT"),
+        "holds samples that are not finite",
+    ),
+    "a low rate": (lambda p: write_wav(p, np.zeros(500), 500), "has 500 samples a second"),
+    "a folder": (lambda p: (p.unlink(), p.mkdir()), "cannot be read (Is a directory)"),
+    "a broken link": (lambda p: (p.unlink(), p.symlink_to("nowhere.wav")), "does not exist"),
+}
+
+
+@pytest.fixture
+def words(tmp_path):
+    return write_words(tmp_path / "words")
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_file(words, said, fault):
+    spoil, message = BAD[fault]
+    path = words / "left" / "00.wav"  # 0.3 s: 9600 bytes
+    spoil(path)
+    for keep_waveforms in (False, True):
+        with pytest.raises(DataError) as error:
+            load(words, keep_waveforms=keep_waveforms)
+        assert str(error.value).startswith(f"{path} ")
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+        assert "--skip_bad_files True" in str(error.value)
+    for _ in range(2):
+        data = load(words, said, skip_bad_files=True)
+        assert len(data.train) == 11
+        assert "left/00.wav" not in data.train.files
+        assert data.train.labels.tolist().count(1) == 3
+    with pytest.raises(DataError, match=r"left/00\.wav"):  # also from what is cached now
+        load(words)
+    (line, again) = said.about("bad file")
+    assert line == again
+    assert line.startswith(f"1 bad file is left out, the first: {path} ")
+    kept = load(words, skip_bad_files=True, keep_waveforms=True).train
+    assert (len(kept), len(kept.durations), len(kept.lengths)) == (11, 11, 11)
+    assert kept.waveforms(torch.tensor([10]))[0].shape[1] == kept.durations[10]
+    assert kept.durations.sum() == len(kept.samples)
+
+
+def write_digits(folder):
+    """A train clip (trial 0) and the same as test clip (trial 1) of every class."""
+    sound = 0.1 * np.random.default_rng(0).standard_normal(RATE)
+    for trial, split in enumerate(("train", "test")):
+        names = [
+            f"lang-{language}_speaker-01_trial-{trial}_digit-{digit}.flac"
+            for language in ("english", "german")
+            for digit in range(10)
+        ]
+        for name in names:
+            write_wav(folder / "audio" / name, sound)
+        (folder / f"{split}_filenames.txt").write_text("\n".join(names))
+
+
+def test_a_truncated_flac(tmp_path):
+    write_digits(tmp_path)
+    path = tmp_path / "audio" / "lang-german_speaker-01_trial-0_digit-7.flac"
+    cut(path, -2000)
+    with pytest.raises(DataError) as error:
+        load(tmp_path, name="hd")
+    assert str(error.value).startswith(f"{path} is ")
+    assert len(load(tmp_path, name="hd", skip_bad_files=True).train) == 19
+
+
+def test_several_bad_files_are_counted(words, said):
+    for word in WORDS:
+        for clip in ("00", "05"):
+            (words / word / f"{clip}.wav").write_bytes(b"")
+    with pytest.raises(DataError, match="no test clip is left"):
+        load(words, skip_bad_files=True)
+    write_wav(words / "up" / "05.wav", chirp(2, 5))
+    data = load(words, said, skip_bad_files=True)
+    assert (len(data.train), len(data.valid), len(data.test)) == (9, 3, 1)
+    (line,) = said.about("bad files")
+    assert line.startswith(f"5 bad files are left out, the first: {words / 'down' / '00.wav'} ")
+
+
+def test_nothing_but_bad_files(words):
+    for path in words.glob("*/*.wav"):
+        path.write_text("no sound")
+    with pytest.raises(DataError, match=r"none of 18 recordings can be used, the first: .*00.wav"):
+        load(words, skip_bad_files=True)
+
+
+@pytest.mark.parametrize("name", ["up/nothing.wav", "ghost/00.wav", "_background_noise_/hum.wav"])
+def test_a_list_that_names_what_is_no_clip(words, said, name):
+    with open(words / "testing_list.txt", "a") as file:
+        file.write(f"{name}\n")
+    with pytest.raises(DataError) as error:
+        load(words)
+    assert str(error.value).startswith(f"{words / name} ")
+    assert "\n" not in str(error.value)
+    data = load(words, said, skip_bad_files=True)
+    assert len(data.test) == 3
+    assert said.about("1 bad file is left out")
+
+
+def test_a_table_that_names_a_missing_file(tmp_path):
+    write_words(tmp_path, lists=False)
+    for split, clip in (("train", 0), ("val", 1), ("test", 99)):
+        (tmp_path / f"{split}.csv").write_text(f"file,class\n./data/up/{clip:02d}.wav,up\n")
+    with pytest.raises(DataError, match=r"data/up/99.wav does not exist"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"testing_list.txt": None}, "has validation_list.txt but no testing_list.txt"),
+        ({"validation_list.txt": "up/05.wav\n"}, "up/05.wav is named in validation_list.txt and t"),
+        ({"validation_list.txt": "up/00.wav\nup/00.wav"}, "named twice in validation_list.txt"),
+        ({"validation_list.txt": "\n"}, "leaves no validation clip"),
+        ({"validation_list.txt": b"\xff\xfe\x00"}, "validation_list.txt is no text file"),
+        (
+            {"train.csv": "a,b\n1,2\n", "val.csv": "", "test.csv": "", **dict.fromkeys(
+                ("validation_list.txt", "testing_list.txt"))},
+            r"train.csv has no column class: its first line must name file,class",
+        ),
+        (
+            {"train.csv": "file,class\nup/00.wav\n", "val.csv": "", "test.csv": "",
+             **dict.fromkeys(("validation_list.txt", "testing_list.txt"))},
+            r"train.csv, line 2: 'up/00.wav' is no row",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_lists(words, change, message):
+    for name, content in change.items():
+        if content is None:
+            (words / name).unlink()
+        else:
+            (words / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=message) as error:
+        load(words)
+    assert str(words) in str(error.value)
+
+
+def test_a_small_folder_that_the_hash_does_not_split(tmp_path):
+    write_words(tmp_path, nb_clips=1, lists=False)
+    with pytest.raises(DataError, match=r"the SHA-1 rule .* leaves no"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "url"), [("sc", "speech_commands_v0.02.tar.gz"), ("hd", "zenkelab.org")]
+)
+def test_a_missing_folder(tmp_path, name, url):
+    with pytest.raises(DataError) as error:
+        load(tmp_path / "nowhere", name=name)
+    for part in (str(tmp_path / "nowhere"), url, "--data_folder"):
+        assert part in str(error.value)
+
+
+def test_a_folder_without_words_and_the_one_below_it(tmp_path):
+    with pytest.raises(DataError, match="no folders of words"):
+        load(tmp_path)
+    write_words(tmp_path / "speech_commands_v0.02")
+    with pytest.raises(DataError, match=r"; is it .*speech_commands_v0.02\?"):
+        load(tmp_path)
+
+
+def test_digits_without_their_list_or_name(tmp_path):
+    write_digits(tmp_path)
+    (tmp_path / "train_filenames.txt").write_text("one.flac\n")
+    with pytest.raises(DataError, match=r"train_filenames.txt: 'one.flac' is not named like"):
+        load(tmp_path, name="hd")
+    (tmp_path / "train_filenames.txt").unlink()
+    with pytest.raises(DataError, match=r"there is no list .*train_filenames.txt"):
+        load(tmp_path, name="hd")
+
+
+def test_an_unknown_data_set(tmp_path):
+    with pytest.raises(DataError, match="'gsc35' is not one of sc, hd"):
+        load(tmp_path, name="gsc35")

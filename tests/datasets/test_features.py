@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The filterbank against Kaldi's own code and against torchaudio's."""
+
+import importlib.metadata
+import importlib.util
+import sys
+import types
+
+import kaldi_native_fbank
+import numpy as np
+import pytest
+import torch
+
+from datasets.features import FLOOR, frame_counts, log_mel
+
+RATES = (8000, 16000, 22050, 44100)
+SOUNDS = ("noise", "whisper", "tone", "two tones", "silence", "constant", "impulse", "voice")
+
+
+def sound(kind: str, rate: int) -> np.ndarray:
+    """One second [rate] float32 in -1..1."""
+    rng = np.random.default_rng(7)
+    t = np.arange(rate) / rate
+    if kind == "voice":  # a glottal buzz with formants, in syllables, over a little noise
+        pitch = 2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * 3 * t)) / rate
+        harmonics = np.arange(1, int(0.45 * rate / 140))
+        formants = [np.exp(-(((130 * harmonics - f) / 150) ** 2)) for f in (500, 1500, 2500)]
+        buzz = np.sin(pitch[:, None] * harmonics) @ (sum(formants) + 0.01)
+        wave = 0.05 * buzz * np.sin(2 * np.pi * 2 * t) ** 2 + 1e-3 * rng.standard_normal(rate)
+    else:
+        wave = {
+            "noise": 0.1 * rng.standard_normal(rate),
+            "whisper": 1e-4 * rng.standard_normal(rate),
+            "tone": 0.1 * np.sin(2 * np.pi * 440 * t),
+            "two tones": 0.2 * np.sin(2 * np.pi * 300 * t) + 0.1 * np.sin(2 * np.pi * 1250 * t),
+            "silence": np.zeros(rate),
+            "constant": np.full(rate, 0.3),
+            "impulse": np.eye(1, rate, rate // 3)[0],
+        }[kind]
+    return np.round(wave * 32768).clip(-32768, 32767).astype(np.float32) / 32768
+
+
+def kaldi(wave: np.ndarray, rate: int) -> np.ndarray:
+    """[frames, 40] by kaldi-native-fbank."""
+    options = kaldi_native_fbank.FbankOptions()
+    options.frame_opts.samp_freq = rate
+    options.frame_opts.dither = 0.0
+    options.energy_floor = 0.0
+    options.mel_opts.num_bins = 40
+    computer = kaldi_native_fbank.OnlineFbank(options)
+    computer.accept_waveform(rate, wave.tolist())
+    computer.input_finished()
+    return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)])
+
+
+@pytest.fixture(scope="module")
+def torchaudio_fbank():
+    """``torchaudio.compliance.kaldi.fbank``.
+
+    It is plain Python, and is loaded without the rest of torchaudio, whose compiled part only fits
+    one version of torch.
+    """
+    try:
+        files = importlib.metadata.files("torchaudio") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("torchaudio is not installed (pip install --no-deps torchaudio)")
+    (source,) = (file.locate() for file in files if file.match("compliance/kaldi.py"))
+    spec = importlib.util.spec_from_file_location("torchaudio_compliance_kaldi", source)
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get("torchaudio")
+    sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        if before is None:
+            del sys.modules["torchaudio"]
+        else:
+            sys.modules["torchaudio"] = before
+    return module.fbank
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_equals_kaldi(kind, rate):
+    wave = sound(kind, rate)
+    ours = log_mel(torch.from_numpy(wave)[None], rate)
+    assert ours.shape == (1, 98, 40)
+    assert ours.dtype == torch.float32
+    np.testing.assert_allclose(ours[0].numpy(), kaldi(wave, rate), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("rate", [*RATES, 11025, 48000])
+def test_equals_torchaudio(torchaudio_fbank, rate):
+    waves = torch.from_numpy(np.stack([sound(kind, rate) for kind in SOUNDS]))
+    ours = log_mel(waves, rate)
+    for wave, features in zip(waves, ours, strict=True):
+        theirs = torchaudio_fbank(wave[None], num_mel_bins=40, sample_frequency=rate)
+        torch.testing.assert_close(features, theirs, rtol=0, atol=1e-5)
+
+
+def test_silence_is_the_floor():
+    assert np.float32(1.1920929e-07) == FLOOR
+    features = log_mel(torch.zeros(2, 16000), 16000)
+    torch.testing.assert_close(features, torch.full((2, 98, 40), np.log(FLOOR)))
+
+
+def test_clips_of_different_lengths_are_as_if_alone():
+    rng = np.random.default_rng(0)
+    lengths = torch.tensor([16000, 400, 399, 0, 9999, 560])
+    waves = torch.from_numpy(rng.standard_normal((6, 16000)).astype(np.float32))
+    together = log_mel(waves, 16000, lengths)
+    counts = frame_counts(lengths, 16000)
+    assert counts.tolist() == [98, 1, 0, 0, 60, 2]
+    for wave, length, count, features in zip(waves, lengths, counts, together, strict=True):
+        alone = log_mel(wave[None, :length], 16000)[0]
+        assert len(alone) == count
+        torch.testing.assert_close(features[:count], alone, rtol=0, atol=1e-5)
+        assert features[count:].abs().sum() == 0
+
+
+def test_many_clips_equal_few():
+    waves = torch.randn(40, 16000, generator=torch.Generator().manual_seed(0))
+    together = log_mel(waves, 16000)
+    torch.testing.assert_close(together[-3:], log_mel(waves[-3:], 16000), rtol=0, atol=1e-5)
+
+
+def test_double_precision_and_foreign_strides_are_taken():
+    wave = torch.from_numpy(sound("noise", 16000)).double()
+    both = torch.stack([wave, wave], dim=1)  # [samples, 2]
+    features = log_mel(both.T, 16000)
+    torch.testing.assert_close(features[1], log_mel(wave[None].float(), 16000)[0])
+    assert features.dtype == torch.float32
+
+
+def test_no_clips_and_too_short_clips():
+    assert log_mel(torch.zeros(0, 16000), 16000).shape == (0, 98, 40)
+    assert log_mel(torch.zeros(3, 399), 16000).shape == (3, 0, 40)
+    assert frame_counts(399, 16000) == 0
+    assert frame_counts(np.array([0, 400]), 16000).tolist() == [0, 1]
+
+
+def test_an_impossible_rate():
+    with pytest.raises(ValueError, match="50 Hz"):
+        log_mel(torch.zeros(1, 100), 50)
+
+
+@pytest.mark.gpu
+def test_the_gpu_agrees_with_the_cpu():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    waves = torch.from_numpy(np.stack([sound(kind, 16000) for kind in SOUNDS]))
+    lengths = torch.arange(len(waves)) * 2000
+    on_gpu = log_mel(waves.cuda(), 16000, lengths.cuda())
+    assert on_gpu.is_cuda
+    torch.testing.assert_close(on_gpu.cpu(), log_mel(waves, 16000, lengths), rtol=0, atol=2e-3)
