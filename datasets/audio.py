@@ -260,7 +260,8 @@ class _Reader:
         clips = self.listing.clips[split]
         if not clips:
             raise DataError(
-                f"{self.folder}: {self.listing.rule} leaves no {SPLIT_NAMES[split]} clip"
+                f"{self.folder}: {self.listing.rule} leaves no {SPLIT_NAMES[split]} clip; name "
+                "some in such a list"
             )
         waveforms = None
         if keep_waveforms:

@@ -69,7 +69,7 @@ def list_words(folder: Path) -> Listing:
     by_split = {split: [] for split in SPLITS}
     for path, label in clips:
         by_split[which_set(path)].append((path, label))
-    rule = "the SHA-1 rule of Speech Commands, for want of lists"
+    rule = f"the SHA-1 rule of Speech Commands (there is no {WORD_LISTS['test']})"
     return Listing(by_split, classes, rule, "10% by the SHA-1 rule of Speech Commands")
 
 

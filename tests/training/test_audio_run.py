@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Whole runs through main.py on folders of spoken words."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from datasets import recordings
+from models.anns import LAYERS as ANN_LAYERS
+from models.snns import LAYERS as SNN_LAYERS
+
+MODELS = [*SNN_LAYERS, *ANN_LAYERS]
+RATE = 16000
+WORDS = {"fall": -1500, "rise": 1500, "stay": 0}  # Hz per second
+
+
+@pytest.fixture(scope="module")
+def words_folder(tmp_path_factory) -> Path:
+    """Three words as tones that glide, 0.2 to 0.3 s, 16 clips each, and the lists."""
+    folder = tmp_path_factory.mktemp("words")
+    rng = np.random.default_rng(0)
+    for word, glide in WORDS.items():
+        (folder / word).mkdir()
+        for clip in range(16):
+            t = np.arange(rng.integers(3200, 4800)) / RATE
+            tone = np.sin(2 * np.pi * (rng.uniform(900, 1300) * t + glide * t**2))
+            sound = 0.3 * tone + 0.01 * rng.standard_normal(len(t))
+            path = folder / word / f"{clip:02d}.wav"
+            soundfile.write(path, sound, RATE, subtype="PCM_16")
+    for name, clips in (("validation_list.txt", range(3)), ("testing_list.txt", range(3, 6))):
+        (folder / name).write_text("".join(f"{w}/{c:02d}.wav\n" for w in WORDS for c in clips))
+    return folder
+
+
+@pytest.fixture
+def train_words(train, words_folder, tmp_path):
+    """Call main.py on the words; the summary of the run."""
+
+    def call(**options):
+        values = {"dataset_name": "sc", "data_folder": words_folder, "new_exp_folder": "out"}
+        status = train(**{**values, "batch_size": 8, **options})
+        assert status == 0
+        return json.loads((tmp_path / "out" / "summary.json").read_text())
+
+    return call
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_on_words(train_words, model):
+    summary = train_words(model_type=model, nb_epochs=1)
+    assert summary["dataset_name"] == "sc"
+    assert summary["clips"] == {"train": 30, "valid": 9, "test": 9}
+    assert summary["validated_on"] == "the dataset's own validation split"
+    assert ("sop" in summary["test"]) == (model in SNN_LAYERS)
+
+
+def test_it_learns_and_starts_again_without_the_recordings(train_words, monkeypatch, capsys):
+    options = {"nb_hiddens": 64, "pdrop": 0.0, "lr": 0.02, "nb_epochs": 15}
+    first = train_words(**options)
+    assert first["test"]["accuracy"] > 0.75
+    monkeypatch.setattr(recordings, "read_recording", None)
+    again = train_words(**options, new_exp_folder="again")
+    assert again["test"]["accuracy"] == first["test"]["accuracy"]
+    assert capsys.readouterr().out.count("split by validation_list.txt and testing_list.txt") == 2
+
+
+def test_default_folders_have_the_published_names(train, words_folder, tmp_path):
+    options = {"dataset_name": "gsc", "data_folder": words_folder, "nb_steps": 100}
+    assert train(**options, nb_epochs=1, nb_hiddens=512, nb_layers=2) == 0
+    (folder,) = (tmp_path / "exp" / "test_exps").iterdir()
+    assert folder.name == "sc_100steps_SiLIF_2lay512_lr0_01_drop0_1_seed13"
+
+
+def test_bad_files_are_refused_or_left_out(train, words_folder, tmp_path, capsys):
+    data = shutil.copytree(words_folder, tmp_path / "data", ignore=lambda *_: [".frames"])
+    bad = data / "rise" / "07.wav"
+    bad.write_text("no sound")
+    options = {"dataset_name": "sc", "data_folder": data, "nb_epochs": 1}
+    assert train(**options) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"main.py: error: {bad} is no WAV or FLAC file")
+    assert "--skip_bad_files True" in line
+    assert not (tmp_path / "exp").exists()
+    assert train(**options, skip_bad_files=True) == 0
+    assert "1 bad file is left out" in capsys.readouterr().out
+
+
+def test_a_missing_data_folder_says_where_to_get_the_data(train, tmp_path, capsys):
+    assert train(dataset_name="sc", data_folder=tmp_path / "GSC") == 2
+    line = capsys.readouterr().err
+    for part in (str(tmp_path / "GSC"), "speech_commands_v0.02.tar.gz", "--data_folder"):
+        assert part in line
+    assert train(skip_bad_files=True) == 2
+    assert "--skip_bad_files" in capsys.readouterr().err
