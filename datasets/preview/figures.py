@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Pictures of clips and of whole data sets, for `datasets.preview`.
+
+Clips are NumPy arrays: spikes [T, C] counts, waveforms [S] in -1..1, features [T, F] logarithms of
+energies. Every function returns a matplotlib Figure.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+COLUMNS = 4
+BARS = 40
+CELL = 3.1  # inches
+FEATURE_SHIFT = 0.01  # s between two frames
+COLOURS = {"training": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
+
+
+class Sound(NamedTuple):
+    """A clip of an audio set."""
+
+    waveform: np.ndarray
+    features: np.ndarray
+
+
+def spike_sheet(clips: Sequence[np.ndarray], titles: Sequence[str], step: float) -> Figure:
+    """Each clip as an image over its population activity; ``step`` is the bin width in s."""
+    highest = max(clip.max() for clip in clips)
+    busiest = max(clip.sum(1).max() for clip in clips)
+
+    def draw(axes: Sequence[Axes], clip: np.ndarray):
+        image = _spike_image(axes[0], clip, step, highest)
+        times = step * np.arange(len(clip))
+        axes[1].fill_between(times, clip.sum(1), step="mid", color="tab:blue", linewidth=0)
+        axes[1].set(xlim=(0, step * (len(clip) - 1)), ylim=(0, 1.05 * busiest))
+        return image
+
+    return _sheet(clips, titles, draw, ("channel", "events / bin"), (3, 1), "events in a bin")
+
+
+def sound_sheet(clips: Sequence[Sound], titles: Sequence[str], rate: int) -> Figure:
+    """Each clip as a waveform, at ``rate`` Hz, over its features."""
+    span = max(len(clip.waveform) for clip in clips) / rate
+    limits = _feature_limits(clips)
+
+    def draw(axes: Sequence[Axes], clip: Sound):
+        _waveform(axes[0], clip.waveform, rate, span, np.abs(clip.waveform).max())
+        return _feature_image(axes[1], clip.features, span, limits)
+
+    return _sheet(clips, titles, draw, ("amplitude", "mel band"), (1, 2), "ln energy")
+
+
+def spike_pairs(
+    before: Sequence[np.ndarray],
+    after: Sequence[np.ndarray],
+    titles: Sequence[str],
+    step: float,
+    title: str,
+    *,
+    mark: bool = False,
+) -> Figure:
+    """Each clip over what an augmentation makes of it; ``mark`` shows when they differ."""
+    highest = max(clip.max() for clip in (*before, *after))
+    figure, axes = _grid(2, len(before), [1, 1], CELL * 0.9)
+    for column, pair in enumerate(zip(before, after, strict=True)):
+        axes[0, column].set_title(titles[column], fontsize=9)
+        for row, clip in enumerate(pair):
+            image = _spike_image(axes[row, column], clip, step, highest)
+        changed = (pair[0] != pair[1]).any(1).nonzero()[0]
+        if mark and len(changed):
+            for edge in (changed[0] - 1, changed[-1]):
+                axes[1, column].axvline(edge * step, color="white", linestyle=":", linewidth=1.5)
+    _label_rows(axes, ("before\nchannel", "after\nchannel"))
+    ticks = MaxNLocator(6, integer=True)
+    figure.colorbar(image, ax=axes, label="events in a bin", shrink=0.6, pad=0.01, ticks=ticks)
+    figure.suptitle(title)
+    return figure
+
+
+def sound_pairs(
+    before: Sequence[Sound],
+    after: Sequence[Sound],
+    titles: Sequence[str],
+    rate: int,
+    title: str,
+    *,
+    with_waveforms: bool = True,
+) -> Figure:
+    """Each clip over what an augmentation makes of it: waveforms at ``rate`` Hz, and features."""
+    span = max(len(clip.waveform) for clip in before) / rate
+    limits = _feature_limits(before)
+    kinds = 2 if with_waveforms else 1
+    figure, axes = _grid(2 * kinds, len(before), [1, 1, 2, 2][-2 * kinds :], CELL * 0.75)
+    for column, pair in enumerate(zip(before, after, strict=True)):
+        axes[0, column].set_title(titles[column], fontsize=9)
+        loudest = max(np.abs(clip.waveform).max() for clip in pair)
+        for row, clip in enumerate(pair):
+            if with_waveforms:
+                _waveform(axes[row, column], clip.waveform, rate, span, loudest)
+            image = _feature_image(axes[row - 2, column], clip.features, span, limits)
+    rows = [f"{when}\n{what}" for what in ("amplitude", "mel band") for when in ("before", "after")]
+    _label_rows(axes, rows[-2 * kinds :])
+    figure.colorbar(image, ax=axes[-2:], label="ln energy", shrink=0.6, pad=0.01)
+    figure.suptitle(title)
+    return figure
+
+
+def class_histogram(splits: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """How many clips of each class a split has; ``splits`` maps their names to labels [N]."""
+    figure = _figure(max(7.0, 0.28 * len(names) + 2), 4)
+    axis = figure.subplots()
+    width = 0.8 / len(splits)
+    for i, (split, labels) in enumerate(splits.items()):
+        places = np.arange(len(names)) + (i - (len(splits) - 1) / 2) * width
+        counts = np.bincount(labels, minlength=len(names))
+        label = f"{split} ({len(labels):,} clips)"
+        axis.bar(places, counts, width, label=label, color=COLOURS[split])
+    axis.set_xticks(np.arange(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
+    axis.set(xlabel="class", ylabel="clips", xlim=(-0.7, len(names) - 0.3))
+    axis.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=len(splits), frameon=False)
+    return figure
+
+
+class Quantity(NamedTuple):
+    """A figure of each clip, [N] by split, which comes in multiples of ``step``, or in any value
+    where it is None."""
+
+    label: str
+    step: float | None
+    splits: dict[str, np.ndarray]
+
+
+def histograms(quantities: Sequence[Quantity]) -> Figure:
+    """Distributions over the clips of each split."""
+    figure = _figure(4.5 * len(quantities), 3.6)
+    panels = np.atleast_1d(figure.subplots(1, len(quantities)))
+    for axis, quantity in zip(panels, quantities, strict=True):
+        edges = _edges(np.concatenate(list(quantity.splits.values())), quantity.step)
+        for split, values in quantity.splits.items():
+            shares = np.full(len(values), 100 / len(values))
+            style = {"histtype": "step", "linewidth": 1.5, "color": COLOURS[split]}
+            axis.hist(values, edges, weights=shares, label=split, **style)
+        axis.set(xlabel=quantity.label, ylabel="clips of the split (%)")
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+        axis.grid(alpha=0.3)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def _edges(values: np.ndarray, step: float | None) -> np.ndarray:
+    """Edges of up to ``BARS`` bins, each as many steps wide."""
+    if step is None:
+        return np.histogram_bin_edges(values, BARS)
+    width = step * np.ceil((np.ptp(values) / step + 1) / BARS)
+    return values.min() - step / 2 + width * np.arange(round(np.ptp(values) / width) + 2)
+
+
+def _sheet(
+    clips: Sequence,
+    titles: Sequence[str],
+    draw: Callable,
+    labels: tuple[str, str],
+    ratios: tuple[int, int],
+    colour_label: str,
+) -> Figure:
+    """Two axes for each clip, one above the other, in rows of up to ``COLUMNS`` clips."""
+    columns = min(COLUMNS, len(clips))
+    rows = -(-len(clips) // columns)
+    figure, axes = _grid(2 * rows, columns, list(ratios) * rows, CELL / 2)
+    for i in range(rows * columns):
+        row, column = divmod(i, columns)
+        pair = axes[2 * row : 2 * row + 2, column]
+        if i >= len(clips):
+            for axis in pair:
+                axis.set_axis_off()
+            continue
+        image = draw(pair, clips[i])
+        pair[0].set_title(titles[i], fontsize=9)
+        pair[0].tick_params(labelbottom=False)
+        pair[1].set_xlabel("time (s)")
+    for row in range(2 * rows):
+        axes[row, 0].set_ylabel(labels[row % 2])
+    figure.align_ylabels(axes[:, 0])
+    figure.colorbar(image, ax=axes, label=colour_label, pad=0.01, aspect=40)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.1)  # inches, or the last label meets the next first
+    return figure
+
+
+def _grid(rows: int, columns: int, ratios: list[int], height: float):
+    """A figure and its axes [rows, columns]; ``height`` is that of a row, on average."""
+    figure = _figure(CELL * columns + 1, height * rows + 0.6)
+    return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
+
+
+def _label_rows(axes: np.ndarray, labels: Sequence[str]) -> None:
+    for row, label in enumerate(labels):
+        axes[row, 0].set_ylabel(label)
+        for axis in axes[row, 1:]:
+            axis.tick_params(labelleft=False)
+    for axis in axes[:-1].flat:
+        axis.tick_params(labelbottom=False)
+    for axis in axes[-1]:
+        axis.set_xlabel("time (s)")
+
+
+def _spike_image(axis: Axes, clip: np.ndarray, step: float, highest: float):
+    T, C = clip.shape
+    # Bin i holds the events between the edges i - 1 and i (see datasets.binning).
+    extent = (-step, (T - 1) * step, -0.5, C - 0.5)
+    image = axis.imshow(
+        clip.T,
+        cmap="inferno",
+        norm=PowerNorm(0.5, vmin=0, vmax=max(1, highest)),  # most bins hold one or two
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        interpolation="nearest",
+    )
+    axis.set_xlim(0, (T - 1) * step)
+    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return image
+
+
+def _feature_image(axis: Axes, features: np.ndarray, span: float, limits: tuple[float, float]):
+    T, F = features.shape
+    image = axis.imshow(
+        features.T,
+        cmap="magma",
+        vmin=limits[0],
+        vmax=limits[1],
+        origin="lower",
+        aspect="auto",
+        extent=(0, T * FEATURE_SHIFT, -0.5, F - 0.5),
+        interpolation="nearest",
+    )
+    axis.set_xlim(0, span)
+    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return image
+
+
+def _waveform(axis: Axes, waveform: np.ndarray, rate: int, span: float, loudest: float) -> None:
+    axis.plot(np.arange(len(waveform)) / rate, waveform, color="tab:blue", linewidth=0.5)
+    axis.set(xlim=(0, span), ylim=(-1.05 * max(loudest, 1e-3), 1.05 * max(loudest, 1e-3)))
+
+
+def _feature_limits(clips: Sequence[Sound]) -> tuple[float, float]:
+    """Colour limits that no single silent frame decides."""
+    values = np.concatenate([clip.features.ravel() for clip in clips])
+    low, high = np.percentile(values, [1, 99.8]) if values.size else (0.0, 1.0)
+    return float(low), float(max(high, low + 1))

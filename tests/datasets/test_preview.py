@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The pages that show a data set: which pictures there are, and what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from shd_files import random_clips
+from wav_files import write_words
+
+from datasets.augment import Augmentation
+from datasets.preview import figures, spikes
+from datasets.preview.__main__ import main
+from datasets.preview.page import EXAMPLE, choose_clips
+
+REPO = Path(__file__).resolve().parents[2]
+ALWAYS = {"clips", "classes", "lengths"}
+
+
+@pytest.fixture
+def shd_folder(spikes, tmp_path) -> Path:
+    spikes("data/shd_train.h5")
+    spikes("data/shd_test.h5", **random_clips(seed=1))
+    return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def data_subfolder(tmp_path):
+    (tmp_path / "data").mkdir()
+
+
+@pytest.fixture
+def show(tmp_path, capsys):
+    """Run the command; (exit status, folder it writes, last line that it said)."""
+
+    def call(*flags: str) -> tuple[int, Path, str]:
+        status = main(["--out", str(tmp_path / "page"), "--clips", "2", *flags])
+        out, err = capsys.readouterr()
+        assert err.count("\n") == (status != 0)
+        return status, tmp_path / "page", (err or out).splitlines()[-1]
+
+    return call
+
+
+def pictures(folder: Path) -> set[str]:
+    """The names of the pictures, each of which is looked at and listed on the page."""
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    found = set()
+    for path in folder.glob("*.png"):
+        image = matplotlib.image.imread(path)
+        assert min(image.shape[:2]) > 200
+        assert image[..., :3].std() > 0.05, "the picture is empty"
+        assert f'src="{path.name}"' in page
+        found.add(path.stem)
+    assert page.count("<img") == len(found)
+    return found
+
+
+def test_spikes_with_every_augmentation(show, shd_folder):
+    status, folder, line = show("--dataset_name", "shd", "--data_folder", str(shd_folder))
+    assert status == 0
+    assert str(folder / "index.html") in line
+    changes = {"time_shift", "channel_shift", "event_drop", "cutmix", "together"}
+    assert pictures(folder) == ALWAYS | changes
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "shd_train.h5: " in page
+    assert "100 bins of 10.1 ms, 140 channels" in page
+
+
+def test_audio_with_every_augmentation(show, tmp_path):
+    data = write_words(tmp_path / "data")
+    status, folder, _ = show("--dataset_name", "gsc", "--data_folder", str(data))
+    assert status == 0
+    changes = {"polarity", "noise", "gain", "reverb", "time_shift", "time_mask", "freq_mask"}
+    assert pictures(folder) == ALWAYS | changes | {"together"}
+
+
+def test_flags_choose_the_augmentations(show, shd_folder):
+    flags = ("--data_folder", str(shd_folder), "--augm_event_drop", "0.5", "--clips", "1")
+    assert show(*flags)[0] == 0
+    _, folder, _ = show(*flags, "--overwrite")
+    assert pictures(folder) == ALWAYS | {"event_drop"}
+    assert "with probability 0.5" in (folder / "index.html").read_text()
+
+
+def test_noise_alone_asks_for_the_published_set(show, tmp_path):
+    data = write_words(tmp_path / "data")
+    _, folder, _ = show("--dataset_name", "sc", "--data_folder", str(data), "--max_snr", "0.3")
+    assert pictures(folder) == ALWAYS | {"polarity", "noise", "gain", "reverb", "together"}
+    assert "0.0001 to 0.3 times" in (folder / "index.html").read_text()
+
+
+def test_nothing_is_overwritten_unasked(show, shd_folder):
+    _, folder, _ = show("--data_folder", str(shd_folder), "--augm_cutmix", "0")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "clips.png").write_text("old")
+    status, _, line = show("--data_folder", str(shd_folder))
+    assert status == 2
+    assert f"--out {folder} is not empty" in line
+    assert (folder / "clips.png").read_text() == "old"
+    status, _, _ = show("--data_folder", str(shd_folder), "--augm_cutmix", "0", "--overwrite")
+    assert status == 0
+    assert pictures(folder) == ALWAYS
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--dataset_name mnist", "'mnist'"),
+        ("--data_folder /nowhere", "/nowhere"),
+        ("--dataset_name sc --data_folder /nowhere", "/nowhere"),
+        ("--nb_steps 1", "--nb_steps"),
+        ("--spatial_bin 3", "spatial_bin"),
+        ("--clips 0", "--clips"),
+        ("--clips 1000", "1 to 48"),
+        ("--augm_event_drop 1.5", "0 to 1"),
+        ("--augm_time_shift nan", "'nan'"),
+        ("--use_augm maybe", "'maybe'"),
+        ("--augm_freq_mask 3", "--augm_freq_mask is not for --dataset_name shd"),
+        ("--dataset_name hd --augm_cutmix 1", "--augm_cutmix is not for --dataset_name hd"),
+        ("--dataset_name sc --min_snr 2", "--max_snr 0.9"),
+        ("--lr 3", "--lr"),
+    ],
+)
+def test_mistakes_are_one_line(show, flags, named, tmp_path):
+    status, folder, line = show(*flags.split())
+    assert status == 2
+    assert named in line
+    assert not folder.exists() or not any(folder.iterdir())
+
+
+def test_an_out_that_is_a_file(show, shd_folder, tmp_path):
+    (tmp_path / "page").write_text("")
+    status, _, line = show("--data_folder", str(shd_folder))
+    assert status == 2
+    assert "is a file" in line
+
+
+def test_as_a_command(shd_folder, tmp_path):
+    argv = ["--data_folder", str(shd_folder), "--clips", "1", "--augm_cutmix", "1"]
+    subprocess.run(
+        [sys.executable, "-m", "datasets.preview", *argv, "--out", str(tmp_path / "page")],
+        cwd=REPO,
+        check=True,
+        capture_output=True,
+    )
+    assert pictures(tmp_path / "page") == ALWAYS | {"cutmix"}
+
+
+def test_clips_are_of_many_classes():
+    labels = torch.arange(100) % 7
+    for count in (1, 5, 7, 20, 200):
+        chosen = choose_clips(labels, count, torch.Generator().manual_seed(count))
+        assert len(chosen) == min(count, 100) == len(set(chosen.tolist()))
+        found = labels[chosen]
+        assert found.equal(found.sort().values)
+        assert found.bincount(minlength=7).max() - found.bincount(minlength=7).min() <= 1
+
+
+def test_examples_change_every_kind_of_data():
+    assert EXAMPLE.of_waveforms
+    assert EXAMPLE.of_features
+    assert EXAMPLE.of_frames
+    assert Augmentation().of_frames is False
+
+
+def test_events_and_the_last_of_them(monkeypatch):
+    monkeypatch.setattr(spikes, "BLOCK", 3)
+    counts = torch.zeros(8, 20, 4, dtype=torch.uint8)
+    for clip in range(1, 8):
+        counts[clip, 2 * clip] = 255
+    events, last = spikes._events_and_last_bins(counts)
+    assert events.tolist() == [0] + [4 * 255] * 7
+    assert last.tolist() == [2 * clip for clip in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        (np.arange(10, 15), 1),
+        (np.array([0.1, 0.9]), 0.01),
+        (np.arange(100, 5000), 1),
+        (np.full(5, 3), 1),
+        (np.full(5, 0.3), None),
+        (np.linspace(-5, 2, 9), None),
+    ],
+)
+def test_bars_hold_whole_steps_and_every_value(values, step):
+    edges = figures._edges(values, step)
+    assert edges[0] <= values.min()
+    assert values.max() <= edges[-1]
+    assert len(edges) <= figures.BARS + 2
+    if step is not None:
+        widths = np.diff(edges) / step
+        np.testing.assert_allclose(widths, np.round(widths), atol=1e-6)
