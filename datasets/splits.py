@@ -17,6 +17,7 @@ from datasets.errors import DataError
 from datasets.recordings import SUFFIXES
 
 SPLITS = ("train", "valid", "test")
+SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}  # for the user
 WORD_LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 TABLES = {"train": "train.csv", "valid": "val.csv", "test": "test.csv"}
 DIGIT_LISTS = {"train": "train_filenames.txt", "test": "test_filenames.txt"}
@@ -149,7 +150,9 @@ def _table(path: Path) -> list[tuple[str, str]]:
 
 
 def _find(folder: Path, listed: str, home: str | None = None) -> str:
-    """Path below ``folder`` of a listed file, where it may lie in ``home``."""
+    """Path of a listed file, which may lie in ``home``, relative to ``folder`` or absolute."""
+    if Path(listed).is_absolute() and Path(listed).is_file():
+        return listed
     tails = _tails(listed)
     at_home = [] if home is None else [f"{home}/{tail}" for tail in tails]
     return _first_of(at_home + tails, lambda path: (folder / path).is_file())

@@ -14,7 +14,7 @@ import soundfile
 import torch
 from wav_files import RATE, WORDS, chirp, write_wav, write_words
 
-from datasets import audio, recordings
+from datasets import audio_reader, recordings
 from datasets.audio import load_audio
 from datasets.errors import DataError
 from datasets.features import log_mel
@@ -157,7 +157,7 @@ class TestBatches:
         assert torch.equal(load(words, keep_waveforms=True).train.samples, before)
 
     def test_clips_of_very_different_lengths(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(audio, "GROUP_SAMPLES", 10_000)
+        monkeypatch.setattr(audio_reader, "GROUP_SAMPLES", 10_000)
         write_words(tmp_path)
         write_wav(tmp_path / "up" / "00.wav", chirp(2, 0, seconds=3.0))
         split = load(tmp_path).train
@@ -256,6 +256,20 @@ class TestSplits:
         only_valid = load(tmp_path, name="hd", splits=("valid",))
         assert only_valid.test is None
         assert len(only_valid.valid) == 20
+
+    def test_by_tables_with_absolute_paths(self, tmp_path, said):
+        elsewhere = write_words(tmp_path / "elsewhere", lists=False)
+        home = tmp_path / "home"
+        home.mkdir()
+        for clip, (name, words) in enumerate(
+            [("train", ("up", "down")), ("val", ("up",)), ("test", ("left",))]
+        ):
+            rows = [f"{elsewhere}/{word}/{clip:02d}.wav,{word}" for word in words]
+            (home / f"{name}.csv").write_text("\n".join(["file,class", *rows]))
+        data = load(home, said)
+        assert data.test.labels.tolist() == [1]
+        assert len(data.train) == 2
+        assert said.about("no training clip is of class 'left': it cannot be learnt")
 
 
 class TestCache:

@@ -1,0 +1,264 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The clips of a listing -> log-mel features and samples, read once, computed once and cached."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from datasets.audio_set import AudioSet
+from datasets.cache import Cached, Sink, load_or_make
+from datasets.errors import DataError
+from datasets.features import FRAME_MS, NB_BINS, PARAMETERS, frame_counts, log_mel
+from datasets.recordings import (
+    FULL_SCALE,
+    BadRecordingError,
+    Recording,
+    prevailing_rate,
+    read_in_order,
+    resample,
+)
+from datasets.splits import NO_CLASS, SPLIT_NAMES, Listing
+
+GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
+WAY_OUT = "repair or remove it, or leave such files out with --skip_bad_files True"
+
+
+class AudioReader:
+    """Turns the clips of a listing into AudioSets, by way of the cache.
+
+    Args:
+        name: begins the names of the cache files.
+        folder: what the paths in ``listing`` are relative to.
+        listing: the clips.
+        num_workers: threads that read files.
+        skip_bad_files: leave out what cannot be used, instead of raising DataError.
+        say: takes one line at a time for the user.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        listing: Listing,
+        num_workers: int,
+        skip_bad_files: bool,
+        say: Callable[[str], None],
+    ):
+        self.name, self.folder, self.listing = name, folder, listing
+        self.num_workers, self.skip_bad_files, self.say = num_workers, skip_bad_files, say
+        self.digest = _digest(folder, listing)
+        self.bad: list[str] = []
+        self.resampled: list[str] = []
+        self.rate: int | None = None
+
+    def load(self, split: str, *, keep_waveforms: bool) -> AudioSet:
+        """The clips of a split that can be used; DataError for a bad one, or if none is left."""
+        clips = self.listing.clips[split]
+        if not clips:
+            raise DataError(
+                f"{self.folder}: {self.listing.rule} leaves no {SPLIT_NAMES[split]} clip; name "
+                "some in such a list"
+            )
+        waveforms = None
+        if keep_waveforms:
+            waveforms = self._cached(split, "waveforms", self._make_waveforms)
+        cached = self._cached(
+            split,
+            "features",
+            lambda sink, split: self._make_features(sink, split, waveforms),
+        )
+        self._note(split, cached.facts)
+        lengths = torch.from_numpy(cached.arrays["lengths"])
+        good = (lengths > 0).nonzero().flatten()
+        if len(good) == 0:
+            raise DataError(f"{self.folder}: no {SPLIT_NAMES[split]} clip is left")
+        labels = torch.tensor([label for _, label in clips])[good]
+        if split == "train":
+            self._report_unheard(labels)
+        kept = {}
+        if waveforms is not None:
+            kept = {
+                "samples": torch.from_numpy(waveforms.arrays["samples"]),
+                "durations": torch.from_numpy(waveforms.arrays["durations"])[good],
+            }
+        return AudioSet(
+            features=torch.from_numpy(cached.arrays["features"]),
+            lengths=lengths[good],
+            labels=labels,
+            files=[clips[i][0] for i in good.tolist()],
+            sample_rate=cached.facts["rate"],
+            **kept,
+        )
+
+    def report(self) -> None:
+        """Say what was left out and what was resampled, in a line each."""
+        if self.bad:
+            files = "file is" if len(self.bad) == 1 else "files are"
+            self.say(f"{len(self.bad)} bad {files} left out, the first: {self.bad[0]}")
+        if self.resampled:
+            files = "file is" if len(self.resampled) == 1 else "files are"
+            self.say(f"{len(self.resampled)} {files} resampled, the first: {self.resampled[0]}")
+
+    def _report_unheard(self, labels: torch.Tensor) -> None:
+        heard = set(labels.unique().tolist())
+        unheard = [word for i, word in enumerate(self.listing.classes) if i not in heard]
+        if unheard:
+            several = f" (and {len(unheard) - 1} more)" if len(unheard) > 1 else ""
+            self.say(f"no training clip is of class {unheard[0]!r}{several}: it cannot be learnt")
+
+    def _note(self, split: str, facts: dict[str, Any]) -> None:
+        """Remember what is said about a split; DataError for a bad file that may not be skipped."""
+        clips = self.listing.clips[split]
+        for index, reason in facts["bad"]:
+            message = f"{self.folder / clips[index][0]} {reason}"
+            if not self.skip_bad_files:
+                raise DataError(f"{message}: {WAY_OUT}")
+            self.bad.append(message)
+        for index, rate in facts["resampled"]:
+            path = self.folder / clips[index][0]
+            self.resampled.append(f"{path}, from {rate} to {facts['rate']} Hz")
+
+    def _cached(self, split: str, content: str, make: Callable[[Sink, str], dict]) -> Cached:
+        clips = f"{SPLIT_NAMES[split]} clips"
+        key = {"content": content, "split": split, "clips": self.digest, **PARAMETERS}
+        try:
+            return load_or_make(
+                self.folder,
+                f"{self.name}-{split}-{content}.frames",
+                key,
+                lambda sink: make(sink, split),
+                what=f"the {content} of the {clips} in {self.folder}",
+                remake=f"making the {content} of the {clips} again",
+                say=self.say,
+            )
+        except MemoryError as error:
+            raise DataError(f"the {clips} in {self.folder} do not fit in memory") from error
+
+    def _make_waveforms(self, sink: Sink, split: str) -> dict[str, Any]:
+        facts = self._new_facts()
+        durations = []
+        sink.append("samples", np.empty(0, np.int16))
+        for samples in self._recordings(split, facts):
+            sink.append("samples", samples)
+            durations.append(len(samples))
+        sink.append("durations", np.array(durations, np.int64))
+        return facts
+
+    def _make_features(self, sink: Sink, split: str, waveforms: Cached | None) -> dict[str, Any]:
+        if waveforms is None:
+            facts = self._new_facts()
+            recordings = self._recordings(split, facts)
+        else:
+            facts = waveforms.facts
+            ends = waveforms.arrays["durations"].cumsum()[:-1]
+            recordings = iter(np.split(waveforms.arrays["samples"], ends))
+        lengths = []
+        sink.append("features", np.empty((0, NB_BINS), np.float32))
+        with _one_torch_thread():
+            for group in _groups(recordings):
+                features, counts = _features(group, facts["rate"])
+                sink.append("features", features)
+                lengths.append(counts)
+        sink.append("lengths", np.concatenate(lengths))
+        return facts
+
+    def _new_facts(self) -> dict[str, Any]:
+        if self.rate is None:
+            files = [file for split in self.listing.clips.values() for file, _ in split]
+            sampled = files[:: max(1, len(files) // 101)]
+            self.rate = prevailing_rate([self.folder / file for file in sampled])
+        return {"rate": self.rate, "bad": [], "resampled": []}
+
+    def _recordings(self, split: str, facts: dict[str, Any]) -> Iterator[np.ndarray]:
+        """Samples of every clip, none for a bad one; what is odd is added to ``facts``."""
+        clips = self.listing.clips[split]
+        paths = (self.folder / file for file, _ in clips)
+        # disable=None: no bar where stderr is not a terminal.
+        with tqdm(
+            total=len(clips),
+            desc=f"reading {SPLIT_NAMES[split]} clips",
+            unit="clip",
+            leave=False,
+            disable=None,
+        ) as bar:
+            for index, found in enumerate(read_in_order(paths, self.num_workers)):
+                bar.update()
+                samples = _usable(found, clips[index][1], facts["rate"])
+                if isinstance(samples, str):
+                    facts["bad"].append((index, samples))
+                    if not self.skip_bad_files:
+                        self._note(split, facts)
+                    samples = np.empty(0, np.int16)
+                elif found.rate != facts["rate"]:
+                    facts["resampled"].append((index, found.rate))
+                yield samples
+
+
+def _digest(folder: Path, listing: Listing) -> str:
+    """Names the clips and their state on disk, without opening them."""
+    digest = hashlib.sha256()
+    for split, clips in listing.clips.items():
+        for file, _ in clips:
+            try:
+                stat = os.stat(os.path.join(folder, file))
+                state = f"{stat.st_size} {stat.st_mtime_ns}"
+            except OSError:
+                state = "missing"
+            digest.update(f"{split} {file} {state}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _usable(found: Recording | BadRecordingError, label: int, rate: int) -> np.ndarray | str:
+    """Samples at ``rate`` Hz, or why the file cannot be used."""
+    if isinstance(found, BadRecordingError):
+        return str(found)
+    if label == NO_CLASS:
+        return "is named in a list but is no clip of a word"
+    samples = resample(found, rate).samples
+    if frame_counts(len(samples), rate) == 0:
+        return f"is too short: {1000 * len(samples) / rate:.1f} ms, where a frame takes {FRAME_MS}"
+    return samples
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Leaves the other processors to reading; torch's threads would wait for each other's blocks
+    of a millisecond, and on a busy machine that takes far longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _groups(recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Consecutive clips whose padded batch is of moderate size."""
+    group, longest = [], 0
+    for samples in recordings:
+        longest = max(longest, len(samples))
+        if group and longest * (len(group) + 1) > GROUP_SAMPLES:
+            yield group
+            group, longest = [], len(samples)
+        group.append(samples)
+    if group:
+        yield group
+
+
+def _features(group: list[np.ndarray], rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of all clips one after another [sum of counts, 40], and their counts [n]."""
+    durations = np.array([len(samples) for samples in group])
+    padded = np.zeros((len(group), durations.max()), np.float32)
+    for row, samples in zip(padded, group, strict=True):
+        row[: len(samples)] = samples
+    features = log_mel(torch.from_numpy(padded).div_(FULL_SCALE), rate)
+    counts = frame_counts(durations, rate)
+    return features.numpy()[np.arange(features.shape[1]) < counts[:, None]], counts

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Recordings of words as batches of log-mel frames, or of waveforms."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from datasets.recordings import FULL_SCALE
+
+
+@dataclass(frozen=True)
+class AudioSet:
+    """The clips of one split, as log-mel frames of 10 ms.
+
+    ``features`` [sum of lengths, 40] float32 holds the clips one after another, of ``lengths`` [N]
+    int64 frames; ``labels`` [N] int64. ``files`` are their paths below the data folder. Where the
+    waveforms are kept, ``samples`` [sum of durations] int16 are those of all clips at
+    ``sample_rate`` Hz, and ``durations`` [N] int64 their numbers.
+
+    ``features`` and ``labels`` live on the device; the others on the CPU.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    labels: Tensor
+    files: list[str]
+    sample_rate: int
+    samples: Tensor | None = None
+    durations: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def to(self, device: torch.device | str) -> "AudioSet":
+        """The same clips on ``device``; waveforms follow batch by batch."""
+        return replace(self, features=self.features.to(device), labels=self.labels.to(device))
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The clips at ``indices`` [B] int64 as (x [B, T, 40] float32, y [B] int64).
+
+        T is the length of the longest of them; shorter ones end in zeros.
+        """
+        device, indices = self.features.device, indices.cpu()
+        lengths, starts = self.lengths[indices], self._starts[indices]
+        steps = torch.arange(int(lengths.max()), device=device)
+        outside = steps >= lengths.to(device)[:, None]
+        rows = (starts.to(device)[:, None] + steps).masked_fill_(outside, 0)
+        x = self.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        y = self.labels.index_select(0, indices.to(device))
+        return x.masked_fill_(outside[..., None], 0.0), y
+
+    def waveforms(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The same clips as (waveforms [B, S] float32 in -1..1, samples [B] int64 of each).
+
+        S is the length of the longest of them; shorter ones end in zeros. For `log_mel`.
+        """
+        assert self.samples is not None, "load_audio was not asked to keep_waveforms"
+        device, indices = self.features.device, indices.cpu()
+        durations, starts = self.durations[indices], self._sample_starts[indices]
+        padded = torch.zeros(len(indices), int(durations.max()), dtype=torch.int16)
+        for row, start, duration in zip(padded, starts.tolist(), durations.tolist(), strict=True):
+            row[:duration] = self.samples[start : start + duration]
+        return padded.to(device).float().div_(FULL_SCALE), durations.to(device)
+
+    @cached_property
+    def _starts(self) -> Tensor:
+        return self.lengths.cumsum(0) - self.lengths
+
+    @cached_property
+    def _sample_starts(self) -> Tensor:
+        return self.durations.cumsum(0) - self.durations
