@@ -96,11 +96,11 @@ def sound_pairs(
     """Each clip over what an augmentation makes of it: waveforms at ``rate`` Hz, and features."""
     span = max(len(clip.waveform) for clip in before) / rate
     limits = _feature_limits(before)
+    loudest = max(np.abs(clip.waveform).max() for clip in (*before, *after))
     kinds = 2 if with_waveforms else 1
     figure, axes = _grid(2 * kinds, len(before), [1, 1, 2, 2][-2 * kinds :], CELL * 0.75)
     for column, pair in enumerate(zip(before, after, strict=True)):
         axes[0, column].set_title(titles[column], fontsize=9)
-        loudest = max(np.abs(clip.waveform).max() for clip in pair)
         for row, clip in enumerate(pair):
             if with_waveforms:
                 _waveform(axes[row, column], clip.waveform, rate, span, loudest)
