@@ -45,7 +45,12 @@ def write_yaml(path: Path, content: dict) -> None:
 
 def write_torch(path: Path, content: Any) -> None:
     """Write tensors and plain containers so that ``torch.load(weights_only=True)`` reads them."""
-    write_atomic(path, lambda temporary: torch.save(content, temporary))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # a path would turn OSError into RuntimeError
+            torch.save(content, file)
+
+    write_atomic(path, write)
 
 
 def as_line(record: dict) -> str:
