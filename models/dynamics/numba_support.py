@@ -95,6 +95,11 @@ def working_arrays(count: int, rows: int, size: int) -> tuple[np.ndarray, ...]:
     return tuple(np.empty((rows, size), np.float32) for _ in range(count))
 
 
+def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
+    """NumPy's views of ``tensors``: what a kernel writes to them it writes to the tensors."""
+    return tuple(x.detach().numpy() for x in tensors)
+
+
 def run_rows(
     compiled: Callable,
     rows: int,
@@ -111,10 +116,9 @@ def run_rows(
         compiled: a function made by :func:`kernel`.
         rows: batch rows to cover.
         steps: neuron steps per row, to judge whether threads pay.
-        arguments: passed on; tensors as arrays that share their memory.
+        arguments: passed on.
         scratch: makes the working arrays of one thread.
     """
-    arguments = tuple(x.detach().numpy() if isinstance(x, torch.Tensor) else x for x in arguments)
     if not compiled.signatures:
         _compile(compiled, arguments + scratch())
     threads = min(torch.get_num_threads(), rows, max(1, rows * steps // _WORTH_A_THREAD))

@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.numba_support import (
     STEPS_KEPT,
     UNROLLED,
+    arrays,
     inlined,
     kernel,
     run_rows,
@@ -176,23 +177,21 @@ class _Adaptive(torch.autograd.Function):
         count = -(-T // every) if every else 0
         kept_u, kept_s = I.new_empty(B, count, H), I.new_empty(B, count, H)
         kept_w = kept_u if beta is None else I.new_empty(B, count, H)
+        current = I if V is None else torch.empty_like(I)
         theta = np.float32(theta)
+        arguments = arrays(current, u, w, s, spikes, kept_u, kept_w, kept_s, *coefficients)
 
-        def run(start, stop, current):
-            run_rows(
-                forward, B, (stop - start) * H, start, stop, every, current, u, w, s, spikes,
-                kept_u, kept_w, kept_s, *coefficients, theta,
-            )  # fmt: skip
+        def run(start, stop):
+            run_rows(forward, B, (stop - start) * H, start, stop, every, *arguments, theta)
 
         if V is None:
-            current = I
-            run(0, T, current)
+            run(0, T)
         else:
-            current, recurrent = torch.empty_like(I), torch.empty_like(u)
+            recurrent = torch.empty_like(u)
             for t in range(T):  # the same product as the specification's, so that it rounds alike
                 torch.mm(s, V, out=recurrent)
                 torch.add(I[:, t], recurrent, out=current[:, t])
-                run(t, t + 1, current)
+                run(t, t + 1)
         if for_backward:
             ctx.save_for_backward(current, *coefficients, kept_u, kept_w, kept_s, V)
             ctx.adapts, ctx.every, ctx.theta = beta is not None, every, theta
@@ -211,11 +210,15 @@ class _Adaptive(torch.autograd.Function):
         d_alpha, d_beta, d_a, d_b = sums if ctx.adapts else sums.expand(4, B, H)
         # Without adaptation d_w and the sums of beta, a and b are placeholders.
 
+        arguments = arrays(
+            current, d_spikes, d_I, kept_u, kept_w, kept_s,
+            d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b, *coefficients,
+        )  # fmt: skip
+
         def run(start, stop):
             run_rows(
-                backward, B, (stop - start) * H, start, stop, ctx.every, current, d_spikes, d_I,
-                kept_u, kept_w, kept_s, d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b,
-                *coefficients, ctx.theta, scratch=lambda: working_arrays(3, ctx.every + 1, H),
+                backward, B, (stop - start) * H, start, stop, ctx.every, *arguments, ctx.theta,
+                scratch=lambda: working_arrays(3, ctx.every + 1, H),
             )  # fmt: skip
 
         d_V = None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import kernel, run_rows, working_arrays
+from models.dynamics.numba_support import arrays, kernel, run_rows, working_arrays
 
 ZERO = np.float32(0.0)
 
@@ -60,7 +60,8 @@ class _Readout(torch.autograd.Function):
         I, alpha, initial = I.contiguous(), alpha.contiguous(), u
         u = u.clone(memory_format=torch.contiguous_format)
         out, softmax = I.new_zeros(B, C), torch.empty_like(I)
-        run_rows(readout_forward, B, T * C, I, u, out, softmax, alpha, 1 - alpha)
+        arguments = arrays(I, u, out, softmax, alpha, 1 - alpha)
+        run_rows(readout_forward, B, T * C, *arguments)
         if for_backward:
             ctx.save_for_backward(I, alpha, initial, softmax)
         return out, u
@@ -72,10 +73,20 @@ class _Readout(torch.autograd.Function):
         B, T, C = I.shape
         d_I, d_alpha = torch.empty_like(I), I.new_zeros(B, C)
         d_u = d_u.clone(memory_format=torch.contiguous_format)
+        arguments = arrays(
+            I,
+            initial.contiguous(),
+            softmax,
+            d_out.contiguous(),
+            d_u,
+            d_I,
+            d_alpha,
+            alpha,
+            1 - alpha,
+        )
         run_rows(
-            readout_backward, B, T * C, I, initial.contiguous(), softmax, d_out.contiguous(), d_u,
-            d_I, d_alpha, alpha, 1 - alpha, scratch=lambda: working_arrays(1, T + 1, C),
-        )  # fmt: skip
+            readout_backward, B, T * C, *arguments, scratch=lambda: working_arrays(1, T + 1, C)
+        )
         return d_I, d_alpha.sum(dim=0), d_u, None
 
 

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.numba_support import (
     STEPS_KEPT,
     UNROLLED,
+    arrays,
     inlined,
     kernel,
     run_rows,
@@ -165,7 +166,8 @@ class _Resonate(torch.autograd.Function):
         spikes = torch.empty_like(I)
         every = STEPS_KEPT if for_backward else 0
         kept = I.new_empty(3, batch, -(-T // every) if every else 0, H)
-        run_rows(forward, batch, T * H, every, I, x, y, s, spikes, *kept, *coefficients, *constants)
+        arguments = arrays(I, x, y, s, spikes, *kept, *coefficients)
+        run_rows(forward, batch, T * H, every, *arguments, *constants)
         if for_backward:
             ctx.save_for_backward(I, *coefficients, kept)
             ctx.constants, ctx.reset_inside = constants, reset_inside
@@ -180,9 +182,11 @@ class _Resonate(torch.autograd.Function):
         d_I, (d_x, d_y) = torch.empty_like(I), _parts(d_u)
         d_s = d_s.clone(memory_format=torch.contiguous_format)
         sums = I.new_zeros(3, batch, H)
+        arguments = arrays(
+            I, d_spikes.contiguous(), d_I, *kept, d_x, d_y, d_s, *sums, *coefficients
+        )
         run_rows(
-            backward, batch, T * H, STEPS_KEPT, I, d_spikes.contiguous(), d_I, *kept, d_x, d_y, d_s,
-            *sums, *coefficients, *ctx.constants,
+            backward, batch, T * H, STEPS_KEPT, *arguments, *ctx.constants,
             scratch=lambda: working_arrays(3, STEPS_KEPT + 1, H),
         )  # fmt: skip
         d_real, d_imaginary, d_gain = sums.sum(dim=1)
