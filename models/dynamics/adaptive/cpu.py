@@ -40,7 +40,7 @@ def _make_kernels(adapts: bool):
             current = current - w
         u = alpha * (u - s) + keep * current
         s = ONE if u - theta > ZERO else ZERO
-        return u, w, s, current
+        return u, w, s
 
     @inlined
     def adjoint(d_spike, d_u, d_w, d_s, u, new_u, s, current, alpha, keep, a, b, theta):
@@ -56,15 +56,14 @@ def _make_kernels(adapts: bool):
         return d_current, d_alpha, d_w, alpha * d_u, -alpha * d_u
 
     @inlined
-    def again(n, row, t, k, I, d_I, U, W, S, alpha, keep, beta, a, b, theta):
-        """Steps t to t + n once more, from row k of the history; d_I holds their currents."""
+    def again(n, row, t, k, I, U, W, S, alpha, keep, beta, a, b, theta):
+        """Steps t to t + n once more, from row k of the history."""
         for j in range(I.shape[2]):
             u, w, s = U[k, j], W[k, j], S[k, j]
             for i in range(n):
-                u, w, s, current = step(
+                u, w, s = step(
                     I[row, t + i, j], u, w, s, alpha[j], keep[j], beta[j], a[j], b[j], theta
                 )
-                d_I[row, t + i, j] = current
                 U[k + i + 1, j] = u
                 if adapts:
                     W[k + i + 1, j] = w
@@ -72,7 +71,7 @@ def _make_kernels(adapts: bool):
 
     @inlined
     def back(
-        n, row, t, k, d_spikes, d_I, U, W, S, d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b,
+        n, row, t, k, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b,
         alpha, keep, beta, a, b, theta,
     ):  # fmt: skip
         """Gradients of steps t + n - 1 down to t, whose history starts at row k."""
@@ -82,9 +81,12 @@ def _make_kernels(adapts: bool):
             for later in range(n):
                 i = n - 1 - later
                 u, w, s = U[k + i, j], W[k + i, j], S[k + i, j]
+                current = I[row, t + i, j]
+                if adapts:
+                    current = current - W[k + i + 1, j]
                 d_current, g_alpha, dw, du, ds = adjoint(
                     d_spikes[row, t + i, j], du, dw, ds, u, U[k + i + 1, j], s,
-                    d_I[row, t + i, j], alpha[j], keep[j], a[j], b[j], theta,
+                    current, alpha[j], keep[j], a[j], b[j], theta,
                 )  # fmt: skip
                 d_I[row, t + i, j] = d_current
                 sum_alpha += g_alpha
@@ -114,7 +116,7 @@ def _make_kernels(adapts: bool):
                         if adapts:
                             kept_w[row, t // every, j] = w[row, j]
                 for j in range(I.shape[2]):
-                    new_u, new_w, new_s, _ = step(
+                    new_u, new_w, new_s = step(
                         I[row, t, j], u[row, j], w[row, j], s[row, j],
                         alpha[j], keep[j], beta[j], a[j], b[j], theta,
                     )  # fmt: skip
@@ -138,21 +140,21 @@ def _make_kernels(adapts: bool):
                         W[0, j] = kept_w[row, kept, j]
                 for t in range(begin, whole, UNROLLED):
                     again(
-                        UNROLLED, row, t, t - begin, I, d_I, U, W, S,
+                        UNROLLED, row, t, t - begin, I, U, W, S,
                         alpha, keep, beta, a, b, theta,
                     )  # fmt: skip
                 for t in range(whole, until):
                     again(
-                        1, row, t, t - begin, I, d_I, U, W, S, alpha, keep, beta, a, b, theta
+                        1, row, t, t - begin, I, U, W, S, alpha, keep, beta, a, b, theta
                     )  # fmt: skip
                 for t in range(until - 1, whole - 1, -1):
                     back(
-                        1, row, t, t - begin, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
+                        1, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
                         d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     back(
-                        UNROLLED, row, t, t - begin, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
+                        UNROLLED, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
                         d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
                     )  # fmt: skip
 
