@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Time of the recurrences, forward and backward, by neuron and back end.
+
+    python -m benchmarks.dynamics [--quick] [--threads N] [--out FILE]
+
+Measures every neuron of the project (with the coefficients that its layer starts from) under every
+back end that can run here, how the time grows with T, H and B, and the LIF layers of other
+libraries where they are installed (``benchmarks/requirements.txt``). All that is compared is timed
+in turn within one run. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
+"""
+
+import argparse
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+
+from benchmarks import peers
+from benchmarks.timing import interleaved, kept_mib, machine, peak_mib
+from models.dynamics import readout
+from models.snns import LAYERS, ReadoutLayer
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "numba", "triton", "numpy", *peers.LAYERS)
+CLASSES = 35
+SCALED_NEURON = "SiLIF"
+
+
+def backends(device: str) -> list[str]:
+    """``naive``, and the compiled back end of ``device`` if its library is installed."""
+    library = {"cpu": "numba", "cuda": "triton"}[device]
+    return ["naive", device] if importlib.util.find_spec(library) else ["naive"]
+
+
+def layer_of(neuron: str, size: int, device: str):
+    """A layer whose parameters are those that training starts from."""
+    torch.manual_seed(0)
+    layer = ReadoutLayer(1, size) if neuron == "readout" else LAYERS[neuron](1, size)
+    return layer.to(device)
+
+
+def forward_of(neuron: str, backend: str, I: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Function that runs the recurrence of ``neuron`` on ``I`` and returns its output."""
+    layer = layer_of(neuron, I.shape[2], I.device.type)
+    if neuron == "readout":
+        state = torch.zeros_like(I[:, 0])
+        return lambda: readout(I, layer.alpha, state=state, backend=backend)[0]
+    layer.backend = backend
+    state = layer.initial_state(I.detach())
+    return lambda: layer.dynamics(I, state)[0]
+
+
+def training_pass(forward: Callable[[], torch.Tensor], I: torch.Tensor) -> Callable[[], None]:
+    """Forward and backward pass to the input and all parameters, as in training."""
+    gradient = torch.randn_like(forward().detach())
+
+    def run():
+        I.grad = None
+        forward().backward(gradient)
+
+    return run
+
+
+def random_input(B: int, T: int, H: int, device: str) -> torch.Tensor:
+    """Normal currents, as behind a batch normalisation, that need a gradient."""
+    torch.manual_seed(1)
+    return torch.randn(B, T, H, device=device).requires_grad_()
+
+
+def compare_backends(neuron: str, shape: tuple, device: str, rounds: int) -> dict:
+    """Timing and memory of all back ends on one neuron."""
+    I = random_input(*shape, device)
+    forwards = {name: forward_of(neuron, name, I) for name in backends(device)}
+    passes = {name: training_pass(forward, I) for name, forward in forwards.items()}
+    results = interleaved(passes, rounds)
+    for name, forward in forwards.items():
+        results[name]["kept_mib"] = kept_mib(forward)
+        results[name]["peak_mib"] = peak_mib(passes[name])
+    return {"neuron": neuron, "shape": list(shape), "backends": results}
+
+
+def compare_peers(shape: tuple, device: str, rounds: int) -> dict:
+    """Timing of our LIF under all back ends and of the LIF layers of other libraries."""
+    I = random_input(*shape, device)
+    ours = reversed(backends(device))
+    forwards = {f"Sprache LIF, {name}": forward_of("LIF", name, I) for name in ours}
+    forwards |= peers.installed(I)
+    passes = {name: training_pass(forward, I) for name, forward in forwards.items()}
+    return {"shape": list(shape), "layers": interleaved(passes, rounds)}
+
+
+def scaling(shape: tuple, device: str, rounds: int, factors: tuple) -> list[dict]:
+    """One comparison of back ends per axis and size; the other two sizes stay."""
+    results = []
+    for axis, name in enumerate("BTH"):
+        for factor in factors:
+            sizes = list(shape)
+            sizes[axis] = max(1, int(sizes[axis] * factor))
+            result = compare_backends(SCALED_NEURON, tuple(sizes), device, rounds)
+            results.append({"axis": name, **result})
+    return results
+
+
+def plot(results: list[dict], file: Path) -> None:
+    """Time against B, T and H, one panel each, one line per back end."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for panel, axis in zip(panels, "BTH", strict=True):
+        mine = [r for r in results if r["axis"] == axis]
+        sizes = [r["shape"]["BTH".index(axis)] for r in mine]
+        for backend in mine[0]["backends"]:
+            panel.loglog(sizes, [r["backends"][backend]["ms"] for r in mine], "o-", label=backend)
+        others = ", ".join(
+            f"{name} = {size}"
+            for name, size in zip("BTH", results[0]["shape"], strict=True)
+            if name != axis
+        )
+        panel.set_xlabel(f"{axis}  ({others})")
+        panel.set_xticks(sizes, sizes)
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel(f"{SCALED_NEURON}, forward + backward (ms)")
+    panels[0].legend()
+    figure.savefig(file, dpi=150)
+
+
+def print_comparison(results: list[dict]) -> None:
+    """A table of neurons and back ends."""
+    rows = [
+        [r["neuron"], "x".join(map(str, r["shape"])), backend, *values.values()]
+        for r in results
+        for backend, values in r["backends"].items()
+    ]
+    titles = ["neuron", "BxTxH", "back end", "ms", "best ms", "x naive", "kept MiB", "peak MiB"]
+    print(tabulate(rows, titles))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and write; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: a check")
+    parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
+    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    options = parser.parse_args(argv)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shape = (256, 300, 512) if device == "cuda" else (64, 100, 512)
+    rounds, factors = 15, (0.25, 0.5, 1, 2, 4)
+    if options.quick:
+        shape, rounds, factors = (8, 20, 64), 3, (0.5, 1)
+
+    result = {"benchmark": "dynamics", "machine": machine(LIBRARIES)}
+    result["neurons"] = [compare_backends(name, shape, device, rounds) for name in LAYERS]
+    read = compare_backends("readout", (*shape[:2], CLASSES), device, rounds)
+    result["neurons"].append(read)
+    print_comparison(result["neurons"])
+    result["peers"] = compare_peers(shape, device, rounds)
+    print()
+    rows = [[name, *values.values()] for name, values in result["peers"]["layers"].items()]
+    print(tabulate(rows, ["LIF layer", "ms", "best ms", "speed, first = 1"]))
+    result["scaling"] = scaling(shape, device, max(3, rounds // 2), factors)
+
+    file = options.out or RESULTS / f"dynamics_{device}_{torch.get_num_threads()}threads.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    plot(result["scaling"], file.with_suffix(".png"))
+    print(f"\nwritten: {file} and {file.with_suffix('.png').name}")
+
+
+if __name__ == "__main__":
+    main()
