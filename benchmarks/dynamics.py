@@ -118,7 +118,7 @@ def plot(results: list[dict], file: Path) -> None:
             panel.loglog(sizes, [r["backends"][backend]["ms"] for r in mine], "o-", label=backend)
         others = ", ".join(
             f"{name} = {size}"
-            for name, size in zip("BTH", results[0]["shape"], strict=True)
+            for name, size in zip("BTH", mine[0]["shape"], strict=True)
             if name != axis
         )
         panel.set_xlabel(f"{axis}  ({others})")
@@ -138,7 +138,7 @@ def print_comparison(results: list[dict]) -> None:
         for backend, values in r["backends"].items()
     ]
     titles = ["neuron", "BxTxH", "back end", "ms", "best ms", "x naive", "kept MiB", "peak MiB"]
-    print(tabulate(rows, titles))
+    print(tabulate(rows, titles), flush=True)
 
 
 def main(argv: list[str] | None = None) -> None:
