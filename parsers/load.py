@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from parsers.command_line import CommandLine, read_command_line
-from parsers.model_config import ANN_TYPES, ModelConfig
+from parsers.model_config import ANN_TYPES, SNN_TYPES, ModelConfig
 from parsers.options import ConfigError, Option, near, options_of, show
 from parsers.training_config import SPIKING_DATASETS, TrainingConfig
-from parsers.yaml_file import find_config, read_config
+from parsers.yaml_file import find_config, read_by_model, read_config
 
 __all__ = ["Config", "ConfigError", "Plan", "check", "load_plan", "resolve_pretrained"]
 
@@ -84,10 +84,12 @@ def load_plan(
     typed = read_command_line(argv, OPTIONS)
     config_file = None
     from_yaml: dict[str, tuple] = {}
+    by_model: dict[str, dict[str, Any]] = {}
     if typed.config is not None:
         config_file = find_config(typed.config, Path(configs_folder))
         for name, raw in read_config(config_file, OPTIONS).items():
             from_yaml[name] = _convert(OPTIONS[name], raw, f"{config_file}: {name}")
+        by_model = _options_by_model(config_file)
     from_argv = _typed_values(typed)
     recorded, recorded_notes = _recorded_options(typed, from_argv, repository)
     from_yaml |= recorded
@@ -97,7 +99,9 @@ def load_plan(
     _require_pretrained(values, typed)
     values = _locate_folders(values, from_argv, repository)
     notes = _keep_first_values(values, "seed" in from_argv) if values["debug"][0] else ()
-    points = tuple(_build(point) for point in _grid(values))
+    points = tuple(
+        _build(point | _for_its_model(point, by_model, from_argv)) for point in _grid(values)
+    )
     for point in points:
         try:
             check(point)
@@ -223,6 +227,28 @@ def _typed_values(typed: CommandLine) -> dict[str, tuple]:
             OPTIONS["load_exp_folder"], [typed.pretrained], "pretrained folder"
         )
     return values
+
+
+def _options_by_model(path: Path) -> dict[str, dict[str, Any]]:
+    """The options that a config gives to one model, each with a single value."""
+    options = {}
+    for model, section in read_by_model(path, OPTIONS, (*SNN_TYPES, *ANN_TYPES)).items():
+        options[model] = {}
+        for name, raw in section.items():
+            place = f"{path}: by_model: {model}: {name}"
+            values = _convert(OPTIONS[name], raw, place)
+            if len(values) > 1 or name in ("model_type", "seed"):
+                raise ConfigError(f"{place}: takes one value, of an option other than the grid's")
+            options[model][name] = values[0]
+    return options
+
+
+def _for_its_model(
+    point: Mapping[str, Any], by_model: Mapping[str, dict], from_argv: Mapping[str, tuple]
+) -> dict[str, Any]:
+    """What the config says for the model of a point; the command line comes before it."""
+    section = by_model.get(point["model_type"], {})
+    return {name: value for name, value in section.items() if name not in from_argv}
 
 
 def _recorded_options(

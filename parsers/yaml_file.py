@@ -12,6 +12,7 @@ import yaml
 
 from parsers.options import ConfigError, near, show
 
+BY_MODEL = "by_model"
 WANDB_KEYS = (
     "program",
     "method",
@@ -90,11 +91,38 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, list]:
         content = content["parameters"]
         if not isinstance(content, dict) or not content:
             raise ConfigError(f"{path}: parameters must hold options such as lr: {{value: 0.01}}")
+    content = {key: entry for key, entry in content.items() if key != BY_MODEL}
     for key in content:
         if key not in known:
             hint = near(key, known) or "; python main.py --help lists the options"
             raise ConfigError(f"{path}: unknown key {show(key)}{hint}")
     return {key: _raw_values(entry, f"{path}: {key}") for key, entry in content.items()}
+
+
+def read_by_model(
+    path: Path, known: Collection[str], models: Collection[str]
+) -> dict[str, dict[str, list]]:
+    """What a flat config says below `by_model`: options for one model, by the model's name.
+
+    Raises ConfigError unless every name is in `models` and every option is in `known`.
+    """
+    content = _load(path)
+    sections = content.get(BY_MODEL, {}) if isinstance(content, dict) else {}
+    place = f"{path}: {BY_MODEL}"
+    if not isinstance(sections, dict):
+        raise ConfigError(f"{place} must hold models, each with its options")
+    for model, options in sections.items():
+        if model not in models:
+            raise ConfigError(f"{place}: unknown model {show(model)}{near(model, models)}")
+        if not isinstance(options, dict):
+            raise ConfigError(f"{place}: {model} must hold options such as lr: 0.01")
+        for key in options:
+            if key not in known:
+                raise ConfigError(f"{place}: {model}: unknown key {show(key)}{near(key, known)}")
+    return {
+        model: {key: _raw_values(entry, f"{place}: {model}: {key}") for key, entry in opts.items()}
+        for model, opts in sections.items()
+    }
 
 
 def _load(path: Path) -> Any:

@@ -28,6 +28,7 @@ from training.metrics import Meter, Metrics, count_parameters, rate_penalty
 from training.stopping import Stopped, StopRequest, stop_request
 
 MIN_LR = 1e-6
+SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
 BAR_REFRESH = 0.3  # s between two figures on the bar; each one waits for the device
 
 
@@ -166,6 +167,7 @@ class Experiment:
             self.best = state.Best(epoch, valid, weights)
         self.scheduler.step(valid.accuracy)
         log.info(epoch_line(epoch, last, train, valid, lr, is_best))
+        warn_of_idle_layers(train)
         for split, metrics in (("train", train), ("valid", valid)):
             record = {"epoch": epoch, "split": split, "lr": lr, **metrics.to_dict()}
             self.history.append(record)
@@ -377,6 +379,20 @@ def going_on_without(what: str) -> Iterator[None]:
         log.error(
             "Cannot write %s (%s); training goes on without it", what, error.strerror or error
         )
+
+
+def warn_of_idle_layers(train: Metrics) -> None:
+    """Say which layers were silent, or fired at nearly every step, for a whole epoch."""
+    for layer, rate in enumerate(train.firing_rates, start=1):
+        if rate < SILENT:
+            log.warning(
+                "Layer %d hardly fires (%.1e spikes per step): a larger --lr or "
+                "--use_regularizers True may wake it up",
+                layer,
+                rate,
+            )
+        elif rate > SATURATED:
+            log.warning("Layer %d fires at nearly every step (%s)", layer, percent(rate))
 
 
 def describe_progress(progress: state.Progress) -> str:

@@ -209,6 +209,11 @@ def test_training_can_go_on_from_loaded_weights(train, tmp_path, capsys):
     assert on[0]["loss"] < first[0]["loss"]
 
 
+def test_a_silent_layer_is_warned_of(train, capsys):
+    assert train(new_exp_folder="out", model_type="RF", nb_epochs=1) == 0
+    assert "Layer 1 hardly fires" in capsys.readouterr().out
+
+
 def diverge_at_seed(monkeypatch, seed):
     step = Experiment.train_step
 
