@@ -34,6 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     except DivergedError as error:
         print(f"main.py: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return refuse(f"out of memory ({error}): lower batch_size, nb_steps or nb_hiddens")
     except OSError as error:
         # The disk or the network drive under a run gave way; nothing in the code is at fault.
         where = f" ({error.filename})" if error.filename else ""
@@ -50,7 +54,13 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def refuse(error: Exception) -> int:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the machine, and not the code, is at its limit; PyTorch says it in several ways."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
+
+
+def refuse(error: Exception | str) -> int:
     """Tell a mistake of the user in one line."""
     print(f"main.py: error: {' '.join(str(error).split())}", file=sys.stderr)
     return 2

@@ -271,6 +271,20 @@ def test_output_folders_that_cannot_be(data, tmp_path, monkeypatch, capsys):
         assert "--new_exp_folder" in line
 
 
+def test_a_network_larger_than_the_memory(data, tmp_path, monkeypatch, capsys):
+    argv = ["--data_folder", data, *SMALL[2:], "--nb_hiddens", "100000000000"]
+    line = refused(argv, tmp_path, monkeypatch, capsys)
+    assert "out of memory" in line
+    assert "nb_hiddens" in line
+
+
+def test_several_seeds_are_refused_as_quietly_as_one(data, tmp_path, monkeypatch, capsys):
+    no_train_file(data)
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["--data_folder", str(data), *SMALL[:-2], "--seed", "1", "2"]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_from_the_shell(tmp_path):
     """No traceback and no usage text reach the terminal, and --help answers."""
     command = [sys.executable, str(REPO / "main.py")]

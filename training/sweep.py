@@ -73,6 +73,8 @@ def train_all(plan, device: torch.device) -> int:
     if common is not None:
         folders.check_free_sweep(common, may_exist)
     cache, results = DataCache(device), []
+    if options.resume is None:
+        cache.get(options)  # what is wrong with the data is told before anything else
     for number, (point, folder) in enumerate(zip(plan.points, targets, strict=True), start=1):
         if common is not None:
             log.info("\nRun %d of %d: %s", number, len(targets), folder.name)
