@@ -411,7 +411,7 @@ def convert(
     paths, labels, keys = find_wavs(folder)
     speakers = speaker_numbers(paths, speaker_from)
     clips = []
-    for i, path in enumerate(tqdm(paths, unit="clip", desc=folder.name)):
+    for i, path in enumerate(tqdm(paths, unit="clip", desc=folder.name, disable=None)):
         audio, rate = read_wav(path)
         try:
             times, units = spikes_from_audio(audio, rate, seed=[seed, i])

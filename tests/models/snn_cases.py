@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Small spiking networks, layers and inputs that the tests of the networks share."""
+
+import re
+
+import pytest
+import torch
+
+from models import shell
+from models.snns import LAYERS, SNN
+
+B, T, F = 3, 9, 7
+SIZES = [6, 5, 4]
+# Batchnorm subtracts the mean, and with it this bias: its gradient is 0 but for rounding.
+BIAS_OF_W = re.compile(r"W\w?\.bias$")
+RECURRENT = ("RLIF", "RadLIF")
+NORMS = shell.NORMALIZATIONS
+
+all_neurons = pytest.mark.parametrize("neuron", LAYERS)
+
+# The neuron's own parameters, as published checkpoints spell them.
+OWN_KEYS = {
+    "LIF": {"alpha"},
+    "RLIF": {"alpha", "V.weight"},
+    "adLIF": {"alpha", "beta", "a", "b"},
+    "RadLIF": {"alpha", "beta", "a", "b", "V.weight"},
+    "CadLIF": {"alpha", "beta", "a", "b"},
+    "SiLIF": {"dt", "alpha", "beta", "a", "b"},
+    "CSiLIF": {"log_log_alpha", "log_dt", "alpha_img", "b"},
+    "ResonateFire": {"alpha_real", "alpha_im"},
+}
+NORM_KEYS = {
+    "batchnorm": {
+        "norm.weight",
+        "norm.bias",
+        "norm.running_mean",
+        "norm.running_var",
+        "norm.num_batches_tracked",
+    },
+    "layernorm": {"norm.weight", "norm.bias"},
+    "none": set(),
+}
+
+
+def make_input(shape=(B, T, F), seed: int = 1) -> torch.Tensor:
+    """Counts of input spikes, dense enough that a fresh network fires."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.poisson(torch.full(shape, 1.5), generator=generator)
+
+
+def make_net(neuron: str, *, sizes=SIZES, seed: int = 0, **options) -> SNN:
+    """A network that fires: the threshold is low."""
+    torch.manual_seed(seed)
+    options = {"threshold": 0.02 if neuron == "ResonateFire" else 0.15} | options
+    return SNN((B, T, F), sizes, neuron, **options)
+
+
+def make_layer(neuron: str, **options):
+    """One layer whose currents are sums of exact binary fractions: equal in any order."""
+    torch.manual_seed(0)
+    options = {"threshold": 0.1, "normalization": "none"} | options
+    layer = LAYERS[neuron](F, SIZES[0], **options)
+    with torch.no_grad():
+        layer.W.weight.mul_(128).round_().div_(64)
+    return layer.eval()
+
+
+def make_state(layer, batch: int = B, seed: int = 5):
+    torch.manual_seed(seed)
+    return layer.initial_state(torch.empty(batch, 1, layer.hidden_size))
