@@ -20,6 +20,9 @@ _ANNOUNCEMENTS = {
     "cpu": "Dynamics: compiled CPU kernels (numba)",
     "cuda": "Dynamics: fused GPU kernels (triton)",
 }
+# Tested in Triton's interpreter only: they run when asked for, and are not anybody's default before
+# `pytest -m gpu` has passed on a GPU.
+_UNPROVEN = {"cuda": "the GPU kernels were never run on a GPU; --backend cuda tries them"}
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
 
 
@@ -54,8 +57,8 @@ def implementation(operation: str, backend: str, *tensors: torch.Tensor | float 
     """The function that computes ``operation`` under ``backend`` for data like ``tensors``.
 
     ``auto`` takes the fastest back end that can run here: the one written for the device of the
-    tensors if they are single precision and its library is installed, else ``naive``. The choice
-    is logged once. Arguments that are not tensors are ignored.
+    tensors if they are single precision, its library is installed and it is proven on such a
+    device, else ``naive``. The choice is logged once. Arguments that are not tensors are ignored.
 
     Raises:
         ValueError: an unknown name, or a back end asked for by name that cannot run here.
@@ -67,6 +70,8 @@ def implementation(operation: str, backend: str, *tensors: torch.Tensor | float 
         data = tuple(x for x in tensors if isinstance(x, torch.Tensor))
         chosen = data[0].device.type if backend == "auto" else backend
         why = _obstacle(chosen, data) if chosen in _LIBRARIES else f"device {chosen}"
+        if backend == "auto":
+            why = why or _UNPROVEN.get(chosen, "")
         if why and backend != "auto":
             raise ValueError(f"backend '{backend}' cannot run here: {why}")
         chosen = "naive" if why else chosen
