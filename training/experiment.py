@@ -4,12 +4,10 @@
 
 import contextlib
 import math
-import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy
 import torch
 from torch import nn
 from torch.nn import functional
@@ -21,11 +19,11 @@ from training import checkpoint, files, state
 from training.augmentation import augmented
 from training.batchnorm import recalibrate
 from training.console import closing_table, epoch_line, log, log_file, percent, progress_bar
-from training.curves import draw_curves
 from training.data import batches, order_of_batches
 from training.errors import DivergedError, ExperimentError
 from training.metrics import Meter, Metrics, count_parameters, rate_penalty
 from training.stopping import Stopped, StopRequest, stop_request
+from training.summary import finish
 
 MIN_LR = 1e-6
 SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
@@ -139,7 +137,7 @@ class Experiment:
             last = self.options.start_epoch + self.options.nb_epochs
             for epoch in range(self.progress.epoch + 1, last + 1):
                 self.run_epoch(epoch, last)
-            summary = self.finish()
+            summary = finish(self)
             log.info("\n%s\n", closing_table(summary))
             log.info("Everything about this run lies in %s", self.folder)
         return summary
@@ -332,43 +330,6 @@ class Experiment:
             bar.set_postfix_str(f"loss {loss:.3f} acc {percent(accuracy, 1)}", refresh=False)
         bar.update(count)
 
-    def finish(self) -> dict:
-        """Test the best model and write summary.json and the learning curves."""
-        self.model.load_state_dict(self.best.weights)
-        test = self.test(self.options.seed)
-        files.append_line(
-            self.folder / "metrics.jsonl",
-            {"epoch": self.best.epoch, "split": "test", **test.to_dict()},
-        )
-        passes = [record["seconds"] for record in self.history]
-        summary = {
-            "model_type": self.config.model.model_type,
-            "dataset_name": self.options.dataset_name,
-            "seed": self.options.seed,
-            "best_epoch": self.best.epoch,
-            "epochs": self.options.nb_epochs,
-            "validated_on": self.data.validation,
-            "valid": self.best.valid.to_dict(),
-            "test": test.to_dict(),
-            **self.counts(),
-            "seconds": self.progress.seconds + test.seconds,
-            "seconds_per_epoch": sum(passes) / self.options.nb_epochs,
-            "versions": versions(self.device),
-        }
-        files.write_json(self.folder / "summary.json", summary)
-        draw_curves(self.history, summary, self.folder / "curves.png")
-        return summary
-
-    def counts(self) -> dict:
-        """How large the network and its data are."""
-        states = self.model.nb_state_variables() if self.model.is_snn else None
-        clips = {name: len(getattr(self.data, name)) for name in ("train", "valid", "test")}
-        return {
-            "parameters": count_parameters(self.model),
-            "state_variables": states,
-            "clips": clips,
-        }
-
 
 @contextlib.contextmanager
 def going_on_without(what: str) -> Iterator[None]:
@@ -399,15 +360,3 @@ def describe_progress(progress: state.Progress) -> str:
     """How far a resumed run had come."""
     done = f"epoch {progress.epoch}"
     return f"{done} and {progress.step} batches of the next" if progress.step else done
-
-
-def versions(device: torch.device) -> dict:
-    """What the run was computed with."""
-    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "device": processor,
-        "platform": platform.platform(),
-    }
