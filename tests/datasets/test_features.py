@@ -90,6 +90,23 @@ def test_equals_kaldi(kind, rate):
     np.testing.assert_allclose(ours[0].numpy(), kaldi(wave, rate), rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("rate", RATES)
+def test_loud_tones_equal_kaldi_down_to_the_noise_of_float32(rate):
+    """Bands 80 dB under a tone hold nothing but rounding, Kaldi's as much as ours."""
+    rng = np.random.default_rng(3)
+    t = np.arange(rate) / rate
+    for frequency, amplitude in zip(
+        rng.uniform(60, 0.45 * rate, 12), rng.uniform(0.3, 0.99, 12), strict=True
+    ):
+        tone = amplitude * np.sin(2 * np.pi * frequency * t)
+        wave = np.round(tone * 32768).clip(-32768, 32767).astype(np.float32) / 32768
+        ours, theirs = log_mel(torch.from_numpy(wave)[None], rate)[0].numpy(), kaldi(wave, rate)
+        difference = np.abs(ours - theirs)
+        below = theirs.max(axis=1, keepdims=True) - theirs
+        assert difference[below < np.log(10) * 8].max() < 2e-3
+        assert difference.max() < 0.2
+
+
 @pytest.mark.parametrize("rate", [*RATES, 11025, 48000])
 def test_equals_torchaudio(torchaudio_fbank, rate):
     waves = torch.from_numpy(np.stack([sound(kind, rate) for kind in SOUNDS]))

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+import main
 from datasets import recordings
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
+from training import checkpoint, state
 
 MODELS = [*SNN_LAYERS, *ANN_LAYERS]
 RATE = 16000
@@ -97,3 +100,40 @@ def test_a_missing_data_folder_says_where_to_get_the_data(train, tmp_path, capsy
         assert part in line
     assert train(skip_bad_files=True) == 2
     assert "--skip_bad_files" in capsys.readouterr().err
+
+
+class Crash(BaseException):
+    """Nothing that the program does after it counts, as after kill -9."""
+
+
+def test_a_crashed_augmented_run_goes_on_as_if_it_had_not(train_words, tmp_path, monkeypatch):
+    options = {
+        "nb_epochs": 2,
+        "use_augm": True,
+        "augm_time_shift": 0.02,
+        "augm_time_mask": 3,
+        "augm_freq_mask": 5,
+        "checkpoint_minutes": 1e-9,
+    }
+    train_words(new_exp_folder="out", **options)
+    whole = last_state(tmp_path / "out")
+    saves, save = iter(range(100)), state.save
+
+    def save_then_crash(*args):
+        save(*args)
+        if next(saves) == 5:
+            raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state, "save", save_then_crash)
+        with pytest.raises(Crash):
+            train_words(new_exp_folder="crashed", **options)
+    assert main.main(["--resume", "crashed"]) == 0
+    crashed = last_state(tmp_path / "crashed")
+    assert whole["best"]["valid"]["loss"] == crashed["best"]["valid"]["loss"]
+    for name, weights in whole["model"].items():
+        assert torch.equal(weights, crashed["model"][name]), name
+
+
+def last_state(folder):
+    return torch.load(folder / checkpoint.LAST, weights_only=True)

@@ -85,6 +85,20 @@ def test_a_crashed_run_goes_on_as_if_it_had_not(train, tmp_path, monkeypatch, mo
         same_results(tmp_path / "whole", tmp_path / name)
 
 
+AUGMENTED = {"augm_time_shift": 0.1, "augm_channel_shift": 2, "augm_event_drop": 0.2}
+
+
+def test_a_crashed_augmented_run_goes_on_as_if_it_had_not(train, tmp_path, monkeypatch):
+    options = {**OPTIONS, **AUGMENTED, "augm_cutmix": 0.5, "nb_epochs": 2}
+    assert train(new_exp_folder="whole", **options) == 0
+    with monkeypatch.context() as patched:
+        crash_after(patched, 9, crash)
+        with pytest.raises(Crash):
+            train(new_exp_folder="crashed", **options)
+    assert main.main(["--resume", "crashed"]) == 0
+    same_results(tmp_path / "whole", tmp_path / "crashed")
+
+
 def test_epochs_alone_suffice(train, tmp_path, monkeypatch):
     options = {**OPTIONS, "checkpoint_minutes": 60}
     assert train(new_exp_folder="whole", **options) == 0
