@@ -2,16 +2,14 @@
 # SPDX-License-Identifier: MIT
 """The filterbank against Kaldi's own code and against torchaudio's."""
 
-import importlib.metadata
-import importlib.util
-import sys
-import types
+import json
 
-import kaldi_native_fbank
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import features as benchmark
+from benchmarks.features import kaldi_fbank
 from datasets.features import FLOOR, frame_counts, log_mel
 
 RATES = (8000, 16000, 22050, 44100)
@@ -42,42 +40,15 @@ def sound(kind: str, rate: int) -> np.ndarray:
 
 
 def kaldi(wave: np.ndarray, rate: int) -> np.ndarray:
-    """[frames, 40] by kaldi-native-fbank."""
-    options = kaldi_native_fbank.FbankOptions()
-    options.frame_opts.samp_freq = rate
-    options.frame_opts.dither = 0.0
-    options.energy_floor = 0.0
-    options.mel_opts.num_bins = 40
-    computer = kaldi_native_fbank.OnlineFbank(options)
-    computer.accept_waveform(rate, wave.tolist())
-    computer.input_finished()
-    return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)])
+    return kaldi_fbank(wave.tolist(), rate)
 
 
 @pytest.fixture(scope="module")
 def torchaudio_fbank():
-    """``torchaudio.compliance.kaldi.fbank``.
-
-    It is plain Python, and is loaded without the rest of torchaudio, whose compiled part only fits
-    one version of torch.
-    """
-    try:
-        files = importlib.metadata.files("torchaudio") or []
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("torchaudio is not installed (pip install --no-deps torchaudio)")
-    (source,) = (file.locate() for file in files if file.match("compliance/kaldi.py"))
-    spec = importlib.util.spec_from_file_location("torchaudio_compliance_kaldi", source)
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get("torchaudio")
-    sys.modules["torchaudio"] = types.ModuleType("torchaudio")
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        if before is None:
-            del sys.modules["torchaudio"]
-        else:
-            sys.modules["torchaudio"] = before
-    return module.fbank
+    fbank = benchmark.torchaudio_fbank()
+    if fbank is None:
+        pytest.skip("torchaudio is not installed")
+    return fbank
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -171,3 +142,10 @@ def test_the_gpu_agrees_with_the_cpu():
     on_gpu = log_mel(waves.cuda(), 16000, lengths.cuda())
     assert on_gpu.is_cuda
     torch.testing.assert_close(on_gpu.cpu(), log_mel(waves, 16000, lengths), rtol=0, atol=2e-3)
+
+
+def test_the_benchmark_times_all_ways(tmp_path):
+    benchmark.main(["--quick", "--out", str(tmp_path / "out.json")])
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["cpu"]["Sprache, batch"]["ms"] > 0
+    assert "kaldi-native-fbank, per clip" in result["cpu"]

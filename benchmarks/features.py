@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Time of the filterbank on batches of one-second clips, against one call per clip.
+
+    python -m benchmarks.features [--quick] [--threads N] [--out FILE]
+
+Ours takes a batch; the published loader calls ``torchaudio.compliance.kaldi.fbank`` clip by clip,
+and so does this with kaldi-native-fbank, which is C++, where they are installed. Everything is
+timed in turn within one run, on the GPU as well if there is one. Writes FILE (JSON).
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+
+from benchmarks.timing import interleaved, machine
+from datasets.features import log_mel
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "torchaudio", "kaldi-native-fbank", "numpy")
+RATE = 16000
+
+
+def torchaudio_fbank() -> Callable | None:
+    """``torchaudio.compliance.kaldi.fbank``, or None where torchaudio is not installed.
+
+    It is plain Python, and is loaded without the rest of torchaudio, whose compiled part only fits
+    one version of torch.
+    """
+    try:
+        files = importlib.metadata.files("torchaudio") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    (source,) = (file.locate() for file in files if file.match("compliance/kaldi.py"))
+    spec = importlib.util.spec_from_file_location("torchaudio_compliance_kaldi", source)
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get("torchaudio")
+    sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        if before is None:
+            del sys.modules["torchaudio"]
+        else:
+            sys.modules["torchaudio"] = before
+    return module.fbank
+
+
+def kaldi_fbank(wave, rate: int):
+    """[frames, 40] of one clip, a list or array of samples in -1..1, by kaldi-native-fbank."""
+    import kaldi_native_fbank
+    import numpy as np
+
+    options = kaldi_native_fbank.FbankOptions()
+    options.frame_opts.samp_freq = rate
+    options.frame_opts.dither = 0.0
+    options.energy_floor = 0.0
+    options.mel_opts.num_bins = 40
+    computer = kaldi_native_fbank.OnlineFbank(options)
+    computer.accept_waveform(rate, wave)
+    computer.input_finished()
+    return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)])
+
+
+def runs(clips: int, device: str) -> dict[str, Callable[[], object]]:
+    """By name, a function that computes the features of ``clips`` clips; the slow way first."""
+    torch.manual_seed(0)
+    waves = (0.1 * torch.randn(clips, RATE)).to(device)
+    per_clip, fbank = {}, torchaudio_fbank()
+    if fbank is not None:
+        per_clip["torchaudio, per clip"] = lambda: [
+            fbank(wave[None], num_mel_bins=40, sample_frequency=RATE) for wave in waves
+        ]
+    if device == "cpu" and importlib.util.find_spec("kaldi_native_fbank"):
+        lists = [wave.tolist() for wave in waves]
+        per_clip["kaldi-native-fbank, per clip"] = lambda: [kaldi_fbank(w, RATE) for w in lists]
+    return per_clip | {"Sprache, batch": lambda: log_mel(waves, RATE)}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and write; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="few clips and rounds: a check")
+    parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
+    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    options = parser.parse_args(argv)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    clips, rounds = (8, 2) if options.quick else (128, 9)
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    result = {"benchmark": "features", "clips": clips, "machine": machine(LIBRARIES)}
+    rows = []
+    for device in devices:
+        result[device] = interleaved(runs(clips, device), rounds)
+        rows += [[device, name, *values.values()] for name, values in result[device].items()]
+    print(tabulate(rows, ["device", "features of 1 s clips", "ms", "best ms", "speed, first = 1"]))
+    name = f"features_{devices[-1]}_{torch.get_num_threads()}threads.json"
+    file = options.out or RESULTS / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwritten: {file}")
+
+
+if __name__ == "__main__":
+    main()
