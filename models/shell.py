@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What every layer, spiking or not, does around its recurrence."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,11 @@ def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Ten
     return create(current.shape[0], current.shape[2], dtype=dtype, device=current.device)
 
 
+def clamped(layer: nn.Module, name: str) -> Tensor:
+    """Parameter ``name`` [H] of ``layer`` within its range, as the recurrence uses it."""
+    return getattr(layer, name).clamp(*layer.ranges[name])
+
+
 class LayerOutput(NamedTuple):
     """What a spiking layer hands on."""
 
@@ -103,6 +108,7 @@ class SpikingLayer(nn.Module):
 
     states_per_neuron = 2
     recurrent = False
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {}  # of the parameters clamped at use
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from models.shell import (
     LayerOutput,
     SpikingLayer,
     check_sizes,
+    clamped,
     flatten_features,
     initial_values,
     input_size,
@@ -92,12 +93,13 @@ class LIFLayer(AdaptiveLayer):
     """Leaky integrate-and-fire (Bittar & Garner 2022, eq. 5)."""
 
     states_per_neuron = 1
+    ranges = {"alpha": ALPHA_BOUNDS}  # noqa: RUF012
 
     def create_parameters(self):
         self.alpha = uniform(self.hidden_size, ALPHA_BOUNDS)
 
     def coefficients(self):
-        return AdaptiveCoefficients(self.alpha.clamp(*ALPHA_BOUNDS))
+        return AdaptiveCoefficients(clamped(self, "alpha"))
 
 
 class RLIFLayer(RecurrentMixin, LIFLayer):
@@ -114,8 +116,7 @@ class adLIFLayer(AdaptiveLayer):  # noqa: N801 (the field's spelling)
             setattr(self, name, uniform(self.hidden_size, bounds))
 
     def coefficients(self):
-        clamped = {name: getattr(self, name).clamp(*self.ranges[name]) for name in self.ranges}
-        return AdaptiveCoefficients(**clamped)
+        return AdaptiveCoefficients(**{name: clamped(self, name) for name in self.ranges})
 
 
 class RadLIFLayer(RecurrentMixin, adLIFLayer):
@@ -138,24 +139,23 @@ class SiLIFLayer(AdaptiveLayer):
     alpha and beta are logarithms of rates in 1/s, dt the logarithm of a time step in s.
     """
 
-    a_bounds = (0.0, 1.0)
-    b_bounds = (0.0, 2.0)
+    ranges = {"a": (0.0, 1.0), "b": (0.0, 2.0)}  # noqa: RUF012
 
     def create_parameters(self):
         nn.init.xavier_uniform_(self.W.weight)
         self.dt = nn.Parameter(torch.full((self.hidden_size,), math.log(0.004)))
         self.alpha = uniform(self.hidden_size, (math.log(10), math.log(250)))
         self.beta = uniform(self.hidden_size, (math.log(2.5), math.log(10)))
-        self.a = uniform(self.hidden_size, self.a_bounds)
-        self.b = uniform(self.hidden_size, self.b_bounds)
+        self.a = uniform(self.hidden_size, self.ranges["a"])
+        self.b = uniform(self.hidden_size, self.ranges["b"])
 
     def coefficients(self):
         step = self.dt.exp()
         return AdaptiveCoefficients(
             alpha=torch.exp(-self.alpha.exp() * step),
             beta=torch.exp(-self.beta.exp() * step),
-            a=self.a.clamp(*self.a_bounds),
-            b=self.b.clamp(*self.b_bounds),
+            a=clamped(self, "a"),
+            b=clamped(self, "b"),
         )
 
 
@@ -220,7 +220,7 @@ class CSiLIFLayer(ResonateLayer):
 class ResonateFireLayer(ResonateLayer):
     """Resonate-and-Fire (Izhikevich 2001; trained as in Higuchi et al. 2024)."""
 
-    largest_alpha_real = -0.1
+    ranges = {"alpha_real": (-math.inf, -0.1)}  # noqa: RUF012
 
     def create_parameters(self):
         self.alpha_real = uniform(self.hidden_size, (-10.0, -1.0))
@@ -228,7 +228,7 @@ class ResonateFireLayer(ResonateLayer):
 
     def coefficients(self):
         return ResonateCoefficients(
-            A=torch.complex(self.alpha_real.clamp(max=self.largest_alpha_real), self.alpha_im),
+            A=torch.complex(clamped(self, "alpha_real"), self.alpha_im),
             reset=1.0,
             gain=RF_STEP,
             scale=1.0,
@@ -240,6 +240,7 @@ class ReadoutLayer(nn.Module):
     """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> summed softmax [B, C]."""
 
     states_per_neuron = 1
+    ranges = {"alpha": ALPHA_BOUNDS}  # noqa: RUF012
 
     def __init__(
         self,
@@ -264,10 +265,11 @@ class ReadoutLayer(nn.Module):
         current = normalize(self.norm, self.W(x)).float()
         if state is None:
             state = initial_values(current, self.init_state)
-        out, _ = readout(
-            current, self.alpha.clamp(*ALPHA_BOUNDS), state=state, backend=self.backend
-        )
-        return out
+        return self.dynamics(current, state)[0]
+
+    def dynamics(self, current: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Class scores [B, C] of ``current`` [B, T, C], and the potential after the last step."""
+        return readout(current, clamped(self, "alpha"), state=state, backend=self.backend)
 
 
 LAYERS: dict[str, type[SpikingLayer]] = {
