@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
@@ -18,16 +17,17 @@ from models.snns import SNN
 from training import checkpoint, files, state
 from training.augmentation import augmented
 from training.batchnorm import recalibrate
-from training.console import closing_table, epoch_line, log, log_file, percent, progress_bar
+from training.console import closing_table, epoch_line, log, log_file, percent
 from training.data import batches, order_of_batches
 from training.errors import DivergedError, ExperimentError
-from training.metrics import Meter, Metrics, count_parameters, rate_penalty
+from training.live import LiveBar
+from training.metrics import Meter, Metrics, count_parameters
+from training.steps import Steps
 from training.stopping import Stopped, StopRequest, stop_request
 from training.summary import finish
 
 MIN_LR = 1e-6
 SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
-BAR_REFRESH = 0.3  # s between two figures on the bar; each one waits for the device
 
 
 def choose_device(gpu_device: int) -> torch.device:
@@ -111,6 +111,7 @@ class Experiment:
             patience=self.options.scheduler_patience,
             min_lr=MIN_LR,
         )
+        self.steps = Steps(self.model, self.optimizer, self.options, data.nb_features)
         self.best: state.Best | None = None
         self.history: list[dict] = []
         self.progress = state.Progress(self.options.start_epoch)
@@ -209,17 +210,16 @@ class Experiment:
     def train_pass(self, epoch: int, last: int) -> Metrics:
         """One pass over the training split, or the rest of one that was interrupted."""
         self.model.train()
-        progress, meter = self.progress, self.new_meter()
+        progress, meter = self.progress, self.steps.new_meter()
         begin = time.perf_counter() - progress.epoch_seconds
         order = self.training_order(meter)
         clips = augmented(
             self.data.train, self.options, epoch=epoch, step=progress.step, device=self.device
         )
-        with progress_bar(len(self.data.train), f"epoch {epoch}/{last} train") as bar:
-            bar.update(meter.samples)
+        with LiveBar(len(self.data.train), f"epoch {epoch}/{last} train", meter) as bar:
             for x, y in batches(clips, self.options.batch_size, order):
                 self.train_step(x, y, meter)
-                self.refresh(bar, meter, len(y))
+                bar.advance(len(y))
                 progress.step += 1
                 self.save_between_steps(meter, begin)
         seconds = time.perf_counter() - begin
@@ -271,31 +271,16 @@ class Experiment:
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor, meter: Meter) -> None:
         """One gradient step on a batch."""
-        output, activity = self.forward(x)
-        loss = functional.cross_entropy(output, y)
-        penalty = None
-        objective = loss
-        if self.options.use_regularizers:
-            hidden = activity.firing_rates[self.data.nb_features :]
-            penalty = self.options.reg_factor * rate_penalty(
-                hidden, self.options.reg_fmin, self.options.reg_fmax
-            )
-            objective = loss + penalty
-        self.optimizer.zero_grad(set_to_none=True)
-        objective.backward()
-        self.optimizer.step()
-        meter.add(output, y, loss, activity, penalty)
+        self.steps.train(x, y, meter)
 
-    @torch.no_grad()
     def evaluate(self, split, label: str) -> Metrics:
         """One pass over ``split`` without learning."""
         self.model.eval()
-        meter, begin = self.new_meter(), time.perf_counter()
-        with progress_bar(len(split), label) as bar:
+        meter, begin = self.steps.new_meter(), time.perf_counter()
+        with LiveBar(len(split), label, meter) as bar:
             for x, y in batches(split, self.options.batch_size):
-                output, activity = self.forward(x)
-                meter.add(output, y, functional.cross_entropy(output, y), activity)
-                self.refresh(bar, meter, len(y))
+                self.steps.evaluate(x, y, meter)
+                bar.advance(len(y))
                 self.stop.check()
         return meter.result(time.perf_counter() - begin)
 
@@ -303,32 +288,6 @@ class Experiment:
         """Test the present weights; ``seed`` sets the random initial states."""
         torch.manual_seed(seed)
         return self.evaluate(self.data.test, "test")
-
-    def forward(self, x: torch.Tensor) -> tuple:
-        """(class scores [B, C], Activity or None)."""
-        if self.model.is_snn:
-            activity = self.model.activity(x)
-            return activity.output, activity
-        return self.model(x)[0], None
-
-    def new_meter(self) -> Meter:
-        """An empty meter for this network."""
-        if not self.model.is_snn:
-            return Meter(self.device, [])
-        units = [layer.output_size for layer in self.model.hidden_layers]
-        return Meter(self.device, [self.data.nb_features, *units])
-
-    @staticmethod
-    def refresh(bar, meter: Meter, count: int) -> None:
-        """Advance the bar by a batch; its figures follow a few times a second."""
-        if bar.disable:
-            return
-        now = time.monotonic()
-        if now - getattr(bar, "last_figures", 0.0) > BAR_REFRESH:
-            bar.last_figures = now
-            loss, accuracy = meter.loss_and_accuracy()
-            bar.set_postfix_str(f"loss {loss:.3f} acc {percent(accuracy, 1)}", refresh=False)
-        bar.update(count)
 
 
 @contextlib.contextmanager

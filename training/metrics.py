@@ -77,11 +77,6 @@ class Meter:
         self.sums.copy_(state["sums"])
         self.rates.copy_(state["rates"])
 
-    def loss_and_accuracy(self) -> tuple[float, float]:
-        """Means so far (waits for the device)."""
-        loss, correct = (self.sums[:2] / max(self.samples, 1)).tolist()
-        return loss, correct
-
     def result(self, seconds: float, *, regularized: bool = False) -> Metrics:
         """The means over all batches added."""
         loss, accuracy, sop, recurrent_sop, penalty = (self.sums / self.samples).tolist()

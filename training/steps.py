@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What is done with one batch: learn from it, or be tested on it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.metrics import Meter, rate_penalty
+
+
+class Steps:
+    """Steps of a network; none of them waits for the device.
+
+    Args:
+        model: an SNN or an ANN, in training mode for ``train``, in evaluation mode else.
+        optimizer: of its parameters.
+        options: a TrainingConfig.
+        nb_features: of the input.
+    """
+
+    def __init__(self, model: nn.Module, optimizer, options, nb_features: int):
+        self.model = model
+        self.optimizer = optimizer
+        self.options = options
+        self.nb_features = nb_features
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.model.parameters()).device
+
+    def new_meter(self) -> Meter:
+        """An empty meter for this network."""
+        if not self.model.is_snn:
+            return Meter(self.device, [])
+        units = [layer.output_size for layer in self.model.hidden_layers]
+        return Meter(self.device, [self.nb_features, *units])
+
+    def train(self, x: Tensor, y: Tensor, meter: Meter) -> None:
+        """One gradient step on a batch x [B, T, F], y [B]."""
+        output, activity = self.forward(x)
+        loss = functional.cross_entropy(output, y)
+        penalty = self.penalty(activity)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss if penalty is None else loss + penalty).backward()
+        self.optimizer.step()
+        meter.add(output, y, loss, activity, penalty)
+
+    def penalty(self, activity) -> Tensor | None:
+        """What the regulariser adds to the loss; None where it is off."""
+        if not self.options.use_regularizers:
+            return None
+        hidden = activity.firing_rates[self.nb_features :]
+        low, high = self.options.reg_fmin, self.options.reg_fmax
+        return self.options.reg_factor * rate_penalty(hidden, low, high)
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, y: Tensor, meter: Meter) -> None:
+        """Measure the network on a batch."""
+        output, activity = self.forward(x)
+        meter.add(output, y, functional.cross_entropy(output, y), activity)
+
+    def forward(self, x: Tensor) -> tuple:
+        """(class scores [B, C], Activity or None)."""
+        if self.model.is_snn:
+            activity = self.model.activity(x)
+            return activity.output, activity
+        return self.model(x)[0], None
