@@ -23,6 +23,7 @@ examples:
   python main.py --config ssc_silif_4ms.yaml --debug         one run, to try it
   python main.py --model_type adLIF --dataset_name shd --data_folder PATH --new_exp_folder OUT
   python main.py --config shd_silif --lr 0.01 0.005 --seed 13 42                    four runs
+  python main.py --config=ssc_silif_4ms.yaml --gpu_device 0 1 2 3        one run on each device
   python main.py --config=ssc_silif_4ms.yaml ref_SSC_SiLIF --evaluate_pretrained True
 """
 
@@ -127,7 +128,7 @@ def _add_option(group: Any, option: Option) -> None:
     else:
         group.add_argument(
             flag,
-            nargs="+" if option.rules.grid else None,
+            nargs="+" if option.rules.grid or option.rules.several else None,
             action=_StoreOnce,
             metavar=_metavar(option),
             help=text,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from parsers.command_line import CommandLine, read_command_line
+from parsers.control import check_only_point, take_control
 from parsers.model_config import ANN_TYPES, SNN_TYPES, ModelConfig
 from parsers.options import ConfigError, Option, near, options_of, show
 from parsers.training_config import SPIKING_DATASETS, TrainingConfig
@@ -65,12 +66,19 @@ class Plan:
     points: the full grid, seed varying fastest, the other axes in the order of `--help`.
     axes: the options with more than one value, and these values.
     notes: lines that the user should see before the first run.
+    devices, jobs: the CUDA devices, and how many runs go on at a time.
+    only_point: the number, from 1, of the one run to make; None: all of them.
+    list_points: only print the runs.
     """
 
     points: tuple[Config, ...]
     axes: dict[str, tuple]
     config_file: Path | None
     notes: tuple[str, ...]
+    devices: tuple[int, ...] = (0,)
+    jobs: int = 1
+    only_point: int | None = None
+    list_points: bool = False
 
 
 def load_plan(
@@ -99,6 +107,7 @@ def load_plan(
     _require_pretrained(values, typed)
     values = _locate_folders(values, from_argv, repository)
     notes = _keep_first_values(values, "seed" in from_argv) if values["debug"][0] else ()
+    control = take_control(values, OPTIONS)
     points = tuple(
         _build(point | _for_its_model(point, by_model, from_argv)) for point in _grid(values)
     )
@@ -108,8 +117,10 @@ def load_plan(
         except ConfigError as error:
             source = f" (config: {config_file})" if config_file else ""
             raise ConfigError(f"{error}{source}") from None
+    check_only_point(control["only_point"], len(points))
     axes = {name: axis for name, axis in values.items() if len(axis) > 1}
-    return Plan(points, axes, config_file and config_file.absolute(), recorded_notes + notes)
+    config_file = config_file and config_file.absolute()
+    return Plan(points, axes, config_file, recorded_notes + notes, **control)
 
 
 def check(config: Config) -> None:

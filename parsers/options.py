@@ -31,7 +31,7 @@ class ConfigError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Rules:
     """What `option` stores beside a field; `minimum` and `maximum` are allowed values themselves,
-    `above` and `below` are not."""
+    `above` and `below` are not. `several` values are no grid: they say together how to run."""
 
     help: str
     group: str
@@ -43,6 +43,7 @@ class Rules:
     below: float | None = None
     grid: bool = False
     grid_default: tuple | None = None
+    several: bool = False
     switch: bool = False
 
 
@@ -83,10 +84,10 @@ class Option:
         return converted
 
     def convert_all(self, values: Sequence[Any]) -> tuple:
-        """Convert the values of a grid axis, or the single value of any other option."""
+        """Convert the values of an option that may list several, or the single one of any other."""
         if not values:
             raise ValueError("is an empty list; give at least one value")
-        if len(values) > 1 and not self.rules.grid:
+        if len(values) > 1 and not (self.rules.grid or self.rules.several):
             raise ValueError(f"takes one value, not a list of {len(values)}")
         converted = tuple(self.convert(value) for value in values)
         repeated = [value for i, value in enumerate(converted) if value in converted[:i]]

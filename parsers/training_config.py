@@ -211,7 +211,29 @@ class TrainingConfig:
     )
     save_best: bool = option(True, group="run", help="save the best model by validation accuracy")
     log_tofile: bool = option(True, group="run", help="write the log to a file as well")
-    gpu_device: int = option(0, group="run", minimum=0, help="index of the CUDA device")
+    gpu_device: int = option(
+        0,
+        group="run",
+        minimum=0,
+        several=True,
+        help="index of the CUDA device; of several, each takes a run of the grid at a time",
+    )
+    jobs: int | None = option(
+        None,
+        group="run",
+        minimum=1,
+        help="runs of the grid that go on at a time, each a process of its own; by default one "
+        "on each of several --gpu_device, else one",
+    )
+    list_points: bool = option(
+        False, group="run", switch=True, help="print number and folder of each run, and stop"
+    )
+    only_point: int | None = option(
+        None,
+        group="run",
+        minimum=1,
+        help="make one run of the grid, by its number in --list_points, as tasks of a cluster do",
+    )
     backend: str = option(
         "auto",
         group="run",

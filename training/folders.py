@@ -19,6 +19,7 @@ from training.errors import ExperimentError
 
 DEFAULT_ROOT = Path("exp") / "test_exps"
 SWEEP_SUMMARY = "sweep_summary.json"
+FAILURE = "failure.json"  # why there is no summary.json
 ANY_WRITE_BIT = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 NAMED = ("dataset_name", "nb_steps", "model_type", "nb_layers", "nb_hiddens", "lr", "pdrop", "seed")
 OUTPUTS = (
@@ -29,6 +30,7 @@ OUTPUTS = (
     Path("config.yaml"),
     Path("metrics.jsonl"),
     Path("summary.json"),
+    Path(FAILURE),
     Path("curves.png"),
 )
 MAY_DIFFER = frozenset(
@@ -37,6 +39,9 @@ MAY_DIFFER = frozenset(
         "data_folder",
         "num_workers",
         "gpu_device",
+        "jobs",
+        "list_points",
+        "only_point",
         "debug",
         "overwrite",
         "resume",

@@ -3,13 +3,18 @@
 """Stopping a training from outside without losing a step."""
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 from training.console import log
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGUSR1 is what a batch system is asked to send some time before it ends a job.
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+ECHO = 1.0  # s within which a signal sent from outside may arrive twice, and means the same
 
 
 class Stopped(BaseException):
@@ -21,17 +26,27 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Set by SIGINT or SIGTERM; a second signal acts at once, as if nobody listened."""
+    """Set by SIGINT, SIGTERM or SIGUSR1; a second signal acts at once, as if nobody listened.
+
+    A batch system signals a script and the program in it, and the script passes it on: what comes
+    within ``ECHO`` seconds is the first signal again, except for Ctrl-C, which a person presses.
+    """
 
     def __init__(self):
         self.signum: int | None = None
+        self.since = 0.0
 
     def handle(self, signum: int, frame) -> None:
-        """Note the signal, and give the next one back its own force."""
-        self.signum = signum
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        log.info("%s: stopping after this step; once more stops at once", signal.strsignal(signum))
+        """Note the signal, or give a second one its own force."""
+        now = time.monotonic()
+        if self.signum is None:
+            self.signum, self.since = signum, now
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            what = signal.strsignal(signum)
+            log.info("%s: stopping after this step; once more stops at once", what)
+        elif now - self.since > ECHO:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
 
     def check(self) -> None:
         """Raise Stopped if a signal has come."""
@@ -41,7 +56,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Listen to SIGINT and SIGTERM (in the main thread; elsewhere nothing is listened to)."""
+    """Listen to these signals (in the main thread; elsewhere nothing is listened to)."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -3,7 +3,6 @@
 """Several runs after one another, ending in one table of mean ± standard deviation over seeds."""
 
 import json
-import statistics
 from pathlib import Path
 
 import torch
@@ -13,7 +12,8 @@ from training.augmentation import needs_waveforms
 from training.console import activity_rows, log, log_file, percent, table
 from training.data import load_data, on_device
 from training.errors import DivergedError, ExperimentError
-from training.experiment import Experiment, choose_device, describe_device
+from training.experiment import Experiment, choose_device, describe_device, going_on_without
+from training.groups import group_over_seeds, result_table
 from training.metrics import count_parameters
 
 DATA_OPTIONS = (
@@ -57,7 +57,9 @@ def run(plan) -> int:
                 f"--{name} needs a sweep server, which this version does not talk to: leave it "
                 "out, and the runs go one after another on this machine"
             )
-    device = choose_device(options.gpu_device)
+    if plan.list_points:
+        return list_points(plan)
+    device, *_ = map(choose_device, plan.devices)
     for note in plan.notes:
         log.info(note)
     return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
@@ -65,9 +67,11 @@ def run(plan) -> int:
 
 def train_all(plan, device: torch.device) -> int:
     """Run every point in its own folder; 1 if one of several did not end."""
-    targets = folders.run_folders(plan)
-    common = folders.sweep_folder(plan) if len(targets) > 1 else None
-    options = plan.points[0].training
+    runs = list(enumerate(zip(plan.points, folders.run_folders(plan), strict=True), start=1))
+    chosen = runs if plan.only_point is None else [runs[plan.only_point - 1]]
+    targets = [folder for _, (_, folder) in chosen]
+    common = folders.sweep_folder(plan) if len(chosen) > 1 else None
+    options = chosen[0][1][0].training
     may_exist = options.overwrite or options.resume is not None
     folders.check_free(targets, may_exist)
     if common is not None:
@@ -75,9 +79,9 @@ def train_all(plan, device: torch.device) -> int:
     cache, results = DataCache(device), []
     if options.resume is None:
         cache.get(options)  # what is wrong with the data is told before anything else
-    for number, (point, folder) in enumerate(zip(plan.points, targets, strict=True), start=1):
-        if common is not None:
-            log.info("\nRun %d of %d: %s", number, len(targets), folder.name)
+    for number, (point, folder) in chosen:
+        if len(runs) > 1:
+            log.info("\nRun %d of %d: %s", number, len(runs), folder.name)
         results.append(train_point(point, folder, cache, alone=common is None))
     if common is not None:
         report(plan, results, common, folders.SWEEP_SUMMARY)
@@ -105,9 +109,13 @@ def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
 
 def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:
     """Train an experiment that is set up; its summary, or why there is none."""
+    failure = experiment.folder / folders.FAILURE
+    failure.unlink(missing_ok=True)
     try:
         return {**result, **experiment.fit()}
     except DivergedError as error:
+        with going_on_without(folders.FAILURE):
+            files.write_json(failure, {"diverged": str(error)})
         if alone:
             raise
         log.error("This run ends here: %s", error)
@@ -186,59 +194,18 @@ def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int
 
 def report(plan, results: list[dict], folder: Path, name: str) -> None:
     """Print one table over all runs, and write it with every run's figures."""
-    axes = [axis for axis in plan.axes if axis != "seed"]
-    groups = group_over_seeds(results, axes)
-    headers = [*axes, "runs", "test accuracy", "validation accuracy", "test loss"]
-    rows = [
-        (
-            *(str(group["values"][axis]) for axis in axes),
-            group["runs"],
-            spread(group["test_accuracy"]),
-            spread(group["valid_accuracy"]),
-            spread(group["test_loss"], as_percent=False),
-        )
-        for group in groups
-    ]
-    if all(group["valid_accuracy"] is None for group in groups):
-        headers.remove("validation accuracy")
-        rows = [(*row[:-2], row[-1]) for row in rows]
+    groups = group_over_seeds(results, [axis for axis in plan.axes if axis != "seed"])
     folders.create_plain(folder)
     files.write_json(folder / name, {"groups": groups, "runs": json.loads(json.dumps(results))})
-    log.info("\n%s\n", table(rows, headers))
-    log.info("mean ± sample standard deviation over seeds; all figures lie in %s", folder / name)
-
-
-def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
-    """Statistics of the runs that differ in their seed only, in the order of the plan."""
-    groups: dict[tuple, list[dict]] = {}
+    log.info("\n%s", result_table(groups))
     for result in results:
-        groups.setdefault(tuple(result["values"][axis] for axis in axes), []).append(result)
-    return [
-        {
-            "values": dict(zip(axes, values, strict=True)),
-            "seeds": [run["values"]["seed"] for run in runs],
-            "runs": f"{sum('error' not in run for run in runs)} of {len(runs)}",
-            "test_accuracy": mean_and_deviation(runs, "test", "accuracy"),
-            "valid_accuracy": mean_and_deviation(runs, "valid", "accuracy"),
-            "test_loss": mean_and_deviation(runs, "test", "loss"),
-        }
-        for values, runs in groups.items()
-    ]
+        if "error" in result:
+            log.info("not counted: %s: %s", Path(result["folder"]).name, result["error"])
+    log.info("all figures lie in %s", folder / name)
 
 
-def mean_and_deviation(runs: list[dict], split: str, figure: str) -> dict | None:
-    """Mean and sample standard deviation of a figure over the runs that have it."""
-    values = [run[split][figure] for run in runs if split in run]
-    if not values:
-        return None
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "std": deviation, "values": values}
-
-
-def spread(statistic: dict | None, *, as_percent: bool = True) -> str:
-    """'81.20% ± 0.35%', or without the deviation of a single value."""
-    if statistic is None:
-        return "-"
-    show = percent if as_percent else "{:.4f}".format
-    mean, deviation = statistic["mean"], statistic["std"]
-    return show(mean) if deviation is None else f"{show(mean)} ± {show(deviation)}"
+def list_points(plan) -> int:
+    """Print number and folder of every run of the plan; exit status 0."""
+    for number, folder in enumerate(folders.run_folders(plan), start=1):
+        print(number, folder, sep="\t")
+    return 0

@@ -233,3 +233,39 @@ def test_help_names_every_option_with_its_default(capsys):
 def test_parsers_do_not_import_torch():
     code = "import parsers.load, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
+def test_several_devices_are_no_grid(repository):
+    plan = repository.plan("--seed", "1", "2", "--gpu_device", "0", "2")
+    assert plan.axes == {"seed": (1, 2)}
+    assert (plan.devices, plan.jobs) == ((0, 2), 2)
+    assert [point.training.gpu_device for point in plan.points] == [0, 0]
+    assert repository.plan("--gpu_device", "3").devices == (3,)
+    repository.write("gpu_device: [1, 2]\n")
+    assert repository.plan("--config=mine").devices == (1, 2)
+    assert repository.plan("--config=mine", "--jobs", "5").jobs == 5
+
+
+def test_how_runs_are_spread_is_not_recorded_in_them(repository):
+    plain = repository.plan("--seed", "1", "2")
+    spread = repository.plan("--seed", "1", "2", "--jobs", "3", "--only_point", "2")
+    assert (spread.jobs, spread.only_point, spread.list_points) == (3, 2, False)
+    assert spread.points == plain.points
+    assert repository.plan("--list_points").list_points
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ("--only_point 3 --seed 1 2", ["--only_point 3", "2 runs"]),
+        ("--only_point 0", ["--only_point", ">= 1"]),
+        ("--jobs 0", ["--jobs", ">= 1"]),
+        ("--gpu_device 0 0", ["--gpu_device", "more than once"]),
+        ("--jobs 2 --evaluate_pretrained 1 --load_exp_folder .", ["--jobs 2"]),
+        ("--gpu_device 0 1 --evaluate_pretrained 1 --load_exp_folder .", ["--gpu_device 0 1"]),
+    ],
+)
+def test_runs_that_cannot_be_spread(repository, argv, named):
+    message = repository.error(*argv.split())
+    for text in named:
+        assert text in message

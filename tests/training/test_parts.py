@@ -14,8 +14,8 @@ from training import checkpoint, files, folders
 from training.batchnorm import recalibrate
 from training.errors import CheckpointError, ExperimentError
 from training.experiment import choose_device
+from training.groups import mean_and_deviation
 from training.metrics import Meter, rate_penalty
-from training.sweep import mean_and_deviation
 
 
 class Clips:

@@ -110,7 +110,7 @@ def test_epochs_alone_suffice(train, tmp_path, monkeypatch):
     same_results(tmp_path / "whole", tmp_path / "crashed")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_saves_and_says_how_to_go_on(train, tmp_path, monkeypatch, capsys, signum):
     options = {**OPTIONS, "checkpoint_minutes": 60}
     assert train(new_exp_folder="whole", **options) == 0
@@ -122,6 +122,19 @@ def test_a_signal_saves_and_says_how_to_go_on(train, tmp_path, monkeypatch, caps
     assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (1, 3)
     assert train(new_exp_folder="stopped", resume="auto", **options) == 0
     same_results(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_signal_that_arrives_twice_stops_once(train, tmp_path, monkeypatch):
+    """As from a batch system, which signals the script and the program it started."""
+
+    def twice():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    crash_after(monkeypatch, 9, twice)
+    assert train(new_exp_folder="stopped", **OPTIONS) == 128 + signal.SIGTERM
+    saved = torch.load(tmp_path / "stopped" / checkpoint.LAST, weights_only=True)
+    assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (1, 3)
 
 
 def test_a_stop_during_validation_keeps_the_training_pass(train, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@
 
 import json
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,7 +123,24 @@ def test_a_grid_ends_in_one_table(train, tmp_path, capsys):
         ]
         assert group["test_accuracy"]["mean"] == pytest.approx(statistics.fmean(accuracies))
         assert group["test_accuracy"]["std"] == pytest.approx(statistics.stdev(accuracies))
-    assert capsys.readouterr().out.count("3 of 3") == 2
+    said = capsys.readouterr().out
+    for group in sweep["groups"]:
+        figures = group["test_accuracy"]
+        shown = f"{100 * figures['mean']:.2f} ± {100 * figures['std']:.2f}*  3 "
+        assert shown in said
+
+
+def test_one_point_of_a_grid(train, tmp_path, capsys):
+    grid = {"seed": [1, 2, 3], "new_exp_folder": "out", "nb_epochs": 1}
+    assert train("--list_points", **grid) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [number for number, _ in lines] == ["1", "2", "3"]
+    assert not (tmp_path / "out").exists()
+    assert train(only_point=2, **grid) == 0
+    assert summary_of(tmp_path / lines[1][1])["seed"] == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(lines[1][1]).name]
+    assert train(resume="auto", **grid) == 0
+    assert "Finished before" in capsys.readouterr().out
 
 
 def test_default_folders_have_the_published_names(train, tmp_path):
@@ -229,10 +247,14 @@ def test_a_diverged_run_says_so_and_the_others_go_on(train, tmp_path, monkeypatc
     diverge_at_seed(monkeypatch, 2)
     assert train(new_exp_folder="one", seed=2) == 1
     assert "smaller --lr" in capsys.readouterr().err
+    assert "smaller --lr" in (tmp_path / "one" / "failure.json").read_text()
     assert train(new_exp_folder="out", seed=[1, 2, 3], nb_epochs=1) == 1
     sweep = json.loads((tmp_path / "out" / "sweep_summary.json").read_text())
     assert sweep["groups"][0]["runs"] == "2 of 3"
     assert len(sweep["groups"][0]["test_accuracy"]["values"]) == 2
+    said = capsys.readouterr().out
+    assert "2 of 3" in said
+    assert "not counted: shd_20steps_SiLIF_3lay16_lr0_01_drop0_1_seed2: training diverged" in said
 
 
 def test_nothing_is_saved_that_was_not_asked_for(train, tmp_path):

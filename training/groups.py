@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Runs that differ in their seed only, as one row of a table."""
+
+import statistics
+
+from datasets.audio import AUDIO
+from datasets.features import FRAME_MS
+from training.console import duration, percent, table
+
+DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
+MODEL_NAMES = {"CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
+SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
+SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
+
+
+def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
+    """Statistics of the runs that agree in ``axes``, in the order in which they come.
+
+    A result holds the options of a run ("values"), the figures of its summary.json, and "error"
+    where there are none to count.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for result in results:
+        groups.setdefault(tuple(result["values"][axis] for axis in axes), []).append(result)
+    return [
+        {"values": dict(zip(axes, values, strict=True)), **statistics_of(runs)}
+        for values, runs in groups.items()
+    ]
+
+
+def statistics_of(runs: list[dict]) -> dict:
+    """The figures of one group; those without a "test" are told by "runs" and in no mean."""
+    sound = [run for run in runs if "error" not in run]
+    return {
+        "setup": setup(runs[0]["values"]),
+        "seeds": [run["values"]["seed"] for run in runs],
+        "runs": f"{len(sound)} of {len(runs)}",
+        "test_accuracy": mean_and_deviation(sound, "test", "accuracy"),
+        "valid_accuracy": mean_and_deviation(sound, "valid", "accuracy"),
+        "test_loss": mean_and_deviation(sound, "test", "loss"),
+        "sop": mean_and_deviation(sound, "test", "sop"),
+        "parameters": only(sound, "parameters"),
+        "state_variables": only(sound, "state_variables"),
+        "validated_on": only(sound, "validated_on"),
+        "best_epochs": [run["best_epoch"] for run in sound if "best_epoch" in run],
+        "seconds": mean([run["seconds"] for run in sound if "seconds" in run]),
+    }
+
+
+def setup(values: dict) -> dict:
+    """What a table of results says of every network and its data."""
+    if values["dataset_name"] in AUDIO:
+        resolution = float(FRAME_MS)
+    else:
+        resolution = 1000 * values["max_time"] / values["nb_steps"]
+    return {**{name: values[name] for name in SETUP[:-1]}, "ms_per_step": resolution}
+
+
+def mean_and_deviation(runs: list[dict], split: str, figure: str) -> dict | None:
+    """Mean and sample standard deviation of a figure over the runs that have it."""
+    values = [run[split][figure] for run in runs if figure in run.get(split, {})]
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "std": deviation, "values": values}
+
+
+def mean(values: list[float]) -> float | None:
+    """Arithmetic mean; None of nothing."""
+    return statistics.fmean(values) if values else None
+
+
+def only(runs: list[dict], name: str):
+    """What all runs say of ``name``; None if nothing, and all of it where they disagree."""
+    found = list(dict.fromkeys(run[name] for run in runs if run.get(name) is not None))
+    if len(found) < 2:
+        return found[0] if found else None
+    return " / ".join(map(str, found))
+
+
+def spread(statistic: dict | None, *, as_percent: bool = True) -> str:
+    """'81.20 ± 0.35' (percent points), or without the deviation of a single value."""
+    if statistic is None:
+        return "-"
+    show = "{:.4f}".format
+    if as_percent:
+        show = lambda share: percent(share)[:-1]  # noqa: E731
+    shown, deviation = show(statistic["mean"]), statistic["std"]
+    return shown if deviation is None else f"{shown} ± {show(deviation)}"
+
+
+def telling_options(groups: list[dict]) -> list[str]:
+    """The options that tell groups apart whose data, model, size and resolution are the same."""
+    alike: dict[tuple, list[dict]] = {}
+    for group in groups:
+        alike.setdefault(tuple(group["setup"].values()), []).append(group["values"])
+    return [
+        name
+        for name in (groups[0]["values"] if groups else ())
+        if any(len({values[name] for values in same}) > 1 for same in alike.values())
+    ]
+
+
+def table_columns(groups: list[dict]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Headers and rows, as text, of the table of results; a column without content is left out."""
+    options = telling_options(groups)
+    headers = [
+        "data",
+        "model",
+        "hidden",
+        "ms/step",
+        *options,
+        "parameters",
+        "states",
+        "test acc (%)",
+        "seeds",
+        "valid acc (%)",
+        "SOP",
+        "best epoch",
+        "time",
+    ]
+    rows = [
+        (
+            DATA_NAMES.get(group["setup"]["dataset_name"], group["setup"]["dataset_name"]),
+            MODEL_NAMES.get(group["setup"]["model_type"], group["setup"]["model_type"]),
+            str(group["setup"]["nb_hiddens"]),
+            f"{group['setup']['ms_per_step']:.3g}",
+            *(str(group["values"][name]) for name in options),
+            count(group["parameters"]),
+            count(group["state_variables"]),
+            spread(group["test_accuracy"]) + ("*" if sees_the_test_split(group) else ""),
+            seeds(group),
+            spread(group["valid_accuracy"]),
+            count(group["sop"] and group["sop"]["mean"]),
+            epochs(group["best_epochs"]),
+            "-" if group["seconds"] is None else duration(group["seconds"]),
+        )
+        for group in groups
+    ]
+    kept = [i for i in range(len(headers)) if any(row[i] != "-" for row in rows)]
+    return [headers[i] for i in kept], [tuple(row[i] for i in kept) for row in rows]
+
+
+def result_table(groups: list[dict]) -> str:
+    """The table of results for the terminal, and what its marks mean."""
+    headers, rows = table_columns(groups)
+    return "\n".join([table(rows, headers), *legend(groups)])
+
+
+def legend(groups: list[dict]) -> list[str]:
+    """What a reader of the table needs to know, in lines."""
+    lines = ["acc: mean ± sample standard deviation over seeds; SOP and time: mean of a run"]
+    if any(map(sees_the_test_split, groups)):
+        lines.append(f"*: {SEES_THE_TEST_SPLIT}")
+    return lines
+
+
+def sees_the_test_split(group: dict) -> bool:
+    """Whether an epoch of the group was chosen by the accuracy that is reported."""
+    return "test split" in (group["validated_on"] or "")
+
+
+def seeds(group: dict) -> str:
+    """'5', or '3 of 5' where runs are not counted."""
+    sound, _, whole = group["runs"].split()
+    return sound if sound == whole else group["runs"]
+
+
+def count(number: float | str | None) -> str:
+    """1234567 -> '1,234,567'."""
+    if number is None or isinstance(number, str):
+        return number or "-"
+    return f"{number:,.0f}"
+
+
+def epochs(best: list[int]) -> str:
+    """'12', or the range '9-14' over seeds."""
+    if not best:
+        return "-"
+    return str(best[0]) if min(best) == max(best) else f"{min(best)}-{max(best)}"
