@@ -101,7 +101,7 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
     if pretrained is not None and pretrained.lower() in TRUE_WORDS + FALSE_WORDS:
         switches = [f"--{option.name}" for option in options.values() if option.rules.switch]
         raise ConfigError(
-            f"unexpected argument {show(pretrained)}; {' and '.join(switches)} take no value"
+            f"unexpected argument {show(pretrained)}; {', '.join(switches)} take no value"
         )
     values = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
     return CommandLine(values, config, pretrained)

@@ -146,7 +146,7 @@ def test_debug_ignores_seeds_of_the_config(repository):
         ("--backend gpu", ["--backend", "auto, naive, cpu, cuda"]),
         ("--use_bias maybe", ["--use_bias", "'maybe'", "True or False"]),
         ("--debug=True", ["--debug", "takes no value"]),
-        ("--debug False", ["'False'", "--debug and --overwrite take no value"]),
+        ("--debug False", ["'False'", "--debug, --overwrite, --list_points take no value"]),
         ("--batch_size 1 2", ["'2'"]),
         ("one two --evaluate_pretrained True", ["'two'", "only one"]),
     ],
