@@ -3,7 +3,7 @@
 """Google Speech Commands, Heidelberg Digits, and any folder of spoken words, as log-mel frames."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets.audio_reader import AudioReader
@@ -48,7 +48,8 @@ AUDIO = {
 class AudioData:
     """The splits that were asked for, None for the others, and what validation means here.
 
-    ``classes`` are the names of the labels.
+    ``classes`` are the names of the labels. ``checksums`` holds one SHA-256 over the splits, names,
+    sizes and modification times of all recordings, by the name of their folder.
     """
 
     train: AudioSet | None
@@ -58,6 +59,7 @@ class AudioData:
     nb_features: int
     validation: str
     classes: list[str]
+    checksums: dict[str, str] = field(default_factory=dict)
 
 
 def load_audio(
@@ -122,6 +124,7 @@ def load_audio(
         nb_features=NB_BINS,
         validation=listing.validation,
         classes=listing.classes,
+        checksums={folder.name: reader.digest},
     )
 
 

@@ -164,21 +164,31 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
     """
     with _open_spikes(path) as file:
         nb_clips = len(file["labels"])
+        if nb_clips > path.stat().st_size:  # the events of a clip take several bytes
+            raise DataError(f"{path} claims {nb_clips} clips, more than its bytes can hold")
         for name in ("spikes/times", "spikes/units"):
-            if len(file[name]) != nb_clips:
-                raise DataError(f"{path}: {len(file[name])} clips in {name} but {nb_clips} labels")
+            rows = file[name]
+            if rows.ndim != 1 or h5py.check_vlen_dtype(rows.dtype) is None:
+                raise DataError(
+                    f"{path}: {name} is {rows.dtype} {rows.shape}, not a list of lists of numbers"
+                )
+            if len(rows) != nb_clips:
+                raise DataError(f"{path}: {len(rows)} clips in {name} but {nb_clips} labels")
         if nb_clips == 0:
             raise DataError(f"{path} holds no clips")
         labels = _read_integers(file, "labels", path)
         speakers = None
         if _has_dataset(file, "extra/speaker"):
+            if len(file["extra/speaker"]) != nb_clips:
+                raise DataError(
+                    f"{path}: {len(file['extra/speaker'])} entries in extra/speaker but {nb_clips} "
+                    "labels"
+                )
             speakers = _read_integers(file, "extra/speaker", path)
     outside = np.flatnonzero((labels < 0) | (labels >= nb_classes))
     if outside.size:
         clip = outside[0]
         raise DataError(f"{path}, clip {clip}: label {labels[clip]} is outside 0..{nb_classes - 1}")
-    if speakers is not None and speakers.shape != labels.shape:
-        raise DataError(f"{path}: {speakers.size} entries in extra/speaker but {nb_clips} labels")
     return Annotations(labels, speakers)
 
 
@@ -206,10 +216,10 @@ def _has_dataset(file: h5py.File, name: str) -> bool:
 
 
 def _read_integers(file: h5py.File, name: str, path: Path) -> np.ndarray:
-    values = _read(file[name], slice(None), path)
+    values = file[name]
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise DataError(f"{path}: {name} is {values.dtype} {values.shape}, not a list of integers")
-    return values.astype(np.int64)
+    return _read(values, slice(None), path).astype(np.int64)
 
 
 def _read(dataset: h5py.Dataset, part: slice, path: Path) -> np.ndarray:
@@ -233,12 +243,21 @@ def bin_file(path: Path, binning: Binning) -> Iterator[BinnedClips]:
 
     Raises DataError, naming the file and the clip, for events that cannot be binned.
     """
+    for start, times, units in read_clips(path):
+        yield _bin_clips(times, units, binning, path, start)
+
+
+def read_clips(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """The number of the first, the times and the units of ``CHUNK_CLIPS`` clips at a time.
+
+    Raises DataError for a file that cannot be read.
+    """
     with _open_spikes(path) as file:
         for start in range(0, len(file["labels"]), CHUNK_CLIPS):
             part = slice(start, start + CHUNK_CLIPS)
             times = _read(file["spikes/times"], part, path)
             units = _read(file["spikes/units"], part, path)
-            yield _bin_clips(times, units, binning, path, start)
+            yield start, times, units
 
 
 def _bin_clips(

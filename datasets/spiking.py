@@ -3,12 +3,14 @@
 """Spiking Heidelberg Digits, Spiking Speech Commands (Cramer et al. 2020) and the shipped demo."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from datasets import guard
+from datasets.checksums import sha256_of_file
 from datasets.errors import DataError
 from datasets.frames import Binning, FrameSet, load_frames
 from datasets.unpack import ARCHIVES, find_file, unpacked
@@ -45,7 +47,10 @@ SPIKING = {
 
 @dataclass(frozen=True)
 class SpikingData:
-    """The splits that were asked for, None for the others, and what validation means here."""
+    """The splits that were asked for, None for the others, and what validation means here.
+
+    ``checksums`` holds the SHA-256 of every file that was read, by name.
+    """
 
     train: FrameSet | None
     valid: FrameSet | None
@@ -53,6 +58,7 @@ class SpikingData:
     nb_classes: int
     nb_features: int
     validation: str
+    checksums: dict[str, str] = field(default_factory=dict)
 
 
 def load_spiking(
@@ -63,8 +69,6 @@ def load_spiking(
     max_time: float,
     spatial_bin: int,
     validation: str = "test",
-    seed: int = 0,
-    num_workers: int = 1,
     splits: Collection[str] = SPLITS,
     say: Callable[[str], None] = print,
 ) -> SpikingData:
@@ -77,10 +81,8 @@ def load_spiking(
         max_time: seconds they cover; later events are dropped.
         spatial_bin: neighbouring units summed into one channel, a divisor of 700.
         validation: for data sets without a validation split. ``test`` validates on the test split,
-            as the published runs do; ``speakers`` and ``random`` hold clips out of training.
-        seed: accepted for the caller's convenience; runs that differ in their seed only are
-            compared on the same held-out clips, so it has no influence.
-        num_workers: accepted likewise; binning is bound by reading the file, in one process.
+            as the published runs do; ``speakers`` and ``random`` hold clips out of training, the
+            same ones in every run.
         splits: those of train, valid, test that are needed; the files of others are not opened.
         say: takes one line at a time for the user.
 
@@ -99,9 +101,10 @@ def load_spiking(
 
     held_out = validation if "valid" not in dataset.splits else None
     sources = _sources(dataset, held_out, splits)
-    files = {source: _locate(dataset, folder, source) for source in sources}
+    files = {source: unpacked(_locate(dataset, folder, source)) for source in sources}
+    guard.look_at(files.values())
     loaded = {
-        source: load_frames(unpacked(file), binning, nb_classes=dataset.nb_classes, say=say)
+        source: load_frames(file, binning, nb_classes=dataset.nb_classes, say=say)
         for source, file in files.items()
     }
     train, test = loaded.get("train"), loaded.get("test")
@@ -120,6 +123,7 @@ def load_spiking(
         nb_classes=dataset.nb_classes,
         nb_features=binning.nb_features,
         validation=sentence,
+        checksums={file.name: sha256_of_file(file) for file in files.values()},
     )
 
 

@@ -22,13 +22,14 @@ def load_data(
 
     Raises DataError for a fault in the files.
     """
-    common = {"num_workers": options.num_workers, "splits": splits, "say": log.info}
+    common = {"splits": splits, "say": log.info}
     if options.dataset_name in AUDIO:
         return load_audio(
             options.dataset_name,
             options.data_folder,
             skip_bad_files=options.skip_bad_files,
             keep_waveforms="train" in splits and needs_waveforms(options),
+            num_workers=options.num_workers,
             **common,
         )
     return load_spiking(

@@ -22,6 +22,7 @@ from training.data import batches, order_of_batches
 from training.errors import DivergedError, ExperimentError
 from training.live import LiveBar
 from training.metrics import Meter, Metrics, count_parameters
+from training.repository import code_version
 from training.steps import Steps
 from training.stopping import Stopped, StopRequest, stop_request
 from training.summary import finish
@@ -130,6 +131,7 @@ class Experiment:
         after SIGINT or SIGTERM.
         """
         log_path = self.folder / "log" / "exp.log" if self.options.log_tofile else None
+        code_version()  # before anyone edits the files
         with log_file(log_path), stop_request() as self.stop:
             log.info(describe_device(self.device))
             log.info(self.describe())

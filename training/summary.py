@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: MIT
 """What is known of a run when it has ended: summary.json and the learning curves."""
 
+import contextlib
 import platform
+from importlib import metadata
 
-import h5py
-import numpy
 import torch
 
 from training import files
 from training.curves import draw_curves
 from training.metrics import Metrics, count_parameters
+from training.repository import code_version
+
+LIBRARIES = ("torch", "numpy", "scipy", "h5py", "soundfile", "numba", "triton")
 
 
 def finish(experiment) -> dict:
@@ -41,6 +44,9 @@ def summarize(experiment, test: Metrics) -> dict:
         **counts(experiment.model, experiment.data),
         "seconds": experiment.progress.seconds + test.seconds,
         "seconds_per_epoch": sum(passes) / options.nb_epochs,
+        "data_checksums": experiment.data.checksums,
+        "device": device_facts(experiment.device),
+        "code": code_version(),
         "versions": versions(experiment.device),
     }
 
@@ -55,14 +61,21 @@ def counts(model: torch.nn.Module, data) -> dict:
     }
 
 
+def device_facts(device: torch.device) -> dict:
+    """Where the run computed; the number of CPU threads can change the last bits of a sum."""
+    facts = {"type": device.type, "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        facts |= {"name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return facts
+
+
 def versions(device: torch.device) -> dict:
-    """What the run was computed with."""
+    """What the run was computed with; libraries that are not installed are left out."""
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "h5py": h5py.__version__,
-        "device": processor,
-        "platform": platform.platform(),
-    }
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[library] = metadata.version(library)
+    # The local part (+cpu, +cu130) says which build it is.
+    found |= {"torch": torch.__version__, "device": processor, "platform": platform.platform()}
+    return found
