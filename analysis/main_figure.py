@@ -1,0 +1,304 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Draw the method figure: ``python -m analysis.main_figure``.
+
+Two recurrences carry the eight neurons. Each is a diagram with its equations, every term in a
+colour of its own, and a table says which neuron has which terms.
+"""
+
+import sys
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from analysis.command import Parser, add_output, run
+from analysis.diagram import (
+    STATE,
+    SUM_RADIUS,
+    block,
+    dot,
+    equation,
+    line,
+    mark,
+    note,
+    panel,
+    state,
+    summation,
+)
+from analysis.style import FAINT, FORMATS, INK, new_figure, print_style, save
+
+WIDTH, HEIGHT = 100.0, 78.0
+INCHES = 7.8 / WIDTH
+LEAK = "#0072B2"
+ADAPTATION = "#A85400"
+TRIGGERED = "#00795A"
+RECURRENT = "#7A3E9D"
+RESET = "#C8102E"
+
+ADAPTIVE_COLUMNS = (
+    ("leak", r"$\alpha$", LEAK),
+    ("adapt.", r"$\beta, a$", ADAPTATION),
+    ("spike", r"$b$", TRIGGERED),
+    ("recurr.", r"$V$", RECURRENT),
+)
+ADAPTIVE_NEURONS = (
+    ("LIF", "1000", r"$\alpha$ in $[e^{-1/5}, e^{-1/25}]$"),
+    ("RLIF", "1001", r"as LIF;  $V_{ii} = 0$"),
+    ("adLIF", "1110", r"$\alpha$ as LIF;  $\beta$ in $[e^{-1/30}, e^{-1/120}]$;  $|a| \leq 1$"),
+    ("RadLIF", "1111", r"as adLIF;  $V_{ii} = 0$"),
+    ("cAdLIF", "1110", r"$\alpha$ in [.36, .96];  $\beta$ in [.96, .99];  $0 \leq a \leq 1$"),
+    (
+        "SiLIF",
+        "1110",
+        r"$\alpha = e^{-\Delta e^x}$;  $\beta = e^{-\Delta e^y}$;  $0 \leq a \leq 1$",
+    ),
+)
+
+
+def draw() -> Figure:
+    """The figure: the adaptive recurrence on the left, the resonate recurrence on the right."""
+    figure = new_figure(WIDTH * INCHES, HEIGHT * INCHES)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT), aspect="equal")
+    axes.axis("off")
+    panel(axes, (0.8, 0.8), 58.2, HEIGHT - 1.6, "a   Adaptive recurrence: real $u$ and $w$")
+    adaptive_diagram(axes)
+    adaptive_equations(axes)
+    adaptive_table(axes)
+    panel(axes, (60.4, 0.8), 38.8, HEIGHT - 1.6, "b   Resonate recurrence: complex $u$")
+    resonate_diagram(axes)
+    resonate_equations(axes)
+    resonate_plane(axes)
+    return figure
+
+
+def adaptive_diagram(axes: Axes) -> None:
+    """Signals of one step; what u, w and s feed back is of the step before."""
+    y, low, bus, top = 53.0, 44.2, 39.6, 69.0
+    current, total, node, u, spike, branch = 15.0, 30.0, 35.0, 39.8, 48.6, 53.8
+    adaptation = (22.5, top - 4.5)
+    forward_path(axes, y, (5.0, current, total, u, spike, 57.8))
+    block(axes, (22.5, y), r"$1-\alpha$", LEAK, width=7)
+
+    line(axes, [(u, y - STATE / 2), (u, low), (node + SUM_RADIUS, low)], LEAK)
+    note(axes, (u + 2.8, 47.6), "$u_{t-1}$", LEAK)
+    summation(axes, (node, low))
+    line(axes, [(node - SUM_RADIUS, low), (total, low), (total, y - SUM_RADIUS)], LEAK)
+    block(axes, (total, 48.2), r"$\alpha$", LEAK)
+    line(axes, [(branch, y), (branch, bus), (node, bus), (node, low - SUM_RADIUS)], RESET)
+    minus(axes, (node + 1.4, low - 2.3), RESET)
+    note(axes, (46.0, bus + 1.5), "reset  $s_{t-1}$", RESET)
+    dot(axes, (branch, y))
+
+    line(axes, [(node, bus), (current, bus), (current, y - SUM_RADIUS)], RECURRENT, dashed=True)
+    dot(axes, (node, bus), RESET)
+    block(axes, (current, 46), "$V$", RECURRENT)
+    note(axes, (24.8, bus + 1.5), "$s_{t-1}$ of all neurons", RECURRENT)
+
+    state(axes, adaptation, "$w_t$")
+    left, right, level = adaptation[0] - 3.2, adaptation[0] + 3.2, adaptation[1]
+    line(axes, [(left, level - 0.9), (current, level - 0.9), (current, y + SUM_RADIUS)], ADAPTATION)
+    minus(axes, (current - 1.5, y + 2.4), ADAPTATION)
+    note(axes, (current + 2.0, y + 4.4), "$w_t$", ADAPTATION)
+    line(axes, [(u, y + STATE / 2), (u, level - 1.3), (right, level - 1.3)], ADAPTATION)
+    block(axes, (32.4, level - 1.3), "$a$", ADAPTATION)
+    note(axes, (u - 2.8, y + 5.2), "$u_{t-1}$", ADAPTATION)
+    line(
+        axes,
+        [(branch, y), (branch, top), (28.4, top), (28.4, level + 1.3), (right, level + 1.3)],
+        TRIGGERED,
+    )
+    block(axes, (46.4, top), "$b$", TRIGGERED)
+    note(axes, (branch - 2.6, top - 6.5), "$s_{t-1}$", TRIGGERED)
+    loop = [
+        (21.4, level + 2.6),
+        (21.4, 72.6),
+        (13.4, 72.6),
+        (13.4, level + 1.1),
+        (left, level + 1.1),
+    ]
+    line(axes, loop, ADAPTATION)
+    block(axes, (13.4, 69.2), r"$\beta$", ADAPTATION)
+    note(axes, (24.2, 71.0), "$w_{t-1}$", ADAPTATION)
+
+
+def forward_path(axes: Axes, y: float, stations: tuple[float, ...]) -> None:
+    """From the input through the sums (all but the last four stations) to u, spike and output."""
+    start, *sums, u, spike, end = stations
+    note(axes, (start - 1.6, y), "$I_t$", fontsize=9.5)
+    for before, after in zip((start, *sums), sums, strict=False):
+        begin = before if before == start else before + SUM_RADIUS
+        line(axes, [(begin, y), (after - SUM_RADIUS, y)])
+        summation(axes, (after, y))
+    line(axes, [(sums[-1] + SUM_RADIUS, y), (u - 3.2, y)])
+    state(axes, (u, y), "$u_t$")
+    line(axes, [(u + 3.2, y), (spike - 2.5, y)])
+    threshold(axes, (spike, y))
+    line(axes, [(spike + 2.5, y), (end, y)])
+    note(axes, (end - 1.6, y + 2.0), "$s_t$", fontsize=9.5)
+
+
+def threshold(axes: Axes, centre: tuple[float, float]) -> None:
+    """A box with a step in it."""
+    state(axes, centre, "", width=5.0)
+    x, y = centre
+    step = [(x - 1.7, y - 1.4), (x, y - 1.4), (x, y + 1.4), (x + 1.7, y + 1.4)]
+    axes.plot(*zip(*step, strict=True), color=INK, linewidth=1.1, zorder=4)
+
+
+def minus(axes: Axes, point: tuple[float, float], colour: str) -> None:
+    """The sign of what enters a sum."""
+    note(axes, point, "\N{MINUS SIGN}", colour, fontsize=8.5, weight="bold")
+
+
+def adaptive_equations(axes: Axes) -> None:
+    """The step in formulas, in the colours of the diagram."""
+    equation(
+        axes,
+        (2.6, 34.8),
+        [
+            ("$w_t = $", INK),
+            (r"$\,\beta\, w_{t-1} \, + \, a\, u_{t-1}$", ADAPTATION),
+            (r"$\; + \; b\, s_{t-1}$", TRIGGERED),
+        ],
+    )
+    equation(
+        axes,
+        (2.6, 31.2),
+        [
+            ("$u_t = $", INK),
+            (r"$\,\alpha\,(u_{t-1}$", LEAK),
+            (r"$\; - \; s_{t-1}$", RESET),
+            (r"$) \, + \, (1-\alpha)$", LEAK),
+            (r"$\,(I_t$", INK),
+            (r"$\; + \; s_{t-1} V$", RECURRENT),
+            (r"$\; - \; w_t$", ADAPTATION),
+            ("$)$", INK),
+        ],
+    )
+    equation(axes, (2.6, 27.6), [(r"$s_t = 1$ if $u_t > \theta$, else $0$", INK)])
+    for y, text in ((34.8, r"$I_t = \mathrm{norm}(W x_t)$"), (27.6, r"$\theta = 1$")):
+        note(axes, (57.4, y), text, fontsize=8.5, ha="right")
+
+
+def adaptive_table(axes: Axes) -> None:
+    """Which neuron has which terms, and the range of its learned parameters."""
+    columns = (12.4, 16.9, 21.4, 25.9)
+    for x, (word, symbol, colour) in zip(columns, ADAPTIVE_COLUMNS, strict=True):
+        note(axes, (x, 23.9), word, colour, fontsize=6.8)
+        note(axes, (x, 21.6), symbol, colour, fontsize=8.5)
+    note(axes, (29.4, 21.6), "learned parameters", fontsize=7, ha="left")
+    note(axes, (57.4, 21.6), r"$0 \leq b \leq 2$", TRIGGERED, fontsize=7.5, ha="right")
+    axes.plot([2.4, 57.4], [20.0, 20.0], color=FAINT, linewidth=0.6)
+    for row, (name, terms, where) in enumerate(ADAPTIVE_NEURONS):
+        y = 18.0 - 3.0 * row
+        note(axes, (2.6, y), name, fontsize=8.5, ha="left", weight="bold")
+        for x, term, (_, _, colour) in zip(columns, terms, ADAPTIVE_COLUMNS, strict=True):
+            mark(axes, (x, y), colour, term == "1")
+        note(axes, (29.4, y), where, fontsize=7.5, ha="left")
+
+
+def resonate_diagram(axes: Axes) -> None:
+    """Signals of one step; the two neurons differ in where a spike is taken off."""
+    y, low, bus, high = 60.0, 51.2, 46.6, 68.4
+    total, node, u, spike, branch = 76.0, 80.0, 83.7, 92.0, 95.5
+    forward_path(axes, y, (65.0, total, u, spike, 98.8))
+    block(axes, (70, y), r"$b$ or $\delta$", INK, width=6.6)
+    note(axes, (88.2, y + 1.5), "Re", fontsize=6.8)
+
+    line(axes, [(u, y - STATE / 2), (u, low), (node + SUM_RADIUS, low)], LEAK)
+    note(axes, (u + 2.8, 54.6), "$u_{t-1}$", LEAK)
+    summation(axes, (node, low))
+    line(axes, [(node - SUM_RADIUS, low), (total, low), (total, y - SUM_RADIUS)], LEAK)
+    block(axes, (total, 55.2), "$A$", LEAK)
+    line(axes, [(branch, y), (branch, bus), (node, bus), (node, low - SUM_RADIUS)], RESET)
+    minus(axes, (node + 1.4, low - 2.3), RESET)
+    note(axes, (88.6, bus + 1.7), r"C-SiLIF:  $\frac{1}{2}\, s_{t-1}$", RESET)
+    dot(axes, (branch, y))
+    outside = [(branch, y), (branch, high), (total, high), (total, y + SUM_RADIUS)]
+    line(axes, outside, RESET, dashed=True)
+    minus(axes, (total + 1.5, y + 2.4), RESET)
+    note(axes, (86.1, high + 1.6), "RF:  $s_{t-1}$", RESET)
+
+
+def resonate_equations(axes: Axes) -> None:
+    """The two neurons in formulas."""
+    x, right = 62.2, 97.8
+    note(axes, (x, 42.4), "C-SiLIF", fontsize=8.5, ha="left", weight="bold")
+    note(axes, (right, 42.4), r"learned: $\Delta, x, y, b$", fontsize=7.5, ha="right")
+    equation(
+        axes,
+        (x, 39.0),
+        [
+            ("$u_t = $", INK),
+            (r"$\,A\,(u_{t-1}$", LEAK),
+            (r"$\; - \; \frac{1}{2}\, s_{t-1}$", RESET),
+            ("$)$", LEAK),
+            (r"$\; + \; b\, I_t$", INK),
+        ],
+    )
+    equation(axes, (x, 35.4), [(r"$A = e^{\Delta(-e^x + i y)}$", LEAK)])
+    note(
+        axes,
+        (right, 35.4),
+        r"$s_t = 1$ if $2\,\mathrm{Re}\,u_t > \theta$",
+        fontsize=8.5,
+        ha="right",
+    )
+    axes.plot([x, right], [32.6, 32.6], color=FAINT, linewidth=0.6)
+    note(axes, (x, 30.2), "RF", fontsize=8.5, ha="left", weight="bold")
+    note(
+        axes,
+        (right, 30.2),
+        r"learned: $\lambda$, Re $\lambda \leq -0.1$;  $\delta = 4$ ms",
+        fontsize=7.5,
+        ha="right",
+    )
+    equation(
+        axes,
+        (x, 26.8),
+        [
+            ("$u_t = $", INK),
+            (r"$\,u_{t-1}$", LEAK),
+            (r"$\; + \; \delta\,($", INK),
+            (r"$\lambda\, u_{t-1}$", LEAK),
+            (r"$\; + \; I_t)$", INK),
+            (r"$\; - \; s_{t-1}$", RESET),
+        ],
+    )
+    equation(axes, (x, 23.2), [(r"$A = 1 + \delta\lambda$", LEAK)])
+    note(axes, (right, 23.2), r"$s_t = 1$ if $\mathrm{Re}\,u_t > \theta$", fontsize=8.5, ha="right")
+
+
+def resonate_plane(axes: Axes) -> None:
+    """What multiplication by A does: a state that turns and shrinks."""
+    centre, radius = 70.6 + 11.2j, 8.2
+    axes.add_patch(Circle((centre.real, centre.imag), radius, fill=False, color=FAINT, lw=0.6))
+    for end in (radius, radius * 1j):
+        (x0, y0), (x1, y1) = ((p.real, p.imag) for p in (centre - 1.06 * end, centre + 1.06 * end))
+        axes.plot([x0, x1], [y0, y1], color=FAINT, linewidth=0.6)
+    path = centre + radius * (0.93 * np.exp(0.33j)) ** np.arange(30)
+    axes.plot(path.real, path.imag, color=LEAK, marker="o", markersize=2.4, linewidth=0.9)
+    for y, text in (
+        (14.8, "Without input and"),
+        (12.4, "spikes, every step turns"),
+        (10.0, r"$u$ by $\arg A$ and scales"),
+        (7.6, r"it by $|A|$."),
+    ):
+        note(axes, (82.0, y), text, fontsize=7.5, ha="left")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write figs/main_figure.png, or where the arguments say."""
+    parser = Parser(prog="analysis.main_figure", description=__doc__.split("\n")[0])
+    add_output(parser, FORMATS)
+    arguments = parser.parse_args(argv)
+    with print_style():
+        print(f"Wrote {save(draw(), arguments.output / f'main_figure.{arguments.format}')}")
+
+
+if __name__ == "__main__":
+    sys.exit(run("analysis.main_figure", main))

@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Eigenvalues against NumPy, against the formulas, and against what the layers do."""
+
+import cmath
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.eigenvalues import (
+    double_precision,
+    exact_eigenvalues,
+    has_published_matrix,
+    published_eigenvalues,
+    step_matrices,
+    timing,
+)
+from models.dynamics import AdaptiveState, ResonateState
+from models.snns import LAYERS, AdaptiveLayer
+
+SIZE = 24
+ADAPTING = ("adLIF", "RadLIF", "CadLIF", "SiLIF")
+PUBLISHED = ("CadLIF", "CSiLIF", "SiLIF", "ResonateFire")
+
+
+def layer_of(neuron: str):
+    torch.manual_seed(5)
+    return LAYERS[neuron](3, SIZE).requires_grad_(False)
+
+
+def sorted_pairs(values: np.ndarray) -> np.ndarray:
+    return np.sort_complex(values)
+
+
+@pytest.mark.parametrize("neuron", ADAPTING)
+def test_the_step_matrix_is_the_derived_one(neuron):
+    layer = double_precision(layer_of(neuron))
+    alpha, beta, a, _ = layer.coefficients()
+    rows = [[alpha - (1 - alpha) * a, -(1 - alpha) * beta], [a, beta]]
+    expected = torch.stack([torch.stack(row, -1) for row in rows], -2)
+    matrices = step_matrices(layer)
+    torch.testing.assert_close(matrices, expected, rtol=0, atol=1e-15)
+    torch.testing.assert_close(torch.linalg.det(matrices), alpha * beta)
+
+
+@pytest.mark.parametrize("neuron", ADAPTING)
+def test_eigenvalues_are_those_of_numpy(neuron):
+    layer = layer_of(neuron)
+    matrices = step_matrices(double_precision(layer)).numpy()
+    expected = np.stack([np.linalg.eigvals(matrix) for matrix in matrices])
+    values = exact_eigenvalues(layer)
+    assert values.shape == (SIZE, 2)
+    for found, wanted in zip(values, expected, strict=True):
+        np.testing.assert_allclose(sorted_pairs(found), sorted_pairs(wanted), atol=1e-14)
+
+
+@pytest.mark.parametrize("neuron", LAYERS)
+def test_a_layer_without_input_moves_by_its_eigenvalues(neuron):
+    """A state that never reaches the threshold, 40 steps on, by the layer and by diagonalising."""
+    layer = double_precision(layer_of(neuron))
+    steps, size = 40, 1e-9
+    current = torch.zeros(1, steps, SIZE, dtype=torch.float64)
+    u = torch.full((1, SIZE), size, dtype=torch.float64)
+    zero = torch.zeros_like(u)
+    values = exact_eigenvalues(layer)
+    if isinstance(layer, AdaptiveLayer):
+        spikes, after = layer.dynamics(current, AdaptiveState(u, zero, zero))
+        # u_n = c1 z1^n + c2 z2^n goes through its first two values.
+        first = layer.dynamics(current[:, :1], AdaptiveState(u, zero, zero))[1].u[0]
+        expected = [
+            powers(row, size, value, steps)
+            for row, value in zip(values, first.tolist(), strict=True)
+        ]
+        moved = after.u[0].numpy()
+    else:
+        start = ResonateState(torch.complex(u, 2 * u), zero)
+        spikes, after = layer.dynamics(current, start)
+        expected = size * (1 + 2j) * values[:, 0] ** steps
+        moved = after.u[0].numpy()
+    assert not spikes.any()
+    np.testing.assert_allclose(moved, expected, rtol=1e-7)
+
+
+def powers(values, start: float, first: float, steps: int) -> float:
+    """u after ``steps`` steps, from its first two values and the one or two eigenvalues."""
+    if len(values) == 1:
+        return (start * values[0] ** steps).real
+    one, two = values
+    share = (first - two * start) / (one - two)
+    return (share * one**steps + (start - share) * two**steps).real
+
+
+def test_parameters_are_clamped_in_the_exact_view_only():
+    layer = layer_of("CadLIF")
+    layer.alpha.fill_(0.9)
+    layer.beta.fill_(0.999)
+    layer.a.fill_(0.5)
+    exact, published = exact_eigenvalues(layer), published_eigenvalues(layer)
+    np.testing.assert_allclose(np.prod(exact, axis=1), 0.9 * 0.99, rtol=1e-6)
+    membrane, adaptation = -math.log(np.float32(0.9)), -math.log(np.float32(0.999))
+    system = [[-membrane, -membrane], [0.5 * adaptation, -adaptation]]
+    wanted = np.exp(np.linalg.eigvals(system).astype(complex))
+    np.testing.assert_allclose(sorted_pairs(published[0]), sorted_pairs(wanted), rtol=1e-9)
+
+
+def test_published_matrix_of_silif():
+    layer = layer_of("SiLIF")
+    alpha, beta = (x.double() for x in layer.coefficients()[:2])
+    for i, found in enumerate(published_eigenvalues(layer)):
+        a = layer.a[i].item()
+        matrix = [[alpha[i], alpha[i] - 1], [(1 - beta[i]) * a, beta[i]]]
+        wanted = np.linalg.eigvals(np.array(matrix, float)).astype(complex)
+        np.testing.assert_allclose(sorted_pairs(found), sorted_pairs(wanted), atol=1e-6)
+
+
+def test_published_eigenvalues_of_the_complex_neurons():
+    silif, fire = layer_of("CSiLIF"), layer_of("ResonateFire")
+    step = math.exp(silif.log_dt[3])
+    wanted = cmath.exp(step * complex(-math.exp(silif.log_log_alpha[3]), silif.alpha_img[3]))
+    assert published_eigenvalues(silif)[3] == pytest.approx([wanted, wanted.conjugate()])
+    rate = complex(fire.alpha_real[7], fire.alpha_im[7])
+    wanted = cmath.exp(0.004 * rate)
+    assert published_eigenvalues(fire)[7] == pytest.approx([wanted, wanted.conjugate()])
+    assert exact_eigenvalues(fire)[7, 0] == pytest.approx(1 + 0.004 * rate)
+
+
+@pytest.mark.parametrize("neuron", LAYERS)
+def test_which_neurons_have_a_published_matrix(neuron):
+    layer = layer_of(neuron)
+    assert has_published_matrix(layer) == (neuron in PUBLISHED)
+    if neuron not in PUBLISHED:
+        with pytest.raises(ValueError, match=f"no matrix for {neuron}Layer"):
+            published_eigenvalues(layer)
+
+
+def test_a_decay_without_logarithm_has_no_published_eigenvalue():
+    layer = layer_of("CadLIF")
+    layer.alpha[2] = -0.1
+    values = published_eigenvalues(layer)
+    assert np.isnan(values[2]).all()
+    assert np.isfinite(np.delete(values, 2, axis=0)).all()
+    assert timing(values, 0.004).undefined == 1
+    assert np.isfinite(exact_eigenvalues(layer)).all()
+
+
+def test_eigenvalues_leave_the_layer_as_it_was():
+    layer = layer_of("RadLIF")
+    exact_eigenvalues(layer)
+    assert layer.alpha.dtype == torch.float32
+    assert layer.backend == "auto"
+
+
+def test_time_constants_and_frequencies():
+    """A pair that turns at 10 Hz and decays in 50 ms, and a neuron of two real decays."""
+    step = 0.002
+    z = cmath.exp(step * complex(-1 / 0.05, 2 * math.pi * 10))
+    real = [math.exp(-step / 0.02), math.exp(-step / 0.2)]
+    figures = timing(np.array([[z, z.conjugate()], real]), step)
+    assert figures.oscillatory == 0.5
+    assert figures.frequencies == pytest.approx([10])
+    assert sorted(figures.time_constants) == pytest.approx([0.02, 0.05, 0.2])
+    assert figures.spectral_radius == pytest.approx(real[1])
+    assert (figures.neurons, figures.unstable, figures.undefined) == (2, 0, 0)
+
+
+def test_an_eigenvalue_outside_the_circle_is_counted():
+    figures = timing(np.array([[1.1 + 0j, 0.5], [0.9, 0.8]]), 0.001)
+    assert figures.unstable == 1
+    assert figures.spectral_radius == pytest.approx(1.1)
+    assert len(figures.time_constants) == 3

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The method figure says what the layers do, and nothing in it covers anything else."""
+
+import itertools
+
+import pytest
+from matplotlib.text import Text
+
+from analysis.command import run
+from analysis.main_figure import ADAPTIVE_NEURONS, draw, main
+from analysis.style import print_style
+from models.snns import LAYERS, AdaptiveLayer
+
+
+def test_the_table_has_the_terms_of_every_adaptive_neuron():
+    terms = {name.replace("cAdLIF", "CadLIF"): marks for name, marks, _ in ADAPTIVE_NEURONS}
+    expected = {}
+    for name, kind in LAYERS.items():
+        if issubclass(kind, AdaptiveLayer):
+            adapts = "1" if kind.states_per_neuron == 2 else "0"
+            expected[name] = f"1{adapts}{adapts}{int(kind.recurrent)}"
+    assert terms == expected
+
+
+def test_no_words_overlap_or_leave_the_page():
+    with print_style():
+        figure = draw()
+        figure.canvas.draw()
+        texts = [text for text in figure.findobj(Text) if text.get_text().strip()]
+        texts = [text for text in texts if text.axes is not None and text.axes.axison is False]
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    assert len(boxes) > 50
+    page = figure.bbox
+    for words, box in boxes:
+        assert page.x0 < box.x0 and box.x1 < page.x1, words
+        assert page.y0 < box.y0 and box.y1 < page.y1, words
+    for (one, first), (other, second) in itertools.combinations(boxes, 2):
+        assert not first.padded(-2).overlaps(second.padded(-2)), f"{one} on {other}"
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
+def test_it_is_written_in_every_format(kind, tmp_path, capsys):
+    path = tmp_path / "new" / f"main_figure.{kind}"
+    main(["--output", str(path.parent), "--format", kind])
+    assert str(path) in capsys.readouterr().out
+    beginnings = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
+    assert path.read_bytes().startswith(beginnings[kind])
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_unknown_format_is_told_in_one_line(capsys):
+    assert run("analysis.main_figure", lambda: main(["--format", "gif"])) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--format: invalid choice: 'gif'" in error
+
+
+def test_an_output_that_is_a_file_is_told_in_one_line(tmp_path, capsys):
+    (tmp_path / "figs").write_text("")
+    assert run("analysis.main_figure", lambda: main(["--output", str(tmp_path / "figs")])) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "figs" in error
