@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import gru, ligru, rnn
+from models.linear import Linear
 from models.shell import (
     append_flipped,
     check_sizes,
@@ -46,7 +47,7 @@ class ANNLayer(nn.Module):
         self.bidirectional = bidirectional
         recurrent = []
         for gate in self.gates:
-            self.add_module(f"W{gate}", nn.Linear(input_size, hidden_size, bias=use_bias))
+            self.add_module(f"W{gate}", Linear(input_size, hidden_size, bias=use_bias))
             if self.has_recurrent_weights:
                 recurrent.append(nn.Linear(hidden_size, hidden_size, bias=False))
                 self.add_module(f"V{gate}", recurrent[-1])
@@ -129,7 +130,7 @@ class ANNReadoutLayer(nn.Module):
     ):
         super().__init__()
         self.hidden_size = hidden_size
-        self.W = nn.Linear(input_size, hidden_size, bias=use_bias)
+        self.W = Linear(input_size, hidden_size, bias=use_bias)
         self.norm = make_norm(normalization, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:

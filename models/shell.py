@@ -7,6 +7,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.linear import Linear
+
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
 INIT_STATES = ("rand", "zero")
@@ -134,7 +136,7 @@ class SpikingLayer(nn.Module):
         self.init_state = init_state
         self.backend = backend
         self.extra_features = dict(extra_features or {})
-        self.W = nn.Linear(input_size, hidden_size, bias=use_bias)
+        self.W = Linear(input_size, hidden_size, bias=use_bias)
         self.create_parameters()
         self.norm = make_norm(normalization, hidden_size)
         self.drop = nn.Dropout(dropout)

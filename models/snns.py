@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
+from models.linear import Linear
 from models.shell import (
     LayerOutput,
     SpikingLayer,
@@ -256,7 +257,7 @@ class ReadoutLayer(nn.Module):
         self.hidden_size = hidden_size
         self.init_state = init_state
         self.backend = backend
-        self.W = nn.Linear(input_size, hidden_size, bias=use_bias)
+        self.W = Linear(input_size, hidden_size, bias=use_bias)
         self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
         self.norm = make_norm(normalization, hidden_size)
 

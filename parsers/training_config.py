@@ -241,6 +241,13 @@ class TrainingConfig:
         help="implementation of the time loops: the fastest that runs here, plain PyTorch, or "
         "compiled for the CPU (numba) or the GPU (triton)",
     )
+    precision: str = option(
+        "fp32",
+        group="training",
+        choices=("fp32", "tf32", "bf16"),
+        help="operands of the feed-forward matrix products; neurons, normalisation and optimiser "
+        "are always fp32. tf32 needs a GPU",
+    )
     sweep_name: str | None = option(None, group="run", help="name of a new wandb sweep")
     sweep_id: str | None = option(None, group="run", help="wandb sweep to join")
     only_createsweep: bool = option(

@@ -13,6 +13,7 @@ from torch import nn
 
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
+from models.linear import set_precision
 from models.snns import SNN
 from training import checkpoint, files, state
 from training.augmentation import augmented
@@ -54,6 +55,13 @@ def describe_device(device: torch.device) -> str:
     return f"No CUDA device found: running on the CPU with {torch.get_num_threads()} threads"
 
 
+def describe_precision(precision: str, device: torch.device) -> str:
+    """One line about matrix products that are not float32."""
+    if precision == "tf32" and device.type != "cuda":
+        return "Matrix products: fp32 (tf32 is for GPUs, and has no effect on the CPU)"
+    return f"Matrix products: {precision}"
+
+
 def build_model(config, nb_features: int, nb_classes: int) -> nn.Module:
     """The network that ``config`` describes, its weights drawn from torch's generator.
 
@@ -70,18 +78,21 @@ def build_model(config, nb_features: int, nb_classes: int) -> nn.Module:
     }
     try:
         if options.model_type in ANN_LAYERS:
-            return ANN(shape, sizes, options.model_type, **common)
-        return SNN(
-            shape,
-            sizes,
-            options.model_type,
-            extra_features={"dt_min": options.dt_min, "dt_max": options.dt_max},
-            init_state=options.init_state,
-            backend=config.training.backend,
-            **common,
-        )
+            model = ANN(shape, sizes, options.model_type, **common)
+        else:
+            model = SNN(
+                shape,
+                sizes,
+                options.model_type,
+                extra_features={"dt_min": options.dt_min, "dt_max": options.dt_max},
+                init_state=options.init_state,
+                backend=config.training.backend,
+                **common,
+            )
     except ValueError as error:
         raise ExperimentError(str(error)) from None
+    set_precision(model, config.training.precision)
+    return model
 
 
 class Experiment:
@@ -134,6 +145,8 @@ class Experiment:
         code_version()  # before anyone edits the files
         with log_file(log_path), stop_request() as self.stop:
             log.info(describe_device(self.device))
+            if self.options.precision != "fp32":
+                log.info(describe_precision(self.options.precision, self.device))
             log.info(self.describe())
             if self.progress.epoch > self.options.start_epoch or self.progress.step:
                 log.info("Going on after %s", describe_progress(self.progress))

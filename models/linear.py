@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Feed-forward weights whose matrix products can run in less than float32."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` with a ``precision``, see :func:`set_precision`; parameters stay float32."""
+
+    precision = "fp32"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out] float32."""
+        if self.precision == "fp32":
+            return super().forward(x)
+        y = _Product.apply(x.reshape(-1, self.in_features), self.weight, self.precision)
+        y = y.view(*x.shape[:-1], self.out_features)
+        return y if self.bias is None else y + self.bias
+
+
+def set_precision(model: nn.Module, precision: str) -> None:
+    """Let all feed-forward weights of ``model`` multiply in ``precision``, and their gradients too.
+
+    Operands are rounded to the precision, sums and results are float32: fp32 (24 bits of mantissa),
+    tf32 (11 bits, GPUs only; a CPU computes fp32) or bf16 (8 bits). Spikes and event counts up to
+    256 are exact in all three. Everything else stays float32: normalisation, neuron dynamics, the
+    optimiser, and the recurrent weights V, whose rounding would feed back at every step.
+
+    Raises ValueError for another name.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.precision = precision
+
+
+class _Product(torch.autograd.Function):
+    """x [N, in] times weight [out, in] transposed, and its two gradients, in one precision."""
+
+    @staticmethod
+    def forward(ctx, x, weight, precision):
+        if precision == "bf16":
+            x, weight = x.bfloat16(), weight.bfloat16()
+        ctx.save_for_backward(x, weight)
+        ctx.precision = precision
+        return _multiply(x, weight.T, precision)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_y):
+        x, weight = ctx.saved_tensors
+        if ctx.precision == "bf16":
+            d_y = d_y.bfloat16()
+        d_x = _multiply(d_y, weight, ctx.precision) if ctx.needs_input_grad[0] else None
+        return d_x, _multiply(d_y.T, x, ctx.precision), None
+
+
+def _multiply(a: Tensor, b: Tensor, precision: str) -> Tensor:
+    """a @ b in float32 of operands that are rounded already (bf16) or by the device (tf32)."""
+    if precision == "bf16":
+        if a.is_cuda:
+            return torch.mm(a, b, out_dtype=torch.float32)
+        # A CPU has no such product; rounded operands in a float32 one are the same numbers.
+        return torch.mm(a.float(), b.float())
+    with _tensor_float() if a.is_cuda else contextlib.nullcontext():
+        return torch.mm(a, b)
+
+
+@contextlib.contextmanager
+def _tensor_float() -> Iterator[None]:
+    """TF32 products. A switch of the whole process: nothing else multiplies meanwhile."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
