@@ -33,8 +33,8 @@ def test_no_words_overlap_or_leave_the_page():
     assert len(boxes) > 50
     page = figure.bbox
     for words, box in boxes:
-        assert page.x0 < box.x0 and box.x1 < page.x1, words
-        assert page.y0 < box.y0 and box.y1 < page.y1, words
+        assert page.x0 < box.x0 < box.x1 < page.x1, words
+        assert page.y0 < box.y0 < box.y1 < page.y1, words
     for (one, first), (other, second) in itertools.combinations(boxes, 2):
         assert not first.padded(-2).overlaps(second.padded(-2)), f"{one} on {other}"
 
