@@ -20,9 +20,8 @@ _ANNOUNCEMENTS = {
     "cpu": "Dynamics: compiled CPU kernels (numba)",
     "cuda": "Dynamics: fused GPU kernels (triton)",
 }
-# Tested in Triton's interpreter only: they run when asked for, and are not anybody's default before
-# `pytest -m gpu` has passed on a GPU.
-_UNPROVEN = {"cuda": "the GPU kernels were never run on a GPU; --backend cuda tries them"}
+# Compared with `naive` on the device at hand before `auto` takes them.
+_TRIED_FIRST = ("cuda",)
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
 
 
@@ -53,12 +52,30 @@ def _obstacle(backend: str, tensors: tuple[torch.Tensor, ...]) -> str:
     return _missing(_LIBRARIES[backend])
 
 
+@cache
+def _disagreement(operation: str, backend: str, device: torch.device) -> str:
+    """Why ``backend`` is not to be trusted with ``operation`` on ``device``, "" where it is."""
+    from models.dynamics.agreement import disagreement
+
+    found = disagreement(operation, backend, device)
+    if found:
+        log.warning(
+            "The kernels of back end '%s' do not do here what they should (%s). Plain PyTorch "
+            "computes '%s' instead, with the same results, more slowly; please report this",
+            backend,
+            found,
+            operation,
+        )
+    return found
+
+
 def implementation(operation: str, backend: str, *tensors: torch.Tensor | float | None) -> Callable:
     """The function that computes ``operation`` under ``backend`` for data like ``tensors``.
 
     ``auto`` takes the fastest back end that can run here: the one written for the device of the
-    tensors if they are single precision, its library is installed and it is proven on such a
-    device, else ``naive``. The choice is logged once. Arguments that are not tensors are ignored.
+    tensors if they are single precision, its library is installed and, for GPU kernels, a first
+    trial on that device gives what ``naive`` gives; else ``naive``. The choice is logged once.
+    Arguments that are not tensors are ignored.
 
     Raises:
         ValueError: an unknown name, or a back end asked for by name that cannot run here.
@@ -71,7 +88,8 @@ def implementation(operation: str, backend: str, *tensors: torch.Tensor | float 
         chosen = data[0].device.type if backend == "auto" else backend
         why = _obstacle(chosen, data) if chosen in _LIBRARIES else f"device {chosen}"
         if backend == "auto":
-            why = why or _UNPROVEN.get(chosen, "")
+            if not why and chosen in _TRIED_FIRST:
+                why = _disagreement(operation, chosen, data[0].device)
         if why and backend != "auto":
             raise ValueError(f"backend '{backend}' cannot run here: {why}")
         chosen = "naive" if why else chosen

@@ -26,6 +26,8 @@ from against_naive import (
     run_resonate,
 )
 
+from models.dynamics.agreement import disagreement
+
 pytest.importorskip("triton")
 
 REPO = Path(__file__).resolve().parents[2]
@@ -111,6 +113,12 @@ def test_more_neurons_than_one_program_holds():
     assert_like_naive(run_adaptive, "cuda", adaptive_inputs(1, 4, 300))
 
 
+@interpreted
+@pytest.mark.parametrize("operation", ["adaptive", "resonate", "readout"])
+def test_the_trial_before_first_use_passes(operation):
+    assert disagreement(operation, "cuda", torch.device("cpu")) == ""
+
+
 def needs_gpu():
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU")
@@ -148,3 +156,10 @@ def test_resonate_on_gpu(shape, reset_inside):
 def test_readout_on_gpu(shape):
     needs_gpu()
     assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False, device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("operation", ["adaptive", "resonate", "readout"])
+def test_the_trial_before_first_use_passes_on_gpu(operation):
+    needs_gpu()
+    assert disagreement(operation, "cuda", torch.device("cuda")) == ""

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The trial that keeps kernels which compute something else from being the default."""
+
+import importlib
+
+import pytest
+import torch
+from against_naive import adaptive_inputs, run_adaptive
+
+from models.dynamics import agreement, backends
+
+CPU = torch.device("cpu")
+MODULES = {name: f"models.dynamics.{name}.cpu" for name in ("adaptive", "resonate", "readout")}
+
+
+@pytest.fixture(params=MODULES)
+def operation(request):
+    return request.param
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """Back end ``cpu`` has to pass the trial as well."""
+    monkeypatch.setattr(backends, "_TRIED_FIRST", ("cpu",))
+    backends._disagreement.cache_clear()
+    yield
+    backends._disagreement.cache_clear()
+
+
+def spoil(monkeypatch, operation, how):
+    """Let the compiled ``operation`` return ``how(its outputs)``."""
+    module = importlib.import_module(MODULES[operation])
+    right = getattr(module, operation)
+    monkeypatch.setattr(module, operation, lambda *args, **options: how(*right(*args, **options)))
+
+
+class WrongGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 1.05 * gradient
+
+
+def test_right_kernels_agree(operation):
+    before = torch.get_rng_state()
+    assert agreement.disagreement(operation, "cpu", CPU) == ""
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_it_works_where_gradients_are_off(operation):
+    with torch.no_grad():
+        assert agreement.disagreement(operation, "cpu", CPU) == ""
+
+
+def test_wrong_outputs_are_seen(operation, monkeypatch):
+    spoil(monkeypatch, operation, lambda out, state: (out.roll(1, dims=-1), state))
+    assert "not as in plain PyTorch" in agreement.disagreement(operation, "cpu", CPU)
+
+
+def test_wrong_gradients_are_seen(operation, monkeypatch):
+    spoil(monkeypatch, operation, lambda out, state: (WrongGradient.apply(out), state))
+    assert "the gradient of" in agreement.disagreement(operation, "cpu", CPU)
+
+
+def test_a_compiler_that_fails_is_seen(operation, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("PTX\nassembler: out of registers")
+
+    spoil(monkeypatch, operation, fail)
+    found = agreement.disagreement(operation, "cpu", CPU)
+    assert "RuntimeError: PTX assembler: out of registers" in found
+
+
+def test_auto_takes_what_passes(tried):
+    chosen = backends.implementation("adaptive", "auto", torch.zeros(1, 2, 3))
+    assert chosen.__module__ == "models.dynamics.adaptive.cpu"
+
+
+def test_auto_leaves_what_does_not_and_says_so_once(tried, monkeypatch, caplog):
+    spoil(monkeypatch, "adaptive", lambda out, state: (1 - out, state))
+    inputs = adaptive_inputs(2, 5, 7)
+    with caplog.at_level("WARNING", logger="sprache"):
+        for _ in range(2):
+            outputs = run_adaptive("auto", **inputs)
+    assert torch.equal(outputs[0], run_adaptive("naive", **inputs)[0])
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert "back end 'cpu' do not do here what they should (LIF: the spikes not as in" in message
+    readout = backends.implementation("readout", "auto", torch.zeros(1, 2, 3))
+    assert readout.__module__ == "models.dynamics.readout.cpu"
