@@ -3,8 +3,8 @@
 """Whether a compiled back end computes what the specification says, on the machine it runs on.
 
 A kernel that a compiler or a device gets wrong trains to a wrong number without any error. So what
-is written in Triton is tried on the GPU at hand, on small random inputs, before it becomes anybody's
-default there. The tests are stricter; this looks for kernels that are wrong, not for rounding.
+is written in Triton is tried on the GPU at hand, on small random inputs, before it is the default
+there. The tests are stricter; this looks for kernels that are wrong, not for rounding.
 """
 
 from collections.abc import Callable, Iterator

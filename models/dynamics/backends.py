@@ -87,9 +87,8 @@ def implementation(operation: str, backend: str, *tensors: torch.Tensor | float 
         data = tuple(x for x in tensors if isinstance(x, torch.Tensor))
         chosen = data[0].device.type if backend == "auto" else backend
         why = _obstacle(chosen, data) if chosen in _LIBRARIES else f"device {chosen}"
-        if backend == "auto":
-            if not why and chosen in _TRIED_FIRST:
-                why = _disagreement(operation, chosen, data[0].device)
+        if backend == "auto" and not why and chosen in _TRIED_FIRST:
+            why = _disagreement(operation, chosen, data[0].device)
         if why and backend != "auto":
             raise ValueError(f"backend '{backend}' cannot run here: {why}")
         chosen = "naive" if why else chosen
