@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from datasets.placement import gathered, moved
 from datasets.recordings import FULL_SCALE
 
 
@@ -20,7 +21,8 @@ class AudioSet:
     waveforms are kept, ``samples`` [sum of durations] int16 are those of all clips at
     ``sample_rate`` Hz, and ``durations`` [N] int64 their numbers.
 
-    ``features`` and ``labels`` live on the device; the others on the CPU.
+    Batches are made on the device where the ``labels`` live. ``features`` live there too, or on the
+    CPU; the others on the CPU.
     """
 
     features: Tensor
@@ -38,6 +40,15 @@ class AudioSet:
         """The same clips on ``device``; waveforms follow batch by batch."""
         return replace(self, features=self.features.to(device), labels=self.labels.to(device))
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the features take."""
+        return self.features.nbytes
+
+    def with_batches_on(self, device: torch.device | str) -> "AudioSet":
+        """The same clips where they are; only their batches are made on ``device``."""
+        return replace(self, labels=self.labels.to(device))
+
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The clips at ``indices`` [B] int64 as (x [B, T, 40] float32, y [B] int64).
 
@@ -46,11 +57,11 @@ class AudioSet:
         device, indices = self.features.device, indices.cpu()
         lengths, starts = self.lengths[indices], self._starts[indices]
         steps = torch.arange(int(lengths.max()), device=device)
-        outside = steps >= lengths.to(device)[:, None]
-        rows = (starts.to(device)[:, None] + steps).masked_fill_(outside, 0)
+        outside = steps >= moved(lengths, device)[:, None]
+        rows = (moved(starts, device)[:, None] + steps).masked_fill_(outside, 0)
         x = self.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        y = self.labels.index_select(0, indices.to(device))
-        return x.masked_fill_(outside[..., None], 0.0), y
+        x = x.masked_fill_(outside[..., None], 0.0)
+        return moved(x, self.labels.device), gathered(self.labels, indices, self.labels.device)
 
     def waveforms(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The same clips as (waveforms [B, S] float32 in -1..1, samples [B] int64 of each).
@@ -58,12 +69,12 @@ class AudioSet:
         S is the length of the longest of them; shorter ones end in zeros. For `log_mel`.
         """
         assert self.samples is not None, "load_audio was not asked to keep_waveforms"
-        device, indices = self.features.device, indices.cpu()
+        device, indices = self.labels.device, indices.cpu()
         durations, starts = self.durations[indices], self._sample_starts[indices]
         padded = torch.zeros(len(indices), int(durations.max()), dtype=torch.int16)
         for row, start, duration in zip(padded, starts.tolist(), durations.tolist(), strict=True):
             row[:duration] = self.samples[start : start + duration]
-        return padded.to(device).float().div_(FULL_SCALE), durations.to(device)
+        return moved(padded, device).float().div_(FULL_SCALE), moved(durations, device)
 
     @cached_property
     def _starts(self) -> Tensor:

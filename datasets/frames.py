@@ -15,6 +15,7 @@ from tqdm import tqdm
 from datasets.binning import Annotations, Binning, bin_events, bin_file, read_annotations
 from datasets.cache import Cached, Sink, load_or_make
 from datasets.errors import DataError
+from datasets.placement import gathered
 
 __all__ = ["Binning", "FrameSet", "bin_events", "load_frames"]
 
@@ -49,18 +50,27 @@ class FrameSet:
         """The clips at ``indices`` [M] int64, in that order, copied."""
         return self._map(lambda x: x.index_select(0, indices.to(x.device)))
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the counts take."""
+        return self.counts.nbytes
+
     def to(self, device: torch.device | str) -> "FrameSet":
         """The same clips on ``device``."""
         return self._map(lambda x: x.to(device))
 
+    def with_batches_on(self, device: torch.device | str) -> "FrameSet":
+        """The same clips where they are; only their batches are made on ``device``."""
+        return replace(self, labels=self.labels.to(device))
+
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The clips at ``indices`` [B] int64 as (x [B, T, C] float32, y [B] int64).
 
-        Both are made on the device where the counts live.
+        Both are made on the device where the labels live.
         """
-        indices = indices.to(self.counts.device)
-        x = self.counts.index_select(0, indices).to(torch.float32)
-        return x, self.labels.index_select(0, indices)
+        device = self.labels.device
+        x = gathered(self.counts, indices, device).to(torch.float32)
+        return x, gathered(self.labels, indices, device)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "FrameSet":
         speakers = None if self.speakers is None else change(self.speakers)

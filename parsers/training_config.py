@@ -59,6 +59,13 @@ class TrainingConfig:
         grid=True,
         help="threads that read audio files (hd and sc); spiking sets are binned once, in one",
     )
+    data_placement: str = option(
+        "auto",
+        group="data",
+        choices=("auto", "resident", "streamed"),
+        help="where clips live during training: in GPU memory, or in host memory with batches "
+        "copied one ahead; auto keeps in GPU memory what fits into half of what is free there",
+    )
 
     use_augm: bool = option(
         False,

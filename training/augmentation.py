@@ -10,6 +10,7 @@ from torch import Tensor
 from datasets.audio import AUDIO
 from datasets.augment import Augmentation, augment_features, augment_frames, augment_waveforms
 from datasets.features import frame_counts, log_mel
+from datasets.placement import gathered, moved
 
 
 def needs_waveforms(options) -> bool:
@@ -55,6 +56,11 @@ class _Augmented:
     def __len__(self) -> int:
         return len(self.split)
 
+    def prefetch(self, indices: Tensor) -> None:
+        """Let a split that streams its clips begin with these."""
+        if hasattr(self.split, "prefetch"):
+            self.split.prefetch(indices)
+
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The clips at ``indices`` [B] int64 as (x [B, T, F] float32, y [B] int64)."""
         name = f"{self.options.seed} {self.epoch} {self.step}".encode()
@@ -72,12 +78,16 @@ class _AugmentedFrames(_Augmented):
 
 
 class _AugmentedAudio(_Augmented):
+    def prefetch(self, indices: Tensor) -> None:
+        if not self.augmentation.of_waveforms:  # else the features of the split are not used
+            super().prefetch(indices)
+
     def change(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         if self.augmentation.of_waveforms:
             x, y, lengths = self._changed_waveforms(indices)
         else:
             x, y = self.split.batch(indices)
-            lengths = self.split.lengths[indices.cpu()].to(x.device)
+            lengths = moved(self.split.lengths[indices.cpu()], x.device)
         return augment_features(x, lengths, self.augmentation, self.generator), y
 
     def _changed_waveforms(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,5 +95,5 @@ class _AugmentedAudio(_Augmented):
         rate = self.split.sample_rate
         waveforms = augment_waveforms(waveforms, lengths, rate, self.augmentation, self.generator)
         labels = self.split.labels
-        y = labels.index_select(0, indices.to(labels.device))
+        y = gathered(labels, indices, labels.device)
         return log_mel(waveforms, rate, lengths), y, frame_counts(lengths, rate)

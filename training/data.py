@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """From the options of a run to batches on its device."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -13,6 +14,9 @@ from datasets.audio import AUDIO, AudioData, load_audio
 from datasets.spiking import SpikingData, load_spiking
 from training.augmentation import needs_waveforms
 from training.console import log
+from training.streaming import Streamed
+
+DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the network's work
 
 
 def load_data(
@@ -43,15 +47,37 @@ def load_data(
     )
 
 
-def on_device(data: SpikingData | AudioData, device: torch.device) -> SpikingData | AudioData:
-    """``data`` with its clips on ``device``; a split that serves twice is moved once."""
-    moved = {}
+def on_device(
+    data: SpikingData | AudioData, device: torch.device, placement: str = "auto"
+) -> SpikingData | AudioData:
+    """``data`` with its batches on ``device``; a split that serves twice is placed once.
+
+    Args:
+        data: on the CPU.
+        device: where the network computes.
+        placement: ``resident`` copies the clips to the device, ``streamed`` leaves them in host
+            memory and copies batches, one ahead. ``auto`` makes splits resident, the training
+            split first, as long as they fit into ``DEVICE_SHARE`` of the device's free memory.
+    """
+    room = free_memory(device) * DEVICE_SHARE
+    placed = {}
     for name in ("train", "valid", "test"):
         split = getattr(data, name)
-        if split is not None and id(split) not in moved:
-            moved[id(split)] = split.to(device)
-    splits = {name: moved.get(id(getattr(data, name))) for name in ("train", "valid", "test")}
+        if split is None or id(split) in placed:
+            continue
+        if placement == "resident" or (placement == "auto" and split.nbytes <= room):
+            room -= split.nbytes
+            placed[id(split)] = split.to(device)
+        else:
+            log.info("The %s clips (%.1f GB) stay in host memory", name, split.nbytes / 1e9)
+            placed[id(split)] = Streamed(split.with_batches_on(device), device)
+    splits = {name: placed.get(id(getattr(data, name))) for name in ("train", "valid", "test")}
     return replace(data, **splits)
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on a GPU; data on the CPU are where they should be already."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
 
 
 def order_of_batches(size: int, batch_size: int, *, shuffle: bool) -> DataLoader:
@@ -67,5 +93,11 @@ def batches(frames, batch_size: int, order: Iterable[Tensor] | None = None) -> I
     """Batches (x [B, T, F] float, y [B]) of ``frames``, in ``order`` or as they lie."""
     if order is None:
         order = order_of_batches(len(frames), batch_size, shuffle=False)
-    for indices in order:
-        yield frames.batch(indices)
+    order = iter(order)
+    indices = next(order, None)
+    while indices is not None:
+        batch = frames.batch(indices)
+        indices = next(order, None)
+        if indices is not None and hasattr(frames, "prefetch"):
+            frames.prefetch(indices)
+        yield batch

@@ -38,6 +38,7 @@ MAY_DIFFER = frozenset(
         "nb_epochs",
         "data_folder",
         "num_workers",
+        "data_placement",
         "gpu_device",
         "jobs",
         "list_points",

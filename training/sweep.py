@@ -41,7 +41,8 @@ class DataCache:
         key = (*(getattr(options, name) for name in DATA_OPTIONS), needs_waveforms(options))
         if key != self.key:
             self.data = None  # frees the old one first
-            self.data, self.key = on_device(load_data(options, self.splits), self.device), key
+            loaded = load_data(options, self.splits)
+            self.data, self.key = on_device(loaded, self.device, options.data_placement), key
         return self.data
 
 

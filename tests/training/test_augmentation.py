@@ -14,7 +14,7 @@ from parsers.load import Config
 from training import augmentation
 from training.augmentation import augmented, needs_waveforms
 from training.data import load_data
-from training.experiment import Experiment
+from training.steps import Steps
 
 CPU = torch.device("cpu")
 SPIKING = {
@@ -126,13 +126,13 @@ def test_a_test_alone_keeps_no_waveforms(words_folder):
 def test_runs_are_repeatable_and_only_training_clips_change(
     train, words_folder, name, changes, monkeypatch
 ):
-    seen, forward = {"train": [], "evaluate": []}, Experiment.forward
+    seen, forward = {"train": [], "evaluate": []}, Steps.forward
 
-    def record(experiment, x):  # looks `seen` up when called
-        seen["train" if experiment.model.training else "evaluate"].append(x.clone())
-        return forward(experiment, x)
+    def record(steps, x):  # looks `seen` up when called
+        seen["train" if steps.model.training else "evaluate"].append(x.clone())
+        return forward(steps, x)
 
-    monkeypatch.setattr(Experiment, "forward", record)
+    monkeypatch.setattr(Steps, "forward", record)
     values = {"dataset_name": name}
     if name == "sc":
         values |= {"data_folder": words_folder, "batch_size": 8}

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Splits that are too large for the device: batches come from host memory, one ahead."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class _Fetched(NamedTuple):
+    x: Tensor
+    y: Tensor
+    copied: torch.cuda.Event | None  # recorded behind the copies to a GPU
+
+
+class Streamed:
+    """A split whose clips stay in host memory; it hands out the same batches as ``split``.
+
+    While the network works on a batch, ``prefetch`` gathers the next one in a thread, and on a GPU
+    copies it from pinned memory on a stream of its own.
+
+    Args:
+        split: a FrameSet or an AudioSet with its clips on the CPU and its labels on ``device``.
+        device: where the batches are wanted.
+    """
+
+    def __init__(self, split, device: torch.device):
+        self.split = split
+        self.device = device
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="sprache-batches")
+        self._ahead: tuple[Tensor, Future] | None = None
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getattr__(self, name: str):
+        return getattr(self.__dict__["split"], name)
+
+    def prefetch(self, indices: Tensor) -> None:
+        """Begin with the batch that will be asked for next, by the same ``indices`` object."""
+        self._ahead = indices, self._worker.submit(self._fetch, indices)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """As the ``batch`` of the split."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0] is not indices:
+            return self.split.batch(indices)
+        x, y, copied = ahead[1].result()
+        if copied is not None:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_event(copied)
+            for tensor in (x, y):  # else their memory could be given to the batch after next
+                tensor.record_stream(current)
+        return x, y
+
+    def _fetch(self, indices: Tensor) -> _Fetched:
+        if self.stream is None:
+            return _Fetched(*self.split.batch(indices), copied=None)
+        with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
+            x, y = self.split.batch(indices)
+            copied = torch.cuda.Event()
+            copied.record(self.stream)
+        return _Fetched(x, y, copied)
