@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from tabulate import tabulate
 from tqdm import tqdm
@@ -48,11 +49,18 @@ def log_file(path: Path | None) -> Iterator[None]:
         handler.close()
 
 
+_bars = {"disable": None, "dynamic_ncols": True}  # None: none where nobody looks
+
+
+def send_progress(stream: TextIO, columns: int) -> None:
+    """From now on draw progress bars to ``stream``, though it is no terminal."""
+    _bars.clear()
+    _bars.update(file=stream, ncols=columns, disable=False, ascii=False)
+
+
 def progress_bar(total: int, label: str) -> tqdm:
-    """A bar over ``total`` clips that disappears when it is done; none where nobody looks."""
-    return tqdm(
-        total=total, desc=label, unit=" clips", leave=False, dynamic_ncols=True, disable=None
-    )
+    """A bar over ``total`` clips that disappears when it is done."""
+    return tqdm(total=total, desc=label, unit=" clips", leave=False, **_bars)
 
 
 def table(rows: list[tuple], headers: list[str]) -> str:

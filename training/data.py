@@ -18,6 +18,16 @@ from training.streaming import Streamed
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the network's work
 
+DATA_OPTIONS = (
+    "dataset_name",
+    "data_folder",
+    "nb_steps",
+    "max_time",
+    "spatial_bin",
+    "shd_validation",
+    "skip_bad_files",
+)
+
 
 def load_data(
     options, splits: tuple[str, ...] = ("train", "valid", "test")
@@ -101,3 +111,27 @@ def batches(frames, batch_size: int, order: Iterable[Tensor] | None = None) -> I
         if indices is not None and hasattr(frames, "prefetch"):
             frames.prefetch(indices)
         yield batch
+
+
+def data_key(options) -> tuple:
+    """What the data of a run depend on; runs with the same key can share them."""
+    return *(getattr(options, name) for name in DATA_OPTIONS), needs_waveforms(options)
+
+
+class DataCache:
+    """Keeps the last dataset, so that runs which differ in other options share it."""
+
+    def __init__(self, device: torch.device, splits: tuple[str, ...] = ("train", "valid", "test")):
+        self.device = device
+        self.splits = splits
+        self.key = None
+        self.data = None
+
+    def get(self, options):
+        """The dataset of ``options`` on the device."""
+        key = data_key(options)
+        if key != self.key:
+            self.data = None  # frees the old one first
+            loaded = load_data(options, self.splits)
+            self.data, self.key = on_device(loaded, self.device, options.data_placement), key
+        return self.data

@@ -111,13 +111,13 @@ def table_columns(groups: list[dict]) -> tuple[list[str], list[tuple[str, ...]]]
         "hidden",
         "ms/step",
         *options,
-        "parameters",
+        "params",
         "states",
         "test acc (%)",
         "seeds",
         "valid acc (%)",
         "SOP",
-        "best epoch",
+        "best\nepoch",
         "time",
     ]
     rows = [
@@ -138,7 +138,11 @@ def table_columns(groups: list[dict]) -> tuple[list[str], list[tuple[str, ...]]]
         )
         for group in groups
     ]
-    kept = [i for i in range(len(headers)) if any(row[i] != "-" for row in rows)]
+    kept = [
+        i
+        for i, header in enumerate(headers)
+        if header == "test acc (%)" or any(row[i] != "-" for row in rows)
+    ]
     return [headers[i] for i in kept], [tuple(row[i] for i in kept) for row in rows]
 
 

@@ -7,43 +7,13 @@ from pathlib import Path
 
 import torch
 
-from training import checkpoint, files, folders
-from training.augmentation import needs_waveforms
+from training import checkpoint, files, folders, parallel
 from training.console import activity_rows, log, log_file, percent, table
-from training.data import load_data, on_device
+from training.data import DataCache
 from training.errors import DivergedError, ExperimentError
 from training.experiment import Experiment, choose_device, describe_device, going_on_without
 from training.groups import group_over_seeds, result_table
 from training.metrics import count_parameters
-
-DATA_OPTIONS = (
-    "dataset_name",
-    "data_folder",
-    "nb_steps",
-    "max_time",
-    "spatial_bin",
-    "shd_validation",
-    "skip_bad_files",
-)
-
-
-class DataCache:
-    """Keeps the last dataset, so that runs which differ in other options share it."""
-
-    def __init__(self, device: torch.device, splits: tuple[str, ...] = ("train", "valid", "test")):
-        self.device = device
-        self.splits = splits
-        self.key = None
-        self.data = None
-
-    def get(self, options):
-        """The dataset of ``options`` on the device."""
-        key = (*(getattr(options, name) for name in DATA_OPTIONS), needs_waveforms(options))
-        if key != self.key:
-            self.data = None  # frees the old one first
-            loaded = load_data(options, self.splits)
-            self.data, self.key = on_device(loaded, self.device, options.data_placement), key
-        return self.data
 
 
 def run(plan) -> int:
@@ -77,16 +47,26 @@ def train_all(plan, device: torch.device) -> int:
     folders.check_free(targets, may_exist)
     if common is not None:
         folders.check_free_sweep(common, may_exist)
-    cache, results = DataCache(device), []
-    if options.resume is None:
-        cache.get(options)  # what is wrong with the data is told before anything else
-    for number, (point, folder) in chosen:
-        if len(runs) > 1:
-            log.info("\nRun %d of %d: %s", number, len(runs), folder.name)
-        results.append(train_point(point, folder, cache, alone=common is None))
+    if common is not None and plan.jobs > 1:
+        results = parallel.train_points(plan, targets, common)
+    else:
+        results = train_in_turn(chosen, len(runs), device)
     if common is not None:
         report(plan, results, common, folders.SWEEP_SUMMARY)
     return int(any("error" in result for result in results))
+
+
+def train_in_turn(chosen: list[tuple], count: int, device: torch.device) -> list[dict]:
+    """Train one run after another, of ``count`` that the plan has; their results."""
+    cache, results = DataCache(device), []
+    options = chosen[0][1][0].training
+    if options.resume is None:
+        cache.get(options)  # what is wrong with the data is told before anything else
+    for number, (point, folder) in chosen:
+        if count > 1:
+            log.info("\nRun %d of %d: %s", number, count, folder.name)
+        results.append(train_point(point, folder, cache, alone=len(chosen) == 1))
+    return results
 
 
 def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:

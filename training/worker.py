@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""One run of a grid in a process of its own, as ``training.parallel`` starts it.
+
+Standard input brings one line of JSON: the options of the run, its folder, the device, and where
+to draw progress. When standard input ends, the program that started this one is gone, and the run
+saves its state and stops.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from parsers.load import Config
+from training import sweep
+from training.console import send_progress, start_logging
+from training.data import DataCache
+from training.exits import exit_status
+from training.experiment import choose_device
+
+
+def main() -> int:
+    """Make the run; 0 if it has ended with a summary."""
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=stop_without_parent, daemon=True).start()
+    start_logging()
+    if order["progress"] is not None:
+        send_progress(Drawing(order["progress"]), order["columns"])
+    return exit_status("training.worker", lambda: train(order))
+
+
+def train(order: dict) -> int:
+    """Train and test one point in its folder; 1 if it diverged."""
+    point = Config.from_dict(order["values"])
+    cache = DataCache(choose_device(point.training.gpu_device))
+    result = sweep.train_point(point, Path(order["folder"]), cache, alone=False)
+    return int("error" in result)
+
+
+class Drawing:
+    """A pipe that takes what it can; a progress bar must never hold up or end a training."""
+
+    def __init__(self, pipe: int):
+        self.pipe = pipe
+        os.set_blocking(pipe, False)
+
+    def write(self, text: str) -> None:
+        """Send ``text``, or lose it."""
+        with contextlib.suppress(OSError):
+            os.write(self.pipe, text.encode())
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def stop_without_parent() -> None:
+    """Wait for the end of standard input, then stop this process as SIGTERM does."""
+    while os.read(sys.stdin.fileno(), 1):  # sys.stdin itself must not be locked at exit
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
