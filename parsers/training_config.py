@@ -248,6 +248,13 @@ class TrainingConfig:
         help="implementation of the time loops: the fastest that runs here, plain PyTorch, or "
         "compiled for the CPU (numba) or the GPU (triton)",
     )
+    cuda_graph: str = option(
+        "auto",
+        group="run",
+        choices=("auto", "on", "off"),
+        help="launch each training step as one CUDA graph, with the same numbers; auto does where "
+        "launching the kernels one by one keeps the GPU waiting",
+    )
     precision: str = option(
         "fp32",
         group="training",

@@ -225,7 +225,7 @@ class Experiment:
     def train_pass(self, epoch: int, last: int) -> Metrics:
         """One pass over the training split, or the rest of one that was interrupted."""
         self.model.train()
-        progress, meter = self.progress, self.steps.new_meter()
+        progress, meter = self.progress, self.steps.empty_training_meter()
         begin = time.perf_counter() - progress.epoch_seconds
         order = self.training_order(meter)
         clips = augmented(

@@ -39,6 +39,7 @@ MAY_DIFFER = frozenset(
         "data_folder",
         "num_workers",
         "data_placement",
+        "cuda_graph",
         "gpu_device",
         "jobs",
         "list_points",

@@ -46,11 +46,24 @@ class Meter:
         self.rates = torch.zeros(len(layer_sizes), dtype=torch.float64, device=device)
         self.is_snn = bool(layer_sizes)
 
-    @torch.no_grad()
+    def reset(self) -> None:
+        """Empty the meter; its tensors keep their memory."""
+        self.samples = 0
+        self.sums.zero_()
+        self.rates.zero_()
+
     def add(
         self, output: Tensor, y: Tensor, loss: Tensor, activity=None, penalty: Tensor | None = None
     ) -> None:
         """Add a batch: scores [B, C], labels [B], its mean loss, and what an SNN tells."""
+        self.samples += len(y)
+        self.accumulate(output, y, loss, activity, penalty)
+
+    @torch.no_grad()
+    def accumulate(
+        self, output: Tensor, y: Tensor, loss: Tensor, activity=None, penalty: Tensor | None = None
+    ) -> None:
+        """The part of ``add`` that happens on the device."""
         count = len(y)
         correct = (output.argmax(dim=1) == y).sum()
         zero = self.sums.new_zeros(())
@@ -61,7 +74,6 @@ class Meter:
             activity.recurrent_sop * count if activity else zero,
             penalty * count if penalty is not None else zero,
         ]
-        self.samples += count
         self.sums += torch.stack([figure.double() for figure in figures])
         if activity is not None:
             layers = activity.firing_rates.detach().split(self.layer_sizes)
@@ -69,7 +81,8 @@ class Meter:
 
     def state(self) -> dict:
         """The sums so far, as a checkpoint holds them."""
-        return {"samples": self.samples, "sums": self.sums.cpu(), "rates": self.rates.cpu()}
+        copies = {name: getattr(self, name).to("cpu", copy=True) for name in ("sums", "rates")}
+        return {"samples": self.samples, **copies}
 
     def restore(self, state: dict) -> None:
         """Go on from sums that ``state`` gave."""

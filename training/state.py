@@ -126,13 +126,24 @@ def read(path: Path) -> dict:
     return content
 
 
+def for_this_device(content: dict, optimizer: torch.optim.Optimizer) -> dict:
+    """The optimiser's part of a state, which may come from another kind of device, for this one."""
+    implementation = ("fused", "foreach", "capturable")
+    saved = content["optimizer"]
+    groups = [
+        {**group, **{name: own[name] for name in implementation}}
+        for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**saved, "param_groups": groups}
+
+
 def restore(experiment, content: dict, path: Path) -> None:
     """Put ``experiment`` into the state that ``save`` wrote; CheckpointError if it does not fit."""
     difference = checkpoint.first_difference(experiment.model.state_dict(), content["model"])
     if difference:
         raise CheckpointError(f"{path} does not fit this model ({difference})")
     experiment.model.load_state_dict(content["model"])
-    experiment.optimizer.load_state_dict(content["optimizer"])
+    experiment.optimizer.load_state_dict(for_this_device(content, experiment.optimizer))
     experiment.scheduler.load_state_dict(content["scheduler"])
     experiment.progress = Progress(**content["progress"])
     best = content["best"]

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: MIT
 """What is done with one batch: learn from it, or be tested on it."""
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.graphs import DeviceRates, Launcher
 from training.metrics import Meter, rate_penalty
 
 
@@ -24,6 +27,9 @@ class Steps:
         self.optimizer = optimizer
         self.options = options
         self.nb_features = nb_features
+        self.rates = DeviceRates(optimizer, self.device) if self.device.type == "cuda" else None
+        self.launcher = Launcher(self.learn, self.learning, self.device, options.cuda_graph)
+        self.training_meter = self.new_meter()
 
     @property
     def device(self) -> torch.device:
@@ -37,15 +43,37 @@ class Steps:
         units = [layer.output_size for layer in self.model.hidden_layers]
         return Meter(self.device, [self.nb_features, *units])
 
+    def empty_training_meter(self) -> Meter:
+        """The meter of training passes, emptied: always the same, as a captured step adds to it."""
+        self.training_meter.reset()
+        return self.training_meter
+
     def train(self, x: Tensor, y: Tensor, meter: Meter) -> None:
         """One gradient step on a batch x [B, T, F], y [B]."""
+        if self.rates is not None:
+            self.rates.refresh()
+        self.launcher(x, y, meter)
+        meter.samples += len(y)
+
+    def learn(self, x: Tensor, y: Tensor, meter: Meter) -> None:
+        """What a gradient step does on the device."""
         output, activity = self.forward(x)
         loss = functional.cross_entropy(output, y)
         penalty = self.penalty(activity)
         self.optimizer.zero_grad(set_to_none=True)
         (loss if penalty is None else loss + penalty).backward()
-        self.optimizer.step()
-        meter.add(output, y, loss, activity, penalty)
+        with self.rates.in_force() if self.rates is not None else contextlib.nullcontext():
+            self.optimizer.step()
+        meter.accumulate(output, y, loss, activity, penalty)
+
+    def learning(self) -> list[Tensor]:
+        """All tensors that a gradient step changes: parameters, statistics, the optimiser's."""
+        states = (value for state in self.optimizer.state.values() for value in state.values())
+        return [
+            *self.model.parameters(),
+            *self.model.buffers(),
+            *(value for value in states if isinstance(value, Tensor)),
+        ]
 
     def penalty(self, activity) -> Tensor | None:
         """What the regulariser adds to the loss; None where it is off."""

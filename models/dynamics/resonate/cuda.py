@@ -149,7 +149,8 @@ class _Resonate(torch.autograd.Function):
 def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside):
     """See :func:`models.dynamics.resonate`; float32 on a GPU, no second derivatives."""
     B, _, H = I.shape
-    gain = torch.as_tensor(gain, dtype=I.dtype, device=I.device).expand(H)
+    # A number is written by the GPU: copied from the host it could not be part of a CUDA graph.
+    gain = gain.expand(H) if isinstance(gain, torch.Tensor) else I.new_full((H,), gain)
     u, s = (x.expand(B, H) for x in state)
     constants = (float(reset), float(scale), float(theta))
     spikes, u, s = _Resonate.apply(

@@ -1,0 +1,314 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Training steps as CUDA graphs: when, and with the same numbers.
+
+Without a GPU the graph is played by a stand-in that runs the step on its own copies of a batch.
+"""
+
+import contextlib
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import main
+from models.anns import ANN
+from models.snns import SNN
+from training import graphs
+from training.errors import ExperimentError
+from training.steps import Steps
+
+CPU = torch.device("cpu")
+FEATURES, CLASSES = 12, 4
+OPTIONS = {"use_regularizers": False, "reg_factor": 0.5, "reg_fmin": 0.2, "reg_fmax": 0.5}
+MODELS = ["LIF", "RadLIF", "SiLIF", "ResonateFire", "CSiLIF", "GRU"]
+
+
+def network(name, device=CPU):
+    torch.manual_seed(3)
+    sizes = [10, 8, CLASSES]
+    shape = (None, None, FEATURES)
+    if name == "GRU":
+        return ANN(shape, sizes, name, dropout=0.3).to(device)
+    return SNN(shape, sizes, name, dropout=0.3, backend="naive").to(device)
+
+
+def steps_of(name, mode, device=CPU, **options):
+    model = network(name, device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=device.type == "cuda")
+    options = SimpleNamespace(**OPTIONS | options, cuda_graph=mode)
+    model.train()
+    return Steps(model, optimizer, options, FEATURES)
+
+
+def epoch(device=CPU, count=7, batch=6, last=2, steps=9):
+    """Batches of an epoch, the last one smaller."""
+    generator = torch.Generator().manual_seed(count)
+    sizes = [batch] * (count - 1) + [last]
+    return [
+        (
+            torch.randint(0, 3, (size, steps, FEATURES), generator=generator).float().to(device),
+            torch.randint(0, CLASSES, (size,), generator=generator).to(device),
+        )
+        for size in sizes
+    ]
+
+
+def trained(steps, epochs=3):
+    """Everything that epochs leave behind; the learning rate is lowered after the first."""
+    torch.manual_seed(7)
+    left = []
+    for number in range(epochs):
+        meter = steps.empty_training_meter()
+        for x, y in epoch(steps.device):
+            steps.train(x, y, meter)
+        left += [meter.state()["sums"], meter.state()["rates"], torch.tensor(meter.samples)]
+        if number == 0:
+            steps.optimizer.param_groups[0]["lr"] = 0.003
+    state = copy.deepcopy(steps.optimizer.state_dict())
+    left += [value.cpu() for entry in state["state"].values() for value in entry.values()]
+    left += [value.cpu().clone() for value in steps.model.state_dict().values()]
+    left.append(torch.rand(3, device=steps.device).cpu())
+    assert state["param_groups"][0]["lr"] == 0.003
+    return left
+
+
+def same(some, others):
+    return len(some) == len(others) and all(map(torch.equal, some, others))
+
+
+class StandIn:
+    """Plays a captured step: computes nothing when made, and runs the step when replayed."""
+
+    made = 0
+
+    def __init__(self, key, step, x, y, meter, stream):
+        self.key, self.step, self.meter = key, step, meter
+        self.x, self.y = x.clone(), y.clone()
+        type(self).made += 1
+
+    def replay(self, x, y):
+        self.x.copy_(x)
+        self.y.copy_(y)
+        self.step(self.x, self.y, self.meter)
+
+
+class Generator:
+    """The CPU's generator with the two methods that only those of GPUs have."""
+
+    restored = 0
+
+    def clone_state(self):
+        return "spare"
+
+    def graphsafe_set_state(self, spare):
+        assert spare == "spare"
+        Generator.restored += 1
+
+    def get_state(self):
+        return torch.get_rng_state()
+
+    def set_state(self, state):
+        torch.set_rng_state(state)
+
+
+@pytest.fixture
+def without_gpu(monkeypatch):
+    """Launchers that believe in a GPU; the times a step takes, which a test may change."""
+    times = SimpleNamespace(host=1.0, device=1.0)
+
+    def durations(run, device):
+        run()
+        return times.host, times.device
+
+    class Launcher(graphs.Launcher):
+        def __init__(self, step, tensors, device, mode):
+            super().__init__(step, tensors, device, "off")
+            self.mode = mode
+
+    StandIn.made = Generator.restored = 0
+    monkeypatch.setattr("training.steps.Launcher", Launcher)
+    monkeypatch.setattr(graphs, "Captured", StandIn)
+    monkeypatch.setattr(graphs, "on_stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(graphs, "generator_of", lambda device: Generator())
+    monkeypatch.setattr(graphs, "durations", durations)
+    return times
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_making_and_trying_a_graph_changes_no_number(without_gpu, model):
+    expected = trained(steps_of(model, "off"))
+    steps = steps_of(model, "on")
+    assert same(trained(steps), expected)
+    assert steps.launcher.captured.key[0] == (6, 9, FEATURES)
+    assert StandIn.made == 1  # the smaller last batches are launched
+
+
+def test_auto_captures_what_the_host_holds_up(without_gpu):
+    steps = steps_of("SiLIF", "auto")
+    without_gpu.host, without_gpu.device = 0.8, 1.0
+    expected = trained(steps_of("SiLIF", "off"))
+    assert same(trained(steps), expected)
+    assert StandIn.made == 1
+
+
+def test_auto_leaves_a_busy_gpu_alone(without_gpu):
+    steps = steps_of("SiLIF", "auto")
+    without_gpu.host, without_gpu.device = 0.2, 1.0
+    assert same(trained(steps), trained(steps_of("SiLIF", "off")))
+    assert (StandIn.made, steps.launcher.mode) == (0, "off")
+
+
+def test_a_graph_that_computes_something_else_is_not_used(without_gpu, monkeypatch, caplog):
+    class Wrong(StandIn):
+        def replay(self, x, y):
+            super().replay(x * 2, y)
+
+    monkeypatch.setattr(graphs, "Captured", Wrong)
+    monkeypatch.setattr(graphs.log, "propagate", True)
+    steps = steps_of("SiLIF", "auto")
+    assert same(trained(steps), trained(steps_of("SiLIF", "off")))
+    assert steps.launcher.mode == "off"
+    assert "other numbers" in caplog.text
+    with pytest.raises(ExperimentError, match="--cuda_graph off"):
+        trained(steps_of("SiLIF", "on"))
+
+
+def test_random_numbers_of_its_own_are_noticed(without_gpu, monkeypatch):
+    class Draws(StandIn):
+        def replay(self, x, y):
+            super().replay(x, y)
+            torch.rand(1)
+
+    monkeypatch.setattr(graphs, "Captured", Draws)
+    steps = steps_of("SiLIF", "auto")
+    assert same(trained(steps), trained(steps_of("SiLIF", "off")))
+    assert steps.launcher.mode == "off"
+
+
+def test_a_capture_that_fails_leaves_launched_steps(without_gpu, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(graphs, "Captured", fail)
+    steps = steps_of("SiLIF", "auto")
+    assert same(trained(steps), trained(steps_of("SiLIF", "off")))
+    assert Generator.restored == 1
+    with pytest.raises(ExperimentError, match=r"when stream is capturing\)"):
+        trained(steps_of("SiLIF", "on"))
+
+
+def test_shapes_that_keep_changing_are_never_captured(without_gpu):
+    steps = steps_of("LIF", "on")
+    meter = steps.empty_training_meter()
+    for number in range(24):
+        (x, y), *_ = epoch(count=2, steps=5 + number % 6)
+        steps.train(x, y, meter)
+    assert steps.launcher.captured is None
+    assert steps.launcher.seen.total() == 24
+
+
+def test_without_a_gpu_a_graph_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["--config=demo.yaml", "--debug", "--cuda_graph", "on"]) == 2
+    assert capsys.readouterr().err.endswith("needs a CUDA device: use auto or off\n")
+    assert not (tmp_path / "exp").exists()
+
+
+def test_rates_reach_the_device_and_leave_the_optimiser_as_it_was(monkeypatch):
+    weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+    groups = [{"params": weights[:1], "lr": 0.1}, {"params": weights[1:], "lr": 0.2}]
+    optimizer = torch.optim.Adam(groups, fused=True)
+    rates = graphs.DeviceRates(optimizer, CPU)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    rates.refresh()
+    tensors = list(rates.tensors)
+    with rates.in_force():
+        assert [group["lr"] for group in optimizer.param_groups] == tensors
+        assert all(group["capturable"] for group in optimizer.param_groups)
+    optimizer.param_groups[1]["lr"] = 0.05
+    rates.refresh()
+    assert rates.tensors[1] is tensors[1]  # a captured step reads the same memory
+    assert torch.tensor([0.1, 0.05]).tolist() == [tensor.item() for tensor in tensors]
+    assert [group["lr"] for group in optimizer.state_dict()["param_groups"]] == [0.1, 0.05]
+    assert not any(group["capturable"] for group in optimizer.param_groups)
+
+
+def needs_gpu():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+    return torch.device("cuda", 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["naive", "cuda"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_graph_gives_the_numbers_of_launched_steps(model, backend):
+    """Weights, optimiser, sums and random numbers; changed rate, small last batches."""
+    device = needs_gpu()
+
+    def run(mode):
+        steps = steps_of(model, mode, device)
+        for layer in getattr(steps.model, "snn", []):
+            layer.backend = backend
+        return steps, trained(steps)
+
+    _, expected = run("off")
+    steps, found = run("on")
+    assert steps.launcher.captured is not None
+    assert same(found, expected)
+
+
+@pytest.mark.gpu
+def test_a_small_step_is_captured_by_itself():
+    steps = steps_of("SiLIF", "auto", needs_gpu())
+    trained(steps)
+    assert steps.launcher.captured is not None
+
+
+@pytest.mark.gpu
+def test_the_random_state_goes_on_from_a_graph():
+    """What a checkpoint in the middle of an epoch would hold."""
+    device = needs_gpu()
+    states = []
+    for mode in ("off", "on"):
+        steps = steps_of("SiLIF", mode, device)
+        trained(steps, epochs=2)
+        states.append(torch.cuda.get_rng_state(device))
+        torch.cuda.set_rng_state(states[0], device)
+        states.append(trained(steps, epochs=1)[-1])
+    assert torch.equal(states[0], states[2])
+    assert torch.equal(states[1], states[3])
+
+
+@pytest.mark.gpu
+def test_a_step_that_waits_for_the_device_is_told():
+    device = needs_gpu()
+    steps = steps_of("SiLIF", "on", device)
+    learn = steps.learn
+
+    def waiting(x, y, meter):
+        learn(x, y, meter)
+        float(meter.sums[0])
+
+    steps.launcher.step = waiting
+    with pytest.raises(ExperimentError, match="--cuda_graph off"):
+        trained(steps)
+    torch.rand(3, device=device)  # the generator is not left waiting for the capture's end
+
+
+@pytest.mark.gpu
+def test_no_training_step_waits_for_the_device():
+    device = needs_gpu()
+    steps = steps_of("SiLIF", "off", device)
+    batches = epoch(device)
+    meter = steps.empty_training_meter()
+    for x, y in batches:
+        steps.train(x, y, meter)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for x, y in batches:
+            steps.train(x, y, meter)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
