@@ -63,9 +63,10 @@ def progress_bar(total: int, label: str) -> tqdm:
     return tqdm(total=total, desc=label, unit=" clips", leave=False, **_bars)
 
 
-def table(rows: list[tuple], headers: list[str]) -> str:
-    """An aligned plain-text table."""
-    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
+def table(rows: list[tuple], headers: list[str], *, numbers: int = 0, kind: str = "simple") -> str:
+    """An aligned table, in a format of tabulate; the last ``numbers`` columns end flush."""
+    align = ["left"] * (len(headers) - numbers) + ["right"] * numbers
+    return tabulate(rows, headers, tablefmt=kind, disable_numparse=True, colalign=align)
 
 
 def percent(share: float, digits: int = 2) -> str:

@@ -4,6 +4,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from training.files import write_atomic
 
 
@@ -46,3 +48,52 @@ def draw_rates(axis, records: list[dict]) -> None:
     for layer in range(len(records[0]["firing_rates"])):
         rates = [100 * record["firing_rates"][layer] for record in records]
         axis.plot(epochs, rates, marker="o", markersize=3, label=f"layer {layer + 1}")
+
+
+def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:
+    """Draw the learning curves of groups of runs: mean over seeds, and a band of ± one sample
+    standard deviation.
+
+    ``groups`` are a label and the records of metrics.jsonl of every run. The suffix of ``path``
+    decides on the format.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    colours = matplotlib.colormaps["tab10" if len(groups) <= 10 else "turbo"]
+    figure = Figure(figsize=(14, 4.2 + 0.22 * ((len(groups) + 2) // 3)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3)
+    panels = (("train", "loss", 1), ("valid", "loss", 1), ("valid", "accuracy", 100))
+    for number, (label, histories) in enumerate(groups):
+        colour = colours(number if len(groups) <= 10 else number / (len(groups) - 1))
+        for axis, (split, figure_name, scale) in zip(axes, panels, strict=True):
+            draw_band(axis, histories, split, figure_name, scale, color=colour, label=label)
+    for axis, title in zip(
+        axes, ("training loss", "validation loss", "validation accuracy (%)"), strict=True
+    ):
+        axis.set(xlabel="epoch", title=title)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.grid(alpha=0.3)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    suffix = path.suffix.lstrip(".").lower()
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=130))
+
+
+def draw_band(
+    axis, histories: list[list[dict]], split: str, name: str, scale: float, **style
+) -> None:
+    """One curve: over the epochs that every run has, so that a mean is always over all of them."""
+    runs = [{r["epoch"]: scale * r[name] for r in h if r["split"] == split} for h in histories]
+    epochs = sorted(set.intersection(*(set(run) for run in runs)))
+    values = np.array([[run[epoch] for epoch in epochs] for run in runs])  # [runs, epochs]
+    mean = values.mean(axis=0)
+    axis.plot(epochs, mean, marker="o", markersize=3, **style)
+    if len(runs) > 1:
+        deviation = values.std(axis=0, ddof=1)
+        axis.fill_between(
+            epochs, mean - deviation, mean + deviation, color=style["color"], alpha=0.2, lw=0
+        )

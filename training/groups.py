@@ -11,6 +11,7 @@ from training.console import duration, percent, table
 DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
 MODEL_NAMES = {"CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
+NAMES = 2  # columns that hold no number
 SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
 
 
@@ -146,10 +147,15 @@ def table_columns(groups: list[dict]) -> tuple[list[str], list[tuple[str, ...]]]
     return [headers[i] for i in kept], [tuple(row[i] for i in kept) for row in rows]
 
 
-def result_table(groups: list[dict]) -> str:
-    """The table of results for the terminal, and what its marks mean."""
+def result_table(groups: list[dict], *, numbered: bool = False) -> str:
+    """The table of results for the terminal, its rows ``numbered``, and what its marks mean."""
     headers, rows = table_columns(groups)
-    return "\n".join([table(rows, headers), *legend(groups)])
+    if numbered:
+        headers = ["", *headers]
+        rows = [(f"{number})", *row) for number, row in enumerate(rows, start=1)]
+    return "\n".join(
+        [table(rows, headers, numbers=len(headers) - NAMES - numbered), *legend(groups)]
+    )
 
 
 def legend(groups: list[dict]) -> list[str]:

@@ -1,0 +1,301 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Many runs become one table, and none of them counts that should not."""
+
+import csv
+import io
+import json
+import os
+import platform
+import shutil
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from parsers.load import Config
+from training import files, results
+from training.exits import exit_status
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "exp"
+
+
+def write_run(folder, accuracy=0.8, finished=True, epochs=3, **options):
+    """A run as training leaves it, with figures that are made up."""
+    values = {"nb_epochs": epochs, **options}
+    values = Config.from_dict({"dataset_name": "ssc", "seed": 1, **values}).to_dict()
+    folder.mkdir(parents=True)
+    files.write_yaml(folder / "config.yaml", values)
+    for epoch in range(1, epochs + 1 if finished else epochs):
+        for split in ("train", "valid"):
+            figures = {"loss": 2.0 / epoch + accuracy, "accuracy": accuracy * epoch / epochs}
+            files.append_line(folder / "metrics.jsonl", {"epoch": epoch, "split": split, **figures})
+    if not finished:
+        return folder
+    test = {"accuracy": accuracy, "loss": 1.0, "sop": 1000 * accuracy}
+    files.append_line(folder / "metrics.jsonl", {"epoch": epochs, "split": "test", **test})
+    summary = {
+        "model_type": values["model_type"],
+        "dataset_name": "ssc",
+        "seed": values["seed"],
+        "best_epoch": epochs,
+        "epochs": epochs,
+        "validated_on": "the dataset's own validation split",
+        "valid": {"accuracy": accuracy + 0.01, "loss": 0.9},
+        "test": test,
+        "parameters": 12345,
+        "state_variables": 2048,
+        "seconds": 90.0,
+        "seconds_per_epoch": 30.0,
+        "data_checksums": {"ssc_train.h5": "abc"},
+    }
+    files.write_json(folder / "summary.json", summary)
+    return folder
+
+
+def five_seeds(root, model, center):
+    """Accuracies of the five runs written."""
+    accuracies = center + np.random.default_rng(len(model)).normal(0, 0.01, 5)
+    for seed, accuracy in enumerate(accuracies.tolist()):
+        write_run(root / f"{model}_seed{seed}", accuracy, model_type=model, seed=seed)
+    return accuracies.tolist()
+
+
+def call(*argv):
+    return exit_status(results.PROGRAM, lambda: results.run([str(arg) for arg in argv]))
+
+
+def table_of(capsys, *argv):
+    """The rows of the CSV, and what was said beside it."""
+    assert call(*argv, "--csv") == 0
+    said = capsys.readouterr()
+    return list(csv.DictReader(io.StringIO(said.out))), said.err
+
+
+def refused(capsys, *argv):
+    assert call(*argv) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("training.results: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_mean_and_deviation_over_seeds(root, capsys):
+    accuracies = {model: five_seeds(root, model, 0.8) for model in ("LIF", "CSiLIF")}
+    rows, notes = table_of(capsys, root)
+    assert notes == ""
+    assert [row["model_type"] for row in rows] == ["CSiLIF", "LIF"]
+    for row in rows:
+        values = accuracies[row["model_type"]]
+        assert float(row["test_accuracy_mean"]) == pytest.approx(statistics.fmean(values))
+        assert float(row["test_accuracy_std"]) == pytest.approx(statistics.stdev(values))
+        assert (row["runs"], row["seeds"]) == ("5", "0 1 2 3 4")
+    assert call(root) == 0
+    said = capsys.readouterr().out
+    shown = accuracies["CSiLIF"]
+    assert f"{100 * statistics.fmean(shown):.2f} ± {100 * statistics.stdev(shown):.2f}" in said
+    for text in ("SSC", "C-SiLIF", "12,345", "2,048", "1 min 30 s", "sample standard deviation"):
+        assert text in said
+    assert "*" not in said
+
+
+def test_the_figures_of_a_sweep(train, tmp_path, capsys):
+    grid = {"seed": [1, 2, 3], "model_type": ["SiLIF", "LIF"], "nb_epochs": 1}
+    assert train(new_exp_folder="out", **grid) == 0
+    of_the_sweep = [line for line in capsys.readouterr().out.splitlines() if line[:3] == "SHD"]
+    assert len(of_the_sweep) == 2
+    assert call("out") == 0
+    said = capsys.readouterr().out
+    rows = [line[2:].split() for line in said.splitlines() if line[:3] in ("1) ", "2) ")]
+    assert rows == [line.split() for line in of_the_sweep]
+    assert "*: best epoch chosen on the test split, as published" in said
+
+
+def test_default_folders_of_a_sweep_are_found_from_its_table(train, tmp_path, capsys):
+    assert train(seed=[1, 2], nb_epochs=1) == 0
+    (sweep,) = tmp_path.glob("exp/test_exps/*_sweep")
+    capsys.readouterr()
+    rows, _ = table_of(capsys, sweep)
+    assert [row["runs"] for row in rows] == ["2"]
+    whole, _ = table_of(capsys, "exp")
+    assert whole == rows
+    for folder in tmp_path.glob("exp/test_exps/*_seed*"):
+        shutil.rmtree(folder)
+    assert table_of(capsys, sweep)[0] == rows
+
+
+def spoil(name, change):
+    def damage(folder):
+        content = json.loads((folder / name).read_text())
+        change(content)
+        (folder / name).write_text(json.dumps(content))
+
+    return damage
+
+
+def cut_summary(folder):
+    (folder / "summary.json").write_text('{"test": ')
+
+
+def no_config(folder):
+    (folder / "config.yaml").unlink()
+
+
+def other_seed(folder):
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("seed: 9", "seed: 8"))
+
+
+def unfinished(folder):
+    shutil.rmtree(folder)
+    write_run(folder, finished=False, seed=9)
+
+
+def running(folder):
+    unfinished(folder)
+    (folder / ".lock.owner").write_text(f"process {os.getpid()} on {platform.node()}")
+
+
+def diverged(folder):
+    unfinished(folder)
+    files.write_json(folder / "failure.json", {"diverged": "training diverged in epoch 2"})
+
+
+def more_epochs_asked(folder):
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("nb_epochs: 3", "nb_epochs: 9"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (unfinished, "unfinished: 2 of 3 epochs"),
+        (running, "still running: 2 of 3 epochs"),
+        (diverged, "training diverged in epoch 2"),
+        (more_epochs_asked, "unfinished: 3 of"),
+        (cut_summary, "damaged: summary.json is not readable"),
+        (spoil("summary.json", lambda c: c.pop("test")), "lacks figures"),
+        (spoil("summary.json", lambda c: c["test"].update(accuracy=1.2)), "cannot be"),
+        (spoil("summary.json", lambda c: c["test"].update(loss=float("nan"))), "cannot be"),
+        (spoil("summary.json", lambda c: c["test"].update(accuracy=0.9)), "different test acc"),
+        (other_seed, "different values of seed"),
+        (no_config, "there is no config.yaml"),
+    ],
+)
+def test_what_is_not_sound_is_told_and_not_averaged(root, capsys, damage, named):
+    for seed in (1, 2):
+        write_run(root / f"seed{seed}", 0.7 + seed / 10, seed=seed)
+    damage(write_run(root / "spoiled", 0.1, seed=9))
+    rows, notes = table_of(capsys, root)
+    row = next(row for row in rows if row["runs_counted"] == "2")
+    assert float(row["test_accuracy_mean"]) == pytest.approx(0.85)
+    assert "not counted: " in notes
+    assert str(root / "spoiled") in notes
+    assert named in notes
+    if named.startswith(("unfinished: 2", "still", "training")):
+        assert row["runs"] == "3"
+        assert call(root) == 0
+        assert " 2 of 3 " in capsys.readouterr().out
+
+
+def test_a_seed_counts_once(root, capsys):
+    for name in ("a", "b"):
+        write_run(root / name / "seed1", 0.8, seed=1)
+    write_run(root / "a" / "seed2", 0.9, seed=2)
+    rows, notes = table_of(capsys, root)
+    assert (rows[0]["runs_counted"], rows[0]["runs"]) == ("2", "3")
+    assert float(rows[0]["test_accuracy_mean"]) == pytest.approx(0.85)
+    assert f"{root / 'b' / 'seed1'}: seed 1 is counted already, from {root / 'a'}" in notes
+    rows, notes = table_of(capsys, root / "a", root / "a" / "seed1")
+    assert (rows[0]["runs"], notes) == ("2", "")
+
+
+def test_rows_are_what_differs_beside_the_seed(root, capsys):
+    for seed in (1, 2):
+        for lr in (0.01, 0.001):
+            write_run(root / f"lr{lr}_{seed}", lr=lr, seed=seed, num_workers=seed)
+        write_run(root / f"moved_{seed}", lr=0.01, seed=seed + 2, data_folder=f"/data/{seed}")
+    rows, _ = table_of(capsys, root)
+    assert [(row["lr"], row["runs"]) for row in rows] == [("0.001", "2"), ("0.01", "4")]
+    assert call(root) == 0
+    assert "lr" in capsys.readouterr().out.splitlines()[0].split()
+    rows, _ = table_of(capsys, root, "--ignore", "lr")
+    assert [row["runs_counted"] for row in rows] == ["4"]
+
+
+def test_welch(root, capsys):
+    samples = [five_seeds(root, "LIF", 0.78), five_seeds(root, "CSiLIF", 0.8)]
+    assert call(root, "--compare", "LIF", "1") == 0
+    said = capsys.readouterr().out
+    test = stats.ttest_ind(*samples, equal_var=False)
+    assert f"t = {test.statistic:.3f}, {test.df:.1f} degrees of freedom" in said
+    assert f"p = {test.pvalue:.3g}" in said
+    difference = 100 * (statistics.fmean(samples[0]) - statistics.fmean(samples[1]))
+    assert f"difference {difference:+.2f} points" in said
+    assert "LIF against CSiLIF" in said
+    assert call(root, "--compare", "model_type=LIF,lr=1e-2", "c-silif") == 0
+    assert capsys.readouterr().out == said
+
+
+def test_comparisons_that_cannot_be_made(root, capsys):
+    five_seeds(root, "LIF", 0.78)
+    write_run(root / "one", model_type="RLIF")
+    assert "RLIF has 1 finished run," in refused(capsys, root, "--compare", "LIF", "RLIF")
+    assert "no row" in refused(capsys, root, "--compare", "LIF", "GRU")
+    assert "rows 1, 2" in refused(capsys, root, "--compare", "LIF", "nb_hiddens=512")
+
+
+def test_markdown_latex_and_files(root, capsys):
+    five_seeds(root, "LIF", 0.78)
+    assert call(root, "--markdown") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].replace(" ", "").startswith("|data|model|hidden|ms/step|params|states|")
+    assert len({line.count("|") for line in lines[:3]}) == 1
+    assert call(root, "--latex", "table.tex", "--csv", "table.csv") == 0
+    assert "± " in capsys.readouterr().out
+    text = (root.parent / "table.tex").read_text()
+    assert r"\toprule" in text
+    assert r" $\pm$ " in text
+    assert r"\%" in text
+    assert (root.parent / "table.csv").read_text().startswith("dataset_name,")
+    assert "exists; --overwrite" in refused(capsys, root, "--csv", "table.csv")
+    assert call(root, "--csv", "table.csv", "--overwrite") == 0
+
+
+def test_curves_with_a_band(root, capsys, monkeypatch):
+    for model, center in (("LIF", 0.7), ("SiLIF", 0.8)):
+        five_seeds(root, model, center)
+    write_run(root / "stopped", finished=False, model_type="LIF", seed=9)
+    drawn = []
+    draw = results.draw_bands
+    monkeypatch.setattr(results, "draw_bands", lambda *a: drawn.extend(a[0]) or draw(*a))
+    assert call(root, "--curves", "curves.png") == 0
+    assert (root.parent / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [(label.split()[0], len(histories)) for label, histories in drawn] == [
+        ("LIF", 5),
+        ("SiLIF", 5),
+    ]
+    assert "(5 seeds, test 79.84 %)" in drawn[1][0]
+
+
+def test_bad_input(root, capsys):
+    assert "does not exist" in refused(capsys, "nowhere")
+    root.mkdir()
+    assert "holds no runs" in refused(capsys, root)
+    (root / "config.yaml").write_text("name: another program\n")
+    assert "holds no runs" in refused(capsys, root)
+    write_run(root / "seed1")
+    assert "is a file" in refused(capsys, root / "seed1" / "config.yaml")
+    assert "is a folder" in refused(capsys, root, "--csv", root)
+    assert ".md" in refused(capsys, root, "--markdown", "README.txt")
+    assert ".png" in refused(capsys, root, "--curves", "curves.jpg")
+    assert "no such option" in refused(capsys, root, "--ignore", "colour")
+    (root / "sweep_summary.json").write_text("[]")
+    assert "damaged" in refused(capsys, root)
+    assert "folders" in refused(capsys)

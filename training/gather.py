@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Runs as they lie in folders, each with its figures or the reason why they do not count."""
+
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parsers.load import OPTIONS, Config, ConfigError
+from parsers.yaml_file import read_config
+from training import files, folders
+from training.errors import ExperimentError
+
+MARKERS = ("config.yaml", "summary.json", "metrics.jsonl")
+SKIPPED = {"checkpoints", "log", "wandb", "__pycache__"}
+# What only says how or where a run is carried out. Data are told apart by their content.
+NO_DIFFERENCE = (folders.MAY_DIFFER - {"nb_epochs", "data_folder"}) | {"seed", "save_best"}
+
+
+@dataclass
+class Run:
+    """One run: its options, the figures of summary.json, and what keeps it from being counted.
+
+    ``trouble`` is None for a run that has ended as it should.
+    """
+
+    folder: Path
+    values: dict
+    summary: dict = field(default_factory=dict)
+    trouble: str | None = None
+
+    def result(self) -> dict:
+        """As ``group_over_seeds`` takes it; figures of a run in trouble are left out."""
+        result = {"folder": str(self.folder), "values": self.values}
+        return {**result, **({"error": self.trouble} if self.trouble else self.summary)}
+
+
+def gather(places: Iterable[Path]) -> list[Run]:
+    """Every run in these folders or below them, once each, in the order of their names.
+
+    A folder with the table of a sweep stands for the runs of the sweep, wherever they lie. Raises
+    ExperimentError for a place that is no folder, or holds no run.
+    """
+    runs: dict[Path, Run] = {}
+    for place in places:
+        if not place.is_dir():
+            problem = "is a file" if place.exists() else "does not exist"
+            raise ExperimentError(f"{place} {problem}; name folders of runs, of sweeps, or above")
+        found = list(runs_below(place))
+        if not found:
+            raise ExperimentError(
+                f"{place} holds no runs: there is no config.yaml of ours below it"
+            )
+        for run in found:
+            key = run.folder.resolve()
+            if key not in runs or runs[key].trouble:
+                runs[key] = run
+    return list(runs.values())
+
+
+def runs_below(place: Path) -> Iterable[Run]:
+    """The runs in a folder and below it."""
+    for root, names, content in os.walk(place):
+        names[:] = sorted(n for n in names if n not in SKIPPED and not n.startswith("."))
+        folder = Path(root)
+        if any(marker in content for marker in MARKERS) and (run := read_run(folder)):
+            yield run
+        if folders.SWEEP_SUMMARY in content:
+            yield from runs_of_sweep(folder)
+
+
+def runs_of_sweep(folder: Path) -> list[Run]:
+    """The runs that a sweep names: from their own folders, or as the sweep recorded them."""
+    path = folder / folders.SWEEP_SUMMARY
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        return [run_of_record(record, folder) for record in records]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ExperimentError(
+            f"{path} is damaged; remove it, or name the folders of its runs"
+        ) from None
+
+
+def run_of_record(record: dict, sweep: Path) -> Run:
+    """One run as a sweep recorded it; its own folder, if found, knows better."""
+    recorded = Path(record["folder"])
+    for folder in (recorded, sweep / recorded.name, sweep.parent / recorded.name):
+        if any((folder / marker).exists() for marker in MARKERS) and (run := read_run(folder)):
+            return run
+    values, trouble = record["values"], record.get("error")
+    summary = {} if trouble else record
+    return Run(recorded, values, summary, trouble or figures_trouble(summary, values))
+
+
+def read_run(folder: Path) -> Run | None:
+    """The run in a folder; None if its config.yaml belongs to some other program."""
+    try:
+        values = read_values(folder / "config.yaml")
+    except ConfigError as error:
+        ours = (folder / "summary.json").exists() or (folder / "metrics.jsonl").exists()
+        return Run(folder, {}, trouble=f"damaged: {error}") if ours else None
+    summary, trouble = read_summary(folder, values)
+    return Run(folder, values, summary, trouble)
+
+
+def read_values(path: Path) -> dict:
+    """The options recorded in a config.yaml, in their types; ConfigError if they are not."""
+    if not path.is_file():
+        raise ConfigError(f"there is no {path.name}")
+    raw = read_config(path, OPTIONS)
+    missing = {"dataset_name", "model_type", "seed"} - raw.keys()
+    if missing or any(len(values) != 1 for values in raw.values()):
+        raise ConfigError(f"{path.name} does not hold the options of one run")
+    return Config.from_dict({name: values[0] for name, values in raw.items()}).to_dict()
+
+
+def read_summary(folder: Path, values: dict) -> tuple[dict, str | None]:
+    """The figures of a run, and what is wrong with them."""
+    path = folder / "summary.json"
+    if not path.exists():
+        return {}, why_unfinished(folder, values)
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}, "damaged: summary.json is not readable"
+    trouble = figures_trouble(summary, values)
+    record = tested(folder)
+    if trouble is None and record and record.get("accuracy") != summary["test"]["accuracy"]:
+        trouble = "damaged: summary.json and metrics.jsonl tell different test accuracies"
+    return summary, trouble
+
+
+def figures_trouble(summary: dict, values: dict) -> str | None:
+    """Why the figures of a summary cannot be counted; None if they can."""
+    try:
+        accuracies = [summary[split]["accuracy"] for split in ("test", "valid")]
+        numbers = [*accuracies, summary["test"]["loss"], summary["seconds"], summary["best_epoch"]]
+        sound = all(math.isfinite(n) for n in numbers) and all(0 <= a <= 1 for a in accuracies)
+        names = ("model_type", "dataset_name", "seed")
+        other = next((name for name in names if summary[name] != values[name]), None)
+        epochs = summary["epochs"]
+    except (KeyError, TypeError):
+        return "damaged: summary.json lacks figures"
+    if not sound:
+        return "damaged: summary.json holds figures that cannot be"
+    if other:
+        return f"damaged: config.yaml and summary.json tell different values of {other}"
+    if epochs < values["nb_epochs"]:
+        return f"unfinished: {epochs} of {values['nb_epochs']} epochs were asked for at first"
+    return None
+
+
+def why_unfinished(folder: Path, values: dict) -> str:
+    """What is known of a run without a summary."""
+    failure = folder / folders.FAILURE
+    if failure.exists():
+        try:
+            return json.loads(failure.read_text(encoding="utf-8"))["diverged"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"damaged: {failure.name} is not readable"
+    done = sum(record.get("split") == "valid" for record in history(folder))
+    state = "still running" if is_running(folder) else "unfinished"
+    return f"{state}: {done} of {values['nb_epochs']} epochs"
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the process that writes to ``folder`` lives, as far as this machine can tell."""
+    owner = folder / ".lock.owner"
+    try:
+        _, pid, _, host = owner.read_text(encoding="utf-8").split(maxsplit=3)
+        if host != platform.node():
+            return True
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def tested(folder: Path) -> dict | None:
+    """The last test that metrics.jsonl tells of."""
+    records = [record for record in history(folder) if record.get("split") == "test"]
+    return records[-1] if records else None
+
+
+def history(folder: Path) -> list[dict]:
+    """The records of metrics.jsonl; none where it cannot be read."""
+    try:
+        return [r for r in files.read_lines(folder / "metrics.jsonl") if isinstance(r, dict)]
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def comparable(runs: list[Run], ignored: Iterable[str] = ()) -> list[str]:
+    """Make the options of runs comparable, and name those that part them into groups.
+
+    The same data in two folders are one data set (by their checksums), and a model that is named
+    but not loaded makes no difference.
+    """
+    known: dict[str, str] = {}
+    for run in runs:
+        content = json.dumps(run.summary.get("data_checksums"), sort_keys=True)
+        if content != "null":
+            run.values["data_folder"] = known.setdefault(content, run.values["data_folder"])
+        if run.values["start_epoch"] == 0:
+            run.values["load_exp_folder"] = None
+    return [name for name in OPTIONS if name not in NO_DIFFERENCE and name not in ignored]
+
+
+def mark_repeated_seeds(runs: list[Run], axes: list[str]) -> None:
+    """Count a seed once in each group: what comes later is in trouble."""
+    first: dict[tuple, Run] = {}
+    for run in runs:
+        if run.trouble is None:
+            key = (*(run.values[axis] for axis in axes), run.values["seed"])
+            same = first.setdefault(key, run)
+            if same is not run:
+                run.trouble = f"seed {run.values['seed']} is counted already, from {same.folder}"

@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""One table over many runs; see ``python -m training.results --help``."""
+
+import argparse
+import csv
+import io
+import sys
+from pathlib import Path
+
+from parsers.load import OPTIONS
+from training import files
+from training.comparison import find_group, welch
+from training.console import table
+from training.curves import draw_bands
+from training.errors import ExperimentError
+from training.exits import exit_status
+from training.gather import Run, comparable, gather, history, mark_repeated_seeds
+from training.groups import (
+    NAMES,
+    group_over_seeds,
+    legend,
+    result_table,
+    table_columns,
+    telling_options,
+)
+
+PROGRAM = "training.results"
+FORMATS = {"markdown": (".md",), "latex": (".tex",), "csv": (".csv",)}
+PICTURES = (".png", ".pdf", ".svg")
+STDOUT = "-"
+EXAMPLES = """\
+examples:
+  python -m training.results exp/test_exps
+  python -m training.results exp/test_exps --markdown results.md --curves curves.png
+  python -m training.results lr_scan --csv > lr_scan.csv
+  python -m training.results exp/test_exps --compare SiLIF LIF
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise ExperimentError(message)
+
+
+def read_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line; ExperimentError for what it cannot be."""
+    parser = _Parser(
+        prog=f"python -m {PROGRAM}",
+        description="Gather runs into one table of mean ± sample standard deviation over seeds. "
+        "Runs that differ in anything but their seed are different rows. A run that is "
+        "unfinished, diverged or damaged is named below the table and is in no mean.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, help="folders of runs, of sweeps, or above them"
+    )
+    for name in FORMATS:
+        parser.add_argument(
+            f"--{name}", nargs="?", const=STDOUT, help="write the table so, to a file or stdout"
+        )
+    parser.add_argument("--curves", help="draw learning curves with a band over seeds (PNG)")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="Welch's t-test between two rows: their numbers, models or option=value,...",
+    )
+    parser.add_argument(
+        "--ignore",
+        nargs="+",
+        default=[],
+        metavar="OPTION",
+        help="options whose values make no row of their own",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    arguments = parser.parse_args(argv)
+    for name, suffixes in (*FORMATS.items(), ("curves", PICTURES)):
+        check_target(name, getattr(arguments, name), suffixes, arguments.overwrite)
+    for name in arguments.ignore:
+        if name not in OPTIONS:
+            raise ExperimentError(f"--ignore {name}: there is no such option of main.py")
+    return arguments
+
+
+def check_target(name: str, target: str | None, suffixes: tuple, overwrite: bool) -> None:
+    """ExperimentError if a file cannot be written as asked."""
+    if target in (None, STDOUT):
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise ExperimentError(f"--{name} {target} is a folder; put the folders of runs first")
+    if path.suffix.lower() not in suffixes:
+        raise ExperimentError(f"--{name} {target}: the file must end in {' or '.join(suffixes)}")
+    if path.exists() and not overwrite:
+        raise ExperimentError(f"--{name} {target} exists; --overwrite replaces it")
+    if not path.parent.is_dir():
+        raise ExperimentError(f"--{name} {target}: there is no folder {path.parent}")
+
+
+def run(argv: list[str] | None) -> int:
+    """Do what the command line asks for; exit status 0."""
+    arguments = read_arguments(argv)
+    found = gather(arguments.folders)
+    readable = [run for run in found if run.values]
+    axes = comparable(readable, arguments.ignore)
+    mark_repeated_seeds(readable, axes)
+    readable = in_order(readable, axes)
+    groups = group_over_seeds([run.result() for run in readable], axes)
+    notes = notes_on(found, groups)
+    to_stdout = [name for name in FORMATS if getattr(arguments, name) == STDOUT]
+    if not to_stdout and groups:
+        print(result_table(groups, numbered=len(groups) > 1))
+    for name in FORMATS:
+        if target := getattr(arguments, name):
+            write(formatted(name, groups), target)
+    for note in notes:
+        print(note, file=sys.stderr if to_stdout else sys.stdout)
+    if arguments.compare:
+        rows = [find_group(groups, text) for text in arguments.compare]
+        names = tuple(label(groups, row) for row in rows)
+        test = welch(*(groups[row] for row in rows), names)
+        print(f"\n{test}", file=sys.stderr if to_stdout else sys.stdout)
+    if arguments.curves:
+        draw(groups, readable, axes, Path(arguments.curves))
+    return 0
+
+
+def in_order(runs: list[Run], axes: list[str]) -> list[Run]:
+    """Groups in the order in which they were found, and the seeds in each by their size."""
+    first: dict[tuple, int] = {}
+    for run in runs:
+        first.setdefault(key_of(run, axes), len(first))
+    return sorted(runs, key=lambda run: (first[key_of(run, axes)], run.values["seed"]))
+
+
+def key_of(run: Run, axes: list[str]) -> tuple:
+    """The options that a run shares with the others of its group."""
+    return tuple(run.values[axis] for axis in axes)
+
+
+def formatted(name: str, groups: list[dict]) -> str:
+    """The table as Markdown, LaTeX (with the package booktabs) or CSV."""
+    if name == "csv":
+        return as_csv(groups)
+    headers, rows = table_columns(groups)
+    headers = [header.replace("\n", " ") for header in headers]
+    kind = "github" if name == "markdown" else "latex_booktabs"
+    text = table(rows, headers, numbers=len(headers) - NAMES, kind=kind)
+    if name == "latex":
+        comments = "".join(f"% {line}\n" for line in legend(groups))
+        return (comments + text + "\n").replace("±", r"$\pm$")
+    return text + "\n\n" + "  \n".join(legend(groups)) + "\n"
+
+
+def as_csv(groups: list[dict]) -> str:
+    """Every figure of every group in full, one row each, with all options that differ."""
+    differing = [
+        name
+        for name in (groups[0]["values"] if groups else ())
+        if len({group["values"][name] for group in groups}) > 1
+    ]
+    rows = [csv_row(group, differing) for group in groups]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0] if rows else ["dataset_name"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def csv_row(group: dict, differing: list[str]) -> dict:
+    """One group as plain values."""
+    row = {**group["setup"], **{name: group["values"][name] for name in differing}}
+    row |= {"parameters": group["parameters"], "state_variables": group["state_variables"]}
+    for figure in ("test_accuracy", "valid_accuracy", "test_loss", "sop"):
+        statistic = group[figure] or {"mean": None, "std": None}
+        row |= {f"{figure}_mean": statistic["mean"], f"{figure}_std": statistic["std"]}
+    best = group["best_epochs"]
+    return row | {
+        "runs_counted": group["runs"].split()[0],
+        "runs": len(group["seeds"]),
+        "seeds": " ".join(map(str, group["seeds"])),
+        "best_epoch_mean": sum(best) / len(best) if best else None,
+        "seconds_mean": group["seconds"],
+        "validated_on": group["validated_on"],
+    }
+
+
+def notes_on(runs: list[Run], groups: list[dict]) -> list[str]:
+    """What a reader must know beside the table, in lines."""
+    notes = [f"not counted: {run.folder}: {run.trouble}" for run in runs if run.trouble]
+    commits = {
+        run.summary["code"]["commit"]
+        for run in runs
+        if run.trouble is None and run.summary.get("code")
+    }
+    if len(commits) > 1:
+        short = ", ".join(sorted(commit[:10] for commit in commits))
+        notes.append(f"the runs were made by {len(commits)} versions of the code: {short}")
+    return notes
+
+
+def label(groups: list[dict], row: int) -> str:
+    """What tells a group from the others, in words."""
+    setup = groups[row]["setup"]
+    parts = [setup["dataset_name"], setup["model_type"], f"{setup['nb_hiddens']} hidden"]
+    parts.append(f"{setup['ms_per_step']:.3g} ms")
+    varying = [len({group["setup"][name] for group in groups}) > 1 for name in setup]
+    kept = [part for part, varies in zip(parts, varying, strict=True) if varies]
+    options = [f"{name} {groups[row]['values'][name]}" for name in telling_options(groups)]
+    return ", ".join([*kept, *options]) or parts[1]
+
+
+def draw(groups: list[dict], runs: list[Run], axes: list[str], path: Path) -> None:
+    """Learning curves of every group with finished runs; ExperimentError if there are none."""
+    drawn = []
+    for row, group in enumerate(groups):
+        key = tuple(group["values"].values())
+        sound = [run for run in runs if run.trouble is None and key_of(run, axes) == key]
+        histories = [records for run in sound if (records := history(run.folder))]
+        if histories:
+            accuracy = group["test_accuracy"]["mean"]
+            name = f"{label(groups, row)} ({len(histories)} seeds, test {100 * accuracy:.2f} %)"
+            drawn.append((name.replace("(1 seeds", "(1 seed"), histories))
+    if not drawn:
+        raise ExperimentError("--curves: no finished run has a metrics.jsonl to draw")
+    draw_bands(drawn, path)
+    print(f"learning curves: {path}", file=sys.stderr)
+
+
+def write(text: str, target: str) -> None:
+    """Write to a file, or to stdout."""
+    if target == STDOUT:
+        sys.stdout.write(text)
+    else:
+        files.write_text(Path(target), text)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(PROGRAM, lambda: run(None)))
