@@ -19,12 +19,35 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.triton_support import dense_copy, inside, launch, spike
 
 
+@triton.jit
+def _step(
+    at, current, u, w, s, spikes, kept_u, kept_I, alpha, keep, beta, a, b, theta, mask,
+    ADAPTS: tl.constexpr, KEEP_I: tl.constexpr, KEEP: tl.constexpr,
+):  # fmt: skip
+    """One step: what the backward pass needs and the spikes are stored, the new state returned."""
+    if KEEP:
+        tl.store(kept_u, u, mask)
+        if KEEP_I:
+            tl.store(kept_I + at, current, mask)
+    if ADAPTS:
+        w = beta * w + a * u + b * s
+        current = current - w
+    u = alpha * (u - s) + keep * current
+    s = spike(u - theta)
+    tl.store(spikes + at, s, mask)
+    return u, w, s
+
+
 @triton.jit(do_not_specialize=["start", "stop"])
 def _forward(
     I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_I, start, stop, T, theta, H,
     ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, KEEP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Steps start to stop; u, w and s [B, H] are read before and written after."""
+    """Steps start to stop; u, w and s [B, H] are read before and written after.
+
+    Currents are loaded four steps ahead of their use: a load that follows a store waits for it, and
+    one load at a time leaves the memory idle. With recurrent weights there is one step a launch.
+    """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = j < H
@@ -36,21 +59,42 @@ def _forward(
         w_t = tl.load(w + at, mask, 0.0)
         beta_j, a_j = tl.load(beta + j, mask, 0.0), tl.load(a + j, mask, 0.0)
         b_j = tl.load(b + j, mask, 0.0)
-    for t in range(start, stop):
-        step = (row * T + t) * H + j
-        current = tl.load(I + step, mask, 0.0)
+    else:
+        w_t, beta_j, a_j, b_j = u_t, alpha_j, alpha_j, alpha_j  # never looked at
+    kept = kept_u + row * H  # kept_u has T + 1 steps
+    single = start
+    if not RECURRENT:
+        single = start + (stop - start) // 4 * 4
+        for t in range(start, single, 4):
+            at_0 = (row * T + t) * H + j
+            at_1, at_2, at_3 = at_0 + H, at_0 + 2 * H, at_0 + 3 * H
+            I_0, I_1 = tl.load(I + at_0, mask, 0.0), tl.load(I + at_1, mask, 0.0)
+            I_2, I_3 = tl.load(I + at_2, mask, 0.0), tl.load(I + at_3, mask, 0.0)
+            u_t, w_t, s_t = _step(
+                at_0, I_0, u_t, w_t, s_t, spikes, kept + at_0, kept_I, alpha_j, keep_j, beta_j,
+                a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
+            )  # fmt: skip
+            u_t, w_t, s_t = _step(
+                at_1, I_1, u_t, w_t, s_t, spikes, kept + at_1, kept_I, alpha_j, keep_j, beta_j,
+                a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
+            )  # fmt: skip
+            u_t, w_t, s_t = _step(
+                at_2, I_2, u_t, w_t, s_t, spikes, kept + at_2, kept_I, alpha_j, keep_j, beta_j,
+                a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
+            )  # fmt: skip
+            u_t, w_t, s_t = _step(
+                at_3, I_3, u_t, w_t, s_t, spikes, kept + at_3, kept_I, alpha_j, keep_j, beta_j,
+                a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
+            )  # fmt: skip
+    for t in range(single, stop):
+        at_t = (row * T + t) * H + j
+        current = tl.load(I + at_t, mask, 0.0)
         if RECURRENT:
             current = current + tl.load(recurrent + at, mask, 0.0)
-        if KEEP:
-            tl.store(kept_u + step + row * H, u_t, mask)  # kept_u has T + 1 steps
-            if RECURRENT:
-                tl.store(kept_I + step, current, mask)
-        if ADAPTS:
-            w_t = beta_j * w_t + a_j * u_t + b_j * s_t
-            current = current - w_t
-        u_t = alpha_j * (u_t - s_t) + keep_j * current
-        s_t = spike(u_t - theta)
-        tl.store(spikes + step, s_t, mask)
+        u_t, w_t, s_t = _step(
+            at_t, current, u_t, w_t, s_t, spikes, kept + at_t, kept_I, alpha_j, keep_j, beta_j,
+            a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
+        )  # fmt: skip
     if KEEP:
         tl.store(kept_u + (row * (T + 1) + stop) * H + j, u_t, mask)
     tl.store(u + at, u_t, mask)
@@ -59,13 +103,44 @@ def _forward(
         tl.store(w + at, w_t, mask)
 
 
+@triton.jit
+def _adjoint(
+    d_I, current, d_spike, u, u_new, s, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a,
+    sum_b, alpha, keep, beta, a, b, theta, mask, ADAPTS: tl.constexpr,
+):  # fmt: skip
+    """One step back: the gradient of its current is stored, the others are returned."""
+    g_u = g_u + (g_s + d_spike) * inside(u_new - theta)
+    g_I = keep * g_u
+    tl.store(d_I, g_I, mask)
+    sum_alpha += g_u * ((u - s) - current)
+    if ADAPTS:
+        x = a * u + b * s
+        sum_beta += x * by_w
+        g_w = g_w - g_I
+        by_u = g_u + beta * by_u
+        by_w = g_w + beta * by_w
+        sum_alpha += x * by_u
+        sum_a += g_w * u
+        sum_b += g_w * s
+        g_s = b * g_w - alpha * g_u
+        g_u = alpha * g_u + a * g_w
+        g_w = beta * g_w
+    else:
+        g_u = alpha * g_u
+        g_s = -g_u
+    return g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b
+
+
 @triton.jit(do_not_specialize=["start", "stop"])
 def _backward(
     I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
     d_u, d_w, d_s, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b, start, stop, T, theta, H,
     ADAPTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Steps stop - 1 down to start; everything [B, H] but the initial state is added to."""
+    """Steps stop - 1 down to start; everything [B, H] but the initial state is added to.
+
+    As in the forward pass, four steps are loaded at once; the odd ones come first.
+    """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = j < H
@@ -82,32 +157,55 @@ def _backward(
         sum_b = tl.load(d_b + at, mask, 0.0)
         beta_j, a_j = tl.load(beta + j, mask, 0.0), tl.load(a + j, mask, 0.0)
         b_j = tl.load(b + j, mask, 0.0)
-    u_new = tl.load(kept_u + (row * (T + 1) + stop) * H + j, mask, 0.0)
-    for done in range(stop - start):
+    else:  # never looked at
+        g_w, by_u, by_w, sum_beta, sum_a, sum_b = g_u, g_u, g_u, g_u, g_u, g_u
+        beta_j, a_j, b_j = alpha_j, alpha_j, alpha_j
+    kept = kept_u + row * H  # kept_u has T + 1 steps
+    u_new = tl.load(kept + (row * T + stop) * H + j, mask, 0.0)
+    odd = (stop - start) % 4
+    for done in range(odd):
         t = stop - 1 - done
-        step = (row * T + t) * H + j
-        u_t = tl.load(kept_u + step + row * H, mask, 0.0)
+        at_t = (row * T + t) * H + j
+        u_t = tl.load(kept + at_t, mask, 0.0)
+        current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
         s_t = tl.where(t > 0, spike(u_t - theta), s_0)
-        g_u = g_u + (g_s + tl.load(d_spikes + step, mask, 0.0)) * inside(u_new - theta)
-        g_I = keep_j * g_u
-        tl.store(d_I + step, g_I, mask)
-        sum_alpha += g_u * ((u_t - s_t) - tl.load(I + step, mask, 0.0))
-        if ADAPTS:
-            x_t = a_j * u_t + b_j * s_t
-            sum_beta += x_t * by_w
-            g_w = g_w - g_I
-            by_u = g_u + beta_j * by_u
-            by_w = g_w + beta_j * by_w
-            sum_alpha += x_t * by_u
-            sum_a += g_w * u_t
-            sum_b += g_w * s_t
-            g_s = b_j * g_w - alpha_j * g_u
-            g_u = alpha_j * g_u + a_j * g_w
-            g_w = beta_j * g_w
-        else:
-            g_u = alpha_j * g_u
-            g_s = -g_u
+        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+            d_I + at_t, current, d_spike, u_t, u_new, s_t, g_u, g_w, g_s, by_u, by_w, sum_alpha,
+            sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask, ADAPTS,
+        )  # fmt: skip
         u_new = u_t
+    for done in range(odd, stop - start, 4):
+        t = stop - 1 - done
+        at_0 = (row * T + t) * H + j
+        at_1, at_2, at_3 = at_0 - H, at_0 - 2 * H, at_0 - 3 * H
+        u_0, u_1 = tl.load(kept + at_0, mask, 0.0), tl.load(kept + at_1, mask, 0.0)
+        u_2, u_3 = tl.load(kept + at_2, mask, 0.0), tl.load(kept + at_3, mask, 0.0)
+        I_0, I_1 = tl.load(I + at_0, mask, 0.0), tl.load(I + at_1, mask, 0.0)
+        I_2, I_3 = tl.load(I + at_2, mask, 0.0), tl.load(I + at_3, mask, 0.0)
+        d_0, d_1 = tl.load(d_spikes + at_0, mask, 0.0), tl.load(d_spikes + at_1, mask, 0.0)
+        d_2, d_3 = tl.load(d_spikes + at_2, mask, 0.0), tl.load(d_spikes + at_3, mask, 0.0)
+        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+            d_I + at_0, I_0, d_0, u_0, u_new, spike(u_0 - theta), g_u, g_w, g_s, by_u, by_w,
+            sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask,
+            ADAPTS,
+        )  # fmt: skip
+        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+            d_I + at_1, I_1, d_1, u_1, u_0, spike(u_1 - theta), g_u, g_w, g_s, by_u, by_w,
+            sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask,
+            ADAPTS,
+        )  # fmt: skip
+        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+            d_I + at_2, I_2, d_2, u_2, u_1, spike(u_2 - theta), g_u, g_w, g_s, by_u, by_w,
+            sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask,
+            ADAPTS,
+        )  # fmt: skip
+        s_3 = tl.where(t > 3, spike(u_3 - theta), s_0)
+        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+            d_I + at_3, I_3, d_3, u_3, u_2, s_3, g_u, g_w, g_s, by_u, by_w,
+            sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask,
+            ADAPTS,
+        )  # fmt: skip
+        u_new = u_3
     if ADAPTS:
         if start == 0:
             w_0 = tl.load(initial_w + at, mask, 0.0)

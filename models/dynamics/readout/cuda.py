@@ -23,6 +23,11 @@ def _softmax(u, mask):
 
 @triton.jit
 def _forward(I, alpha, u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.constexpr):
+    """u [B, C] is read before and written after.
+
+    Every current is loaded while the step before it is computed: with one program a row there are
+    few of them, and nothing else hides the time that a load takes.
+    """
     row = tl.program_id(0).to(tl.int64)
     j = tl.arange(0, BLOCK)
     mask = j < C
@@ -31,11 +36,15 @@ def _forward(I, alpha, u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.const
     alpha_j = tl.load(alpha + j, mask, 0.0)
     keep_j = 1.0 - alpha_j
     total = tl.zeros((BLOCK,), tl.float32)
+    next_I = tl.load(I + row * T * C + j, mask, 0.0)
     for t in range(T):
         step = (row * T + t) * C + j
+        current = next_I
+        ahead = (row * T + tl.minimum(t + 1, T - 1)) * C + j
+        next_I = tl.load(I + ahead, mask, 0.0)
         if KEEP:
             tl.store(kept_u + step + row * C, u_t, mask)  # kept_u has T + 1 steps
-        u_t = alpha_j * u_t + keep_j * tl.load(I + step, mask, 0.0)
+        u_t = alpha_j * u_t + keep_j * current
         total += _softmax(u_t, mask)
     if KEEP:
         tl.store(kept_u + (row * (T + 1) + T) * C + j, u_t, mask)
@@ -45,6 +54,7 @@ def _forward(I, alpha, u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.const
 
 @triton.jit
 def _backward(I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T, C, BLOCK: tl.constexpr):
+    """d_u [B, C] is read before and written after, d_alpha [B, C] written."""
     row = tl.program_id(0).to(tl.int64)
     j = tl.arange(0, BLOCK)
     mask = j < C
@@ -53,14 +63,19 @@ def _backward(I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T, C, BLOCK: tl.conste
     alpha_j = tl.load(alpha + j, mask, 0.0)
     keep_j = 1.0 - alpha_j
     sum_alpha = tl.zeros((BLOCK,), tl.float32)
-    u_new = tl.load(kept_u + (row * (T + 1) + T) * C + j, mask, 0.0)
+    kept = kept_u + row * C  # kept_u has T + 1 steps
+    last = (row * T + T - 1) * C + j
+    u_new = tl.load(kept + last + C, mask, 0.0)
+    next_u, next_I = tl.load(kept + last, mask, 0.0), tl.load(I + last, mask, 0.0)
     for done in range(T):
-        step = (row * T + (T - 1 - done)) * C + j
-        u_t = tl.load(kept_u + step + row * C, mask, 0.0)
+        step = last - done * C
+        u_t, current = next_u, next_I
+        ahead = (row * T + tl.maximum(T - 2 - done, 0)) * C + j
+        next_u, next_I = tl.load(kept + ahead, mask, 0.0), tl.load(I + ahead, mask, 0.0)
         p = _softmax(u_new, mask)
         g_u = g_u + p * (g_out - tl.sum(p * g_out, axis=0))
         tl.store(d_I + step, keep_j * g_u, mask)
-        sum_alpha += g_u * (u_t - tl.load(I + step, mask, 0.0))
+        sum_alpha += g_u * (u_t - current)
         g_u = alpha_j * g_u
         u_new = u_t
     tl.store(d_u + at, g_u, mask)

@@ -16,11 +16,39 @@ from models.dynamics.triton_support import dense_copy, inside, launch, spike
 
 
 @triton.jit
+def _step(
+    at, current, x, y, s, spikes, kept_x, kept_y, A, B, gain, reset, scale, theta, mask,
+    RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr,
+):  # fmt: skip
+    """One step: what the backward pass needs and the spikes are stored, the new state returned."""
+    if KEEP:
+        tl.store(kept_x + at, x, mask)
+        tl.store(kept_y + at, y, mask)
+    if RESET_INSIDE:
+        x = x - reset * s
+        x_new = (A * x - B * y) + gain * current
+        y = A * y + B * x
+        x = x_new
+    else:
+        drift_x = (A * x - B * y) + current
+        drift_y = A * y + B * x
+        x = (x + gain * drift_x) - reset * s
+        y = y + gain * drift_y
+    s = spike(scale * x - theta)
+    tl.store(spikes + at, s, mask)
+    return x, y, s
+
+
+@triton.jit
 def _forward(
     I, A, B, gain, x, y, s, spikes, kept_x, kept_y, T, reset, scale, theta, H,
     RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """x, y and s [B, H] are read before and written after."""
+    """x, y and s [B, H] are read before and written after.
+
+    Currents are loaded four steps ahead of their use: a load that follows a store waits for it, and
+    one load at a time leaves the memory idle.
+    """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = j < H
@@ -29,24 +57,35 @@ def _forward(
     s_t = tl.load(s + at, mask, 0.0)
     A_j, B_j = tl.load(A + j, mask, 0.0), tl.load(B + j, mask, 0.0)
     gain_j = tl.load(gain + j, mask, 0.0)
-    for t in range(T):
-        step = (row * T + t) * H + j
-        current = tl.load(I + step, mask, 0.0)
-        if KEEP:
-            tl.store(kept_x + step + row * H, x_t, mask)  # kept_x and kept_y have T + 1 steps
-            tl.store(kept_y + step + row * H, y_t, mask)
-        if RESET_INSIDE:
-            x_t = x_t - reset * s_t
-            x_new = (A_j * x_t - B_j * y_t) + gain_j * current
-            y_t = A_j * y_t + B_j * x_t
-            x_t = x_new
-        else:
-            drift_x = (A_j * x_t - B_j * y_t) + current
-            drift_y = A_j * y_t + B_j * x_t
-            x_t = (x_t + gain_j * drift_x) - reset * s_t
-            y_t = y_t + gain_j * drift_y
-        s_t = spike(scale * x_t - theta)
-        tl.store(spikes + step, s_t, mask)
+    before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
+    whole = T // 4 * 4
+    for t in range(0, whole, 4):
+        at_0 = (row * T + t) * H + j
+        at_1, at_2, at_3 = at_0 + H, at_0 + 2 * H, at_0 + 3 * H
+        I_0, I_1 = tl.load(I + at_0, mask, 0.0), tl.load(I + at_1, mask, 0.0)
+        I_2, I_3 = tl.load(I + at_2, mask, 0.0), tl.load(I + at_3, mask, 0.0)
+        x_t, y_t, s_t = _step(
+            at_0, I_0, x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j, gain_j, reset, scale,
+            theta, mask, RESET_INSIDE, KEEP,
+        )  # fmt: skip
+        x_t, y_t, s_t = _step(
+            at_1, I_1, x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j, gain_j, reset, scale,
+            theta, mask, RESET_INSIDE, KEEP,
+        )  # fmt: skip
+        x_t, y_t, s_t = _step(
+            at_2, I_2, x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j, gain_j, reset, scale,
+            theta, mask, RESET_INSIDE, KEEP,
+        )  # fmt: skip
+        x_t, y_t, s_t = _step(
+            at_3, I_3, x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j, gain_j, reset, scale,
+            theta, mask, RESET_INSIDE, KEEP,
+        )  # fmt: skip
+    for t in range(whole, T):
+        at_t = (row * T + t) * H + j
+        x_t, y_t, s_t = _step(
+            at_t, tl.load(I + at_t, mask, 0.0), x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j,
+            gain_j, reset, scale, theta, mask, RESET_INSIDE, KEEP,
+        )  # fmt: skip
     if KEEP:
         tl.store(kept_x + (row * (T + 1) + T) * H + j, x_t, mask)
     tl.store(x + at, x_t, mask)
@@ -55,11 +94,46 @@ def _forward(
 
 
 @triton.jit
+def _adjoint(
+    d_I, current, d_spike, x, x_new, y, s, g_x, g_y, g_s, sum_A, sum_B, sum_gain,
+    A, B, gain, reset, scale, theta, mask, RESET_INSIDE: tl.constexpr,
+):  # fmt: skip
+    """One step back: the gradient of its current is stored, the others are returned."""
+    g_spike = g_s + d_spike
+    g_x = g_x + scale * (g_spike * inside(scale * x_new - theta))
+    if RESET_INSIDE:
+        x = x - reset * s
+        tl.store(d_I, gain * g_x, mask)
+        sum_gain += g_x * current
+        sum_A += g_x * x + g_y * y
+        sum_B += g_y * x - g_x * y
+        g_x_before = A * g_x + B * g_y
+        g_y = A * g_y - B * g_x
+        g_x = g_x_before
+        g_s = -reset * g_x
+    else:
+        drift_x = (A * x - B * y) + current
+        drift_y = A * y + B * x
+        sum_gain += g_x * drift_x + g_y * drift_y
+        g_drift_x, g_drift_y = gain * g_x, gain * g_y
+        tl.store(d_I, g_drift_x, mask)
+        sum_A += g_drift_x * x + g_drift_y * y
+        sum_B += g_drift_y * x - g_drift_x * y
+        g_s = -reset * g_x
+        g_x = g_x + (A * g_drift_x + B * g_drift_y)
+        g_y = g_y + (A * g_drift_y - B * g_drift_x)
+    return g_x, g_y, g_s, sum_A, sum_B, sum_gain
+
+
+@triton.jit
 def _backward(
     I, d_spikes, d_I, kept_x, kept_y, initial_s, A, B, gain, d_x, d_y, d_s, d_A, d_B, d_gain,
     T, reset, scale, theta, H, RESET_INSIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """d_x, d_y and d_s [B, H] are read before and written after; d_A, d_B, d_gain written."""
+    """d_x, d_y and d_s [B, H] are read before and written after; d_A, d_B, d_gain written.
+
+    As in the forward pass, four steps are loaded at once; the odd ones come first.
+    """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = j < H
@@ -70,38 +144,53 @@ def _backward(
     gain_j = tl.load(gain + j, mask, 0.0)
     sum_A, sum_B = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
     sum_gain = tl.zeros((BLOCK,), tl.float32)
-    x_new = tl.load(kept_x + (row * (T + 1) + T) * H + j, mask, 0.0)
-    for done in range(T):
+    before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
+    x_new = tl.load(before_x + (row * T + T) * H + j, mask, 0.0)
+    odd = T % 4
+    for done in range(odd):
         t = T - 1 - done
-        step = (row * T + t) * H + j
-        current = tl.load(I + step, mask, 0.0)
-        x_t = tl.load(kept_x + step + row * H, mask, 0.0)
-        y_t = tl.load(kept_y + step + row * H, mask, 0.0)
+        at_t = (row * T + t) * H + j
+        x_t, y_t = tl.load(before_x + at_t, mask, 0.0), tl.load(before_y + at_t, mask, 0.0)
+        current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
         s_t = tl.where(t > 0, spike(scale * x_t - theta), s_0)
-        g_spike = g_s + tl.load(d_spikes + step, mask, 0.0)
-        g_x = g_x + scale * (g_spike * inside(scale * x_new - theta))
+        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
+            d_I + at_t, current, d_spike, x_t, x_new, y_t, s_t, g_x, g_y, g_s, sum_A, sum_B,
+            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
+        )  # fmt: skip
         x_new = x_t
-        if RESET_INSIDE:
-            x_t = x_t - reset * s_t
-            tl.store(d_I + step, gain_j * g_x, mask)
-            sum_gain += g_x * current
-            sum_A += g_x * x_t + g_y * y_t
-            sum_B += g_y * x_t - g_x * y_t
-            g_x_before = A_j * g_x + B_j * g_y
-            g_y = A_j * g_y - B_j * g_x
-            g_x = g_x_before
-            g_s = -reset * g_x
-        else:
-            drift_x = (A_j * x_t - B_j * y_t) + current
-            drift_y = A_j * y_t + B_j * x_t
-            sum_gain += g_x * drift_x + g_y * drift_y
-            g_drift_x, g_drift_y = gain_j * g_x, gain_j * g_y
-            tl.store(d_I + step, g_drift_x, mask)
-            sum_A += g_drift_x * x_t + g_drift_y * y_t
-            sum_B += g_drift_y * x_t - g_drift_x * y_t
-            g_s = -reset * g_x
-            g_x = g_x + (A_j * g_drift_x + B_j * g_drift_y)
-            g_y = g_y + (A_j * g_drift_y - B_j * g_drift_x)
+    for done in range(odd, T, 4):
+        t = T - 1 - done
+        at_0 = (row * T + t) * H + j
+        at_1, at_2, at_3 = at_0 - H, at_0 - 2 * H, at_0 - 3 * H
+        x_0, x_1 = tl.load(before_x + at_0, mask, 0.0), tl.load(before_x + at_1, mask, 0.0)
+        x_2, x_3 = tl.load(before_x + at_2, mask, 0.0), tl.load(before_x + at_3, mask, 0.0)
+        y_0, y_1 = tl.load(before_y + at_0, mask, 0.0), tl.load(before_y + at_1, mask, 0.0)
+        y_2, y_3 = tl.load(before_y + at_2, mask, 0.0), tl.load(before_y + at_3, mask, 0.0)
+        I_0, I_1 = tl.load(I + at_0, mask, 0.0), tl.load(I + at_1, mask, 0.0)
+        I_2, I_3 = tl.load(I + at_2, mask, 0.0), tl.load(I + at_3, mask, 0.0)
+        d_0, d_1 = tl.load(d_spikes + at_0, mask, 0.0), tl.load(d_spikes + at_1, mask, 0.0)
+        d_2, d_3 = tl.load(d_spikes + at_2, mask, 0.0), tl.load(d_spikes + at_3, mask, 0.0)
+        fired_0 = spike(scale * x_0 - theta)
+        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
+            d_I + at_0, I_0, d_0, x_0, x_new, y_0, fired_0, g_x, g_y, g_s, sum_A, sum_B,
+            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
+        )  # fmt: skip
+        fired_1 = spike(scale * x_1 - theta)
+        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
+            d_I + at_1, I_1, d_1, x_1, x_0, y_1, fired_1, g_x, g_y, g_s, sum_A, sum_B,
+            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
+        )  # fmt: skip
+        fired_2 = spike(scale * x_2 - theta)
+        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
+            d_I + at_2, I_2, d_2, x_2, x_1, y_2, fired_2, g_x, g_y, g_s, sum_A, sum_B,
+            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
+        )  # fmt: skip
+        fired_3 = tl.where(t > 3, spike(scale * x_3 - theta), s_0)
+        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
+            d_I + at_3, I_3, d_3, x_3, x_2, y_3, fired_3, g_x, g_y, g_s, sum_A, sum_B,
+            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
+        )  # fmt: skip
+        x_new = x_3
     tl.store(d_x + at, g_x, mask)
     tl.store(d_y + at, g_y, mask)
     tl.store(d_s + at, g_s, mask)
