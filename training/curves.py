@@ -78,6 +78,7 @@ def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
+    figure.suptitle("mean and ± 1 sample standard deviation over seeds")
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
     suffix = path.suffix.lstrip(".").lower()
     write_atomic(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=130))

@@ -197,6 +197,16 @@ def create(folder: Path, values: dict) -> None:
         files.write_yaml(folder / "config.yaml", values)
 
 
+def note(folder: Path) -> None:
+    """Tell a script which folder is being written, in the file $SPRACHE_FOLDER_NOTE if that is set.
+
+    An agent of a sweep learns its run from the server; a requeued job goes on with it so.
+    """
+    if target := os.environ.get("SPRACHE_FOLDER_NOTE"):
+        with told_in_one_line(Path(target).parent):
+            files.write_text(Path(target), f"{folder.absolute()}\n")
+
+
 def create_plain(folder: Path) -> None:
     """Make a folder for the results of several runs; ExperimentError where that fails."""
     with told_in_one_line(folder):

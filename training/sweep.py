@@ -78,6 +78,7 @@ def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
         return {**result, **summary}
     experiment = Experiment(point, cache.get(point.training), folder, cache.device)
     folders.create_plain(folder)
+    folders.note(folder)
     with folders.locked(folder):
         if resume and (folder / checkpoint.LAST).exists():
             folders.check_same_options(folder, point.to_dict())

@@ -143,6 +143,12 @@ def test_one_point_of_a_grid(train, tmp_path, capsys):
     assert "Finished before" in capsys.readouterr().out
 
 
+def test_a_script_is_told_the_folder(train, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPRACHE_FOLDER_NOTE", str(tmp_path / "note"))
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    assert (tmp_path / "note").read_text() == f"{tmp_path / 'out'}\n"
+
+
 def test_default_folders_have_the_published_names(train, tmp_path):
     assert train(seed=[1, 2], nb_epochs=1) == 0
     root = tmp_path / "exp" / "test_exps"

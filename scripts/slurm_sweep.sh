@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+# Runs a grid on a SLURM cluster: an array job with one task per run, and a table at the end.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: scripts/slurm_sweep.sh [SBATCH OPTIONS] [--wandb SWEEP_ID] CONFIG [OPTIONS OF main.py]
+
+Every run of the grid becomes a task of an array job. A task that is preempted, requeued or out of
+time saves its state, is queued again and goes on. A last job prints the table of all runs.
+
+  scripts/slurm_sweep.sh ssc_silif_4ms.yaml
+  scripts/slurm_sweep.sh --partition=gpu --time=8:00:00 ssc_silif_4ms.yaml --lr 0.01 0.005
+  scripts/slurm_sweep.sh --gres=none --cpus-per-task=4 demo.yaml           # without GPUs
+  scripts/slurm_sweep.sh --wandb entity/project/id ssc_silif_4ms.yaml      # agents of a wandb sweep
+
+SBATCH OPTIONS stand before CONFIG in the form --name=value and override those in
+scripts/slurm_task.sh (1 GPU, 8 CPUs, 32 GB, 24 hours). With --wandb every task is an agent that
+takes one run of the sweep; CONFIG and the options are those that the sweep was made with.
+The programs are run with $PYTHON, by default python. Logs are written to slurm_logs/.
+TEXT
+}
+
+fail() {
+    echo "slurm_sweep.sh: error: $1" >&2
+    exit 2
+}
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+options=()        # for the tasks
+place=()          # those of them that the last job needs too
+sweep_id=""
+while [[ $# -gt 0 && $1 == -* ]]; do
+    case $1 in
+        -h | --help) usage; exit 0 ;;
+        --wandb=*) sweep_id=${1#--wandb=} ;;
+        --wandb) sweep_id=${2:-}; shift ;;
+        --partition=* | --account=* | --qos=* | -p?* | -A?* | -q?*)
+            options+=("$1"); place+=("$1") ;;
+        *) options+=("$1") ;;
+    esac
+    shift || fail "--wandb needs the id of a sweep"
+done
+[[ $# -gt 0 ]] || { usage >&2; exit 2; }
+arguments=("--config=$1" "${@:2}" --resume auto)
+
+command -v sbatch > /dev/null || fail "there is no sbatch here; run this where SLURM takes jobs"
+python=$(command -v "${PYTHON:-python}") || fail "there is no ${PYTHON:-python}; set PYTHON"
+[[ -z $sweep_id || $PWD -ef $repository ]] ||
+    fail "wandb agents start main.py where they are: cd $repository first"
+logs=$PWD/slurm_logs
+mkdir -p "$logs"
+runs=$(mktemp "$logs/runs_XXXXXX.txt")
+if ! "$python" "$repository/main.py" "${arguments[@]}" --list_points > "$runs"; then
+    rm "$runs"
+    exit 2
+fi
+
+array=$(sbatch --parsable --array="1-$(wc -l < "$runs")" --output="$logs/%x_%A_%a.log" \
+    ${options[@]+"${options[@]}"} "$repository/scripts/slurm_task.sh" \
+    "$repository" "$python" "$sweep_id" "$logs" "${arguments[@]}")
+array=${array%%;*}
+table=$(sbatch --parsable --dependency="afterany:$array" --output="$logs/%x_%j.log" \
+    ${place[@]+"${place[@]}"} "$repository/scripts/slurm_table.sh" "$repository" "$python" "$runs")
+table=${table%%;*}
+echo "array job $array: $(wc -l < "$runs") runs, logs in $logs"
+echo "then job $table prints the table to $logs/sprache-table_$table.log"

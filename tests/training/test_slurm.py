@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""A grid on a real SLURM of one node: interrupted tasks go on, and the table comes at the end."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from slurm_node import logs, slurm_node, why_not
+
+from training import checkpoint
+
+REPO = Path(__file__).resolve().parents[2]
+SUBMIT = REPO / "scripts" / "slurm_sweep.sh"
+OPTIONS = {
+    "nb_hiddens": 16,
+    "nb_steps": 20,
+    "spatial_bin": 20,
+    "batch_size": 8,
+    "nb_epochs": 15,
+    "checkpoint_minutes": 60,
+}
+MODEST = ["--gres=none", "--cpus-per-task=1", "--mem=300M"]
+
+
+@pytest.fixture
+def slurm():
+    """The environment of a SLURM that runs for this test, in a folder with a short name."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="slurm"))
+    try:
+        with slurm_node(folder) as environment:
+            yield {**environment, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    finally:
+        print(logs(folder))
+        shutil.rmtree(folder)
+
+
+class Cluster:
+    """Commands of SLURM in the test's folder."""
+
+    def __init__(self, environment, folder):
+        self.environment, self.folder = environment, folder
+
+    def __call__(self, *command):
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def state(self, job):
+        """State and reason of a job in the queue, '' of one that is over."""
+        jobs = self("squeue", "--noheader", "--array", "--format=%i %T %r").splitlines()
+        return next((line.partition(" ")[2] for line in jobs if line.split()[0] == job), "")
+
+
+def wait_until(true, seconds=400):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def weights(folder):
+    return torch.load(folder / checkpoint.LAST, weights_only=True)["model"]
+
+
+def test_an_array_with_interruptions(slurm, spikes_folder, train, tmp_path):
+    grid = {**OPTIONS, "seed": [1, 2, 3]}
+    config = tmp_path / "tiny.yaml"
+    config.write_text(
+        "".join(f"{name}: {value}\n" for name, value in grid.items())
+        + f"data_folder: {spikes_folder}\n"
+    )
+    cluster = Cluster(slurm, tmp_path)
+    said = cluster("bash", SUBMIT, *MODEST, config, "--new_exp_folder", "out")
+    assert "3 runs" in said
+    array, table = said.split()[2].rstrip(":"), said.split("then job ")[1].split()[0]
+
+    out = tmp_path / "out"
+    for seed in (1, 2):
+        wait_until(lambda: list(out.glob(f"*_seed{seed}/checkpoints/last.pth")))  # noqa: B023
+        if seed == 1:  # as some time before the job's time is up
+            cluster("scancel", "--signal=USR1", "--batch", f"{array}_1")
+        else:
+            cluster("scontrol", "requeue", f"{array}_2")
+    for task in (f"{array}_1", f"{array}_2"):
+        wait_until(lambda: cluster.state(task).startswith("PENDING"))  # noqa: B023
+        assert "stopping after this step" in log_of(out, task[-1])
+        cluster("scontrol", "update", f"JobId={task}", "StartTime=now")  # two minutes by default
+    assert cluster.state(table) == "PENDING Dependency"
+    wait_until(lambda: not cluster("squeue", "--noheader"))
+
+    shown = (tmp_path / "slurm_logs" / f"sprache-table_{table}.log").read_text()
+    (row,) = [line for line in shown.splitlines() if line.startswith("SHD")]
+    assert row.split()[:4] == ["SHD", "SiLIF", "16", "50"]
+    assert "not counted" not in shown
+    assert "Going on after" not in log_of(out, 3)
+    for task in (1, 2):
+        assert "Going on after" in log_of(out, task)
+        text = (tmp_path / "slurm_logs" / f"sprache_{array}_{task}.log").read_text()
+        assert f"task {array}_{task} on" in text
+        assert ", start 1, " in text
+
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert train(**grid, new_exp_folder="whole") == 0
+    finally:
+        torch.set_num_threads(torch_threads)
+    for folder in (tmp_path / "whole").glob("*_seed*"):
+        ours, others = weights(folder), weights(out / folder.name)
+        assert all(torch.equal(ours[name], others[name]) for name in ours)
+
+
+def log_of(out, seed):
+    (folder,) = out.glob(f"*_seed{seed}")
+    return (folder / "log" / "exp.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "named"),
+    [
+        ([], 2, "usage: "),
+        (["--help"], 0, "usage: "),
+        (["--wandb"], 2, "--wandb needs"),
+        (["demo.yaml"], 2, "no sbatch"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_submitted(tmp_path, argv, status, named):
+    programs = tmp_path / "programs"  # without those of SLURM
+    programs.mkdir()
+    for name in ("bash", "cat", "dirname"):
+        (programs / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [shutil.which("bash"), SUBMIT, *argv],
+        env={**os.environ, "PATH": str(programs)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert named in (done.stdout if status == 0 else done.stderr)
+    assert list(tmp_path.iterdir()) == [programs]
