@@ -136,7 +136,9 @@ class TrainingConfig:
     start_epoch: int = option(
         0, group="training", minimum=0, help="epochs done before this run; it counts on from there"
     )
-    lr: float = option(0.01, group="training", above=0, grid=True, help="initial learning rate")
+    lr: float = option(
+        0.01, group="training", above=0, maximum=1e6, grid=True, help="initial learning rate"
+    )
     scheduler_patience: int = option(
         10,
         group="training",
@@ -151,6 +153,13 @@ class TrainingConfig:
         below=1,
         grid=True,
         help="factor by which the learning rate is then multiplied",
+    )
+    max_grad_norm: float | None = option(
+        None,
+        group="training",
+        above=0,
+        grid=True,
+        help="length to which longer gradients are cut before a step; by default none is",
     )
     seed: int = option(
         13,
@@ -217,6 +226,12 @@ class TrainingConfig:
         help="minutes between two states saved within a long epoch; one is saved after every epoch",
     )
     save_best: bool = option(True, group="run", help="save the best model by validation accuracy")
+    deterministic: bool = option(
+        False,
+        group="run",
+        help="use only operations that give the same bits every time, on a GPU too, and slower; "
+        "on the CPU they do anyway",
+    )
     log_tofile: bool = option(True, group="run", help="write the log to a file as well")
     gpu_device: int = option(
         0,

@@ -31,3 +31,21 @@ def original_goldens() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no golden cases of the original implementation at {folder}")
     return folder
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what needs a GPU where there is none, and what is slow unless it is asked for."""
+    if any(item.get_closest_marker("gpu") for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            skip_marked(items, "gpu", "no CUDA GPU")
+    if "slow" not in config.option.markexpr:
+        skip_marked(items, "slow", "takes minutes; run with `pytest -m slow`")
+
+
+def skip_marked(items, name: str, reason: str) -> None:
+    """Skip the tests with a marker."""
+    for item in items:
+        if item.get_closest_marker(name):
+            item.add_marker(pytest.mark.skip(reason=reason))

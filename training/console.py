@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TextIO
 
@@ -25,6 +26,17 @@ class _BesideProgressBars(logging.Handler):
         sys.stdout.flush()
 
 
+class _LogFile(WatchedFileHandler):
+    """A log file that is opened anew where it was deleted, and never ends or disturbs a run."""
+
+    def emit(self, record):
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record):  # noqa: N802 (the name is logging's)
+        """Say nothing: a disk that is full is told by what matters more."""
+
+
 def start_logging() -> None:
     """Send what the program says to the terminal; calling it again changes nothing."""
     log.setLevel(logging.INFO)
@@ -39,7 +51,7 @@ def log_file(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     try:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """One experiment: build a network, train it, test the best one, write everything down."""
 
-import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -15,12 +14,14 @@ from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.linear import set_precision
 from models.snns import SNN
-from training import checkpoint, files, state
+from training import checkpoint, divergence, files, folders, state
 from training.augmentation import augmented
 from training.batchnorm import recalibrate
 from training.console import closing_table, epoch_line, log, log_file, percent
 from training.data import batches, order_of_batches
+from training.divergence import BadStepError
 from training.errors import DivergedError, ExperimentError
+from training.files import going_on_without
 from training.live import LiveBar
 from training.metrics import Meter, Metrics, count_parameters
 from training.repository import code_version
@@ -175,11 +176,13 @@ class Experiment:
         if self.options.bn_statistics == "recalibrated":
             recalibrate(self.model, self.data.train, self.options.batch_size, self.options.seed)
         valid = self.validate(f"epoch {epoch}/{last} valid")
+        self.check_finite(epoch, valid.loss)
         is_best = self.best is None or valid.accuracy > self.best.valid.accuracy
         if is_best:
             weights = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
             self.best = state.Best(epoch, valid, weights)
         self.scheduler.step(valid.accuracy)
+        self.mend_folder()
         log.info(epoch_line(epoch, last, train, valid, lr, is_best))
         warn_of_idle_layers(train)
         for split, metrics in (("train", train), ("valid", valid)):
@@ -193,6 +196,18 @@ class Experiment:
         seconds = self.progress.seconds + time.perf_counter() - begin
         self.progress = state.Progress(epoch, seconds=seconds)
         self.save()
+
+    def mend_folder(self) -> None:
+        """Make the folder again if it was deleted meanwhile, with all that is known of the run."""
+        if (self.folder / checkpoint.BEST).parent.is_dir():
+            return
+        log.error("%s was deleted or moved away; it is made again", self.folder)
+        with going_on_without("the folder again"):
+            folders.lay_out(self.folder, self.config.to_dict())
+            lines = "".join(map(files.as_line, self.history))
+            files.write_text(self.folder / "metrics.jsonl", lines)
+            if self.best is not None and self.options.save_best:
+                files.write_torch(self.folder / checkpoint.BEST, self.best.weights)
 
     def validate(self, label: str) -> Metrics:
         """Evaluate on the validation split; a stop within it leaves the training pass saved."""
@@ -237,6 +252,7 @@ class Experiment:
                 bar.advance(len(y))
                 progress.step += 1
                 self.save_between_steps(meter, begin)
+        divergence.stop_if_bad(self)
         seconds = time.perf_counter() - begin
         progress.meter, progress.epoch_seconds = meter.state(), seconds
         metrics = meter.result(seconds, regularized=self.options.use_regularizers)
@@ -266,6 +282,7 @@ class Experiment:
         """Save within an epoch when it is time, or before a stop that was asked for."""
         due = time.monotonic() - self.last_saved > 60 * self.options.checkpoint_minutes
         if due or self.stop.signum is not None:
+            divergence.stop_if_bad(self)
             self.progress.meter = meter.state()
             self.progress.epoch_seconds = time.perf_counter() - begin
             self.save()
@@ -285,8 +302,12 @@ class Experiment:
             )
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor, meter: Meter) -> None:
-        """One gradient step on a batch."""
-        self.steps.train(x, y, meter)
+        """One gradient step on a batch; DivergedError if a number in it is not finite."""
+        try:
+            self.steps.train(x, y, meter)
+        except BadStepError:
+            random = self.steps.watch.random_states[-1]
+            divergence.stop(self, self.progress.step + 1, random, x, y)
 
     def evaluate(self, split, label: str) -> Metrics:
         """One pass over ``split`` without learning."""
@@ -303,17 +324,6 @@ class Experiment:
         """Test the present weights; ``seed`` sets the random initial states."""
         torch.manual_seed(seed)
         return self.evaluate(self.data.test, "test")
-
-
-@contextlib.contextmanager
-def going_on_without(what: str) -> Iterator[None]:
-    """A disk that refuses does not end a training; it is said, and the weights go on."""
-    try:
-        yield
-    except OSError as error:
-        log.error(
-            "Cannot write %s (%s); training goes on without it", what, error.strerror or error
-        )
 
 
 def warn_of_idle_layers(train: Metrics) -> None:

@@ -5,12 +5,25 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+
+from training.console import log
+
+
+@contextlib.contextmanager
+def going_on_without(what: str) -> Iterator[None]:
+    """A disk that refuses does not end a training; it is said, and the weights go on."""
+    try:
+        yield
+    except OSError as error:
+        log.error(
+            "Cannot write %s (%s); training goes on without it", what, error.strerror or error
+        )
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
+from parsers.load import Config, ConfigError
 from training import checkpoint, files, state
 from training.errors import ExperimentError
 
@@ -32,6 +33,7 @@ OUTPUTS = (
     Path("summary.json"),
     Path(FAILURE),
     Path("curves.png"),
+    Path("diverged") / "step.pth",
 )
 MAY_DIFFER = frozenset(
     {
@@ -124,6 +126,26 @@ def check_same_options(folder: Path, values: dict) -> None:
             )
 
 
+def recorded_config(folder: Path) -> Config:
+    """The options that the run in ``folder`` was started with.
+
+    Raises ExperimentError if they cannot be read, and ConfigError if they cannot be.
+    """
+    path = folder / "config.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ExperimentError(f"{folder} is no experiment folder: it has no config.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise ExperimentError(f"{path} is not readable") from None
+    if not isinstance(values, dict):
+        raise ExperimentError(f"{path} holds no options")
+    try:
+        return Config.from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
 def finished(folder: Path, values: dict) -> dict | None:
     """The summary of a run that has ended with ``values``, None if it has not."""
     path = folder / "summary.json"
@@ -153,7 +175,8 @@ def locked(folder: Path) -> Iterator[None]:
         files.write_text(owner, f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
-        owner.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may be gone
+            owner.unlink()
         lock.release()
 
 
@@ -190,11 +213,16 @@ def create(folder: Path, values: dict) -> None:
     Raises ExperimentError where that cannot be written.
     """
     with told_in_one_line(folder):
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (folder / "log").mkdir(exist_ok=True)
         for output in OUTPUTS:
             (folder / output).unlink(missing_ok=True)
-        files.write_yaml(folder / "config.yaml", values)
+        lay_out(folder, values)
+
+
+def lay_out(folder: Path, values: dict) -> None:
+    """Make an experiment folder and write its config.yaml; OSError where that fails."""
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (folder / "log").mkdir(exist_ok=True)
+    files.write_yaml(folder / "config.yaml", values)
 
 
 def note(folder: Path) -> None:

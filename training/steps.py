@@ -3,13 +3,25 @@
 """What is done with one batch: learn from it, or be tested on it."""
 
 import contextlib
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.snns import Activity
+from training.divergence import Watch
 from training.graphs import DeviceRates, Launcher
 from training.metrics import Meter, rate_penalty
+
+
+class Backward(NamedTuple):
+    """What a forward and backward pass tells."""
+
+    output: Tensor  # [B, C] class scores
+    activity: Activity | None  # of a spiking network
+    loss: Tensor  # [] cross-entropy
+    penalty: Tensor | None  # [] of the regulariser, where it is on
 
 
 class Steps:
@@ -27,6 +39,7 @@ class Steps:
         self.optimizer = optimizer
         self.options = options
         self.nb_features = nb_features
+        self.watch = Watch(list(model.parameters()), optimizer, options.max_grad_norm)
         self.rates = DeviceRates(optimizer, self.device) if self.device.type == "cuda" else None
         self.launcher = Launcher(self.learn, self.learning, self.device, options.cuda_graph)
         self.training_meter = self.new_meter()
@@ -49,7 +62,8 @@ class Steps:
         return self.training_meter
 
     def train(self, x: Tensor, y: Tensor, meter: Meter) -> None:
-        """One gradient step on a batch x [B, T, F], y [B]."""
+        """One gradient step on a batch x [B, T, F], y [B]; see `Watch.step` for a bad one."""
+        self.watch.begin_step()
         if self.rates is not None:
             self.rates.refresh()
         self.launcher(x, y, meter)
@@ -57,14 +71,19 @@ class Steps:
 
     def learn(self, x: Tensor, y: Tensor, meter: Meter) -> None:
         """What a gradient step does on the device."""
+        output, activity, loss, penalty = self.backward(x, y)
+        with self.rates.in_force() if self.rates is not None else contextlib.nullcontext():
+            self.watch.step(loss)
+        meter.accumulate(output, y, loss, activity, penalty)
+
+    def backward(self, x: Tensor, y: Tensor) -> Backward:
+        """Put the gradients of a batch into the parameters."""
         output, activity = self.forward(x)
         loss = functional.cross_entropy(output, y)
         penalty = self.penalty(activity)
         self.optimizer.zero_grad(set_to_none=True)
         (loss if penalty is None else loss + penalty).backward()
-        with self.rates.in_force() if self.rates is not None else contextlib.nullcontext():
-            self.optimizer.step()
-        meter.accumulate(output, y, loss, activity, penalty)
+        return Backward(output, activity, loss, penalty)
 
     def learning(self) -> list[Tensor]:
         """All tensors that a gradient step changes: parameters, statistics, the optimiser's."""
@@ -73,6 +92,7 @@ class Steps:
             *self.model.parameters(),
             *self.model.buffers(),
             *(value for value in states if isinstance(value, Tensor)),
+            *self.watch.tensors(),
         ]
 
     def penalty(self, activity) -> Tensor | None:

@@ -17,15 +17,27 @@ LIBRARIES = ("torch", "numpy", "scipy", "h5py", "soundfile", "numba", "triton")
 
 
 def finish(experiment) -> dict:
-    """Test the best model of ``experiment``; write and return its summary, and draw its curves."""
+    """Test the best model of ``experiment``; write and return its summary, and draw its curves.
+
+    What cannot be written is said, and named by ``unwritten`` in the summary that is returned.
+    """
     experiment.model.load_state_dict(experiment.best.weights)
     test = experiment.test(experiment.options.seed)
-    record = {"epoch": experiment.best.epoch, "split": "test", **test.to_dict()}
-    files.append_line(experiment.folder / "metrics.jsonl", record)
     summary = summarize(experiment, test)
-    files.write_json(experiment.folder / "summary.json", summary)
-    draw_curves(experiment.history, summary, experiment.folder / "curves.png")
-    return summary
+    experiment.mend_folder()
+    folder = experiment.folder
+    record = {"epoch": experiment.best.epoch, "split": "test", **test.to_dict()}
+    writes = {
+        "metrics.jsonl": lambda path: files.append_line(path, record),
+        "summary.json": lambda path: files.write_json(path, summary),
+        "curves.png": lambda path: draw_curves(experiment.history, summary, path),
+    }
+    unwritten = set(writes)
+    for name, write in writes.items():
+        with files.going_on_without(name):
+            write(folder / name)
+            unwritten.remove(name)
+    return {**summary, "unwritten": sorted(unwritten)} if unwritten else summary
 
 
 def summarize(experiment, test: Metrics) -> dict:

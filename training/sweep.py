@@ -10,8 +10,10 @@ import torch
 from training import checkpoint, files, folders, parallel
 from training.console import activity_rows, log, log_file, percent, table
 from training.data import DataCache
+from training.determinism import determinism
 from training.errors import DivergedError, ExperimentError
-from training.experiment import Experiment, choose_device, describe_device, going_on_without
+from training.experiment import Experiment, choose_device, describe_device
+from training.files import going_on_without
 from training.groups import group_over_seeds, result_table
 from training.metrics import count_parameters
 
@@ -33,7 +35,8 @@ def run(plan) -> int:
     device, *_ = map(choose_device, plan.devices)
     for note in plan.notes:
         log.info(note)
-    return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
+    with determinism(options.deterministic):
+        return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
 
 
 def train_all(plan, device: torch.device) -> int:
@@ -53,7 +56,7 @@ def train_all(plan, device: torch.device) -> int:
         results = train_in_turn(chosen, len(runs), device)
     if common is not None:
         report(plan, results, common, folders.SWEEP_SUMMARY)
-    return int(any("error" in result for result in results))
+    return int(any("error" in result or result.get("unwritten") for result in results))
 
 
 def train_in_turn(chosen: list[tuple], count: int, device: torch.device) -> list[dict]:

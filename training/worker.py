@@ -19,6 +19,7 @@ from parsers.load import Config
 from training import sweep
 from training.console import send_progress, start_logging
 from training.data import DataCache
+from training.determinism import determinism
 from training.exits import exit_status
 from training.experiment import choose_device
 
@@ -37,8 +38,9 @@ def train(order: dict) -> int:
     """Train and test one point in its folder; 1 if it diverged."""
     point = Config.from_dict(order["values"])
     cache = DataCache(choose_device(point.training.gpu_device))
-    result = sweep.train_point(point, Path(order["folder"]), cache, alone=False)
-    return int("error" in result)
+    with determinism(point.training.deterministic):
+        result = sweep.train_point(point, Path(order["folder"]), cache, alone=False)
+    return int("error" in result or "unwritten" in result)
 
 
 class Drawing:

@@ -5,6 +5,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,3 +268,28 @@ def test_a_full_disk_does_not_end_a_training(train, tmp_path, monkeypatch, capsy
     assert train(new_exp_folder="out") == 0
     assert "Cannot write the state to resume from (No space left" in capsys.readouterr().out
     assert (tmp_path / "out" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("moment", [3, 10, 27])
+def test_a_folder_deleted_within_a_run_is_made_again(train, tmp_path, monkeypatch, capsys, moment):
+    assert train(new_exp_folder="whole", **OPTIONS) == 0
+    with monkeypatch.context() as patched:
+        crash_after(patched, moment, lambda: shutil.rmtree(tmp_path / "out"))
+        assert train(new_exp_folder="out", **OPTIONS) == 0
+    assert "was deleted or moved away; it is made again" in capsys.readouterr().out
+    same_results(tmp_path / "whole", tmp_path / "out")
+    assert (tmp_path / "out" / "config.yaml").exists()
+    assert "test accuracy" in (tmp_path / "out" / "log" / "exp.log").read_text()
+
+
+def test_a_folder_that_cannot_be_made_again(train, tmp_path, monkeypatch, capsys):
+    def replace_by_file():
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "out").write_text("in the way")
+
+    crash_after(monkeypatch, 10, replace_by_file)
+    assert train(new_exp_folder="out", **OPTIONS) == 1
+    captured = capsys.readouterr()
+    assert "Cannot write summary.json" in captured.out
+    assert "test accuracy" in captured.out
+    assert captured.err == ""

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Numbers gone wrong: the step is found, named, kept, and repeated."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from models.snns import SNN
+from training import diverged
+from training.divergence import KEPT, BadStepError, Watch
+from training.experiment import Experiment
+from training.steps import Steps
+
+BROKEN = "snn.1.norm.weight"  # of the second of two hidden layers
+
+
+def break_at(monkeypatch, step, seed=13):
+    """Put an infinite weight into the network before a step, which counts from 1."""
+    train_step = Experiment.train_step
+
+    def broken(self, x, y, meter):
+        if self.progress.step + 1 == step and self.options.seed == seed:
+            with torch.no_grad():
+                dict(self.model.named_parameters())[BROKEN][0] = float("inf")
+        train_step(self, x, y, meter)
+
+    monkeypatch.setattr(Experiment, "train_step", broken)
+
+
+def act_like_a_gpu(monkeypatch):
+    """Let the device look at its gradients itself, on the CPU."""
+    make, adam = Watch.__init__, torch.optim.Adam
+
+    def init(self, *arguments):
+        make(self, *arguments)
+        self.on_host = False
+
+    monkeypatch.setattr(Watch, "__init__", init)
+    monkeypatch.setattr(
+        torch.optim, "Adam", lambda *a, **options: adam(*a, **{**options, "fused": True})
+    )
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("minutes", ["60", "1e-9"])
+def test_the_step_is_named_and_can_be_repeated(
+    train, tmp_path, monkeypatch, capsys, on_gpu, minutes
+):
+    if on_gpu:
+        act_like_a_gpu(monkeypatch)
+    break_at(monkeypatch, 3)
+    options = {"pdrop": 0.3, "lr": 0.01, "checkpoint_minutes": minutes}
+    assert train(new_exp_folder="out", **options) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "diverged in epoch 1, step 3, at learning rate 0.01" in line
+    assert f"the weight '{BROKEN}' is the first that is not finite" in line
+    assert f"python -m training.diverged {tmp_path / 'out'} repeats" in line
+
+    step = torch.load(tmp_path / "out" / KEPT, weights_only=True)
+    assert step["x"].shape == (32, 20, 35)
+    assert (step["epoch"], step["number"], step["lr"]) == (1, 3, 0.01)
+    assert diverged.main(["out"]) == 0
+    assert f"First that is not finite: the weight '{BROKEN}'" in capsys.readouterr().out
+
+
+def test_both_ways_keep_the_same_step(train, tmp_path, monkeypatch):
+    for name, prepare in (("cpu", lambda _: None), ("gpu", act_like_a_gpu)):
+        with monkeypatch.context() as patched:
+            prepare(patched)
+            break_at(patched, 2)
+            assert train(new_exp_folder=name, pdrop=0.3) == 1
+    cpu, gpu = (torch.load(tmp_path / n / KEPT, weights_only=True) for n in ("cpu", "gpu"))
+    for name in ("x", "y", "random"):
+        assert torch.equal(cpu[name], gpu[name]), name
+    for name, value in cpu["weights"].items():
+        if "running" not in name and "num_batches" not in name:  # of later batches too
+            torch.testing.assert_close(gpu["weights"][name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_a_penalty_without_measure(train, tmp_path, capsys):
+    options = {"use_regularizers": True, "reg_fmin": 0.5, "reg_factor": 1e300}
+    assert train(new_exp_folder="out", **options) == 1
+    line = capsys.readouterr().err
+    assert "epoch 1, step 1" in line
+    assert "the gradient of 'snn.1." in line
+    assert diverged.main([str(tmp_path / "out")]) == 0
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+def test_the_other_points_of_a_sweep_go_on(train, tmp_path, monkeypatch):
+    break_at(monkeypatch, 1, seed=2)
+    assert train(new_exp_folder="out", seed=[1, 2, 3], nb_epochs=1) == 1
+    sweep = json.loads((tmp_path / "out" / "sweep_summary.json").read_text())
+    assert sweep["groups"][0]["runs"] == "2 of 3"
+    assert "epoch 1, step 1" in next(run["error"] for run in sweep["runs"] if "error" in run)
+
+
+def test_a_gradient_can_be_the_first(train, tmp_path, monkeypatch, capsys):
+    """Finite outputs whose derivative is not: the square root of zero."""
+    penalty = Steps.penalty
+
+    def steep(self, activity):
+        return penalty(self, activity) or (0 * self.model.snn[0].W.weight).abs().sqrt().sum()
+
+    monkeypatch.setattr(Steps, "penalty", steep)
+    assert train(new_exp_folder="out") == 1
+    assert "the gradient of 'snn.0.W.weight' is the first" in capsys.readouterr().err
+
+
+def test_nothing_to_repeat(train, tmp_path, capsys):
+    assert diverged.main([str(tmp_path)]) == 2
+    assert "no config.yaml" in capsys.readouterr().err
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    assert diverged.main(["out"]) == 2
+    assert "no checkpoint" in capsys.readouterr().err
+
+
+def steps_of(max_grad_norm, on_host=True):
+    torch.manual_seed(0)
+    model = SNN((None, None, 4), [8, 3], "LIF")
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    options = SimpleNamespace(max_grad_norm=max_grad_norm, use_regularizers=False, cuda_graph="off")
+    steps = Steps(model, optimizer, options, 4)
+    steps.watch.on_host = on_host
+    return steps
+
+
+BATCH = torch.rand(5, 7, 4).round(), torch.arange(5) % 3
+
+
+def gradient_norm(steps):
+    return torch.cat([p.grad.flatten() for p in steps.model.parameters()]).norm().item()
+
+
+def test_gradients_are_clipped():
+    steps = steps_of(None)
+    steps.train(*BATCH, steps.new_meter())
+    free = gradient_norm(steps)
+    for factor, expected in ((0.5, 0.5 * free), (2.0, free)):
+        steps = steps_of(factor * free)
+        steps.train(*BATCH, steps.new_meter())
+        assert gradient_norm(steps) == pytest.approx(expected, rel=1e-4)
+
+
+def test_clipping_changes_the_course_of_a_training(train, tmp_path):
+    for name, options in (("free", {}), ("clipped", {"max_grad_norm": 1e-3})):
+        assert train(new_exp_folder=name, nb_epochs=1, **options) == 0
+    losses = [
+        json.loads((tmp_path / n / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+        for n in ("free", "clipped")
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_a_device_leaves_out_every_update_from_the_first_bad_step_on():
+    steps = steps_of(None, on_host=False)
+    bad = BATCH[0] * float("nan"), BATCH[1]
+    for batch in (BATCH, BATCH):
+        steps.train(*batch, steps.new_meter())
+    assert steps.watch.first_bad_step() is None
+    steps.train(*BATCH, steps.new_meter())
+    weights = {name: p.detach().clone() for name, p in steps.model.named_parameters()}
+    for batch in (bad, BATCH):
+        steps.train(*batch, steps.new_meter())
+    for name, parameter in steps.model.named_parameters():
+        assert torch.equal(parameter, weights[name]), name
+    assert steps.watch.first_bad_step() == 1
+
+
+def test_the_host_stops_before_the_update():
+    steps = steps_of(None)
+    weights = {name: p.detach().clone() for name, p in steps.model.named_parameters()}
+    with pytest.raises(BadStepError):
+        steps.train(BATCH[0] * float("nan"), BATCH[1], steps.new_meter())
+    for name, parameter in steps.model.named_parameters():
+        assert torch.equal(parameter, weights[name]), name
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_step(train, tmp_path, monkeypatch, capsys):
+    break_at(monkeypatch, 3)
+    assert train(new_exp_folder="out", pdrop=0.3) == 1
+    assert "diverged in epoch 1, step 3" in capsys.readouterr().err
+    assert diverged.main(["out"]) == 0

@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Runs are tested again, and what does not agree is told."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from training import checkpoint, files, verify
+
+
+@pytest.fixture
+def run(train, tmp_path, capsys):
+    assert train(new_exp_folder="out", nb_epochs=2, model_type="adLIF") == 0
+    capsys.readouterr()
+    return tmp_path / "out"
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def verdicts(capsys):
+    return {
+        line.split()[1]: line.split("  ")[-1].strip()
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("out ")
+    }
+
+
+def test_a_run_agrees_with_itself(run, capsys):
+    assert verify.main([str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "All figures agree" in said
+    assert "DIFFERS" not in said
+    for figure in ("test accuracy", "test loss", "validation accuracy", "shd_train.h5", "clips"):
+        assert figure in said
+
+
+def accuracy(summary):
+    summary["test"]["accuracy"] += 0.01
+
+
+def loss(summary):
+    summary["test"]["loss"] += 1e-4
+
+
+def parameters(summary):
+    summary["parameters"] += 1
+
+
+def best_epoch(summary):
+    summary["best_epoch"] += 7
+
+
+def data(summary):
+    summary["data_checksums"]["shd_test.h5"] = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("change", "figure"),
+    [
+        (accuracy, "test accuracy"),
+        (loss, "test loss"),
+        (parameters, "parameters"),
+        (best_epoch, "best epoch"),
+        (data, "shd_test.h5"),
+    ],
+)
+def test_a_summary_that_was_changed(run, capsys, change, figure):
+    edit(run / "summary.json", change)
+    assert verify.main([str(run)]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "DIFFERS" in line]
+    assert figure in line
+
+
+def test_weights_that_were_changed(run, capsys):
+    weights = torch.load(run / checkpoint.BEST, weights_only=True)
+    weights["snn.2.W.weight"] = -weights["snn.2.W.weight"]
+    files.write_torch(run / checkpoint.BEST, weights)
+    assert verify.main([str(run)]) == 1
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_other_versions_are_told_and_rounding_is_accepted(run, capsys):
+    def elsewhere(summary):
+        summary["versions"]["torch"] = "1.0"
+        summary["test"]["loss"] += 1e-4
+
+    edit(run / "summary.json", elsewhere)
+    assert verify.main([str(run)]) == 0
+    assert "versions: torch" in capsys.readouterr().out
+
+
+def test_all_runs_of_a_sweep(train, tmp_path, capsys):
+    assert train(new_exp_folder="sweep", seed=[1, 2], nb_epochs=1) == 0
+    assert verify.main([str(tmp_path / "sweep")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("test accuracy") >= 2
+    assert "seed1" in said
+    assert "seed2" in said
+
+
+def test_data_elsewhere(run, spikes_folder, tmp_path, capsys):
+    moved = tmp_path / "moved"
+    shutil.copytree(spikes_folder, moved, ignore=shutil.ignore_patterns(".frames"))
+    config = (run / "config.yaml").read_text().replace(str(spikes_folder), "/nowhere")
+    (run / "config.yaml").write_text(config)
+    assert verify.main([str(run)]) == 2
+    assert "/nowhere" in capsys.readouterr().err
+    assert verify.main([str(run), "--data_folder", str(moved)]) == 0
+
+
+def no_summary(run):
+    (run / "summary.json").unlink()
+
+
+def empty_summary(run):
+    (run / "summary.json").write_text("{}")
+
+
+def no_config(run):
+    (run / "config.yaml").unlink()
+
+
+def wrong_config(run):
+    (run / "config.yaml").write_text("lr: fast\n")
+
+
+def no_weights(run):
+    (run / checkpoint.BEST).unlink()
+
+
+@pytest.mark.parametrize("damage", [no_summary, empty_summary, no_config, wrong_config, no_weights])
+def test_what_cannot_be_checked(run, capsys, damage):
+    damage(run)
+    assert verify.main([str(run)]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert str(run) in line

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Repeat the step at which a training diverged: ``python -m training.diverged EXP_FOLDER``.
+
+Shows every tensor of the step, in the order of the computation, and names the first that is not
+finite. Exit status 0 if there is one, 1 if the step is sound here (on another device the initial
+states are others), 2 if there is nothing to repeat.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from parsers.options import ConfigError
+from training import checkpoint, folders
+from training.console import table
+from training.divergence import KEPT, Part, Step, examine
+from training.errors import CheckpointError, ExperimentError
+from training.experiment import build_model, choose_device
+from training.steps import Steps
+
+
+def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
+    """What takes part in the step that is kept in ``folder``, see `training.divergence.examine`.
+
+    Raises ExperimentError or ConfigError if none is kept there, or if it does not fit the config.
+    """
+    config = folders.recorded_config(folder)
+    content = checkpoint.read(folder / KEPT)
+    try:
+        step = Step(**content)
+        nb_features = step.x.shape[-1]
+        model = build_model(config, nb_features, step.nb_classes)
+        difference = checkpoint.first_difference(model.state_dict(), step.weights)
+    except (TypeError, AttributeError):
+        difference = "it holds no step"
+    if difference:
+        raise CheckpointError(f"{folder / KEPT} does not fit this model ({difference})")
+    model.to(choose_device(gpu_device))
+    optimizer = torch.optim.SGD(model.parameters())  # takes no step
+    return examine(Steps(model, optimizer, config.training, nb_features), step)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table of a step; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.diverged",
+        description="Repeat the step at which a training diverged.",
+    )
+    parser.add_argument("folder", type=Path, help="experiment folder")
+    parser.add_argument("--gpu_device", type=int, default=0, help="index of the CUDA device")
+    options = parser.parse_args(argv)
+    try:
+        parts = repeat(options.folder, options.gpu_device)
+    except (ConfigError, ExperimentError) as error:
+        print(f"training.diverged: error: {error}", file=sys.stderr)
+        return 2
+    rows = [(p.what, "yes" if p.is_finite else "NO", f"{p.largest:.3g}") for p in parts]
+    print(table(rows, ["tensor", "finite", "largest finite magnitude"]))
+    first = next((part.what for part in parts if not part.is_finite), None)
+    print(f"\nFirst that is not finite: {first or 'none, the step is sound here'}")
+    return 1 if first is None else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Check that runs give the figures they recorded: ``python -m training.verify EXP_FOLDER...``.
+
+The best network of every run is tested again, on the test split from the run's own seed, and the
+figures are compared with summary.json. On the same device with the same libraries they have to be
+the same; elsewhere sums round differently, and a small difference is accepted. Exit status 0 if all
+agree, 1 if something does not, 2 if a folder cannot be checked.
+"""
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.audio import AUDIO
+from datasets.errors import DataError
+from parsers.options import ConfigError
+from training import checkpoint, files, folders
+from training.console import log, percent, start_logging, table
+from training.data import DataCache
+from training.determinism import determinism
+from training.errors import ExperimentError
+from training.experiment import Experiment, choose_device
+from training.summary import counts, device_facts, versions
+
+ROUNDING = {"accuracy": 0.002, "loss": 0.01}  # on another device or with other libraries
+SIGMAS = 3  # of the sampling error, by which a validation from other initial states may differ
+
+
+class Check(NamedTuple):
+    """A figure as it was recorded and as it is now; ``agrees`` None: told, and not judged."""
+
+    figure: str
+    recorded: str
+    now: str
+    agrees: bool | None
+
+
+def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> list[Check]:
+    """Compare the run in ``folder`` with its summary.
+
+    Args:
+        folder: of a run that has ended.
+        cache: gives the data; its device is where to test.
+        data_folder: where the data lie now; None: where they lay then.
+
+    Raises:
+        ExperimentError, ConfigError or DataError: a file of the run or its data cannot be read.
+    """
+    config = folders.recorded_config(folder)
+    if data_folder is not None:
+        config = replace(config, training=replace(config.training, data_folder=data_folder))
+    summary = read_summary(folder)
+    weights = folder / checkpoint.BEST
+    checkpoint.read(weights)  # what is wrong with it is told before the data are read
+    data = cache.get(config.training)
+    with determinism(config.training.deterministic):
+        experiment = Experiment(config, data, None, cache.device)
+        checkpoint.load_weights(experiment.model, weights)
+        test = experiment.test(config.training.seed)
+        valid = experiment.evaluate(data.valid, "validation")
+    now = {**counts(experiment.model, data), "data_checksums": data.checksums}
+    now |= {"versions": versions(cache.device), "device": device_facts(cache.device)}
+    exact = all(now[name] == summary.get(name) for name in ("versions", "device"))
+    is_drawn = config.model.init_state == "rand"
+    return [
+        *compare_test(summary["test"], test.to_dict(), exact),
+        compare_validation(summary["valid"], valid.to_dict(), exact and not is_drawn),
+        compare_history(folder, summary),
+        *compare_facts(summary, now, judge_data=config.training.dataset_name not in AUDIO),
+    ]
+
+
+def read_summary(folder: Path) -> dict:
+    """The content of summary.json; ExperimentError if the run in ``folder`` left none."""
+    path = folder / "summary.json"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        figures = [summary[split][name] for split in ("test", "valid") for name in ROUNDING]
+        if all(isinstance(figure, float | int) for figure in figures):
+            return summary
+    except FileNotFoundError:
+        raise ExperimentError(f"{folder} has no summary.json: the run has not ended") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise ExperimentError(f"{path} is no summary of a run")
+
+
+def compare_test(recorded: dict, now: dict, exact: bool) -> list[Check]:
+    """Accuracy and loss on the test split."""
+    return [
+        Check(
+            f"test {name}",
+            show(name, recorded[name]),
+            show(name, now[name]),
+            abs(recorded[name] - now[name]) <= (1e-9 if exact else ROUNDING[name]),
+        )
+        for name in ROUNDING
+    ]
+
+
+def compare_validation(recorded: dict, now: dict, exact: bool) -> Check:
+    """Validation accuracy, which was measured from the initial states of that epoch."""
+    share = recorded["accuracy"]
+    error = math.sqrt(max(share * (1 - share), 0.25 / now["samples"]) / now["samples"])
+    allowed = 1e-9 if exact else SIGMAS * error
+    return Check(
+        "validation accuracy",
+        percent(share),
+        percent(now["accuracy"]),
+        abs(share - now["accuracy"]) <= allowed,
+    )
+
+
+def compare_history(folder: Path, summary: dict) -> Check:
+    """Whether the best epoch of metrics.jsonl is that of the summary."""
+    records = files.read_lines(folder / "metrics.jsonl")
+    valid = {r["epoch"]: r["accuracy"] for r in records if r.get("split") == "valid"}
+    best = max(valid, key=valid.get, default=None)
+    recorded = (summary["best_epoch"], summary["valid"]["accuracy"])
+    found = (best, valid.get(best))
+    return Check("best epoch", str(recorded[0]), str(found[0]), recorded == found)
+
+
+def compare_facts(summary: dict, now: dict, *, judge_data: bool) -> list[Check]:
+    """Counts and checksums have to be the same; versions and device are told where they differ."""
+    checks = [
+        Check(name, str(summary.get(name)), str(now[name]), summary.get(name) == now[name])
+        for name in ("parameters", "state_variables", "clips")
+    ]
+    recorded = summary.get("data_checksums", {})
+    for name, found in now["data_checksums"].items():
+        before = recorded.get(name)
+        agrees = before == found if judge_data and before else None
+        if agrees is not None or before != found:
+            checks.append(Check(name, (before or "unknown")[:12], found[:12], agrees))
+    for kind in ("versions", "device"):
+        before = summary.get(kind, {})
+        for name in sorted({*before, *now[kind]}):
+            values = before.get(name), now[kind].get(name)
+            if values[0] != values[1]:
+                checks.append(Check(f"{kind}: {name}", *map(str, values), None))
+    return checks
+
+
+def show(name: str, value: float) -> str:
+    """A figure as it is read by people."""
+    return percent(value, 3) if name == "accuracy" else f"{value:.6f}"
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """The folder itself if it holds a run, else those in it that do; ExperimentError for none."""
+    if (folder / "config.yaml").is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    if not found:
+        raise ExperimentError(f"{folder} is no experiment folder: it has no config.yaml")
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check the folders of the command line and print one table; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.verify",
+        description="Test the best networks of runs again, and compare with what they recorded.",
+    )
+    parser.add_argument("folders", type=Path, nargs="+", metavar="EXP_FOLDER")
+    parser.add_argument("--data_folder", type=Path, help="where the data lie now")
+    parser.add_argument("--gpu_device", type=int, default=0, help="index of the CUDA device")
+    options = parser.parse_args(argv)
+    start_logging()
+    rows, agree = [], True
+    try:
+        cache = DataCache(choose_device(options.gpu_device))
+        for folder in [run for given in options.folders for run in runs_below(given)]:
+            checks = verify(folder, cache, options.data_folder)
+            agree = agree and all(check.agrees is not False for check in checks)
+            rows += [as_row(folder.name, check) for check in checks]
+    except (ConfigError, DataError, ExperimentError) as error:
+        print(f"training.verify: error: {error}", file=sys.stderr)
+        return 2
+    log.info("\n%s\n", table(rows, ["run", "figure", "recorded", "now", ""]))
+    log.info("All figures agree." if agree else "Some figures do not agree.")
+    return 0 if agree else 1
+
+
+def as_row(run: str, check: Check) -> tuple[str, ...]:
+    """A row of the table."""
+    verdict = {True: "agrees", False: "DIFFERS", None: "differs, not judged"}[check.agrees]
+    return (run, check.figure, check.recorded, check.now, verdict)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
