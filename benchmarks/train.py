@@ -1,0 +1,287 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Whole training steps of the published configs, data included, on random data of the real size.
+
+    python -m benchmarks.train [--cases NAME ...] [--scale S] [--quick] [--threads N] [--out FILE]
+
+"slow" is `--backend naive` with a loader that bins (or transforms) each clip at every access;
+"ours" is what `python main.py --config=...` runs; other rows change one option of it. All rows of a
+case take turns within one run. The epoch is the published number of clips, trained and validated,
+at the measured rates. The floor is what memory traffic and matrix products alone would take at the
+rates measured on this machine. Writes FILE (JSON).
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+
+from benchmarks import floor, slow_way
+from benchmarks.timing import interleaved, kept_mib, machine, synchronize
+from datasets.audio_set import AudioSet
+from datasets.features import NB_BINS, frame_counts
+from datasets.frames import FrameSet
+from parsers.load import Config, load_plan
+from training.data import batches, order_of_batches
+from training.experiment import Experiment, choose_device
+from training.streaming import Streamed
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "numba", "triton", "numpy")
+EVENTS = 8000  # of a clip
+DENSITY = 0.06  # share of frame entries that hold one
+SAMPLE_RATE = 16000
+CLIPS_ON_CPU = 2048  # host memory holds no whole data set; a rate does not depend on the number
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A published config and the size of its data set."""
+
+    config: str
+    train: int
+    valid: int
+    classes: int
+
+    @property
+    def is_audio(self) -> bool:
+        """Whether its clips are recordings of one second."""
+        return self.config.startswith("sc_")
+
+
+CASES = {
+    "SSC 4 ms": Case("ssc_silif_4ms", 75466, 9981, 35),
+    "SSC 10 ms": Case("ssc_silif_10ms", 75466, 9981, 35),
+    "SHD": Case("shd_silif", 8156, 2264, 20),
+    "GSC": Case("sc_silif", 84843, 9981, 35),
+}
+QUICK = {"batch_size": 8, "nb_steps": 20}
+
+
+@dataclasses.dataclass
+class Data:
+    """What an Experiment asks of its data."""
+
+    train: FrameSet | AudioSet
+    valid: FrameSet | AudioSet
+    test: FrameSet | AudioSet
+    nb_features: int
+    nb_classes: int
+    validation: str = "random clips"
+
+
+def published(case: Case, scale: float, changes: dict) -> Config:
+    """The config with its batch scaled, and what ``changes`` says."""
+    config = load_plan(["--config", case.config, "--debug"]).points[0]
+    batch_size = max(1, round(config.training.batch_size * scale))
+    return Config.from_dict(config.to_dict() | {"batch_size": batch_size} | changes)
+
+
+def random_data(case: Case, config: Config, device: torch.device) -> Data:
+    """As many clips as the data set has (on a CPU, some), where training would keep them."""
+    count = case.train if device.type == "cuda" else min(case.train, CLIPS_ON_CPU)
+    make = random_recordings if case.is_audio else random_frames
+    clips = make(count, config.training, device, case.classes)
+    features = NB_BINS if case.is_audio else clips.counts.shape[2]
+    return Data(clips, clips, clips, features, case.classes)
+
+
+def random_frames(count: int, options, device: torch.device, classes: int) -> FrameSet:
+    """Frames of a realistic density."""
+    shape = (options.nb_steps, slow_way.UNITS // options.spatial_bin)
+    counts = torch.empty((count, *shape), dtype=torch.uint8, device=device)
+    for block in counts.split(256):  # random numbers need four times the room
+        torch.lt(torch.rand(block.shape, device=device), DENSITY, out=block.view(torch.bool))
+    labels = torch.randint(0, classes, (count,), device=device)
+    return FrameSet(counts, labels, None, 0, count * EVENTS, classes)
+
+
+def random_recordings(count: int, options, device: torch.device, classes: int) -> AudioSet:
+    """Features of clips of one second."""
+    steps = int(frame_counts(SAMPLE_RATE, SAMPLE_RATE))
+    return AudioSet(
+        features=torch.randn(count * steps, NB_BINS, device=device),
+        lengths=torch.full((count,), steps),
+        labels=torch.randint(0, classes, (count,), device=device),
+        files=[""] * count,
+        sample_rate=SAMPLE_RATE,
+    )
+
+
+def our_batches(split, batch_size: int) -> Iterator[tuple]:
+    """Batches of whole size in random order, epoch after epoch, as training makes them."""
+    while True:
+        order = order_of_batches(len(split), batch_size, shuffle=True)
+        for x, y in batches(split, batch_size, order):
+            if len(y) == batch_size:
+                yield x, y
+
+
+def slow_batches(case: Case, config: Config, data: Data, device: torch.device) -> Iterator[tuple]:
+    """The same from clips that are made at every access."""
+    options = config.training
+    if case.is_audio:
+        clips = slow_way.WaveformClips(len(data.train), SAMPLE_RATE, SAMPLE_RATE)
+    else:
+        sizes = (options.nb_steps, options.max_time, options.spatial_bin)
+        clips = slow_way.EventClips(len(data.train), EVENTS, *sizes)
+    workers = options.num_workers if device.type == "cuda" else 0
+    return slow_way.endless(clips, options.batch_size, device, workers)
+
+
+def rows_of(device: torch.device) -> dict[str, dict]:
+    """The rows of a case, and the options that make them."""
+    rows = {"slow": {"backend": "naive", "cuda_graph": "off"}, "ours": {}}
+    if device.type == "cuda":
+        rows["ours, launched"] = {"cuda_graph": "off"}
+        rows["ours, streamed data"] = {"data_placement": "streamed"}
+        rows["ours, tf32"] = {"precision": "tf32"}
+        rows["ours, bf16"] = {"precision": "bf16"}
+    return rows
+
+
+class Row:
+    """One way to train, ready to take steps."""
+
+    def __init__(self, name: str, case: Case, config: Config, data: Data, device: torch.device):
+        self.experiment = Experiment(config, data, None, device)
+        self.experiment.model.train()
+        self.steps = self.experiment.steps
+        self.meter = self.steps.empty_training_meter()
+        if name == "slow":
+            self.batches, self.tests = (slow_batches(case, config, data, device) for _ in range(2))
+        else:
+            self.batches, self.tests = (
+                our_batches(split, config.training.batch_size) for split in (data.train, data.valid)
+            )
+
+    def train(self, count: int) -> None:
+        """Take steps."""
+        self.experiment.model.train()
+        for _ in range(count):
+            self.steps.train(*next(self.batches), self.meter)
+
+    def evaluate(self, count: int) -> None:
+        """Test on batches."""
+        self.experiment.model.eval()
+        meter = self.steps.new_meter()
+        for _ in range(count):
+            self.steps.evaluate(*next(self.tests), meter)
+
+    def memory(self, device: torch.device) -> dict:
+        """MiB that a step needs: kept by the forward pass, and at most, without the data."""
+        x, _ = next(self.tests)
+        self.experiment.model.train()
+        found = {"kept_mib": kept_mib(lambda: self.steps.forward(x)), "peak_mib": None}
+        if device.type == "cuda":
+            synchronize()
+            torch.cuda.empty_cache()
+            before = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            self.steps.learn(*next(self.tests), self.meter)
+            synchronize()
+            peak = torch.cuda.max_memory_allocated(device) - before
+            found["peak_mib"] = round(peak / 2**20, 1)
+        return found
+
+
+def placed(data: Data, options, device: torch.device) -> Data:
+    """The data where the row wants them."""
+    if options.data_placement != "streamed":
+        return data
+    clips = data.train.to("cpu").with_batches_on(device)
+    streamed = Streamed(clips, device)
+    return dataclasses.replace(data, train=streamed, valid=streamed, test=streamed)
+
+
+def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidth: float) -> dict:
+    """All rows of a case."""
+    case = CASES[name]
+    base = {} if not quick else QUICK | {"nb_hiddens": 32}
+    config = published(case, scale, base)
+    data = random_data(case, config, device)
+    rows = {}
+    for row, options in rows_of(device).items():
+        own = published(case, scale, base | options)
+        rows[row] = Row(row, case, own, placed(data, own.training, device), device)
+    per_block, rounds = (5, 5) if device.type == "cuda" and not quick else (1, 3)
+    trained = times(rows, Row.train, per_block, rounds)
+    tested = times(rows, Row.evaluate, per_block, max(2, rounds // 2))
+    batch, T = config.training.batch_size, next(rows["ours"].tests)[0].shape[1]
+    sizes = [data.nb_features, *rows["ours"].experiment.model.layer_sizes]
+    rate = floor.product_rate(batch * T, sizes[1], sizes[1], device.type)
+    least = floor.step_floor(batch, T, sizes, bandwidth, rate)
+    result = {"case": name, "config": case.config, "batch_size": batch, "steps": T, "sizes": sizes}
+    result |= {"floor_ms": round(1e3 * least, 3), "product_gflops": round(rate / 1e9, 1)}
+    result["rows"] = {}
+    for row, way in rows.items():
+        step, test = trained[row]["ms"], tested[row]["ms"]
+        epoch = (case.train * step + case.valid * test) / batch / 1e3
+        result["rows"][row] = {
+            "step_ms": step,
+            "test_ms": test,
+            "clips_per_s": round(batch / step * 1e3, 1),
+            "epoch_s": round(epoch, 1),
+            "ratio": trained[row]["ratio"],
+            "share_of_floor": round(1e3 * least / step, 4),
+            **way.memory(device),
+        }
+    return result
+
+
+def times(rows: dict[str, Row], run: Callable, per_block: int, rounds: int) -> dict:
+    """Milliseconds per batch of every row, taking turns; enough steps before for a CUDA graph."""
+    runs = {name: lambda row=row: run(row, per_block) for name, row in rows.items()}
+    warm_up = 1 if per_block == 1 else 2
+    results = interleaved(runs, rounds, warm_up)
+    return {
+        name: {**values, "ms": round(values["ms"] / per_block, 3)}
+        for name, values in results.items()
+    }
+
+
+def print_case(result: dict) -> None:
+    """A table of one case."""
+    sizes = "-".join(map(str, result["sizes"]))
+    print(
+        f"\n{result['case']}: {sizes}, batch {result['batch_size']}, {result['steps']} steps, "
+        f"floor {result['floor_ms']:g} ms"
+    )
+    titles = ["", "step ms", "test ms", "clips/s", "epoch s", "x slow", "of floor"]
+    titles += ["kept MiB", "peak MiB"]
+    rows = [[name, *values.values()] for name, values in result["rows"].items()]
+    print(tabulate(rows, titles), flush=True)
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Measure and write; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
+    parser.add_argument("--scale", type=float, help="of batch sizes; by default 1, on a CPU 1/8")
+    parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: a check")
+    parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
+    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    options = parser.parse_args(argv)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = choose_device(0)
+    scale = options.scale or (1.0 if device.type == "cuda" else 0.125)
+    bandwidth = floor.copy_bandwidth(device.type)
+    result = {"benchmark": "train", "machine": machine(LIBRARIES), "scale": scale}
+    result |= {"copy_gb_per_s": round(bandwidth / 1e9, 1), "cases": []}
+    for name in options.cases:
+        result["cases"].append(compare(name, scale, device, options.quick, bandwidth))
+        print_case(result["cases"][-1])
+    file = options.out or RESULTS / f"train_{device.type}_{torch.get_num_threads()}threads.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwritten: {file}")
+    return result
+
+
+if __name__ == "__main__":
+    main()
