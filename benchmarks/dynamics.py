@@ -5,9 +5,11 @@
     python -m benchmarks.dynamics [--quick] [--threads N] [--out FILE]
 
 Measures every neuron of the project (with the coefficients that its layer starts from) under every
-back end that can run here, how the time grows with T, H and B, and the LIF layers of other
-libraries where they are installed (``benchmarks/requirements.txt``). All that is compared is timed
-in turn within one run. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
+back end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, how the time
+grows with T, H and B, and the LIF layers of other libraries where they are installed
+(``benchmarks/requirements.txt``). All that is compared is timed in turn within one run. The floor
+is what memory traffic, and matrix products with V, would take alone at the rates measured here.
+Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
 """
 
 import argparse
@@ -19,8 +21,9 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from benchmarks import peers
-from benchmarks.timing import interleaved, kept_mib, machine, peak_mib
+from benchmarks import floor, peers
+from benchmarks.timing import graphed, interleaved, kept_mib, machine, peak_mib
+from models import anns
 from models.dynamics import readout
 from models.snns import LAYERS, ReadoutLayer
 
@@ -28,6 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "numba", "triton", "numpy", *peers.LAYERS)
 CLASSES = 35
 SCALED_NEURON = "SiLIF"
+BASELINES = ("RNN", "LiGRU", "GRU")
 
 
 def backends(device: str) -> list[str]:
@@ -76,11 +80,39 @@ def compare_backends(neuron: str, shape: tuple, device: str, rounds: int) -> dic
     I = random_input(*shape, device)
     forwards = {name: forward_of(neuron, name, I) for name in backends(device)}
     passes = {name: training_pass(forward, I) for name, forward in forwards.items()}
+    if device == "cuda":
+        passes |= {f"{name}, graph": graphed(run) for name, run in list(passes.items())[1:]}
     results = interleaved(passes, rounds)
     for name, forward in forwards.items():
         results[name]["kept_mib"] = kept_mib(forward)
         results[name]["peak_mib"] = peak_mib(passes[name])
     return {"neuron": neuron, "shape": list(shape), "backends": results}
+
+
+def time_baseline(name: str, shape: tuple, device: str, rounds: int) -> dict:
+    """Timing and memory of a non-spiking recurrence; a current for every gate."""
+    torch.manual_seed(0)
+    layer = anns.LAYERS[name](1, shape[2]).to(device)
+    I = random_input(*shape, device)
+
+    def forward() -> torch.Tensor:
+        return layer.recurrence(*[I] * len(layer.gates))
+
+    run = training_pass(forward, I)
+    results = interleaved({"naive": run}, rounds)
+    results["naive"] |= {"kept_mib": kept_mib(forward), "peak_mib": peak_mib(run)}
+    return {"neuron": name, "shape": list(shape), "backends": results}
+
+
+def add_floor(result: dict, rates: dict) -> None:
+    """How many times the floor each back end takes."""
+    shape, neuron = result["shape"], result["neuron"]
+    recurrent = neuron in LAYERS and LAYERS[neuron].recurrent
+    product = rates["product"] if recurrent else None
+    least = 1e3 * floor.dynamics_floor(*shape, rates["copy"], product)
+    result["floor_ms"] = round(least, 4)
+    for values in result["backends"].values():
+        values["x_floor"] = round(values["ms"] / least, 2)
 
 
 def compare_peers(shape: tuple, device: str, rounds: int) -> dict:
@@ -132,13 +164,20 @@ def plot(results: list[dict], file: Path) -> None:
 
 def print_comparison(results: list[dict]) -> None:
     """A table of neurons and back ends."""
+    figures = {
+        "ms": "ms",
+        "best_ms": "best ms",
+        "ratio": "x naive",
+        "x_floor": "x floor",
+        "kept_mib": "kept MiB",
+        "peak_mib": "peak MiB",
+    }
     rows = [
-        [r["neuron"], "x".join(map(str, r["shape"])), backend, *values.values()]
+        [r["neuron"], "x".join(map(str, r["shape"])), backend, *map(values.get, figures)]
         for r in results
         for backend, values in r["backends"].items()
     ]
-    titles = ["neuron", "BxTxH", "back end", "ms", "best ms", "x naive", "kept MiB", "peak MiB"]
-    print(tabulate(rows, titles), flush=True)
+    print(tabulate(rows, ["neuron", "BxTxH", "back end", *figures.values()]), flush=True)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -160,6 +199,16 @@ def main(argv: list[str] | None = None) -> None:
     result["neurons"] = [compare_backends(name, shape, device, rounds) for name in LAYERS]
     read = compare_backends("readout", (*shape[:2], CLASSES), device, rounds)
     result["neurons"].append(read)
+    rates = {
+        "copy": floor.copy_bandwidth(device),
+        "product": floor.product_rate(shape[0], shape[2], shape[2], device),
+    }
+    result["copy_gb_per_s"] = round(rates["copy"] / 1e9, 1)
+    result["product_gflops"] = round(rates["product"] / 1e9, 1)
+    for comparison in result["neurons"]:
+        add_floor(comparison, rates)
+    baselines = [time_baseline(name, shape, device, max(3, rounds // 3)) for name in BASELINES]
+    result["neurons"] += baselines
     print_comparison(result["neurons"])
     result["peers"] = compare_peers(shape, device, rounds)
     print()

@@ -56,6 +56,20 @@ def interleaved(runs: dict[str, Callable[[], object]], rounds: int, warm_up: int
     }
 
 
+def graphed(run: Callable[[], object]) -> Callable[[], object]:
+    """``run`` as a CUDA graph, which launches its kernels at once."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        run()
+    return graph.replay
+
+
 def kept_mib(forward: Callable[[], object]) -> float:
     """MiB that the forward pass keeps alive for the backward pass, inputs included."""
     sizes = {}
