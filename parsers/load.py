@@ -69,6 +69,7 @@ class Plan:
     devices, jobs: the CUDA devices, and how many runs go on at a time.
     only_point: the number, from 1, of the one run to make; None: all of them.
     list_points: only print the runs.
+    typed: what the command line gives, values by option name.
     """
 
     points: tuple[Config, ...]
@@ -79,6 +80,7 @@ class Plan:
     jobs: int = 1
     only_point: int | None = None
     list_points: bool = False
+    typed: dict[str, tuple] = dataclasses.field(default_factory=dict)
 
 
 def load_plan(
@@ -120,7 +122,9 @@ def load_plan(
     check_only_point(control["only_point"], len(points))
     axes = {name: axis for name, axis in values.items() if len(axis) > 1}
     config_file = config_file and config_file.absolute()
-    return Plan(points, axes, config_file, recorded_notes + notes, **control)
+    typed_values = {name: values[name] for name in from_argv}
+    notes = recorded_notes + notes
+    return Plan(points, axes, config_file, notes, **control, typed=typed_values)
 
 
 def check(config: Config) -> None:

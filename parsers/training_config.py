@@ -277,8 +277,17 @@ class TrainingConfig:
         help="operands of the feed-forward matrix products; neurons, normalisation and optimiser "
         "are always fp32. tf32 needs a GPU",
     )
+    tracking: str = option(
+        "auto",
+        group="run",
+        choices=("auto", "wandb", "offline", "none"),
+        help="where curves are logged: auto, to wandb with a login and a network, else offline for "
+        "a later `wandb sync`; wandb, or an error; offline; none. WANDB_MODE is respected",
+    )
     sweep_name: str | None = option(None, group="run", help="name of a new wandb sweep")
-    sweep_id: str | None = option(None, group="run", help="wandb sweep to join")
+    sweep_id: str | None = option(
+        None, group="run", help="wandb sweep to join: its id, or entity/project/id"
+    )
     only_createsweep: bool = option(
         False, group="run", help="create the wandb sweep and stop before the first run"
     )

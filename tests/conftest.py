@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
+os.environ["WANDB_MODE"] = "disabled"  # the tests of tracking alone turn it on
 
 
 def shared_folder(name: str) -> Path:

@@ -28,6 +28,7 @@ from training.repository import code_version
 from training.steps import Steps
 from training.stopping import Stopped, StopRequest, stop_request
 from training.summary import finish
+from training.tracking import Tracker, tracked
 
 MIN_LR = 1e-6
 SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
@@ -129,6 +130,7 @@ class Experiment:
         self.history: list[dict] = []
         self.progress = state.Progress(self.options.start_epoch)
         self.stop = StopRequest()
+        self.tracker = Tracker()
         self.last_saved = time.monotonic()
 
     @property
@@ -144,7 +146,11 @@ class Experiment:
         """
         log_path = self.folder / "log" / "exp.log" if self.options.log_tofile else None
         code_version()  # before anyone edits the files
-        with log_file(log_path), stop_request() as self.stop:
+        with (
+            log_file(log_path),
+            stop_request() as self.stop,
+            tracked(self.config, self.folder, self.history) as self.tracker,
+        ):
             log.info(describe_device(self.device))
             if self.options.precision != "fp32":
                 log.info(describe_precision(self.options.precision, self.device))
@@ -155,6 +161,7 @@ class Experiment:
             for epoch in range(self.progress.epoch + 1, last + 1):
                 self.run_epoch(epoch, last)
             summary = finish(self)
+            self.tracker.end(summary)
             log.info("\n%s\n", closing_table(summary))
             log.info("Everything about this run lies in %s", self.folder)
         return summary
@@ -196,6 +203,7 @@ class Experiment:
         seconds = self.progress.seconds + time.perf_counter() - begin
         self.progress = state.Progress(epoch, seconds=seconds)
         self.save()
+        self.tracker.epoch(self.history[-2:])
 
     def mend_folder(self) -> None:
         """Make the folder again if it was deleted meanwhile, with all that is known of the run."""

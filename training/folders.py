@@ -52,6 +52,7 @@ MAY_DIFFER = frozenset(
         "checkpoint_minutes",
         "new_exp_folder",
         "log_tofile",
+        "tracking",
         "sweep_name",
         "sweep_id",
         "only_createsweep",
@@ -79,7 +80,7 @@ def run_name(values: dict, axes: tuple[str, ...] = (), *, with_seed: bool = True
 def run_folders(plan) -> list[Path]:
     """One folder for each point of a plan."""
     out = plan.points[0].training.new_exp_folder
-    if out is not None and len(plan.points) == 1:
+    if out is not None and not plan.axes:
         return [Path(out)]
     root = Path(out) if out is not None else DEFAULT_ROOT
     return [root / run_name(point.to_dict(), tuple(plan.axes)) for point in plan.points]

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Several runs after one another, ending in one table of mean ± standard deviation over seeds."""
 
+import functools
 import json
+import os
+import platform
 from pathlib import Path
 
 import torch
 
-from training import checkpoint, files, folders, parallel
+from training import checkpoint, files, folders, parallel, wandb_agent
 from training.console import activity_rows, log, log_file, percent, table
 from training.data import DataCache
 from training.determinism import determinism
@@ -16,6 +19,9 @@ from training.experiment import Experiment, choose_device, describe_device
 from training.files import going_on_without
 from training.groups import group_over_seeds, result_table
 from training.metrics import count_parameters
+from training.tracking import send_finished
+from training.wandb_link import in_sweep, link
+from training.wandb_sweep import plan_of_agent
 
 
 def run(plan) -> int:
@@ -24,23 +30,26 @@ def run(plan) -> int:
     Raises ExperimentError and DataError for what the user can mend, before any training.
     """
     options = plan.points[0].training
-    for name in ("sweep_id", "only_createsweep"):
-        if getattr(options, name):
-            raise ExperimentError(
-                f"--{name} needs a sweep server, which this version does not talk to: leave it "
-                "out, and the runs go one after another on this machine"
-            )
     if plan.list_points:
         return list_points(plan)
     device, *_ = map(choose_device, plan.devices)
     for note in plan.notes:
         log.info(note)
+    wandb_agent.check_asked(options)
+    if not options.evaluate_pretrained:
+        link.mode(options)  # a login that is missing is told before anything else
+    if options.only_createsweep:
+        return wandb_agent.only_create(plan)
+    if options.sweep_id:
+        return join_sweep(plan, device)
     with determinism(options.deterministic):
         return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
 
 
 def train_all(plan, device: torch.device) -> int:
     """Run every point in its own folder; 1 if one of several did not end."""
+    if in_sweep():
+        plan = plan_of_agent(plan)
     runs = list(enumerate(zip(plan.points, folders.run_folders(plan), strict=True), start=1))
     chosen = runs if plan.only_point is None else [runs[plan.only_point - 1]]
     targets = [folder for _, (_, folder) in chosen]
@@ -50,9 +59,15 @@ def train_all(plan, device: torch.device) -> int:
     folders.check_free(targets, may_exist)
     if common is not None:
         folders.check_free_sweep(common, may_exist)
-    if common is not None and plan.jobs > 1:
+    results = None
+    if wandb_agent.makes_sweep(plan, len(chosen)):
+        cache = DataCache(device)
+        cache.get(options)  # a fault in the data is told before there is a sweep
+        train = functools.partial(train_point, cache=cache, alone=False)
+        results = wandb_agent.train_sweep(plan, [run for _, run in chosen], common, train)
+    if results is None and common is not None and plan.jobs > 1:
         results = parallel.train_points(plan, targets, common)
-    else:
+    elif results is None:
         results = train_in_turn(chosen, len(runs), device)
     if common is not None:
         report(plan, results, common, folders.SWEEP_SUMMARY)
@@ -72,12 +87,26 @@ def train_in_turn(chosen: list[tuple], count: int, device: torch.device) -> list
     return results
 
 
+def join_sweep(plan, device: torch.device) -> int:
+    """Train runs of a sweep on the wandb server until it has no more; 1 if one did not end."""
+    train = functools.partial(train_point, cache=DataCache(device), alone=False)
+    plan, results = wandb_agent.join_sweep(plan, train)
+    if not results:
+        log.info("The sweep had no run left")
+        return 0
+    name = f"sweep_summary_{platform.node()}_{os.getpid()}.json"  # one for each that joins
+    report(plan, results, folders.sweep_folder(plan), name)
+    return int(any("error" in result for result in results))
+
+
 def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
     """Train and test one point; a diverged one of several is noted and the others go on."""
     result = {"folder": str(folder), "values": point.to_dict()}
     resume = point.training.resume is not None
     if resume and (summary := folders.finished(folder, point.to_dict())):
         log.info("Finished before: test accuracy %s", percent(summary["test"]["accuracy"]))
+        if in_sweep():
+            send_finished(point, folder, summary)
         return {**result, **summary}
     experiment = Experiment(point, cache.get(point.training), folder, cache.device)
     folders.create_plain(folder)

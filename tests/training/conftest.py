@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: MIT
 """A small data set in the SHD layout, and the program run on it."""
 
+import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import wandb
+from wandb.sdk.lib import wbauth
+from wandb_server import WandbServer
 
 import main
+from training import wandb_link
 
 NB_CLASSES = 20
 
@@ -69,3 +74,31 @@ def train(spikes_folder, tmp_path, monkeypatch):
         return main.main(argv)
 
     return call
+
+
+@pytest.fixture
+def no_login(monkeypatch, tmp_path_factory):
+    """wandb turned on, without a login, and with a server's address where nobody listens."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("NETRC", str(home / "netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setattr(wandb_link.link, "known", False)
+    wandb.teardown()
+    wbauth.unauthenticate_session(update_settings=False)
+    yield
+    wandb.teardown()
+
+
+@pytest.fixture
+def wandb_server(no_login, monkeypatch):
+    """wandb turned on, with a login at a stand-in server on this machine."""
+    server = WandbServer()
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    yield server
+    server.die()

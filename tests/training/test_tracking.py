@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Runs that are tracked by the real wandb client; its server is a stand-in on this machine."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from training import files, tracking, wandb_link
+from training.experiment import Experiment
+
+NAMES = ("loss", "acc", "sparsity", "sop")
+
+
+def rows_of(server):
+    """The rows that the one run of the server has, those of epochs first, then the test's."""
+    (run,) = server.runs.values()
+    return run, run["history"][:-1], run["history"][-1]
+
+
+def test_curves_arrive_under_the_published_names(train, tmp_path, wandb_server, capsys):
+    assert train(new_exp_folder="out", nb_epochs=3, lr=0.02) == 0
+    run, epochs, test = rows_of(wandb_server)
+    assert [row["epoch"] for row in epochs] == [1, 2, 3]
+    records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
+    for name, figure in (("loss", "loss"), ("acc", "accuracy"), ("sop", "sop")):
+        for split in ("train", "valid"):
+            expected = [r[figure] for r in records if r["split"] == split]
+            assert [row[f"{split} {name}"] for row in epochs] == pytest.approx(expected)
+        assert test[f"test {name}"] == pytest.approx(records[-1][figure])
+    rates = [r["firing_rates"] for r in records if r["split"] == "valid"]
+    assert [row["valid sparsity"] for row in epochs] == pytest.approx(
+        [1 - sum(r) / len(r) for r in rates]
+    )
+    accuracies = [row["valid acc"] for row in epochs]
+    assert [row["best valid acc"] for row in epochs] == [max(accuracies[: i + 1]) for i in range(3)]
+    assert {row["lr"] for row in epochs} == {0.02}
+    assert all(row["train clips/s"] > 0 for row in epochs)
+    assert (run["project"], run["exit"]) == ("SiLIF_SHD_runs", 0)
+    config = {name: value for name, value in run["config"].items() if name != "_wandb"}
+    assert (config["lr"], config["nb_epochs"], config["model_type"]) == (0.02, 3, "SiLIF")
+    assert run["summary"]["test acc"] == records[-1]["accuracy"]
+    assert f"{wandb_server.url}/lab/SiLIF_SHD_runs/runs/" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_ann_has_no_sparsity(train, wandb_server):
+    assert train(new_exp_folder="out", model_type="MLP", nb_epochs=1) == 0
+    _, (row,), test = rows_of(wandb_server)
+    assert "valid acc" in row
+    assert not any("sparsity" in name or "sop" in name for name in (*row, *test))
+
+
+@pytest.mark.parametrize("crash_epoch", [1, 3])
+def test_a_resumed_run_goes_on_in_the_same_wandb_run(
+    train, tmp_path, wandb_server, monkeypatch, crash_epoch
+):
+    class Crash(BaseException):
+        pass
+
+    validate = Experiment.validate
+
+    def crash(self, label):
+        if label.startswith(f"epoch {crash_epoch}/"):
+            raise Crash
+        return validate(self, label)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Experiment, "validate", crash)
+        with pytest.raises(Crash):
+            train(new_exp_folder="out", nb_epochs=4)
+    assert train(new_exp_folder="out", nb_epochs=4, resume="auto") == 0
+    _, epochs, test = rows_of(wandb_server)
+    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
+    assert "test acc" in test
+    records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
+    assert [row["valid loss"] for row in epochs] == pytest.approx(
+        [r["loss"] for r in records if r["split"] == "valid"]
+    )
+
+
+def test_epochs_that_the_server_missed_are_sent_on_resume(train, tmp_path, wandb_server):
+    assert train("--tracking", "none", new_exp_folder="out", nb_epochs=2) == 0
+    assert not wandb_server.runs
+    assert train(new_exp_folder="out", nb_epochs=3, resume="auto") == 0
+    _, epochs, _ = rows_of(wandb_server)
+    assert [row["epoch"] for row in epochs] == [1, 2, 3]
+
+
+def test_a_server_that_dies_in_a_run_loses_nothing(
+    train, tmp_path, wandb_server, monkeypatch, capsys
+):
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
+    validate = Experiment.validate
+
+    def die(self, label):
+        if label.startswith("epoch 2/"):
+            wandb_server.die()
+        return validate(self, label)
+
+    monkeypatch.setattr(Experiment, "validate", die)
+    begin = time.monotonic()
+    assert train(new_exp_folder="out", nb_epochs=4) == 0
+    assert time.monotonic() - begin < 30
+    said = capsys.readouterr().out
+    assert said.count("wandb failed") == 1
+    assert "wandb sync" in said
+    records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
+    assert [r["epoch"] for r in records if r["split"] == "valid"] == [1, 2, 3, 4]
+    assert (tmp_path / "out" / "summary.json").exists()
+
+
+def test_a_wandb_process_that_dies_takes_one_run_with_it(
+    train, tmp_path, wandb_server, monkeypatch, capsys
+):
+    validate = Experiment.validate
+
+    def kill(self, label):
+        if label.startswith("epoch 2/"):
+            for pid in children_named("wandb-core"):
+                os.kill(pid, signal.SIGKILL)
+        return validate(self, label)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Experiment, "validate", kill)
+        assert train(new_exp_folder="out", nb_epochs=4) == 0
+    assert capsys.readouterr().out.count("wandb failed") == 1
+    records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
+    assert [r["epoch"] for r in records if r["split"] == "valid"] == [1, 2, 3, 4]
+    assert train(new_exp_folder="next", nb_epochs=1) == 0
+    assert [run.get("exit") for run in wandb_server.runs.values()] == [None, 0]
+
+
+def children_named(name):
+    """Processes that this one has started, by the name of their program."""
+    lists = Path("/proc/self/task").glob("*/children")
+    pids = [pid for listed in lists for pid in listed.read_text().split()]
+    return [int(pid) for pid in pids if name in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def offline_runs(folder):
+    return list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+
+
+def test_without_a_login_it_logs_offline_at_once(train, tmp_path, no_login, capsys):
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "wandb" in line]
+    assert len(said) == 1
+    assert "no login" in said[0]
+    assert len(offline_runs(tmp_path / "out")) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_server_that_is_not_there_is_found_out_in_seconds(
+    train, tmp_path, no_login, monkeypatch, capsys
+):
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    begin = time.monotonic()
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    assert time.monotonic() - begin < 15
+    assert "http://127.0.0.1:9 cannot be reached" in capsys.readouterr().out
+    assert len(offline_runs(tmp_path / "out")) == 1
+
+
+def test_whoever_insists_on_wandb_is_told(train, tmp_path, no_login, capsys):
+    assert train("--tracking", "wandb", new_exp_folder="out") == 2
+    assert "--tracking wandb: no login" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "mode"), [(["--tracking", "none"], ""), ([], "disabled"), (["--debug"], "online")]
+)
+def test_nothing_is_logged_where_none_is_wanted(
+    train, tmp_path, wandb_server, monkeypatch, flags, mode
+):
+    monkeypatch.setenv("WANDB_MODE", mode)
+    assert train(*flags, new_exp_folder="out", nb_epochs=1) == 0
+    assert not wandb_server.operations
+    assert not list(tmp_path.rglob("*wandb*"))
+
+
+def test_offline_where_it_is_asked_for(train, tmp_path, wandb_server, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    assert not wandb_server.operations
+    assert len(offline_runs(tmp_path / "out")) == 1
+
+
+def test_without_the_package_it_goes_on(train, tmp_path, wandb_server, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    assert "wandb cannot be imported" in capsys.readouterr().out
+    monkeypatch.setattr(wandb_link.link, "known", False)
+    assert train("--tracking", "wandb", new_exp_folder="other") == 2
+
+
+def test_a_noted_run_that_cannot_be_read_counts_as_none(tmp_path):
+    for content in ("", "[1]", "{"):
+        (tmp_path / tracking.RUN_FILE).write_text(content)
+        assert tracking.noted_run(tmp_path) == {}
+    (tmp_path / tracking.RUN_FILE).write_text(json.dumps({"id": "a"}))
+    assert tracking.noted_run(tmp_path) == {"id": "a"}
+
+
+def test_a_web_server_that_never_answers_is_none(wandb_server):
+    assert wandb_link.answers(wandb_server.url)
+    wandb_server.die()
+    assert not wandb_link.answers(wandb_server.url, 1)
