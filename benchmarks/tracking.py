@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What tracking costs a training: epochs of the demo with wandb and without, in turn.
+
+    python -m benchmarks.tracking [--quick] [--threads N] [--out FILE]
+
+wandb runs offline: the training hands over the same figures as online, to the same process beside
+it, which samples the machine's load all the while; only the upload is missing, which happens there.
+Every round trains some epochs without tracking and as many with it, and begins and ends a wandb run
+of its own. Writes FILE (JSON).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+
+from benchmarks.timing import machine, milliseconds
+from parsers.load import load_plan
+from training import folders
+from training.data import DataCache
+from training.experiment import Experiment, choose_device
+from training.tracking import Tracker, tracked
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "numba", "numpy", "wandb")
+
+
+class TimedTracker(Tracker):
+    """Hands epochs to another tracker and notes how long that took, in ms."""
+
+    def __init__(self, tracker: Tracker):
+        super().__init__()
+        self.tracker = tracker
+        self.ms: list[float] = []
+
+    def epoch(self, records: list[dict]) -> None:
+        self.ms.append(milliseconds(lambda: self.tracker.epoch(records)))
+
+
+def train_epochs(experiment: Experiment, count: int) -> list[float]:
+    """Time of each of the next ``count`` epochs, in ms."""
+    first = experiment.progress.epoch + 1
+    return [
+        milliseconds(lambda epoch=epoch: experiment.run_epoch(epoch, epoch))
+        for epoch in range(first, first + count)
+    ]
+
+
+def tracked_epochs(experiment: Experiment, count: int, folder: Path) -> dict:
+    """Epochs that a wandb run of their own follows: their times, and those of wandb."""
+    begin = time.perf_counter()
+    with tracked(experiment.config, folder, []) as tracker:
+        if tracker.run is None:
+            raise SystemExit("benchmarks.tracking: wandb does not run here (is WANDB_MODE set?)")
+        started = time.perf_counter()
+        experiment.tracker = TimedTracker(tracker)
+        times = train_epochs(experiment, count)
+        log_ms, experiment.tracker = experiment.tracker.ms, Tracker()
+        ended = time.perf_counter()
+    finish = time.perf_counter() - ended
+    return {"epochs": times, "log": log_ms, "start": started - begin, "finish": finish}
+
+
+def new_experiment(folder: Path) -> Experiment:
+    """The demo, ready to train, writing to ``folder``."""
+    argv = ["--config=demo.yaml", "--seed=13", "--tracking=offline", f"--new_exp_folder={folder}"]
+    (config,) = load_plan(argv).points
+    device = choose_device(0)
+    data = DataCache(device).get(config.training)
+    folders.create(folder, config.to_dict())
+    return Experiment(config, data, folder, device)
+
+
+def measure(rounds: int, count: int) -> dict:
+    """Alternate ``count`` epochs without and with tracking, ``rounds`` times."""
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = new_experiment(Path(folder))
+        train_epochs(experiment, 2)
+        without, with_wandb = [], []
+        for _ in range(rounds):
+            without.append(train_epochs(experiment, count))
+            with_wandb.append(tracked_epochs(experiment, count, Path(folder)))
+        steps = -(-len(experiment.data.train) // experiment.options.batch_size)
+    pairs = zip(without, with_wandb, strict=True)
+    ratios = [statistics.median(run["epochs"]) / statistics.median(bare) for bare, run in pairs]
+    epoch_ms = statistics.median(ms for bare in without for ms in bare)
+    log_ms = statistics.median(ms for run in with_wandb for ms in run["log"])
+    return {
+        "epoch_ms_without": round(epoch_ms, 2),
+        "epoch_ms_with": round(statistics.median(m for r in with_wandb for m in r["epochs"]), 2),
+        "ratio_of_epochs": round(statistics.median(ratios), 4),
+        "ratios_of_rounds": [round(ratio, 4) for ratio in ratios],
+        "log_ms_per_epoch": round(log_ms, 3),
+        "log_percent_of_epoch": round(100 * log_ms / epoch_ms, 3),
+        "log_ms_per_step": round(log_ms / steps, 5),
+        "start_s": round(statistics.median(run["start"] for run in with_wandb), 3),
+        "finish_s": round(statistics.median(run["finish"] for run in with_wandb), 3),
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and write; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="few epochs: a check")
+    parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
+    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    options = parser.parse_args(argv)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as main.py does
+    rounds, count = (2, 2) if options.quick else (10, 4)
+    result = {
+        "benchmark": "tracking",
+        "machine": machine(LIBRARIES),
+        "rounds": rounds,
+        "epochs_of_a_round": count,
+        "demo": measure(rounds, count),
+    }
+    print(tabulate([(k, v) for k, v in result["demo"].items()], ["demo, SiLIF", "value"]))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    file = options.out or RESULTS / f"tracking_{device}_{torch.get_num_threads()}threads.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwritten: {file}")
+
+
+if __name__ == "__main__":
+    main()
