@@ -3,8 +3,9 @@
 """What the commands that draw figures have in common: arguments, and faults told in one line."""
 
 import argparse
+import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +35,28 @@ def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> Non
     parser.add_argument(
         "--format", choices=formats, default=formats[0], help=f"[default: {formats[0]}]"
     )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name a run; ``analysis.run.open_named`` takes them."""
+    parser.add_argument(
+        "folder", metavar="EXP_FOLDER", help="folder of a run, or a name in reference_models/"
+    )
+    parser.add_argument(
+        "--config", metavar="NAME", help="options of a folder without a config.yaml"
+    )
+    parser.add_argument("--data_folder", help="where the data lie, if they have moved")
+    parser.add_argument("--gpu_device", type=int, default=0, help="CUDA device [default: 0]")
+
+
+def need(packages: Sequence[str]) -> None:
+    """ConfigError, with the command that installs it, for an optional package that is not there."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"{package} is not installed; it is optional: pip install --no-deps -r "
+                "requirements-analysis.txt"
+            )
 
 
 def positive(text: str) -> int:

@@ -192,6 +192,16 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
     return Annotations(labels, speakers)
 
 
+def read_class_names(path: Path, nb_classes: int) -> list[str]:
+    """The names of the classes in ``extra/keys``, or their numbers where there are none."""
+    with _open_spikes(path) as file:
+        keys = []
+        if _has_dataset(file, "extra/keys"):
+            keys = _read(file["extra/keys"], slice(None), path).tolist()
+    names = [key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key) for key in keys]
+    return names if len(names) == nb_classes else [str(label) for label in range(nb_classes)]
+
+
 def _open_spikes(path: Path) -> h5py.File:
     try:
         # Read-only network disks often refuse locks, which reading does not need.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from datasets import guard
+from datasets.binning import read_class_names
 from datasets.checksums import sha256_of_file
 from datasets.errors import DataError
 from datasets.frames import Binning, FrameSet, load_frames
@@ -49,7 +50,8 @@ SPIKING = {
 class SpikingData:
     """The splits that were asked for, None for the others, and what validation means here.
 
-    ``checksums`` holds the SHA-256 of every file that was read, by name.
+    ``checksums`` holds the SHA-256 of every file that was read, by name; ``classes`` are the names
+    of the labels.
     """
 
     train: FrameSet | None
@@ -59,6 +61,7 @@ class SpikingData:
     nb_features: int
     validation: str
     checksums: dict[str, str] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
 
 
 def load_spiking(
@@ -124,6 +127,7 @@ def load_spiking(
         nb_features=binning.nb_features,
         validation=sentence,
         checksums={file.name: sha256_of_file(file) for file in files.values()},
+        classes=read_class_names(files[sources[0]], dataset.nb_classes),
     )
 
 

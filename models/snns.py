@@ -270,7 +270,11 @@ class ReadoutLayer(nn.Module):
 
     def dynamics(self, current: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Class scores [B, C] of ``current`` [B, T, C], and the potential after the last step."""
-        return readout(current, clamped(self, "alpha"), state=state, backend=self.backend)
+        return readout(current, self.decay(), state=state, backend=self.backend)
+
+    def decay(self) -> Tensor:
+        """Decay per step [C], as the recurrence uses it."""
+        return clamped(self, "alpha")
 
 
 LAYERS: dict[str, type[SpikingLayer]] = {

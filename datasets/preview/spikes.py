@@ -4,7 +4,6 @@
 
 from collections.abc import Callable
 
-import h5py
 import numpy as np
 import torch
 from torch import Generator, Tensor
@@ -22,8 +21,7 @@ from datasets.preview.page import (
     distinct_splits,
     titled,
 )
-from datasets.spiking import SPIKING, load_spiking
-from datasets.unpack import find_file, unpacked
+from datasets.spiking import load_spiking
 
 BLOCK = 2048  # clips whose counts are widened together
 
@@ -38,7 +36,7 @@ def show_spikes(request: Request, page: Page) -> None:
         spatial_bin=request.spatial_bin,
         say=page.say,
     )
-    names = class_names(request, data.nb_classes)
+    names = data.classes
     step = request.max_time / (request.nb_steps - 1)
     page.say(
         f"{request.nb_steps} bins of {1000 * step:.3g} ms, {data.nb_features} channels of "
@@ -55,16 +53,6 @@ def show_spikes(request: Request, page: Page) -> None:
     )
     _show_augmentations(request, page, data.train, chosen, names, step)
     _show_distributions(page, distinct_splits(data), names, step)
-
-
-def class_names(request: Request, nb_classes: int) -> list[str]:
-    """The names in ``extra/keys`` of the training file, or the numbers where there are none."""
-    dataset = SPIKING[request.dataset_name]
-    path = find_file(request.folder(dataset.default_folder), f"{dataset.prefix}_train.h5")
-    with h5py.File(unpacked(path)) as file:
-        keys = file["extra/keys"][:] if "extra/keys" in file else []
-    names = [key.decode() if isinstance(key, bytes) else str(key) for key in keys]
-    return names if len(names) == nb_classes else [str(label) for label in range(nb_classes)]
 
 
 def describe(clips: FrameSet, index: int, names: list[str]) -> str:

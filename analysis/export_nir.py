@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Write a trained network as a NIR graph: ``python -m analysis.export_nir EXP_FOLDER model.nir``.
+
+Then the file is read back, run through nirtorch, and its spikes are held against ours. NIR and
+nirtorch are optional requirements, see requirements-analysis.txt.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.command import Parser, add_run, need, run
+
+PROGRAM = "analysis.export_nir"
+PACKAGES = ("nir", "nirtorch")
+DEFAULT_CLIPS = 512
+
+
+def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; ConfigError for a mistake in it."""
+    parser = Parser(
+        prog=f"python -m {PROGRAM}",
+        description="Write a trained LIF, RLIF, adLIF, RadLIF, CadLIF or SiLIF network as a NIR "
+        "graph, and measure how many spikes of the graph differ from the network's.",
+    )
+    add_run(parser)
+    parser.add_argument("file", type=Path, metavar="FILE.nir", help="the file to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    parser.add_argument(
+        "--discretization",
+        choices=("euler", "exact"),
+        default="euler",
+        help="how the program that will run the graph gets from a time constant to a decay per "
+        "step: 1 - dt / tau (euler) or exp(-dt / tau) (exact) [default: euler]",
+    )
+    parser.add_argument(
+        "--clips",
+        type=int,
+        default=DEFAULT_CLIPS,
+        metavar="N",
+        help=f"test clips to compare the graph on, from the first [default: {DEFAULT_CLIPS}]",
+    )
+    return parser.parse_args(argv)
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Export, check, and print what was found."""
+    need(PACKAGES)
+    import nir
+
+    from analysis.nir_check import compare, from_zero, to_torch
+    from analysis.nir_graph import build_graph, check_exportable
+    from analysis.run import open_named
+    from training.console import log, start_logging
+    from training.errors import ExperimentError
+    from training.files import write_atomic
+
+    start_logging()
+    path = arguments.file.expanduser().absolute()
+    if path.exists() and not (arguments.overwrite and path.is_file()):
+        raise ExperimentError(f"{path} exists already: name another file, or add --overwrite")
+    if not path.parent.is_dir():
+        raise ExperimentError(f"no folder {path.parent} for {path.name}: make it first")
+    if arguments.clips < 1:
+        raise ExperimentError(f"--clips {arguments.clips}: compare at least one clip")
+    opened = open_named(arguments)
+    check_exportable(opened.model)
+    model = from_zero(opened.model).cpu()
+    graph = build_graph(model, opened.step_seconds, arguments.discretization)
+    write_atomic(path, lambda temporary: nir.write(str(temporary), graph))
+    graph = nir.read(str(path))
+    log.info("%d nodes and %d edges lie in %s", len(graph.nodes), len(graph.edges), path)
+    for line in conventions(opened, arguments.discretization):
+        log.info("%s", line)
+    clips = first_clips(opened, arguments.clips)
+    for line in report(compare(model, to_torch(graph), clips)):
+        log.info("%s", line)
+
+
+def first_clips(opened, count: int):
+    """Batches of the first test clips, on the CPU, behind a bar."""
+    import torch
+
+    from training.console import progress_bar
+
+    test, size = opened.experiment.data.test.to("cpu"), opened.config.training.batch_size
+    with progress_bar(min(count, len(test)), "comparing") as bar:
+        for indices in torch.arange(min(count, len(test))).split(size):
+            yield test.batch(indices)
+            bar.update(len(indices))
+
+
+def conventions(opened, discretization: str) -> list[str]:
+    """What somebody who runs the graph must know."""
+    rule = "1 - dt / tau" if discretization == "euler" else "exp(-dt / tau)"
+    lines = [
+        f"time step dt {1000 * opened.step_seconds:.6g} ms; a decay per step is {rule}",
+        "edges into adaptation, and from spikes into membrane, arrive one step later",
+        "the output is the read-out's potential: softmax over classes and the sum over time are "
+        "left to the reader, as NIR has no node for them",
+    ]
+    if opened.config.model.init_state == "rand":
+        lines.append(
+            "the graph starts from zero states; the network was trained and tested from random ones"
+        )
+    return lines
+
+
+def report(found) -> list[str]:
+    """The mismatch in words."""
+    lines = [f"against the network, from zero states, on {found.clips:,} test clips:"]
+    for i, (differing, fired, places) in enumerate(
+        zip(found.differing, found.fired, found.places, strict=True), start=1
+    ):
+        share = f"{differing / fired:.4%} of its {fired:,} spikes" if fired else "it is silent"
+        lines.append(
+            f"  layer {i}: {differing:,} spikes differ, {share}, {differing / places:.6%} of all "
+            "neurons and steps"
+        )
+    lines.append(
+        f"  same class: {found.same_class:,} of {found.clips:,}; accuracy of the graph "
+        f"{found.correct_graph / found.clips:.2%}, of the network "
+        f"{found.correct_network / found.clips:.2%}"
+    )
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run(PROGRAM, lambda: command(read_arguments(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""NeuroBench's metrics of a trained network, beside ours: ``python -m analysis.neurobench RUN``.
+
+NeuroBench (Yik et al., "The NeuroBench framework for benchmarking neuromorphic computing algorithms
+and systems", Nature Communications 16, 2025) is an optional requirement, see
+requirements-analysis.txt. It counts by hooks on modules, so it is given a network of
+``analysis.hookable``, which computes the same.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.command import Parser, add_run, need, run
+
+PROGRAM = "analysis.neurobench"
+PACKAGES = ("neurobench", "snntorch")
+TOLERANCE = 1e-5  # NeuroBench adds up in single precision
+PARTING = (
+    "NeuroBench takes a layer's operations on a batch for ACs if all its inputs are -1, 0 or 1, "
+    "and for MACs if one is not, as in a layer that sees counts of events; we decide input by input"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure as NeuroBench counts it, and as we do; ``note`` tells why they may differ."""
+
+    name: str
+    theirs: float
+    ours: float | None
+    note: str = ""
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether both are the same; None where we have no such figure."""
+        if self.ours is None:
+            return None
+        return abs(self.theirs - self.ours) <= TOLERANCE * max(abs(self.theirs), abs(self.ours))
+
+
+def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; ConfigError for a mistake in it."""
+    parser = Parser(
+        prog=f"python -m {PROGRAM}",
+        description="NeuroBench's footprint, activation sparsity, synaptic operations and accuracy "
+        "of a trained spiking network on its test split, beside ours, and why they differ.",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="file to write [default: EXP_FOLDER/neurobench.json]"
+    )
+    add_run(parser)
+    return parser.parse_args(argv)
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Measure, print one table, and write it down."""
+    need(PACKAGES)
+    from analysis.observe import Observer
+    from analysis.run import open_named
+    from parsers.load import resolve_pretrained
+    from training.console import log, start_logging, table
+    from training.errors import ExperimentError
+    from training.files import write_json
+
+    start_logging()
+    output = arguments.output or resolve_pretrained(arguments.folder) / "neurobench.json"
+    opened = open_named(arguments)
+    if not opened.model.is_snn:
+        name = opened.config.model.model_type
+        raise ExperimentError(f"{opened.folder} holds a {name}, which does not spike")
+    seen = Observer(opened).observe()
+    found = measure(opened)
+    rows = compare(opened, seen, found)
+    log.info("\n%s\n", table([printed(row) for row in rows], ["", "NeuroBench", "Sprache", "same"]))
+    for row in rows:
+        if row.note:
+            log.info("%s: %s", row.name, row.note)
+    output = output.expanduser().absolute()
+    content = {"neurobench": found, "rows": [vars(row) | {"agrees": row.agrees} for row in rows]}
+    write_json(output, content)
+    log.info("\nThese figures lie in %s", output)
+
+
+class Clips:
+    """The test split as NeuroBench wants its data: an iterable with a length and a data set."""
+
+    def __init__(self, split, batch_size: int):
+        self.dataset = split
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple]:
+        from training.console import progress_bar
+        from training.data import batches
+
+        with progress_bar(len(self.dataset), "NeuroBench") as bar:
+            for x, y in batches(self.dataset, self.batch_size):
+                yield x, y
+                bar.update(len(y))
+
+
+def measure(opened) -> dict:
+    """NeuroBench's metrics of the network of a ``Run`` on its test split, under the run's seed."""
+    import torch
+    from neurobench.benchmarks import Benchmark
+    from neurobench.metrics.static import ConnectionSparsity, Footprint, ParameterCount
+    from neurobench.metrics.workload import (
+        ActivationSparsity,
+        ActivationSparsityByLayer,
+        ClassificationAccuracy,
+        SynapticOperations,
+    )
+    from neurobench.models import TorchModel
+
+    from analysis.hookable import Spikes, hookable
+
+    class Scores(TorchModel):
+        def __call__(self, batch):
+            return self.net(batch)[0]
+
+    model = Scores(hookable(opened.model))
+    model.add_activation_module(Spikes)
+    options = opened.config.training
+    benchmark = Benchmark(
+        model,
+        Clips(opened.experiment.data.test, options.batch_size),
+        [],
+        [lambda scores: scores.argmax(dim=1)],
+        [
+            [Footprint, ParameterCount, ConnectionSparsity],
+            [
+                ClassificationAccuracy,
+                ActivationSparsity,
+                ActivationSparsityByLayer,
+                SynapticOperations,
+            ],
+        ],
+    )
+    torch.manual_seed(options.seed)
+    with torch.no_grad():
+        results = benchmark.run(quiet=True)
+    # A metric that fails is printed, here to nowhere, and becomes 0.
+    assert isinstance(results["SynapticOperations"], dict), "NeuroBench could not count"
+    return {name: plain(value) for name, value in results.items()}
+
+
+def plain(value):
+    """A result in types that JSON knows."""
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    return value if isinstance(value, int) else float(value)
+
+
+def compare(opened, seen, found: dict) -> list[Row]:
+    """What NeuroBench ``found`` beside what an ``Observation`` holds."""
+    from training.metrics import count_parameters
+
+    model = opened.model
+    layers, operations = seen.operations, found["SynapticOperations"]
+    parameters = count_parameters(model)
+    spikes = sum(float(rates.sum()) for rates in seen.rates)
+    units = sum(len(rates) for rates in seen.rates)
+    rows = [
+        Row("accuracy", found["ClassificationAccuracy"], seen.metrics.accuracy),
+        Row("parameters", found["ParameterCount"], parameters),
+        Row(
+            "footprint (bytes)",
+            found["Footprint"],
+            4 * parameters,
+            "theirs adds the buffers of batchnorm, which a chip would fold into the weights; "
+            f"neither counts the {model.nb_state_variables():,} state variables of the neurons",
+        ),
+        Row(
+            "connection sparsity",
+            found["ConnectionSparsity"],
+            None,
+            "share of weights that are exactly 0"
+            + (", which the diagonals of V are" if has_recurrence(model) else ""),
+        ),
+        Row("activation sparsity", found["ActivationSparsity"], 1 - spikes / units),
+    ]
+    for number, rates in enumerate(seen.rates, start=1):
+        theirs = found["ActivationSparsityByLayer"][f"spikes_{number}"]
+        rows.append(Row(f"  layer {number}", theirs, 1 - float(rates.mean())))
+    ac, mac = operations["Effective_ACs"], operations["Effective_MACs"]
+    our_ac, our_mac = sum(o.ac for o in layers), sum(o.mac for o in layers)
+    our_dense = sum(o.dense_mac for o in layers)
+    return [
+        *rows,
+        Row("effective ACs", ac, our_ac, PARTING),
+        Row("effective MACs", mac, our_mac),
+        Row("ACs and MACs", ac + mac, our_ac + our_mac, differences(model)),
+        Row("dense operations", operations["Dense"], our_dense, dense(model)),
+    ]
+
+
+def differences(model) -> str:
+    """What makes the sums of operations differ, for this network."""
+    found = ["theirs leaves out weights that are exactly 0"]
+    if has_recurrence(model) and model.hidden_layers[0].init_state == "rand":
+        found.append(
+            "theirs adds the random initial spikes, real numbers, which reach V at the first step"
+        )
+    if model.hidden_layers[0].bidirectional:
+        found.append("both count two directions a layer; our SOP elsewhere one, as published")
+    return "; ".join(found)
+
+
+def dense(model) -> str:
+    """What the dense operations count."""
+    if not has_recurrence(model):
+        return ""
+    return "theirs counts the self-connections in V that do not exist"
+
+
+def has_recurrence(model) -> bool:
+    """Whether a layer has recurrent weights."""
+    return any(layer.recurrent for layer in model.hidden_layers)
+
+
+def printed(row: Row) -> tuple[str, str, str, str]:
+    """A row of the table."""
+    agrees = {None: "", True: "yes", False: "no"}[row.agrees]
+    return row.name, number(row.theirs), "" if row.ours is None else number(row.ours), agrees
+
+
+def number(value: float) -> str:
+    """'1,234' for what is counted, '0.9876' for shares."""
+    return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run(PROGRAM, lambda: command(read_arguments(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

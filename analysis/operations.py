@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Operations of a network per clip, layer by layer, and what they would cost in hardware.
+
+Synaptic operations (SOP) are those of the published figure: non-zero inputs of a layer times its
+size. For the energy they are parted into accumulates (AC), where the input is 0 or 1, and
+multiply-accumulates (MAC), where it is any other number; the updates of the neurons' states come to
+them. Energies per operation in 45 nm, 32-bit floating point: M. Horowitz, "Computing's energy
+problem (and what we can do about it)", ISSCC 2014 (add 0.9 pJ, multiply 3.7 pJ).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.anns import ANNReadoutLayer
+from models.shell import SpikingLayer
+from models.snns import (
+    Activity,
+    ResonateFireLayer,
+    ResonateLayer,
+    events_per_sample,
+    recurrent_operations,
+)
+
+ENERGY_PJ = {"AC": 0.9, "MAC": 4.6}
+ENERGY_SOURCE = (
+    "M. Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014: 45 nm, "
+    "32-bit floating point"
+)
+
+
+@dataclass
+class LayerOperations:
+    """Operations of one layer, per clip.
+
+    ``sop`` and ``recurrent_sop`` are the synaptic operations as reported everywhere else. ``ac``
+    and ``mac`` are those of its connections, in both directions of a bidirectional layer;
+    ``update_ac`` and ``update_mac`` those of its neurons. ``dense_mac`` is what the same
+    connections take where every input is used at every step.
+    """
+
+    name: str
+    sop: float = 0.0
+    recurrent_sop: float = 0.0
+    ac: float = 0.0
+    mac: float = 0.0
+    update_ac: float = 0.0
+    update_mac: float = 0.0
+    dense_mac: float = 0.0
+
+    @property
+    def connections_nj(self) -> float:
+        """Energy of the connections in nJ."""
+        return energy_nj(self.ac, self.mac)
+
+    @property
+    def updates_nj(self) -> float:
+        """Energy of the neurons' own updates in nJ."""
+        return energy_nj(self.update_ac, self.update_mac)
+
+    @property
+    def dense_nj(self) -> float:
+        """Energy of the connections in nJ, had no input been zero."""
+        return energy_nj(0.0, self.dense_mac)
+
+
+def energy_nj(ac: float, mac: float) -> float:
+    """Energy of operations in nJ."""
+    return (ac * ENERGY_PJ["AC"] + mac * ENERGY_PJ["MAC"]) / 1000
+
+
+def update_operations(layer: nn.Module) -> tuple[int, int]:
+    """(ACs, MACs) that a neuron of ``layer`` takes at every step besides its connections.
+
+    A multiplication is a MAC, with the addition of its product; taking off a spike's reset or
+    adding a spike's b is an AC, and so is an addition whose terms are no products. Complex numbers
+    count by their parts. Batchnorm is folded into the weights, all but one addition; layer
+    normalisation takes 3 MACs (variance, scaling twice) and 2 ACs (mean, centring). The threshold
+    and the softmax of the read-out are not counted.
+    """
+    ac, mac = 0, 0
+    if isinstance(layer.norm, nn.LayerNorm):
+        ac, mac = 2, 3
+    elif layer.norm is not None or layer.W.bias is not None:
+        ac = 1
+    if not isinstance(layer, SpikingLayer):
+        return ac, mac + 2  # the read-out: alpha u + (1 - alpha) I
+    if isinstance(layer, ResonateFireLayer):
+        return ac + 1, mac + 6  # u + dt (A u + I) - s
+    if isinstance(layer, ResonateLayer):
+        return ac + 1, mac + 5  # A (u - s / 2) + b I
+    if layer.states_per_neuron == 1:
+        return ac + 1, mac + 2  # alpha (u - s) + (1 - alpha) I
+    return ac + 3, mac + 4  # and beta w + a u + b s, which is taken from I
+
+
+class OperationCounter:
+    """Adds up the operations of the batches that a network has seen."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.clips = 0
+        layers = model.snn if model.is_snn else model.ann
+        hidden = [f"layer {i}" for i in range(1, len(layers))]
+        self.layers = [LayerOperations(name) for name in [*hidden, "read-out"]]
+
+    @torch.no_grad()
+    def add(self, x: Tensor, activity: Activity | None) -> None:
+        """Count a batch ``x`` [B, T, F] and the ``activity`` it caused (None: no spikes)."""
+        self.clips += len(x)
+        if activity is None:
+            self._add_dense(x)
+            return
+        inputs = [x, *(result.output for result in activity.layers)]
+        for i, (layer, given, sums) in enumerate(
+            zip(self.model.snn, inputs, self.layers, strict=True)
+        ):
+            self._add_layer(layer, given, sums)
+            if getattr(layer, "recurrent", False):
+                fired = activity.layers[i].spikes
+                operations = float(recurrent_operations(fired, len(x))) * len(x)
+                sums.recurrent_sop += operations
+                sums.ac += operations
+                steps = x.shape[1]
+                sums.dense_mac += (
+                    fired.shape[0] * steps * layer.hidden_size * (layer.hidden_size - 1)
+                )
+
+    def _add_layer(self, layer: nn.Module, given: Tensor, sums: LayerOperations) -> None:
+        clips, steps, size = given.shape
+        fan_out = getattr(layer, "output_size", layer.hidden_size)
+        sums.sop += float(events_per_sample(given)) * clips * layer.hidden_size
+        events = int(torch.count_nonzero(given))
+        ones = int((given == 1).sum())
+        sums.ac += ones * fan_out
+        sums.mac += (events - ones) * fan_out
+        sums.dense_mac += clips * steps * size * fan_out
+        ac, mac = update_operations(layer)
+        sums.update_ac += clips * steps * fan_out * ac
+        sums.update_mac += clips * steps * fan_out * mac
+
+    def _add_dense(self, x: Tensor) -> None:
+        """A layer of real numbers: every weight at every step; its gates are not counted."""
+        clips, steps = x.shape[:2]
+        for layer, sums in zip(self.model.ann, self.layers, strict=True):
+            weights = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear))
+            times = clips * steps * (2 if getattr(layer, "bidirectional", False) else 1)
+            if isinstance(layer, ANNReadoutLayer):
+                times = clips  # it sees the sum over time
+            sums.mac += times * weights
+            sums.dense_mac += times * weights
+
+    def per_clip(self) -> list[LayerOperations]:
+        """The means over all clips."""
+        means = []
+        for sums in self.layers:
+            values = {k: v / self.clips for k, v in vars(sums).items() if k != "name"}
+            means.append(LayerOperations(sums.name, **values))
+        return means

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The parts of a report that every network has: the run, its learning curves, its mistakes."""
+
+import numpy as np
+
+from analysis.observe import Observation
+from analysis.report import figures
+from analysis.report.page import Page
+from analysis.run import Run
+from training import checkpoint
+from training.console import percent
+from training.metrics import count_parameters
+
+WORST_PAIRS = 10
+
+
+def show_run(page: Page, run: Run, seen: Observation) -> None:
+    """What was trained on what, and how it came out."""
+    page.section("run", "The run")
+    for note in notes(run, seen):
+        page.say(note, "note")
+    options, model = run.config.training, run.model
+    sizes = "-".join(map(str, [run.experiment.data.nb_features, *model.layer_sizes]))
+    rows = [
+        ("folder", run.folder),
+        ("network", f"{run.config.model.model_type} {sizes}"),
+        ("trainable parameters", f"{count_parameters(model):,}"),
+        ("data", f"{options.dataset_name}, steps of {1000 * run.step_seconds:.4g} ms"),
+        ("test accuracy", f"{percent(seen.metrics.accuracy)} of {len(seen.labels):,} clips"),
+        ("test loss", f"{seen.metrics.loss:.4f}"),
+    ]
+    if run.summary is not None:
+        valid = percent(run.summary["valid"]["accuracy"])
+        rows.append(("validation accuracy", f"{valid} at epoch {run.summary['best_epoch']}"))
+        rows.append(("validated on", run.summary["validated_on"]))
+    if model.is_snn:
+        rows.append(("state variables", f"{model.nb_state_variables():,}"))
+        rows.append(("synaptic operations", f"{seen.metrics.sop:,.0f} per clip"))
+    page.table(rows, kind="facts")
+    page.details("All options")
+    page.table(list(run.config.to_dict().items()), ["option", "value"], kind="facts")
+    page.end_details()
+    page.numbers["test"] = seen.metrics.to_dict()
+
+
+def notes(run: Run, seen: Observation) -> list[str]:
+    """What a reader must know before believing the page."""
+    found = []
+    options = run.config.training
+    if run.summary is None:
+        done = max((r["epoch"] for r in run.records if r["split"] == "valid"), default=0)
+        last = options.start_epoch + options.nb_epochs
+        found.append(
+            f"This run has not ended: {done} of {last} epochs are recorded. The page shows the "
+            "weights it had saved by then."
+            if run.records
+            else "The folder holds weights without records of a training."
+        )
+    elif abs(run.summary["test"]["accuracy"] - seen.metrics.accuracy) > 1e-9:
+        found.append(
+            f"The run's own test gave {percent(run.summary['test']['accuracy'])}, this one "
+            f"{percent(seen.metrics.accuracy)}: on another device the neurons start from other "
+            "random states, or the data have changed."
+        )
+    if run.weights.name != checkpoint.BEST.name:
+        found.append("The best weights were not saved: these are the ones of the last epoch.")
+    return found
+
+
+def show_curves(page: Page, run: Run) -> None:
+    """Loss, accuracy, activity and learning rate over the epochs."""
+    page.section("curves", "Learning curves")
+    of = {name: [r for r in run.records if r["split"] == name] for name in ("train", "valid")}
+    if not of["valid"]:
+        page.say("metrics.jsonl records no epoch.")
+        return
+
+    def lines(value) -> dict:
+        return {
+            name: ([r["epoch"] for r in records], [value(r) for r in records])
+            for name, records in of.items()
+            if records
+        }
+
+    star = None
+    if run.summary is not None:
+        accuracy = 100 * run.summary["test"]["accuracy"]
+        star = (f"test {accuracy:.2f} %", run.summary["best_epoch"], accuracy)
+    entries = [
+        ("loss", figures.curves("loss", lines(lambda r: r["loss"])), "Cross-entropy by epoch."),
+        (
+            "accuracy",
+            figures.curves("accuracy (%)", lines(lambda r: 100 * r["accuracy"]), mark=star),
+            "Accuracy by epoch; the star is the test of the best epoch.",
+        ),
+    ]
+    records = of["valid"]
+    epochs = [r["epoch"] for r in records]
+    if records[0].get("firing_rates"):
+        rates = {
+            f"layer {i + 1}": (epochs, [100 * r["firing_rates"][i] for r in records])
+            for i in range(len(records[0]["firing_rates"]))
+        }
+        entries += [
+            (
+                "rates_over_epochs",
+                figures.curves("firing rate (% of steps)", rates),
+                "Mean firing rate of each layer on the validation split, by epoch.",
+            ),
+            (
+                "sop_over_epochs",
+                figures.curves(
+                    "synaptic operations per clip",
+                    {"valid": (epochs, [r["sop"] for r in records])},
+                ),
+                "Synaptic operations per validation clip, by epoch.",
+            ),
+        ]
+    rate = {"learning rate": (epochs, [r["lr"] for r in records])}
+    entries.append(
+        (
+            "learning_rate",
+            figures.curves("learning rate", rate, log=True),
+            "Learning rate by epoch.",
+        )
+    )
+    page.figures(entries)
+
+
+def show_confusion(page: Page, run: Run, seen: Observation) -> None:
+    """Which classes are taken for which."""
+    page.section("confusion", "Confusion matrix")
+    names = run.experiment.data.classes
+    counts = seen.confusion().numpy()
+    page.wide_figure(
+        "confusion",
+        figures.confusion(counts, names),
+        f"Test clips by true class (rows) and class they were taken for; {np.trace(counts):,} of "
+        f"{counts.sum():,} lie on the diagonal, {percent(seen.metrics.accuracy)}.",
+        pan=True,
+    )
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:WORST_PAIRS]
+    pairs = [divmod(int(place), len(names)) for place in order if wrong.flat[place]]
+    if pairs:
+        page.say("Most frequent mistakes:")
+        page.table(
+            [
+                (names[i], names[j], int(counts[i, j]), percent(counts[i, j] / counts[i].sum(), 1))
+                for i, j in pairs
+            ],
+            ["class", "taken for", "clips", "of the class"],
+        )
+    page.details("Recall and precision of every class")
+    page.table(
+        [
+            (
+                name,
+                int(counts[i].sum()),
+                share(counts[i, i], counts[i].sum()),
+                share(counts[i, i], counts[:, i].sum()),
+            )
+            for i, name in enumerate(names)
+        ],
+        ["class", "clips", "recall", "precision"],
+    )
+    page.end_details()
+    page.numbers |= {"classes": names, "confusion": counts.tolist()}
+
+
+def share(part: int, whole: int) -> str:
+    """A percentage, or a dash where there is nothing to divide."""
+    return percent(part / whole, 1) if whole else "-"

@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Pictures of a report. Each is small enough to be read on a phone; the page sets them in a grid.
+
+Every function takes NumPy arrays and returns a matplotlib Figure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+WIDTH = 5.6  # inches
+BARS = 40
+# Okabe & Ito (2008): told apart by colour-blind readers, too.
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+GREY = "#8a8a8a"
+SIZES = {"title": 13, "label": 12, "tick": 11}
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A clip on its way through a network.
+
+    ``x`` [T, F]; ``layers`` the spikes [T, units] of every hidden layer; ``scores`` [T, C] the
+    softmax of the read-out at each step; ``names`` of the classes.
+    """
+
+    title: str
+    x: np.ndarray
+    layers: Sequence[np.ndarray]
+    scores: np.ndarray
+    names: Sequence[str]
+    label: int
+    prediction: int
+    step_ms: float
+
+
+@dataclass(frozen=True)
+class NeuronTrace:
+    """One neuron over time, [T] each: membrane potential, its imaginary part or its adaptation."""
+
+    title: str
+    u: np.ndarray
+    spikes: np.ndarray
+    threshold: float
+    adaptation: np.ndarray | None
+    imaginary: np.ndarray | None
+    step_ms: float
+
+
+def new_figure(height: float, rows: int = 1, ratios: Sequence[float] | None = None, **options):
+    """A figure of the common width, and its axes below one another."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 1, squeeze=False, height_ratios=ratios, **options)[:, 0]
+    for axis in axes:
+        axis.tick_params(labelsize=SIZES["tick"])
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def label_axis(axis: Axes, title: str = "", x: str = "", y: str = "") -> None:
+    """Title and labels in the sizes of the report."""
+    if title:
+        axis.set_title(title, fontsize=SIZES["title"])
+    axis.set_xlabel(x, fontsize=SIZES["label"])
+    axis.set_ylabel(y, fontsize=SIZES["label"])
+
+
+def curves(
+    title: str, lines: dict[str, tuple[Sequence, Sequence]], *, mark=None, log: bool = False
+) -> Figure:
+    """Lines over epochs, by their names; ``mark`` is (name, epoch, value) of a single star."""
+    figure, (axis,) = new_figure(3.6)
+    for (name, (epochs, values)), colour in zip(
+        lines.items(), (BLUE, ORANGE, GREEN, PURPLE, RED, GREY) * len(lines), strict=False
+    ):
+        axis.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=name)
+    if mark is not None:
+        name, epoch, value = mark
+        axis.plot(epoch, value, "*", color=RED, markersize=14, label=name)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if log:
+        axis.set_yscale("log")
+    else:
+        axis.yaxis.set_major_formatter("{x:,.10g}")
+    axis.grid(alpha=0.3)
+    if len(lines) > 1 or mark is not None:
+        axis.legend(fontsize=SIZES["tick"])
+    label_axis(axis, title, "epoch")
+    return figure
+
+
+def confusion(counts: np.ndarray, names: Sequence[str]) -> Figure:
+    """Clips [C, C] by true class (rows) and class they were taken for (columns)."""
+    size = len(names)
+    figure, (axis,) = new_figure(WIDTH * 0.92)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
+    font = min(9.0, 190 / size)
+    if size <= 40:
+        for row, column in zip(*counts.nonzero(), strict=True):
+            axis.text(
+                column,
+                row,
+                str(counts[row, column]),
+                ha="center",
+                va="center",
+                fontsize=font * 0.9,
+                color="white" if shares[row, column] > 0.4 else "black",
+            )
+    axis.set_xticks(range(size), names, rotation=90, fontsize=font)
+    axis.set_yticks(range(size), names, fontsize=font)
+    axis.spines[:].set_visible(True)
+    label_axis(axis, "", "taken for", "true class")
+    bar = figure.colorbar(image, ax=axis, shrink=0.6, pad=0.02)
+    bar.set_label("share of the true class", fontsize=SIZES["tick"])
+    return figure
+
+
+def raster(clip: Raster) -> Figure:
+    """Input, spikes of every layer, and the classes' scores, one below the other."""
+    count = len(clip.layers)
+    figure, axes = new_figure(
+        2.2 + 1.9 * count + 1.8, count + 2, [1.2, *[1.4] * count, 1.2], sharex=True
+    )
+    end = clip.step_ms * len(clip.x)
+    axes[0].imshow(
+        clip.x.T,
+        aspect="auto",
+        origin="lower",
+        cmap="Greys",
+        extent=(0, end, -0.5, clip.x.shape[1] - 0.5),
+        interpolation="nearest",
+    )
+    label_axis(axes[0], clip.title, y="input\nchannel")
+    for i, (axis, spikes) in enumerate(zip(axes[1:], clip.layers, strict=False), start=1):
+        steps, units = spikes.nonzero()
+        axis.scatter(clip.step_ms * (steps + 0.5), units, s=3, marker="|", color=BLUE, linewidths=1)
+        axis.set_ylim(-0.5, spikes.shape[1] - 0.5)
+        label_axis(axis, y=f"layer {i}\nneuron")
+    draw_scores(axes[-1], clip)
+    axes[-1].set_xlim(0, end)
+    label_axis(axes[-1], x="time (ms)", y="class\nscore")
+    return figure
+
+
+def draw_scores(axis: Axes, clip: Raster) -> None:
+    """The softmax of the read-out over time: true class, class chosen, and the others."""
+    times = clip.step_ms * (np.arange(len(clip.scores)) + 0.5)
+    axis.plot(times, clip.scores, color=GREY, linewidth=0.6, alpha=0.5)
+    axis.plot(
+        times, clip.scores[:, clip.label], color=GREEN, label=f"true: {clip.names[clip.label]}"
+    )
+    if clip.prediction != clip.label:
+        name = f"chosen: {clip.names[clip.prediction]}"
+        axis.plot(times, clip.scores[:, clip.prediction], color=RED, label=name)
+    axis.set_ylim(0, None)
+    axis.legend(fontsize=10, loc="upper left")
+
+
+def traces(neurons: Sequence[NeuronTrace]) -> Figure:
+    """Membrane potentials against the threshold, with the adaptation on an axis of its own."""
+    figure, axes = new_figure(0.6 + 2.3 * len(neurons), len(neurons), sharex=True)
+    for axis, neuron in zip(axes, neurons, strict=True):
+        times = neuron.step_ms * (np.arange(len(neuron.u)) + 1)
+        name = "u" if neuron.imaginary is None else "Re u"
+        axis.plot(times, neuron.u, color=BLUE, label=name, linewidth=1.3)
+        if neuron.imaginary is not None:
+            axis.plot(times, neuron.imaginary, color=GREY, label="Im u", linewidth=0.8)
+        axis.axhline(
+            neuron.threshold,
+            color=RED,
+            linestyle="--",
+            linewidth=1,
+            label=f"θ = {neuron.threshold:g}",
+        )
+        fired = neuron.spikes > 0
+        axis.plot(times[fired], neuron.u[fired], "v", color="black", markersize=5, label="spike")
+        label_axis(axis, neuron.title, y="potential")
+        if neuron.adaptation is not None:
+            beside = axis.twinx()
+            beside.plot(times, neuron.adaptation, color=ORANGE, linewidth=1.1, label="w")
+            beside.tick_params(labelsize=SIZES["tick"], colors="#8a5f00")
+            beside.spines["top"].set_visible(False)
+            beside.set_ylabel("adaptation w", fontsize=SIZES["label"], color="#8a5f00")
+            axis.plot([], [], color=ORANGE, label="w")
+        axis.legend(fontsize=9.5, loc="upper left", ncols=4, columnspacing=0.9, handlelength=1.3)
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high + 0.35 * (high - low))
+    label_axis(axes[-1], neurons[-1].title, "time (ms)", "potential")
+    return figure
+
+
+def rate_histogram(rates: np.ndarray, title: str, dead: int, saturated: int) -> Figure:
+    """Neurons by firing rate [units], in spikes per time step."""
+    figure, (axis,) = new_figure(3.4)
+    percent = 100 * rates
+    top = max(float(percent.max()), 1e-3)
+    axis.hist(percent, bins=np.linspace(0, top, BARS + 1), color=BLUE)
+    axis.axvline(percent.mean(), color=RED, linestyle="--", label=f"mean {percent.mean():.2f} %")
+    axis.plot([], [], " ", label=f"dead {dead}, saturated {saturated}")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(fontsize=SIZES["tick"], loc="upper right")
+    label_axis(axis, title, "firing rate (% of time steps)", "neurons")
+    return figure
+
+
+def before_and_after(before: np.ndarray, after: np.ndarray, title: str, unit: str) -> Figure:
+    """Two distributions [H] over common bars; logarithmic where the values span a decade."""
+    figure, (axis,) = new_figure(3.2)
+    before, after = before[np.isfinite(before)], after[np.isfinite(after)]
+    edges, logarithmic = common_edges(np.concatenate([before, after]))
+    axis.hist(before, bins=edges, color=GREY, alpha=0.6, label="before training")
+    axis.hist(after, bins=edges, color=BLUE, histtype="step", linewidth=1.8, label="after")
+    if logarithmic:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:,.10g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(fontsize=SIZES["tick"])
+    label_axis(axis, title, unit, "neurons")
+    return figure
+
+
+def common_edges(values: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Edges of the bars that hold all ``values``, and whether they grow by a factor."""
+    if not len(values):
+        return np.linspace(0, 1, BARS + 1), False
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high / low > 10:
+        return np.geomspace(low * 0.999, high * 1.001, BARS + 1), True
+    margin = 0.02 * (high - low) or max(0.02 * abs(high), 0.01)
+    return np.linspace(low - margin, high + margin, BARS + 1), False
+
+
+def energy_bars(layers: Sequence[str], parts: dict[str, Sequence[float]]) -> Figure:
+    """Energy in nJ of every layer, each bar made of ``parts``."""
+    figure, (axis,) = new_figure(1.3 + 0.5 * len(layers))
+    left = np.zeros(len(layers))
+    for (name, values), colour in zip(parts.items(), (BLUE, ORANGE, GREY), strict=False):
+        axis.barh(layers, values, left=left, color=colour, label=name)
+        left += np.asarray(values)
+    axis.invert_yaxis()
+    axis.legend(fontsize=SIZES["tick"])
+    label_axis(axis, "", "energy per clip (nJ)")
+    return figure

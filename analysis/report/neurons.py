@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The parts of a report on spikes: rasters, traces, rates, and what the neurons have learned."""
+
+import numpy as np
+import torch
+
+from analysis.observe import Observation, Observer
+from analysis.parameters import UNITS, clamped_shares, quantities
+from analysis.report import figures
+from analysis.report.page import Page
+from analysis.run import Run
+from analysis.traces import LayerTrace
+from training.console import percent
+from training.experiment import SATURATED
+
+Neuron = tuple[int, int]  # layer from 1, neuron from 0
+
+
+def default_clips(seen: Observation) -> list[int]:
+    """The first test clip that is classified right, and the first that is not."""
+    right = seen.predictions == seen.labels
+    return [int(mask.nonzero()[0, 0]) for mask in (right, ~right) if mask.any()]
+
+
+def show_clips(
+    page: Page, run: Run, seen: Observation, observer: Observer, clips: list[int], asked: list
+) -> None:
+    """Rasters of test clips, and traces of neurons in the first of them."""
+    page.section("rasters", "Spikes")
+    page.say(
+        "Input, spikes of every layer, and the read-out's class scores at each step, whose sum "
+        "over time decides. Initial states are those of the test; `--clips` shows others."
+    )
+    names = run.experiment.data.classes
+    entries, watched = [], []
+    for clip in clips:
+        x, traces = observer.trace(clip)
+        label, guess = int(seen.labels[clip]), int(seen.predictions[clip])
+        verdict = "right" if label == guess else f"taken for {names[guess]}"
+        title = f"test clip {clip}: {names[label]}, {verdict}"
+        watched.append((title, traces))
+        picture = figures.raster(
+            figures.Raster(
+                title=title,
+                x=x.numpy(),
+                layers=[trace.spikes[0].cpu().numpy() for trace in traces[:-1]],
+                scores=traces[-1].scores[0].cpu().numpy(),
+                names=names,
+                label=label,
+                prediction=guess,
+                step_ms=1000 * run.step_seconds,
+            )
+        )
+        entries.append((f"raster_clip{clip}", picture, f"Spikes of {title}."))
+    page.figures(entries)
+    show_traces(page, run, *watched[0], asked)
+
+
+def show_traces(
+    page: Page, run: Run, title: str, traces: list[LayerTrace], asked: list[Neuron]
+) -> None:
+    """States of chosen neurons against the threshold, over one clip."""
+    page.section("traces", "Membrane and adaptation")
+    page.say(
+        f"States in {title}, as the network's own recurrence leaves them after each step. A neuron "
+        "spikes where u is above θ; the reset follows in the next step. Unless `--neurons` names "
+        "others: the busiest neuron of a layer, a middling one, and one that hardly fires."
+    )
+    entries = []
+    for number, (layer, trace) in enumerate(
+        zip(run.model.hidden_layers, traces[:-1], strict=True), start=1
+    ):
+        chosen = [neuron for of, neuron in asked if of == number]
+        if asked and not chosen:
+            continue
+        neurons = [
+            neuron_trace(layer, trace, number, neuron, 1000 * run.step_seconds)
+            for neuron in chosen or typical_neurons(trace)
+        ]
+        caption = f"Layer {number}: neurons in {title}."
+        entries.append((f"traces_layer{number}", figures.traces(neurons), caption))
+    page.figures(entries)
+
+
+def typical_neurons(trace: LayerTrace) -> list[int]:
+    """The busiest neuron, the median of those that fire, and the quietest, without repetition."""
+    counts, drive = trace.spikes[0].sum(dim=0), trace.drive[0].amax(dim=0)
+    order = sorted(range(len(counts)), key=lambda i: (float(counts[i]), float(drive[i])))[::-1]
+    firing = int((counts > 0).sum())
+    places = [0, firing // 2, min(firing, len(order) - 1)]
+    return list(dict.fromkeys(order[place] for place in places))
+
+
+def neuron_trace(layer, trace: LayerTrace, number: int, neuron: int, step_ms: float):
+    """One neuron of a trace, ready to be drawn."""
+    u = trace.states["u"][0, :, neuron].cpu()
+    spikes = trace.spikes[0, :, neuron].cpu().numpy()
+    adapts = "w" in trace.states and layer.states_per_neuron == 2
+    return figures.NeuronTrace(
+        title=f"layer {number}, neuron {neuron}: {int(spikes.sum())} spikes",
+        u=(u.real if u.is_complex() else u).numpy(),
+        spikes=spikes,
+        threshold=trace.threshold,
+        adaptation=trace.states["w"][0, :, neuron].cpu().numpy() if adapts else None,
+        imaginary=u.imag.numpy() if u.is_complex() else None,
+        step_ms=step_ms,
+    )
+
+
+def show_rates(page: Page, run: Run, seen: Observation) -> None:
+    """How often neurons fire, and which never or always do."""
+    page.section("rates", "Firing rates")
+    page.say(
+        f"Over all {len(seen.labels):,} test clips. A dead neuron never fired; a saturated one "
+        f"fired in more than {percent(SATURATED, 0)} of the steps."
+    )
+    rows, entries, numbers = [], [], []
+    for number, rates in enumerate(seen.rates, start=1):
+        dead, saturated = int((rates == 0).sum()), int((rates > SATURATED).sum())
+        mean = float(rates.mean())
+        rows.append(
+            (
+                f"layer {number}",
+                f"{len(rates):,}",
+                percent(mean),
+                f"{mean / run.step_seconds:.2f}",
+                percent(float(rates.median())),
+                percent(float(rates.max())),
+                dead,
+                saturated,
+            )
+        )
+        title = f"layer {number}"
+        picture = figures.rate_histogram(rates.numpy(), title, dead, saturated)
+        caption = f"Firing rates of the {len(rates):,} neurons of layer {number}."
+        entries.append((f"rates_layer{number}", picture, caption))
+        numbers.append({"rates": rates.tolist(), "dead": dead, "saturated": saturated})
+    page.table(
+        rows,
+        ["", "neurons", "mean", "mean (Hz)", "median", "highest", "dead", "saturated"],
+    )
+    page.figures(entries)
+    page.numbers["firing_rates"] = numbers
+
+
+def show_parameters(page: Page, run: Run) -> None:
+    """Time constants and couplings before and after training."""
+    page.section("parameters", "Time constants")
+    page.say(
+        "As the neurons use them, within their bounds. Before training: what the run's seed draws "
+        f"again. A step is {1000 * run.step_seconds:.4g} ms of the clip."
+    )
+    options = run.config.training
+    if options.start_epoch > 0 and options.load_exp_folder is not None:
+        page.say(f"This run went on from the weights in {options.load_exp_folder}.", "note")
+    rows, entries, numbers = [], [], {}
+    for number, before, after in layers_before_and_after(run):
+        old, new = (quantities(layer, run.step_seconds) for layer in (before, after))
+        for name, values in new.items():
+            unit = UNITS.get(name, "")
+            title = f"{number}: {name}"
+            picture = figures.before_and_after(old[name], values, title, unit)
+            file = f"{number}_{name}".replace(" ", "_").replace("-", "_")
+            entries.append((file, picture, f"{title}{unit and f' in {unit}'}, by neuron."))
+            rows.append((number, name, unit, middle(old[name]), middle(values), never(values)))
+            numbers.setdefault(number, {})[name] = {
+                "before": finite(old[name]),
+                "after": finite(values),
+            }
+    page.table(
+        rows,
+        ["layer", "quantity", "", "before: median (5 to 95 %)", "after", "never decay"],
+    )
+    page.figures(entries)
+    page.numbers["parameters"] = numbers
+
+
+def show_clamped(page: Page, run: Run) -> None:
+    """Shares of parameters that clamping holds at a bound."""
+    page.section("clamped", "Clamped parameters")
+    rows, numbers = [], {}
+    for number, before, after in layers_before_and_after(run):
+        for found in clamped_shares(before, after):
+            bounds = f"{found.low:.4g} to {found.high:.4g}"
+            rows.append(
+                (number, found.parameter, bounds, percent(found.before, 1), percent(found.after, 1))
+            )
+            numbers.setdefault(number, {})[found.parameter] = found.after
+    page.say(
+        "Share of the values at or outside a bound, where they are used as the bound itself."
+        if rows
+        else "No parameter of this network is clamped."
+    )
+    if rows:
+        page.table(rows, ["layer", "parameter", "bounds", "before", "after training"])
+    page.numbers["clamped"] = numbers
+
+
+def layers_before_and_after(run: Run) -> list[tuple]:
+    """(name, layer before training, layer after it) of every layer and the read-out."""
+    pairs = list(zip(run.initial_model().snn, run.model.snn, strict=True))
+    names = [f"layer {i}" for i in range(1, len(pairs))] + ["read-out"]
+    return [(name, *pair) for name, pair in zip(names, pairs, strict=True)]
+
+
+def middle(values: np.ndarray) -> str:
+    """Median and the range of nine tenths of the finite values."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return "-"
+    low, median, high = np.percentile(known, [5, 50, 95])
+    low, median, high = (f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.3g}" for v in (low, median, high))
+    return f"{median} ({low} to {high})"
+
+
+def never(values: np.ndarray) -> int:
+    """How many neurons never decay."""
+    return int((~np.isfinite(values)).sum())
+
+
+def finite(values: np.ndarray) -> list[float | None]:
+    """Values as JSON knows them; None for one that is not finite."""
+    return [float(v) if np.isfinite(v) else None for v in torch.as_tensor(values).tolist()]

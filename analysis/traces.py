@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What neurons do between two spikes: their states at every time step.
+
+Networks hand out spikes only. Here a network runs its own forward pass while every call of a
+layer's recurrence is cut into single steps, with the state handed on from one to the next; nothing
+is computed a second way.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.shell import SpikingLayer, join_directions
+from models.snns import SNN, ReadoutLayer
+
+
+@dataclass
+class LayerTrace:
+    """States of some rows of a batch in one layer, [rows, T, H] each; a bidirectional layer has
+    [rows, T, 2H], the reversed direction behind and turned back in time.
+
+    ``states`` maps the fields of the layer's state to their values after each step; ``spikes`` are
+    0 or 1. A neuron spikes where ``drive`` of a state is above ``threshold``. A read-out has its
+    potential ``u`` and no spikes; its ``scores`` [rows, T, C] are its softmax at each step.
+    """
+
+    states: dict[str, Tensor] = field(default_factory=dict)
+    spikes: Tensor | None = None
+    scores: Tensor | None = None
+    threshold: float | None = None
+
+    @property
+    def drive(self) -> Tensor:
+        """What is held against the threshold: u, or the real part of a complex u."""
+        u = self.states["u"]
+        return u.real if u.is_complex() else u
+
+
+def threshold_of_u(layer: SpikingLayer) -> float:
+    """The value of u (or of its real part) above which a neuron of ``layer`` spikes."""
+    return layer.threshold / getattr(layer.coefficients(), "scale", 1.0)
+
+
+@torch.no_grad()
+def traced(model: SNN, x: Tensor, rows: list[int]) -> tuple[Any, list[LayerTrace]]:
+    """Run ``model`` on the batch ``x`` [B, T, F]; its Activity, and a trace of every layer.
+
+    ``rows`` are the clips of the batch that are kept. Initial states are drawn as always, so with
+    the same random state the spikes are those of an ordinary forward pass.
+    """
+    with contextlib.ExitStack() as stack:
+        traces = [stack.enter_context(watched(layer, rows, len(x))) for layer in model.snn]
+        activity = model.activity(x)
+    return activity, traces
+
+
+@contextlib.contextmanager
+def watched(layer: nn.Module, rows: list[int], batch_size: int) -> Iterator[LayerTrace]:
+    """Cut the recurrence of ``layer`` into steps as long as the context lasts, and keep them."""
+    trace = LayerTrace()
+    run = layer.dynamics
+    step_through = read_out if isinstance(layer, ReadoutLayer) else spike_through
+    layer.dynamics = lambda current, state: step_through(
+        run, current, state, trace, rows, batch_size
+    )
+    if isinstance(layer, SpikingLayer):
+        trace.threshold = threshold_of_u(layer)
+    try:
+        yield trace
+    finally:
+        del layer.dynamics  # the method of the class stands again
+
+
+def spike_through(run, current, state, trace, rows, batch_size):
+    """All steps of a spiking layer; spikes [B, T, H] and the state after the last one."""
+    spikes, kept = [], []
+    for t in range(current.shape[1]):
+        fired, state = run(current[:, t : t + 1], state)
+        spikes.append(fired)
+        kept.append([select(values, rows, batch_size) for values in state])
+    names = type(state)._fields
+    for name, values in zip(names, zip(*kept, strict=True), strict=True):
+        trace.states[name] = side_by_side(torch.stack(values, dim=1), len(rows))
+    spikes = torch.cat(spikes, dim=1)
+    trace.spikes = side_by_side(select(spikes, rows, batch_size), len(rows))
+    return spikes, state
+
+
+def read_out(run, current, state, trace, rows, batch_size):
+    """All steps of a read-out; summed scores [B, C] and the potential after the last step."""
+    total, scores, potentials = 0, [], []
+    for t in range(current.shape[1]):
+        score, state = run(current[:, t : t + 1], state)
+        total = total + score
+        scores.append(score[rows])
+        potentials.append(state[rows])
+    trace.states["u"] = torch.stack(potentials, dim=1)
+    trace.scores = torch.stack(scores, dim=1)
+    return total, state
+
+
+def select(values: Tensor, rows: list[int], batch_size: int) -> Tensor:
+    """The ``rows`` of values [B, ...], or of both directions of [2B, ...]."""
+    both = rows + [row + batch_size for row in rows] if len(values) > batch_size else rows
+    return values[both]
+
+
+def side_by_side(values: Tensor, count: int) -> Tensor:
+    """[count, T, H] as it is; both directions [2 count, T, H] -> [count, T, 2H]."""
+    return values if len(values) == count else join_directions(values)

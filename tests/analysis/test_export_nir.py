@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""NIR graphs do what the networks do, and what cannot be exported is refused."""
+
+import importlib.util
+import re
+
+import pytest
+import torch
+
+from analysis.export_nir import main
+from models.anns import ANN
+from models.snns import LAYERS, SNN, AdaptiveLayer
+from training.errors import ExperimentError
+
+ADAPTIVE = [name for name, layer in LAYERS.items() if issubclass(layer, AdaptiveLayer)]
+B, T, F = 3, 25, 7
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("nir") is None or importlib.util.find_spec("nirtorch") is None,
+    reason="needs requirements-analysis.txt",
+)
+
+
+@pytest.fixture
+def export(tmp_path, capsys):
+    """Run the command; (exit status, the file, what was said)."""
+
+    def call(folder, *flags):
+        file = tmp_path / "model.nir"
+        status = main([str(folder), str(file), *flags])
+        said = capsys.readouterr()
+        assert said.err.count("\n") == (status != 0)
+        return status, file, said.err or said.out
+
+    return call
+
+
+def network(neuron, **options):
+    torch.manual_seed(0)
+    options = {"threshold": 0.02, "init_state": "zero", "use_bias": True} | options
+    model = SNN((B, T, F), [6, 5, 4], neuron, **options).train()
+    for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d)):
+        norm.momentum = 1.0
+        torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
+        torch.nn.init.uniform_(norm.bias, 0.0, 0.2)
+    model(torch.poisson(torch.full((B, T, F), 1.5)))
+    return model.eval()
+
+
+@installed
+@pytest.mark.parametrize("discretization", ["euler", "exact"])
+@pytest.mark.parametrize("normalization", ["batchnorm", "none"])
+@pytest.mark.parametrize("neuron", ADAPTIVE)
+@torch.no_grad()
+def test_graphs_spike_as_their_networks(neuron, normalization, discretization, tmp_path):
+    import nir
+
+    from analysis.nir_check import run_graph, to_torch
+    from analysis.nir_graph import build_graph
+
+    model = network(neuron, normalization=normalization).double()
+    nir.write(str(tmp_path / "net.nir"), build_graph(model, 0.004, discretization))
+    graph = nir.read(str(tmp_path / "net.nir"))
+    assert graph.metadata["discretization"] == discretization
+    x = torch.poisson(torch.full((B, T, F), 1.5, dtype=torch.float64))
+    scores, spikes = run_graph(to_torch(graph, torch.float64), x, layers=2)
+    for layer in model.hidden_layers:  # states are drawn in single precision
+        layer.draw = lambda current: torch.zeros_like(current[:, 0], dtype=torch.float64)
+    activity = model.activity(x)
+    for result, found in zip(activity.layers, spikes, strict=True):
+        assert 0.01 < result.spikes.mean() < 0.99
+        assert found.equal(result.spikes)
+    torch.testing.assert_close(scores, activity.output.double(), rtol=1e-5, atol=1e-5)
+
+
+@installed
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (lambda: network("ResonateFire"), "ResonateFire cannot be exported: its potential is"),
+        (lambda: network("CSiLIF"), "CSiLIF cannot be exported"),
+        (lambda: network("LIF", bidirectional=True), "bidirectional"),
+        (lambda: network("SiLIF", normalization="layernorm"), "layer normalisation"),
+        (lambda: ANN((B, T, F), [5, 4], "GRU"), "does not spike"),
+    ],
+)
+def test_what_nir_cannot_hold_is_refused(model, reason):
+    from analysis.nir_graph import build_graph
+
+    with pytest.raises(ExperimentError, match=reason):
+        build_graph(model(), 0.004)
+
+
+@installed
+def test_neurons_that_never_decay_are_refused():
+    from analysis.nir_graph import build_graph
+
+    model = network("SiLIF")
+    with torch.no_grad():
+        model.snn[0].beta[2] = -90.0
+    with pytest.raises(ExperimentError, match="1 neurons never decay"):
+        build_graph(model, 0.004)
+
+
+@installed
+def test_the_command_measures_the_mismatch(make_run, export):
+    run = make_run(model_type="SiLIF")
+    status, file, said = export(run)
+    assert status == 0
+    assert file.is_file()
+    assert "18 nodes and 23 edges" in said
+    counts = [
+        int(n.replace(",", "")) for n in re.findall(r"layer \d: ([\d,]+) spikes differ", said)
+    ]
+    assert len(counts) == 2
+    assert sum(counts) <= 2, "more than rounding"
+    assert "on 23 test clips" in said
+    assert "starts from zero states" in said
+    before = file.read_bytes()
+    status, _, line = export(run)
+    assert status == 2
+    assert "exists already" in line
+    assert file.read_bytes() == before
+    assert export(run, "--overwrite", "--clips", "3", "--discretization", "exact")[0] == 0
+
+
+@installed
+def test_mistakes_are_one_line(make_run, export, tmp_path):
+    assert "CSiLIF cannot be exported" in export(make_run(model_type="CSiLIF"))[2]
+    run = make_run(model_type="SiLIF")
+    assert "--clips 0" in export(run, "--clips", "0")[2]
+    assert "is not a folder" in export(tmp_path / "none")[2]
+    assert "no folder" in main_refusal([str(run), str(tmp_path / "no" / "x.nir")])
+    assert not (tmp_path / "model.nir").exists()
+
+
+def main_refusal(argv) -> str:
+    import contextlib
+    import io
+
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert main(argv) == 2
+    return said.getvalue()
+
+
+def test_without_the_package(export, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    status, _, line = export("anything")
+    assert status == 2
+    assert line.startswith("analysis.export_nir: error: nir is not installed")
+    assert "pip install --no-deps -r requirements-analysis.txt" in line

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Operations and energy, against counting by hand and against the operations PyTorch runs."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from analysis.operations import OperationCounter, energy_nj, update_operations
+from models.anns import ANN
+from models.anns import LAYERS as ANN_LAYERS
+from models.snns import LAYERS, SNN
+
+T, F, H, C = 9, 7, 6, 4
+
+
+class Multiplications(TorchDispatchMode):
+    """Counts the real multiplications of element-wise products, complex ones by their parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func._schema.name == "aten::mul":
+            factors = [isinstance(x, torch.Tensor) and x.is_complex() for x in args]
+            self.count += {0: 1, 1: 2, 2: 4}[sum(factors)] * result.numel()
+        return result
+
+
+@pytest.mark.parametrize("neuron", LAYERS)
+def test_multiplications_of_a_neuron_are_those_of_its_recurrence(neuron):
+    layer = LAYERS[neuron](F, 1, normalization="none", backend="naive").eval()
+    current = torch.rand(1, 1, 1)
+    counts = []
+    with torch.no_grad():
+        for steps in (1, 2):  # the difference leaves out what is done once
+            state = layer.initial_state(current)
+            with Multiplications() as seen:
+                layer.dynamics(current.expand(1, steps, 1), state)
+            counts.append(seen.count)
+    # A product with a spike only adds: b s, and the reset of complex neurons.
+    spikes = {"CSiLIF": 1, "ResonateFire": 1}.get(neuron, int(layer.states_per_neuron == 2))
+    # The factor of u at the threshold; real times real.
+    threshold = int(neuron in ("CSiLIF", "ResonateFire"))
+    _, mac = update_operations(layer)
+    assert counts[1] - counts[0] - spikes - threshold == mac
+
+
+def network(neuron="SiLIF", **options):
+    torch.manual_seed(0)
+    return SNN((2, T, F), [H, 5, C], neuron, threshold=0.1, **options).eval()
+
+
+def counted(model, *inputs):
+    counter = OperationCounter(model)
+    with torch.no_grad():
+        for x in inputs:
+            counter.add(x, model.activity(x) if model.is_snn else None)
+    return counter.per_clip()
+
+
+def test_by_hand():
+    model = network(normalization="none")
+    x = torch.zeros(2, T, F)
+    x[0, 0, :3] = 1
+    x[1, 4, 2] = 5
+    x[1, 5, 2] = 0.5
+    first, second, last = counted(model, x)
+    assert first.sop == (3 + 2) * H / 2
+    assert first.ac == 3 * H / 2
+    assert first.mac == 2 * H / 2
+    assert first.dense_mac == T * F * H
+    assert second.dense_mac == T * H * 5
+    assert last.dense_mac == T * 5 * C
+    assert first.update_mac == T * H * 4
+    assert first.update_ac == T * H * 3
+    assert last.update_mac == T * C * 2
+    assert second.mac == last.mac == 0
+    assert first.connections_nj == pytest.approx((9 * 0.9 + 6 * 4.6) / 1000)
+    assert energy_nj(1000, 1000) == pytest.approx(5.5)
+
+
+@pytest.mark.parametrize("neuron", LAYERS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_layers_add_up_to_the_activity(neuron, bidirectional):
+    model = network(neuron, bidirectional=bidirectional)
+    x = torch.poisson(torch.full((3, T, F), 1.5))
+    with torch.no_grad():
+        counter, activity = OperationCounter(model), model.activity(x)
+        counter.add(x, activity)
+    layers = counter.per_clip()
+    assert sum(o.sop for o in layers) == pytest.approx(float(activity.sop))
+    assert sum(o.recurrent_sop for o in layers) == pytest.approx(float(activity.recurrent_sop))
+    directions = 2 if bidirectional else 1
+    everything = sum(o.ac + o.mac for o in layers)
+    sop = [o.sop * directions for o in layers[:-1]] + [layers[-1].sop]
+    assert everything == pytest.approx(sum(sop) + float(activity.recurrent_sop))
+
+
+def test_batches_of_different_sizes_weigh_by_their_clips():
+    model = network("LIF", init_state="zero")
+    x = torch.poisson(torch.full((5, T, F), 1.5))
+    once, twice = counted(model, x), counted(model, x[:4], x[4:])
+    assert [vars(o) for o in once] == [pytest.approx(vars(o)) for o in twice]
+
+
+@pytest.mark.parametrize(("normalization", "extra"), [("batchnorm", (1, 0)), ("layernorm", (2, 3))])
+def test_normalisation_is_counted(normalization, extra):
+    with_norm = update_operations(network(normalization=normalization).snn[0])
+    without = update_operations(network(normalization="none").snn[0])
+    assert tuple(a - b for a, b in zip(with_norm, without, strict=True)) == extra
+    biased = update_operations(network(normalization="none", use_bias=True).snn[0])
+    assert biased == (without[0] + 1, without[1])
+
+
+@pytest.mark.parametrize("name", ANN_LAYERS)
+def test_networks_without_spikes_use_every_weight(name):
+    model = ANN((2, T, F), [H, C], name, normalization="none").eval()
+    hidden, last = counted(model, torch.rand(2, T, F))
+    gates = {"MLP": 1, "RNN": 1, "LiGRU": 2, "GRU": 3}[name]
+    recurrent = 0 if name == "MLP" else H * H
+    assert hidden.mac == hidden.dense_mac == T * gates * (F * H + recurrent)
+    assert last.mac == H * C
+    assert hidden.sop == hidden.ac == hidden.update_mac == 0
