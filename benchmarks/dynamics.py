@@ -32,6 +32,7 @@ LIBRARIES = ("torch", "numba", "triton", "numpy", *peers.LAYERS)
 CLASSES = 35
 SCALED_NEURON = "SiLIF"
 BASELINES = ("RNN", "LiGRU", "GRU")
+RECURRENT_STEPS = 100  # at most, where every step is a matrix product of its own
 
 
 def backends(device: str) -> list[str]:
@@ -80,13 +81,22 @@ def compare_backends(neuron: str, shape: tuple, device: str, rounds: int) -> dic
     I = random_input(*shape, device)
     forwards = {name: forward_of(neuron, name, I) for name in backends(device)}
     passes = {name: training_pass(forward, I) for name, forward in forwards.items()}
-    if device == "cuda":
-        passes |= {f"{name}, graph": graphed(run) for name, run in list(passes.items())[1:]}
+    if device == "cuda" and device in passes:
+        passes |= as_graph(neuron, passes[device])
     results = interleaved(passes, rounds)
     for name, forward in forwards.items():
         results[name]["kept_mib"] = kept_mib(forward)
         results[name]["peak_mib"] = peak_mib(passes[name])
     return {"neuron": neuron, "shape": list(shape), "backends": results}
+
+
+def as_graph(neuron: str, run: Callable[[], None]) -> dict[str, Callable[[], None]]:
+    """A pass as a CUDA graph; nothing, with a line, where it cannot become one."""
+    try:
+        return {"cuda, graph": graphed(run)}
+    except RuntimeError as error:
+        print(f"{neuron}: no CUDA graph ({str(error).splitlines()[0]})")
+        return {}
 
 
 def time_baseline(name: str, shape: tuple, device: str, rounds: int) -> dict:
@@ -195,32 +205,48 @@ def main(argv: list[str] | None = None) -> None:
     if options.quick:
         shape, rounds, factors = (8, 20, 64), 3, (0.5, 1)
 
+    file = options.out or RESULTS / f"dynamics_{device}_{torch.get_num_threads()}threads.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     result = {"benchmark": "dynamics", "machine": machine(LIBRARIES)}
-    result["neurons"] = [compare_backends(name, shape, device, rounds) for name in LAYERS]
-    read = compare_backends("readout", (*shape[:2], CLASSES), device, rounds)
-    result["neurons"].append(read)
-    rates = {
-        "copy": floor.copy_bandwidth(device),
-        "product": floor.product_rate(shape[0], shape[2], shape[2], device),
-    }
+    for section in (measure_neurons, measure_peers, measure_scaling):
+        section(result, shape, device, rounds, factors)
+        # What is there stays there if a later section fails.
+        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    plot(result["scaling"], file.with_suffix(".png"))
+    print(f"\nwritten: {file} and {file.with_suffix('.png').name}")
+
+
+def measure_neurons(result: dict, shape: tuple, device: str, rounds: int, _factors: tuple) -> None:
+    """All neurons and the non-spiking recurrences, against the floor of this machine."""
+    B, T, H = shape
+    rates = {"copy": floor.copy_bandwidth(device), "product": floor.product_rate(B, H, H, device)}
     result["copy_gb_per_s"] = round(rates["copy"] / 1e9, 1)
     result["product_gflops"] = round(rates["product"] / 1e9, 1)
-    for comparison in result["neurons"]:
+    fewer_steps = (B, min(T, RECURRENT_STEPS), H)
+    neurons = [
+        compare_backends(name, fewer_steps if layer.recurrent else shape, device, rounds)
+        for name, layer in LAYERS.items()
+    ]
+    neurons.append(compare_backends("readout", (B, T, CLASSES), device, rounds))
+    for comparison in neurons:
         add_floor(comparison, rates)
-    baselines = [time_baseline(name, shape, device, max(3, rounds // 3)) for name in BASELINES]
-    result["neurons"] += baselines
-    print_comparison(result["neurons"])
+    fewer = max(3, rounds // 3)
+    neurons += [time_baseline(name, fewer_steps, device, fewer) for name in BASELINES]
+    result["neurons"] = neurons
+    print_comparison(neurons)
+
+
+def measure_peers(result: dict, shape: tuple, device: str, rounds: int, _factors: tuple) -> None:
+    """The LIF layers of other libraries."""
     result["peers"] = compare_peers(shape, device, rounds)
     print()
     rows = [[name, *values.values()] for name, values in result["peers"]["layers"].items()]
-    print(tabulate(rows, ["LIF layer", "ms", "best ms", "speed, first = 1"]))
-    result["scaling"] = scaling(shape, device, max(3, rounds // 2), factors)
+    print(tabulate(rows, ["LIF layer", "ms", "best ms", "speed, first = 1"]), flush=True)
 
-    file = options.out or RESULTS / f"dynamics_{device}_{torch.get_num_threads()}threads.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    plot(result["scaling"], file.with_suffix(".png"))
-    print(f"\nwritten: {file} and {file.with_suffix('.png').name}")
+
+def measure_scaling(result: dict, shape: tuple, device: str, rounds: int, factors: tuple) -> None:
+    """Growth with B, T and H."""
+    result["scaling"] = scaling(shape, device, max(3, rounds // 2), factors)
 
 
 if __name__ == "__main__":

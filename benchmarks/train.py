@@ -270,15 +270,15 @@ def main(argv: list[str] | None = None) -> dict:
         torch.set_num_threads(options.threads)
     device = choose_device(0)
     scale = options.scale or (1.0 if device.type == "cuda" else 0.125)
+    file = options.out or RESULTS / f"train_{device.type}_{torch.get_num_threads()}threads.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     bandwidth = floor.copy_bandwidth(device.type)
     result = {"benchmark": "train", "machine": machine(LIBRARIES), "scale": scale}
     result |= {"copy_gb_per_s": round(bandwidth / 1e9, 1), "cases": []}
     for name in options.cases:
         result["cases"].append(compare(name, scale, device, options.quick, bandwidth))
         print_case(result["cases"][-1])
-    file = options.out or RESULTS / f"train_{device.type}_{torch.get_num_threads()}threads.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten: {file}")
     return result
 

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Everything that awaits a GPU, in one call of less than ten minutes.
+
+    python -m benchmarks.gpu_check FOLDER [--dry_run]
+
+Runs the tests that need a GPU, two short trainings that must give the same numbers (with and
+without a CUDA graph), and the benchmarks of the dynamics and of training, each in a process of its
+own with a time limit: one that fails or hangs does not stop the others. FOLDER gets their output,
+their JSON files and summary.json; the terminal, a table of what was aimed at. ``--dry_run`` goes
+through all of it with small shapes, on whatever device there is.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+from benchmarks.goals import goals
+
+REPO = Path(__file__).resolve().parents[1]
+PYTHON = sys.executable
+
+
+class Part(NamedTuple):
+    """A command, and how many seconds it may take."""
+
+    name: str
+    command: list[str]
+    limit: float
+
+
+def parts(folder: Path, *, dry_run: bool) -> list[Part]:
+    """What is run, in order; together at most 590 s."""
+    quick = ["--quick"] if dry_run else []
+    training = [PYTHON, "main.py", "--config=demo.yaml", "--debug", "--overwrite"]
+    training += ["--nb_epochs", "1"] if dry_run else ["--nb_epochs", "3"]
+    graph = "off" if dry_run else "on"  # without a GPU "on" is refused
+
+    def short_run(name: str, mode: str) -> Part:
+        command = [*training, "--cuda_graph", mode, "--new_exp_folder", str(folder / name)]
+        return Part(name, command, 45)
+
+    tests = [PYTHON, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    tests.append(f"--junitxml={folder / 'tests.xml'}")
+    dynamics = [PYTHON, "-m", "benchmarks.dynamics", "--out", str(folder / "dynamics.json")]
+    train = [PYTHON, "-m", "benchmarks.train", "--out", str(folder / "train.json")]
+    return [
+        Part("machine", [PYTHON, "-m", "torch.utils.collect_env"], 30),
+        Part("tests", tests, 150),
+        short_run("launched", "off"),
+        short_run("graph", graph),
+        Part("train", [*train, *quick], 170),
+        Part("dynamics", [*dynamics, *quick], 150),
+    ]
+
+
+def run(part: Part, folder: Path) -> dict:
+    """Run a part with its output in ``folder``; how it ended."""
+    begin = time.perf_counter()
+    with (folder / f"{part.name}.log").open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            part.command, cwd=REPO, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            ended = f"exit status {process.wait(part.limit)}"
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            ended = f"stopped after {part.limit:g} s"
+    return {"ended": ended, "seconds": round(time.perf_counter() - begin, 1)}
+
+
+def last_line(file: Path) -> str:
+    """What a part said last."""
+    lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:100] if lines else ""
+
+
+def read(path: Path) -> dict | None:
+    """A JSON file, None where it is missing or broken off."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def same_training(folder: Path) -> bool | None:
+    """Whether the two short trainings gave the same figures; None where one has none."""
+    figures = []
+    for name in ("launched", "graph"):
+        try:
+            lines = (folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return None
+        figures.append([{**json.loads(line), "seconds": 0} for line in lines])
+    return figures[0] == figures[1]
+
+
+def check(folder: Path, *, dry_run: bool, runner: Callable[[Part, Path], dict] = run) -> dict:
+    """Run all parts and sum up."""
+    ended = {}
+    for part in parts(folder, dry_run=dry_run):
+        print(f"{part.name}: at most {part.limit:g} s", flush=True)
+        ended[part.name] = runner(part, folder)
+    found = goals(read(folder / "dynamics.json"), read(folder / "train.json"))
+    return {
+        "parts": ended,
+        "same_numbers_with_and_without_graph": same_training(folder),
+        "goals": [{**goal._asdict(), "verdict": goal.verdict} for goal in found],
+        "dry_run": dry_run,
+    }
+
+
+def show(summary: dict, folder: Path) -> None:
+    """Print how the parts ended, and the goals."""
+    rows = [
+        [name, part["ended"], part["seconds"], last_line(folder / f"{name}.log")]
+        for name, part in summary["parts"].items()
+    ]
+    print("\n" + tabulate(rows, ["part", "ended", "s", "said last"]))
+    words = {True: "yes", False: "NO", None: "not known, a run is missing"}
+    same = words[summary["same_numbers_with_and_without_graph"]]
+    print(f"\nsame numbers with and without a CUDA graph: {same}\n")
+    found = goals(read(folder / "dynamics.json"), read(folder / "train.json"))
+    print(tabulate([goal.row() for goal in found], ["goal", "target", "measured", ""]))
+    if summary["dry_run"]:
+        print("\na dry run: small shapes, whose figures say nothing about the goals")
+    print(f"\neverything lies in {folder}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """See the module's text; exit status 1 if a part failed or the trainings differ."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folder", type=Path, help="where all results go")
+    parser.add_argument("--dry_run", action="store_true", help="small shapes, on any device")
+    options = parser.parse_args(argv)
+    folder = options.folder.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"cannot write to {folder}: {error.strerror}")
+    summary = check(folder, dry_run=options.dry_run)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    show(summary, folder)
+    failed = any(part["ended"] != "exit status 0" for part in summary["parts"].values())
+    return int(failed or summary["same_numbers_with_and_without_graph"] is False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What matrix products in less than float32 do to the test accuracy.
+
+    python -m benchmarks.precision [--data_folder FOLDER] [--precisions P ...] [--seeds N ...]
+
+Trains the demo config once per precision and seed, and again on the SHD-layout files in FOLDER,
+where one is given (by default the real speech in ``$SPRACHE_SHARED/data/fsdd_spikes``, if it is
+there). A seed starts all precisions from the same weights, order of clips and dropout, so that
+differences are taken seed by seed. Runs that are finished are not repeated. Writes a JSON file.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+import main as program
+from benchmarks.timing import machine
+
+RESULTS = Path(__file__).parent / "results"
+SEEDS = (13, 42, 73, 190, 268)
+REAL_SPEECH = "real speech"
+
+
+def real_speech_folder() -> Path | None:
+    """Where recorded digits lie as spikes, if they do."""
+    folder = Path(os.environ.get("SPRACHE_SHARED", "")) / "data" / "fsdd_spikes"
+    return folder if folder.is_dir() else None
+
+
+def data_sets(folder: Path | None) -> dict[str, list[str]]:
+    """The data to train on, and the flags that choose them."""
+    found = {"demo": []}
+    if folder is not None:
+        found[REAL_SPEECH] = ["--dataset_name", "shd", "--data_folder", str(folder)]
+    return found
+
+
+def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path) -> list[float]:
+    """Test accuracy of every seed; RuntimeError if a run did not end."""
+    argv = ["--config=demo.yaml", *flags, "--precision", precision]
+    argv += ["--seed", *map(str, seeds), "--new_exp_folder", str(folder), "--resume", "auto"]
+    if program.main(argv):
+        raise RuntimeError(f"a run in {folder} did not end")
+    summaries = folder.rglob("summary.json")
+    by_seed = {s["seed"]: s["test"]["accuracy"] for s in map(read, summaries)}
+    return [by_seed[seed] for seed in seeds]
+
+
+def read(path: Path) -> dict:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def spread(values: list[float]) -> dict:
+    """Mean and sample standard deviation."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {"values": values, "mean": statistics.fmean(values), "std": deviation}
+
+
+def difference(values: list[float], reference: list[float]) -> dict:
+    """Seed by seed, with the standard error of its mean."""
+    found = spread([v - r for v, r in zip(values, reference, strict=True)])
+    found["standard_error"] = found["std"] and found["std"] / math.sqrt(len(values))
+    return found
+
+
+def compare(flags: list[str], precisions: list[str], seeds: list[int], folder: Path) -> dict:
+    """All precisions on one data set; the first one is the reference."""
+    found = {p: accuracies(flags, p, seeds, folder / p) for p in precisions}
+    reference = found[precisions[0]]
+    return {
+        precision: {
+            "test_accuracy": spread(values),
+            "difference": difference(values, reference) if precision != precisions[0] else None,
+        }
+        for precision, values in found.items()
+    }
+
+
+def row(data: str, precision: str, result: dict) -> list[str]:
+    """As a line of the table, in percent."""
+
+    def text(figure: dict | None, error: str) -> str:
+        if figure is None:
+            return ""
+        plus_minus = f" ± {100 * figure[error]:.2f}" if figure[error] is not None else ""
+        return f"{100 * figure['mean']:.2f}{plus_minus} %"
+
+    accuracy = text(result["test_accuracy"], "std")
+    return [data, precision, accuracy, text(result["difference"], "standard_error")]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train and compare; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data_folder", type=Path, help="files in the SHD layout")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], metavar="P")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N")
+    parser.add_argument("--nb_epochs", type=int, help="by default those of the demo config")
+    parser.add_argument("--work", type=Path, default=Path("exp/precision"), help="folder of runs")
+    parser.add_argument("--out", type=Path, default=RESULTS / "precision.json")
+    options = parser.parse_args(argv)
+    epochs = ["--nb_epochs", str(options.nb_epochs)] if options.nb_epochs else []
+    result = {"benchmark": "precision", "machine": machine(("torch", "numba", "numpy"))}
+    result |= {"seeds": options.seeds, "nb_epochs": options.nb_epochs, "data": {}}
+    for name, flags in data_sets(options.data_folder or real_speech_folder()).items():
+        folder = options.work / name.replace(" ", "_")
+        found = compare([*flags, *epochs], options.precisions, options.seeds, folder)
+        result["data"][name] = found
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    rows = [
+        row(name, precision, figures)
+        for name, found in result["data"].items()
+        for precision, figures in found.items()
+    ]
+    reference = options.precisions[0]
+    titles = ["data", "products", "test accuracy, mean ± std", f"minus {reference}, ± s.e."]
+    print("\n" + tabulate(rows, titles, disable_numparse=True))
+    print(f"\nwritten: {options.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
