@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as main.py does
-    rounds, count = (2, 2) if options.quick else (10, 4)
+    rounds, count = (2, 2) if options.quick else (8, 3)
     result = {
         "benchmark": "tracking",
         "machine": machine(LIBRARIES),

@@ -24,13 +24,13 @@ class Tracker:
     """Hands figures to a wandb run; without one (``run`` None) it does nothing.
 
     Args:
-        run: of ``wandb.init``.
-        sent: last epoch that the server has already.
+        folder: of the run, where it is noted what wandb has got.
     """
 
-    def __init__(self, run=None, sent: int = 0):
-        self.run = run
-        self.sent = sent
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder
+        self.run = None
+        self.sent = 0  # last epoch that wandb has
         self.best = 0.0
 
     @contextlib.contextmanager
@@ -61,6 +61,8 @@ class Tracker:
             return
         with self.surviving("logging an epoch"):
             self.run.log(row)
+            self.sent = row["epoch"]
+            self.note()
 
     def end(self, summary: dict) -> None:
         """Log the test figures and sizes (the content of summary.json)."""
@@ -72,6 +74,11 @@ class Tracker:
             self.run.summary.update(
                 {**figures, **{name: summary[name] for name in ("best_epoch", "parameters")}}
             )
+
+    def note(self) -> None:
+        """Write down which wandb run belongs to the folder, and how far it is."""
+        content = {name: getattr(self.run, name) for name in ("id", "project", "entity")}
+        files.write_json(self.folder / RUN_FILE, {**content, "epoch": self.sent})
 
     def finish(self, exit_code: int, *, preempted: bool = False) -> None:
         """End the run and wait, within limits, until all has arrived."""
@@ -129,7 +136,7 @@ def start(config, folder: Path) -> Tracker:
     if config.training.resume is None:
         (folder / RUN_FILE).unlink(missing_ok=True)
     mode = link.mode(config.training)
-    tracker = Tracker()
+    tracker = Tracker(folder)
     if mode is None:
         return tracker
     with tracker.surviving("starting"):
@@ -140,8 +147,11 @@ def start(config, folder: Path) -> Tracker:
                 link.lose(f"wandb did not start a run ({one_line(error)})")
         if tracker.run is None:
             tracker.run = begin(config, folder, link.mode(config.training))
-        tracker.sent = int(tracker.run.summary.get("epoch") or 0) if tracker.run.resumed else 0
-        note_run(tracker.run, folder)
+        if tracker.run.resumed:  # the server has told what it has
+            tracker.sent = int(tracker.run.summary.get("epoch") or 0)
+        elif tracker.run.offline:
+            tracker.sent = noted_run(folder).get("epoch", 0)
+        tracker.note()
     return tracker
 
 
@@ -176,14 +186,8 @@ def begin(config, folder: Path, mode: str):
     return run
 
 
-def note_run(run, folder: Path) -> None:
-    """Write down which wandb run belongs to ``folder``."""
-    content = {name: getattr(run, name) for name in ("id", "project", "entity", "sweep_id")}
-    files.write_json(folder / RUN_FILE, content)
-
-
 def noted_run(folder: Path) -> dict:
-    """What ``note_run`` wrote; empty if there is nothing, or nothing readable."""
+    """What ``Tracker.note`` wrote; empty if there is nothing, or nothing readable."""
     try:
         noted = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

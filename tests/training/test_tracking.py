@@ -5,6 +5,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -154,6 +155,21 @@ def test_without_a_login_it_logs_offline_at_once(train, tmp_path, no_login, caps
     assert "no login" in said[0]
     assert len(offline_runs(tmp_path / "out")) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_resumed_offline_run_can_be_sent_later(train, tmp_path, wandb_server, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv("WANDB_MODE", "offline")
+        assert train(new_exp_folder="out", nb_epochs=2) == 0
+        assert train(new_exp_folder="out", nb_epochs=3, resume="auto") == 0
+    runs = sorted(path.parent for path in offline_runs(tmp_path / "out"))
+    assert len(runs) == 2
+    for run in runs:
+        command = [sys.executable, "-m", "wandb", "sync", str(run)]
+        subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, check=True, timeout=120)
+    (run,) = wandb_server.runs.values()
+    assert [row["epoch"] for row in run["history"] if "valid acc" in row] == [1, 2, 3]
+    assert "test acc" in run["history"][-1]
 
 
 def test_a_server_that_is_not_there_is_found_out_in_seconds(

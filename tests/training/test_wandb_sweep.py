@@ -157,12 +157,12 @@ def test_a_server_that_dies_in_a_sweep_loses_no_run(
         return validate(self, label)
 
     monkeypatch.setattr(Experiment, "validate", die)
-    assert train(new_exp_folder="out", seed=SEEDS) == 0
+    assert train(new_exp_folder="out", seed=[1, 2, 3]) == 0
     table = json.loads((tmp_path / "out" / "sweep_summary.json").read_text())
-    assert table["groups"][0]["seeds"] == SEEDS
-    assert table["groups"][0]["runs"] == "5 of 5"
+    assert table["groups"][0]["seeds"] == [1, 2, 3]
+    assert table["groups"][0]["runs"] == "3 of 3"
     assert "the rest of the grid is trained here" in capsys.readouterr().out
-    assert len(list((tmp_path / "out").glob("*/wandb/offline-run-*"))) == 3
+    assert len(list((tmp_path / "out").glob("*/wandb/offline-run-*"))) == 1
 
 
 def test_a_stop_from_the_page_saves_the_run_and_the_next_goes_on(
@@ -205,7 +205,9 @@ def test_ctrl_c_saves_the_run_and_resume_ends_the_sweep(
         patched.setattr(Experiment, "train_step", interrupt)
         assert train(new_exp_folder="out", seed=[1, 2, 3]) == 128 + signal.SIGINT
     assert "--resume auto" in capsys.readouterr().err
+    assert wandb_server.runs["sweep0run1"]["preempted"]
     assert train(new_exp_folder="out", seed=[1, 2, 3], resume="auto") == 0
+    assert "Run sweep0run1 of the sweep" in capsys.readouterr().out
     assert len(wandb_server.sweeps) == 1
     assert curves(wandb_server) == {seed: [1, 2] for seed in (1, 2, 3)}
     table = json.loads((tmp_path / "out" / "sweep_summary.json").read_text())

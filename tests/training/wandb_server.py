@@ -64,20 +64,23 @@ class WandbServer(ThreadingHTTPServer):
         return sweep
 
     def next_command(self, agent: str, running: dict) -> list[dict]:
-        """A point for an agent that has none; at the end "exit"."""
+        """A point for an agent that has none, first those that were stopped; at the end "exit"."""
         name = self.agents[agent]
         sweep = self.sweeps[name]
         if stopping := [run for run in running if run in self.stopping]:
             return [{"type": "stop", "run_id": stopping[0]}]
         if running:
             return []
-        if not sweep["left"]:
+        given, program = sweep["given"], sweep["config"]["program"]
+        if again := [run for run in given if self.run(run).pop("preempted", False)]:
+            run, kind = again[0], "resume"
+        elif sweep["left"]:
+            run, kind = f"{name}run{len(given)}", "run"
+            given[run] = {"agent": agent, "point": sweep["left"].pop(0)}
+        else:
             return [{"type": "exit"}]
-        run = f"{name}run{len(sweep['given'])}"
-        point = sweep["left"].pop(0)
-        sweep["given"][run] = {"agent": agent, "point": point}
-        args = {key: {"value": value} for key, value in point.items()}
-        return [{"type": "run", "run_id": run, "program": sweep["config"]["program"], "args": args}]
+        args = {key: {"value": value} for key, value in given[run]["point"].items()}
+        return [{"type": kind, "run_id": run, "program": program, "args": args}]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -130,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
             run["history"][new["offset"] :] = map(json.loads, new["content"])
         if "wandb-summary.json" in sent:
             run["summary"] = json.loads(sent["wandb-summary.json"]["content"][-1])
-        run["preempted"] = asked.get("preempting", run.get("preempted", False))
+        run["preempted"] = asked.get("preempting") or run.get("preempted", False)
         if asked.get("complete"):
             run["exit"] = asked["exitcode"]
 
