@@ -205,7 +205,7 @@ def rate_histogram(rates: np.ndarray, title: str, dead: int, saturated: int) -> 
     figure, (axis,) = new_figure(3.4)
     percent = 100 * rates
     top = max(float(percent.max()), 1e-3)
-    axis.hist(percent, bins=np.linspace(0, top, BARS + 1), color=BLUE)
+    bars(axis, percent, np.linspace(0, top, BARS + 1), color=BLUE, fill=True)
     axis.axvline(percent.mean(), color=RED, linestyle="--", label=f"mean {percent.mean():.2f} %")
     axis.plot([], [], " ", label=f"dead {dead}, saturated {saturated}")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -214,13 +214,18 @@ def rate_histogram(rates: np.ndarray, title: str, dead: int, saturated: int) -> 
     return figure
 
 
+def bars(axis: Axes, values: np.ndarray, edges: np.ndarray, **style) -> None:
+    """A histogram as one outline; one patch a bar, as ``Axes.hist`` makes, takes far longer."""
+    axis.stairs(np.histogram(values, edges)[0], edges, **style)
+
+
 def before_and_after(before: np.ndarray, after: np.ndarray, title: str, unit: str) -> Figure:
     """Two distributions [H] over common bars; logarithmic where the values span a decade."""
     figure, (axis,) = new_figure(3.2)
     before, after = before[np.isfinite(before)], after[np.isfinite(after)]
     edges, logarithmic = common_edges(np.concatenate([before, after]))
-    axis.hist(before, bins=edges, color=GREY, alpha=0.6, label="before training")
-    axis.hist(after, bins=edges, color=BLUE, histtype="step", linewidth=1.8, label="after")
+    bars(axis, before, edges, color=GREY, alpha=0.6, fill=True, label="before training")
+    bars(axis, after, edges, color=BLUE, linewidth=1.8, label="after")
     if logarithmic:
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

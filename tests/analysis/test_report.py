@@ -135,7 +135,7 @@ def test_every_model_has_a_report(make_run, report, model):
 def test_other_networks_have_reports(make_run, report, options):
     run = make_run(**options)
     neurons = ["--neurons", "1:0", "2:23"] if options.get("bidirectional") else []
-    drawn = "bidirectional" in options
+    drawn = options == {"bidirectional": True}
     status, folder, numbers, line = report(run, "--clips", "0", "22", *neurons, drawn=drawn)
     assert status == 0, line
     pictures, _ = check_page(folder, numbers, drawn)
