@@ -283,7 +283,8 @@ def _recorded_options(
     values = {
         name: value
         for name, value in _read_recorded(recorded).items()
-        if OPTIONS[name].rules.group in ("model", "data")
+        # The initial states of a test are drawn batch by batch.
+        if OPTIONS[name].rules.group in ("model", "data") or name == "batch_size"
     }
     return values, (f"options of the model and its data: those recorded in {recorded}",)
 

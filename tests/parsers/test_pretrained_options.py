@@ -11,7 +11,14 @@ from parsers.load import Config, ConfigError, load_plan
 @pytest.fixture
 def trained(tmp_path):
     options = Config.from_dict(
-        {"model_type": "LIF", "nb_hiddens": 24, "nb_steps": 60, "lr": 0.5, "seed": 7}
+        {
+            "model_type": "LIF",
+            "nb_hiddens": 24,
+            "nb_steps": 60,
+            "batch_size": 48,
+            "lr": 0.5,
+            "seed": 7,
+        }
     )
     folder = tmp_path / "trained"
     folder.mkdir()
@@ -24,6 +31,7 @@ def test_its_network_and_data_are_taken_and_said(trained):
     config = plan.points[0]
     assert (config.model.model_type, config.model.nb_hiddens) == ("LIF", 24)
     assert config.training.nb_steps == 60
+    assert config.training.batch_size == 48
     assert config.training.lr == 0.01
     assert plan.axes == {"seed": (13, 42, 73, 190, 268)}
     assert str(trained / "config.yaml") in plan.notes[0]

@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Test figures of trained networks over seeds, measured once and kept."""
+
+import hashlib
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from analysis.trained import Trained
+from parsers.load import OPTIONS, Config
+from training import checkpoint, files
+from training.errors import ExperimentError
+from training.experiment import Experiment, choose_device
+from training.sweep import DataCache
+
+FIGURES = ("accuracy", "loss", "sop", "recurrent_sop", "firing_rates")
+
+
+class Evaluations:
+    """A JSON file of evaluations, each under the checksum of all that decides it.
+
+    Args:
+        path: the file, made when there is something to keep; None: nothing is kept.
+        refresh: measure again what is known already.
+
+    Raises:
+        ExperimentError: the file is there and holds something else.
+    """
+
+    def __init__(self, path: Path | None, *, refresh: bool = False):
+        self.path = path
+        self.refresh = refresh
+        self.known = {} if path is None else read_kept(path)
+        self.cache: DataCache | None = None
+
+    def of(self, models: Sequence[Trained]) -> list[list[dict]]:
+        """For each model the figures of each of its seeds; a bar while they are measured."""
+        total = sum(len(model.configs) for model in models)
+        results = []
+        with tqdm(total=total, desc="evaluations", leave=False, disable=None) as bar:
+            for model in models:
+                checksum = model.checksum()
+                bar.set_postfix_str(model.name)
+                results.append([])
+                for config in model.configs:
+                    results[-1].append(self.one(model, config, checksum))
+                    bar.update()
+        return results
+
+    def one(self, model: Trained, config: Config, checksum: str) -> dict:
+        """The figures of one model under one seed, from the file or else measured."""
+        key = key_of(config, checksum)
+        if self.refresh or key not in self.known:
+            self.known[key] = {
+                "model": model.name,
+                "seed": config.training.seed,
+                "checkpoint": checksum,
+                **self.measure(model, config),
+            }
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                files.write_json(self.path, self.known)
+        return self.known[key]
+
+    def measure(self, model: Trained, config: Config) -> dict:
+        """Test the network once; DataError if the data are not there."""
+        if self.cache is None:
+            self.cache = DataCache(choose_device(config.training.gpu_device), ("test",))
+        data = self.cache.get(config.training)
+        experiment = Experiment(config, data, None, self.cache.device)
+        checkpoint.load_weights(experiment.model, model.checkpoint)
+        figures = experiment.test(config.training.seed).to_dict()
+        return {name: figures[name] for name in FIGURES}
+
+
+def key_of(config: Config, checksum: str) -> str:
+    """What an evaluation is kept under: the weights, and the options that a test depends on."""
+    groups = ("model", "data")
+    options = {
+        name: value
+        for name, value in config.to_dict().items()
+        if OPTIONS[name].rules.group in groups or name in ("batch_size", "seed")
+    }
+    content = json.dumps({"checkpoint": checksum, **options}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def read_kept(path: Path) -> dict:
+    """The evaluations in a file, {} if there is none; ExperimentError if it holds others."""
+    if not path.exists():
+        return {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        whole = all(set(FIGURES) <= set(figures) for figures in known.values())
+    except (UnicodeDecodeError, ValueError, AttributeError, TypeError):
+        whole = False
+    if not whole:
+        raise ExperimentError(f"{path} holds no evaluations: move it away to have it made again")
+    return known
+
+
+def mean_of(results: Sequence[dict], figure: str) -> float:
+    """Mean over the seeds."""
+    return statistics.fmean(result[figure] for result in results)
+
+
+def deviation_of(results: Sequence[dict], figure: str) -> float:
+    """Sample standard deviation over the seeds; 0 of a single one."""
+    values = [result[figure] for result in results]
+    return statistics.stdev(values) if len(values) > 1 else 0.0

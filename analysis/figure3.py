@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The command behind ``partial_figure3_synops.py``: accuracy against synaptic operations."""
+
+import argparse
+from pathlib import Path
+
+from analysis.command import Parser, add_output
+from analysis.evaluations import Evaluations, deviation_of, mean_of
+from analysis.style import FORMATS, print_style, save
+from analysis.synops_figure import Cost, draw_scatter, draw_side_by_side, pareto_front
+from analysis.trained import AUTHORS, OURS, REPO, Trained, is_there, open_model
+from datasets.spiking import SPIKING
+from datasets.unpack import find_file
+from parsers.options import ConfigError
+from training.console import start_logging, table
+
+TEST_SEEDS = (13, 42, 73, 190, 268)
+KEPT = "figure3_evaluations.json"
+# State-space models on SSC: published accuracy, and operations as the published figure counts them:
+# 250 steps of 21,751; 8000 events, then 1000, through layers of 64 by 64.
+ANALYTIC = (
+    Cost("S5-RF", 78.8, 250 * 21_751),
+    Cost("Event-SSM", 85.3, 8000 * 64 * 64 * 2 + 1000 * 64 * 64 * 8),
+)
+
+
+def read_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The options of the command; ConfigError for a mistake."""
+    parser = Parser(
+        prog="partial_figure3_synops.py",
+        description="Draw test accuracy against synaptic operations of trained networks, as Fabre "
+        "et al. (2025, Figure 3) do and as a scatter with its Pareto front. Evaluations are kept "
+        f"in {KEPT} beside the figures.",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="FOLDER",
+        help="folders of runs on one data set, or names in reference_models/ [default: the "
+        "authors' SSC models if they and SSC are there, else ours on the demo]",
+    )
+    parser.add_argument("--data_folder", help="folder of the data set [default: by the config]")
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=seed,
+        default=TEST_SEEDS,
+        help="seeds of the random initial states [default: 13 42 73 190 268]",
+    )
+    parser.add_argument("--refresh", action="store_true", help="measure again what is known")
+    add_output(parser, FORMATS)
+    return parser.parse_args(argv)
+
+
+def seed(text: str) -> int:
+    """A seed, from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def choose_models(arguments: argparse.Namespace) -> list[Trained]:
+    """The networks to compare; ConfigError if they were trained on different data."""
+    names = arguments.models
+    if names is None:
+        names = AUTHORS if ssc_is_there(arguments.data_folder) else OURS
+    seeds = tuple(dict.fromkeys(arguments.seeds))
+    models = [open_model(name, seeds, arguments.data_folder) for name in names]
+    first = models[0]
+    for model in models:
+        data, expected = (m.config.training.dataset_name for m in (model, first))
+        if data != expected:
+            raise ConfigError(
+                f"--models: {first.name} is for {expected} and {model.name} for {data}; their "
+                "accuracies do not compare"
+            )
+    return models
+
+
+def ssc_is_there(data_folder: str | None) -> bool:
+    """Whether the authors' networks and the test split that they are for are on this machine."""
+    folder = Path(data_folder or REPO / SPIKING["ssc"].default_folder).expanduser()
+    return all(map(is_there, AUTHORS)) and find_file(folder, "ssc_test.h5") is not None
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Evaluate, draw both figures and print the table."""
+    arguments = read_arguments(argv)
+    start_logging()
+    models = choose_models(arguments)
+    evaluations = Evaluations(arguments.output / KEPT, refresh=arguments.refresh)
+    results = evaluations.of(models)
+    costs = [cost_of(model, runs) for model, runs in zip(models, results, strict=True)]
+    data = models[0].config.training.dataset_name
+    shown = [*costs, *ANALYTIC] if data == "ssc" else costs
+    print(f"\n{table(rows_of(models, shown), HEADERS)}\n")
+    print(explanation(len(models[0].configs)))
+    title = f"Accuracy and synaptic operations on {data_title(data)}"
+    drawings = {"figure3_partial": draw_side_by_side, "figure3_scatter": draw_scatter}
+    with print_style():
+        for name, draw in drawings.items():
+            path = arguments.output / f"{name}.{arguments.format}"
+            print(f"Wrote {save(draw(shown, title), path)}")
+
+
+def data_title(name: str) -> str:
+    """A data set as a title spells it."""
+    return "the demo's test split" if name == "demo" else name.upper()
+
+
+def cost_of(model: Trained, runs: list[dict]) -> Cost:
+    """Mean and deviation over the seeds of one network."""
+    return Cost(
+        f"{model.title}\n{model.config.model.nb_hiddens}",
+        100 * mean_of(runs, "accuracy"),
+        mean_of(runs, "sop"),
+        model.model_type,
+        100 * deviation_of(runs, "accuracy"),
+        deviation_of(runs, "sop"),
+        mean_of(runs, "recurrent_sop"),
+        deviation_of(runs, "recurrent_sop"),
+    )
+
+
+HEADERS = ["model", "hidden", "test accuracy (%)", "operations", "recurrent ones", "Pareto"]
+
+
+def rows_of(models: list[Trained], costs: list[Cost]) -> list[tuple]:
+    """The table; the last costs may be of no model of ours."""
+    front = pareto_front(costs)
+    rows = []
+    for number, cost in enumerate(costs):
+        model = models[number] if number < len(models) else None
+        accuracy = f"{cost.accuracy:.2f}"
+        operations = f"{cost.operations:,.0f}"
+        if model:
+            accuracy += f" ± {cost.accuracy_deviation:.2f}"
+            operations += f" ± {cost.operations_deviation:,.0f}"
+        recurrent = "-"
+        if cost.recurrent:
+            recurrent = f"{cost.recurrent:,.0f} ± {cost.recurrent_deviation:,.0f}"
+        rows.append(
+            (
+                model.name if model else f"{cost.label} (published)",
+                str(model.config.model.nb_hiddens) if model else "-",
+                accuracy,
+                operations,
+                recurrent,
+                "*" if cost in front else "",
+            )
+        )
+    return rows
+
+
+def explanation(seeds: int) -> str:
+    """What the figures of the table are."""
+    over = f"mean ± sample standard deviation over {seeds} test seeds" if seeds > 1 else "one seed"
+    return (
+        f"Accuracy and synaptic operations per clip: {over}. Operations are\n"
+        "feed-forward ones; those through recurrent weights come on top. Pareto: no other network\n"
+        "is both at least as accurate and at most as costly, recurrent operations included."
+    )

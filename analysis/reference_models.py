@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Make the networks in ``reference_models/``: ``python -m analysis.reference_models [NAME ...]``.
+
+Each is trained by its config with seed 13 (in ``exp/reference_models``; an interrupted training
+goes on, a finished one is not repeated), tested over the five test seeds, and put on the shelf
+without the state of the optimiser and without paths of this machine.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+from analysis.command import Parser, run
+from analysis.evaluations import Evaluations, deviation_of, mean_of
+from analysis.figure3 import TEST_SEEDS
+from analysis.trained import OURS, REPO, SHELF, open_model
+from parsers.load import OPTIONS
+from training import checkpoint, files
+from training.console import percent, table
+from training.errors import ExperimentError
+
+WORKSHOP = REPO / "exp" / "reference_models"
+SEED = 13
+# What a summary says of the machine, beyond the libraries.
+OF_THE_MACHINE = ("platform", "device")
+
+
+def make(name: str) -> dict:
+    """Train, test and shelve one network; its summary.
+
+    Raises ExperimentError if the training does not end.
+    """
+    train(name)
+    model = open_model(WORKSHOP / name, TEST_SEEDS)
+    runs = Evaluations(None).of([model])[0]
+    summary = json.loads((model.folder / "summary.json").read_text(encoding="utf-8"))
+    summary = publishable(summary) | {"test_seeds": over_seeds(runs)}
+    shelve(model.folder, SHELF / name, summary)
+    return summary
+
+
+def train(name: str) -> None:
+    """What the command line would do: train by the config, or go on where that stopped."""
+    from main import main
+
+    command = [f"--config={OURS[name]}.yaml", "--seed", str(SEED), "--resume", "auto"]
+    print(f"python main.py {' '.join(command)}")
+    status = main([*command, "--new_exp_folder", str(WORKSHOP / name)])
+    if status:
+        raise ExperimentError(f"the training of {name} ended with status {status}, see above")
+
+
+def over_seeds(runs: list[dict]) -> dict:
+    """Accuracy, loss and operations over the test seeds: mean, deviation and single values."""
+    figures = ("accuracy", "loss", "sop", "recurrent_sop")
+    return {
+        "seeds": [run["seed"] for run in runs],
+        **{
+            figure: {
+                "mean": mean_of(runs, figure),
+                "std": deviation_of(runs, figure),
+                "values": [run[figure] for run in runs],
+            }
+            for figure in figures
+        },
+    }
+
+
+def publishable(summary: dict) -> dict:
+    """A summary without what is of one machine only."""
+    kept = {key: value for key, value in summary.items() if key not in ("device", "code")}
+    kept["versions"] = {
+        library: version
+        for library, version in summary["versions"].items()
+        if library not in OF_THE_MACHINE
+    }
+    return kept
+
+
+def shelve(run_folder: Path, folder: Path, summary: dict) -> None:
+    """Put what a user needs of a run into ``folder``."""
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    recorded = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
+    options = {
+        option: value for option, value in recorded.items() if OPTIONS[option].rules.group != "run"
+    }
+    files.write_yaml(folder / "config.yaml", options)
+    files.write_json(folder / "summary.json", summary)
+    for path in (checkpoint.BEST, Path("metrics.jsonl")):
+        shutil.copyfile(run_folder / path, folder / f"{path}.tmp")
+        os.replace(folder / f"{path}.tmp", folder / path)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Make the networks that are named, or all, and print what they reach."""
+    parser = Parser(prog="analysis.reference_models", description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(OURS)}")
+    names = parser.parse_args(argv).names or list(OURS)
+    unknown = [name for name in names if name not in OURS]
+    if unknown:
+        raise ExperimentError(f"{unknown[0]} is not one of {', '.join(OURS)}")
+    rows = []
+    for name in names:
+        summary = make(name)
+        accuracy = summary["test_seeds"]["accuracy"]
+        rows.append(
+            (
+                name,
+                f"{summary['parameters']:,}",
+                str(summary["best_epoch"]),
+                f"{percent(accuracy['mean'])} ± {percent(accuracy['std'])}",
+                f"{summary['test_seeds']['sop']['mean']:,.0f}",
+            )
+        )
+    print(f"\n{table(rows, ['network', 'parameters', 'best epoch', 'test accuracy', 'SOP'])}")
+
+
+if __name__ == "__main__":
+    sys.exit(run("analysis.reference_models", main))

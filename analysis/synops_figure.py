@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Accuracy against synaptic operations, on two axes side by side and as a scatter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.style import COLOURS, FAINT, INK, MARKERS, new_figure
+
+ACCURACY, OPERATIONS = "#0072B2", "#D55E00"
+OFFSET = 0.13
+PLACES = ((7, 4, "left"), (7, -10, "left"), (-7, 4, "right"), (-7, -10, "right"), (0, 9, "center"))
+FAR_PLACES = ((0, -15, "center"), (10, 14, "left"), (-10, 14, "right"), (10, -20, "left"))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A network's accuracy (%) and synaptic operations per clip, with deviations over seeds.
+
+    ``recurrent`` operations are those through V, not in ``operations``. A value that was computed
+    or read, not measured here, has no deviation and no ``model_type``.
+    """
+
+    label: str
+    accuracy: float
+    operations: float
+    model_type: str | None = None
+    accuracy_deviation: float = 0.0
+    operations_deviation: float = 0.0
+    recurrent: float = 0.0
+    recurrent_deviation: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All operations that a clip costs."""
+        return self.operations + self.recurrent
+
+
+def pareto_front(costs: Sequence[Cost]) -> list[Cost]:
+    """Those than which none is both at least as accurate and at most as costly, cheapest first."""
+    front = []
+    for cost in sorted(costs, key=lambda c: (c.total, -c.accuracy)):
+        if not front or cost.accuracy > front[-1].accuracy:
+            front.append(cost)
+    return front
+
+
+def draw_side_by_side(costs: Sequence[Cost], title: str) -> Figure:
+    """One place for each network: accuracy on the left axis, operations on the right."""
+    figure = new_figure(max(4.2, 0.75 * len(costs) + 1.4), 3.3)
+    left = figure.add_subplot()
+    right = left.twinx()
+    right.spines["right"].set_visible(True)
+    places = np.arange(len(costs))
+    bars = {"fmt": "none", "elinewidth": 1.0, "capsize": 2.5}
+    accuracy = [c.accuracy for c in costs]
+    left.errorbar(
+        places - OFFSET, accuracy, [c.accuracy_deviation for c in costs], ecolor=ACCURACY, **bars
+    )
+    left.scatter(places - OFFSET, accuracy, color=ACCURACY, marker="o", s=30, zorder=3)
+    operations = [c.operations for c in costs]
+    right.errorbar(
+        places + OFFSET,
+        operations,
+        [c.operations_deviation for c in costs],
+        ecolor=OPERATIONS,
+        **bars,
+    )
+    right.scatter(places + OFFSET, operations, color=OPERATIONS, marker="s", s=26, zorder=3)
+    draw_recurrent(right, places + OFFSET, costs)
+    log_axis(right.yaxis, [c.total for c in costs] + operations)
+    dress_side_by_side(left, right, costs)
+    left.set_title(title, fontsize=9)
+    figure.legend(handles=handles(costs), loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw_recurrent(axes: Axes, places: np.ndarray, costs: Sequence[Cost]) -> None:
+    """Open squares where operations through V come on top of the feed-forward ones."""
+    for place, cost in zip(places, costs, strict=True):
+        if cost.recurrent:
+            axes.plot(
+                [place, place],
+                [cost.operations, cost.total],
+                color=OPERATIONS,
+                linewidth=0.9,
+                linestyle=":",
+            )
+            axes.scatter(
+                place,
+                cost.total,
+                facecolor="white",
+                edgecolor=OPERATIONS,
+                marker="s",
+                s=26,
+                zorder=3,
+            )
+
+
+def dress_side_by_side(left: Axes, right: Axes, costs: Sequence[Cost]) -> None:
+    """Labels, colours and limits of the two axes."""
+    left.set_xticks(range(len(costs)), [cost.label for cost in costs])
+    left.set_xlim(-0.6, len(costs) - 0.4)
+    for axes, colour, label in (
+        (left, ACCURACY, "test accuracy (%)"),
+        (right, OPERATIONS, "synaptic operations per clip"),
+    ):
+        axes.set_ylabel(label, color=colour)
+        axes.tick_params(axis="y", which="both", colors=colour)
+    left.spines["left"].set_color(ACCURACY)
+    right.spines["left"].set_visible(False)
+    right.spines["right"].set_color(OPERATIONS)
+    left.margins(y=0.12)
+    for place in range(len(costs) - 1):
+        left.axvline(place + 0.5, color="#e4e4e4", linewidth=0.6, zorder=0)
+
+
+def handles(costs: Sequence[Cost]) -> list[Line2D]:
+    """What the marks of the two axes mean."""
+    style = {"linestyle": "none", "markersize": 5.5}
+    found = [
+        Line2D([], [], marker="o", color=ACCURACY, label="accuracy", **style),
+        Line2D([], [], marker="s", color=OPERATIONS, label="feed-forward operations", **style),
+    ]
+    if any(cost.recurrent for cost in costs):
+        look = {"markerfacecolor": "white", "markeredgecolor": OPERATIONS, **style}
+        found.append(Line2D([], [], marker="s", label="with recurrent ones", **look))
+    return found
+
+
+def log_axis(axis, values: Sequence[float]) -> None:
+    """A logarithmic axis around ``values`` that reads 200 k, 1 M."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = min(values), max(values)
+    room = max((high / low) ** 0.12, 1.12)
+    axis.axes.set(**{f"{axis.axis_name}lim": (low / room, high * room)})
+    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if high / low < 20 else (1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: in_units(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def in_units(value: float) -> str:
+    """1500000 -> '1.5 M'."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def draw_scatter(costs: Sequence[Cost], title: str) -> Figure:
+    """Accuracy over all operations of a clip; the stair is the Pareto front."""
+    figure = new_figure(5.2, 3.8)
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=9)
+    draw_front(axes, pareto_front(costs))
+    for cost in costs:
+        colour = COLOURS.get(cost.model_type, INK)
+        axes.errorbar(
+            cost.total,
+            cost.accuracy,
+            xerr=cost.operations_deviation + cost.recurrent_deviation,
+            yerr=cost.accuracy_deviation,
+            color=colour,
+            marker=MARKERS.get(cost.model_type, "*"),
+            markersize=6.5 if cost.model_type else 10,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            elinewidth=1.0,
+            capsize=2,
+            zorder=3,
+        )
+    log_axis(axes.xaxis, [cost.total for cost in costs])
+    axes.margins(y=0.16)
+    recurrent = ", recurrent ones included" if any(cost.recurrent for cost in costs) else ""
+    axes.set(
+        xlabel=f"synaptic operations per clip{recurrent}",
+        ylabel="test accuracy (%)",
+    )
+    axes.grid(color="#e9e9e9", linewidth=0.6, zorder=0)
+    axes.set_axisbelow(True)
+    place_labels(axes, costs)
+    figure.legend(
+        handles=[Line2D([], [], color=FAINT, linewidth=1.2, label="Pareto front")],
+        loc="outside lower right",
+    )
+    return figure
+
+
+def draw_front(axes: Axes, front: Sequence[Cost]) -> None:
+    """A stair: what accuracy a number of operations buys."""
+    operations = [cost.total for cost in front]
+    accuracy = [cost.accuracy for cost in front]
+    axes.step(operations, accuracy, where="post", color=FAINT, linewidth=1.2, zorder=1)
+
+
+def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
+    """Name every point beside it, where no other name or point lies."""
+    figure = axes.figure
+    figure.canvas.draw()
+    points = [axes.transData.transform((cost.total, cost.accuracy)) for cost in costs]
+    taken = []
+    for cost, point in zip(costs, points, strict=True):
+        for x, y, side in (*PLACES, *FAR_PLACES):
+            label = axes.annotate(
+                cost.label.replace("\n", " "),
+                (cost.total, cost.accuracy),
+                (x, y),
+                textcoords="offset points",
+                ha=side,
+                fontsize=7.5,
+                color=COLOURS.get(cost.model_type, INK),
+                zorder=4,
+            )
+            box = label.get_window_extent().padded(2)
+            others = [p for p in points if p is not point]
+            free = not any(box.overlaps(other) for other in taken)
+            if free and not any(box.contains(*p) for p in others):
+                break
+            label.remove()
+        else:
+            axes.add_artist(label)
+        taken.append(box)

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Trained networks on the shelf: which there are, the options they came from, their weights."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.snns import SNN
+from parsers.load import Config, ConfigError, load_plan, resolve_pretrained
+from parsers.model_config import SNN_TYPES
+from training import checkpoint
+
+REPO = Path(__file__).resolve().parents[1]
+SHELF = REPO / "reference_models"
+EVENTS_OF_DATA = {"shd": 700, "ssc": 700, "demo": 700}
+AUDIO_FEATURES = 40
+# The networks that Fabre et al. (2025) publish come without their options.
+AUTHORS = {
+    "ref_SSC_CadLIF": "ssc_cadlif_4ms",
+    "ref_SSC_CSiLIF": "ssc_csilif_4ms",
+    "ref_SSC_SiLIF": "ssc_silif_4ms",
+    "ref_SSC_RF": "ssc_rf",
+}
+OURS = {
+    "demo_CadLIF": "demo_cadlif",
+    "demo_CSiLIF": "demo_csilif",
+    "demo_SiLIF": "demo_silif",
+    "demo_RF": "demo_rf",
+    "demo_adLIF": "demo_adlif",
+    "demo_LIF": "demo_lif",
+    "demo_RLIF": "demo_rlif",
+    "demo_RadLIF": "demo_radlif",
+}
+TITLES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A folder with a trained network, and one resolved config per test seed."""
+
+    folder: Path
+    configs: tuple[Config, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.name
+
+    @property
+    def config(self) -> Config:
+        """The options of the first seed; the network is the same for all."""
+        return self.configs[0]
+
+    @property
+    def model_type(self) -> str:
+        """The neuron, as ``--model_type`` spells it."""
+        return self.config.model.model_type
+
+    @property
+    def title(self) -> str:
+        """The neuron, as papers spell it."""
+        return TITLES.get(self.model_type, self.model_type)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file with the weights."""
+        return self.folder / checkpoint.BEST
+
+    @property
+    def step(self) -> float:
+        """Seconds of a time step: max_time / nb_steps, or 10 ms of audio features."""
+        training = self.config.training
+        if training.dataset_name in EVENTS_OF_DATA:
+            return training.max_time / training.nb_steps
+        return 0.01
+
+    def checksum(self) -> str:
+        """SHA-256 of the checkpoint; CheckpointError if there is none."""
+        checkpoint.read(self.checkpoint)
+        return hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
+
+    def network(self) -> SNN:
+        """The network with its weights, in evaluation mode, on the CPU.
+
+        Raises CheckpointError if the weights cannot be read or do not fit the options.
+        """
+        from training.experiment import build_model
+
+        training = self.config.training
+        features = AUDIO_FEATURES
+        if training.dataset_name in EVENTS_OF_DATA:
+            features = EVENTS_OF_DATA[training.dataset_name] // training.spatial_bin
+        weights = checkpoint.read(self.checkpoint)
+        classes = [value for name, value in weights.items() if name.endswith("W.weight")][-1]
+        model = build_model(self.config, features, len(classes))
+        checkpoint.load_weights(model, self.checkpoint)
+        return model.eval()
+
+
+def open_model(
+    name: str | Path, seeds: tuple[int, ...] = (13,), data_folder: str | None = None
+) -> Trained:
+    """The trained network in a folder, or of a name in ``reference_models/``.
+
+    Its options are those in its config.yaml or, for the authors' networks, in our config for it.
+    There is one config for each of ``seeds``; ``data_folder`` replaces the one that it names.
+
+    Raises:
+        ConfigError: no such folder, no options, or no spiking network.
+    """
+    folder = resolve_pretrained(name)
+    argv = [str(folder), "--evaluate_pretrained", "True", "--seed", *map(str, seeds)]
+    if data_folder is not None:
+        argv += ["--data_folder", data_folder]
+    if not (folder / "config.yaml").is_file():
+        if folder.name not in AUTHORS:
+            raise ConfigError(
+                f"{folder} has no config.yaml, which holds the options of its network: name the "
+                f"folder of a run, or one of {', '.join(AUTHORS)}"
+            )
+        argv += ["--config", AUTHORS[folder.name]]
+    points = load_plan(argv).points
+    if points[0].model.model_type not in SNN_TYPES:
+        raise ConfigError(f"{folder} holds a {points[0].model.model_type}, which does not spike")
+    return Trained(folder, points)
+
+
+def is_there(name: str, shelf: Path = SHELF) -> bool:
+    """Whether the shelf has the weights of that name."""
+    return (shelf / name / checkpoint.BEST).is_file()

@@ -1,0 +1,12 @@
+#!/usr/bin/env python
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Draw Figure 2, the eigenvalues of trained neurons; see ``--help``."""
+
+import sys
+
+from analysis.command import run
+from analysis.figure2 import main
+
+if __name__ == "__main__":
+    sys.exit(run("figure2_eigenvalues.py", main))

@@ -1,0 +1,12 @@
+#!/usr/bin/env python
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Draw what is ours of Figure 3, accuracy against synaptic operations; see ``--help``."""
+
+import sys
+
+from analysis.command import run
+from analysis.figure3 import main
+
+if __name__ == "__main__":
+    sys.exit(run("partial_figure3_synops.py", main))

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The command that draws eigenvalues: its figures, its table, and what it refuses."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+from small_runs import small_runs, write_run
+
+from analysis import figure2, trained
+from analysis.command import run
+from analysis.eigenvalue_figure import Spectrum, crowded, draw_spectra
+from analysis.eigenvalues import exact_eigenvalues, timing
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return small_runs(tmp_path, ("CadLIF", "CSiLIF", "SiLIF", "ResonateFire", "LIF"))
+
+
+def draw(*argv) -> int:
+    return run("figure2_eigenvalues.py", lambda: figure2.main([str(word) for word in argv]))
+
+
+def one_line(capsys) -> str:
+    error = capsys.readouterr().err
+    assert error.startswith("figure2_eigenvalues.py: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_both_figures_and_a_table_of_every_layer(runs, tmp_path, capsys):
+    models = [runs[name] for name in ("CadLIF", "CSiLIF", "SiLIF", "ResonateFire")]
+    assert draw("--models", *models, "--output", tmp_path / "figs") == 0
+    printed = capsys.readouterr().out
+    for name in ("figure2.png", "figure2_exact.png"):
+        assert str(tmp_path / "figs" / name) in printed
+        image = matplotlib.image.imread(tmp_path / "figs" / name)
+        assert min(image.shape[:2]) >= 900
+        assert 0.05 < (image[..., :3].min(axis=2) < 0.9).mean() < 0.5
+    rows = [line for line in printed.splitlines() if line.startswith("run_")]
+    assert len(rows) == 4 * 2 * 2
+
+
+def test_the_table_holds_what_the_network_does(runs, capsys, tmp_path):
+    model = trained.open_model(runs["SiLIF"])
+    assert draw("--models", runs["SiLIF"], "--output", tmp_path) == 0
+    figures = timing(exact_eigenvalues(model.network().hidden_layers[1]), 1.0 / 100)
+    row = next(
+        line.split()
+        for line in capsys.readouterr().out.splitlines()
+        if line.split()[:3] == ["run_SiLIF", "2", "exact"]
+    )
+    assert row[3] == f"{figures.oscillatory:.1%}"
+    assert float(row[7].strip("()")) == pytest.approx(
+        1000 * np.median(figures.time_constants), rel=0.01
+    )
+
+
+def test_another_layer_gets_a_name_of_its_own(runs, tmp_path):
+    assert (
+        draw("--models", runs["SiLIF"], "--layer", 2, "--output", tmp_path, "--format", "svg") == 0
+    )
+    names = {path.name for path in tmp_path.glob("*.svg")}
+    assert names == {"figure2_layer2.svg", "figure2_exact_layer2.svg"}
+    assert "hidden layer 2" in (tmp_path / "figure2_layer2.svg").read_text()
+
+
+def test_neurons_without_a_published_matrix_are_in_the_exact_figure(runs, tmp_path, capsys):
+    assert draw("--models", runs["LIF"], "--output", tmp_path) == 0
+    assert not (tmp_path / "figure2.png").exists()
+    assert (tmp_path / "figure2_exact.png").exists()
+    assert "only the exact figure" in capsys.readouterr().out
+
+
+def test_the_authors_models_come_first_and_need_no_record(tmp_path, monkeypatch, capsys):
+    """Stand-ins of the published sizes under the published names, without config.yaml."""
+    kinds = {"CadLIF": "CadLIF", "CSiLIF": "CSiLIF", "SiLIF": "SiLIF", "RF": "ResonateFire"}
+    for name, model in kinds.items():
+        folder = write_run(
+            tmp_path / f"ref_SSC_{name}", model_type=model, spatial_bin=50, nb_hiddens=6
+        )
+        (folder / "config.yaml").unlink()
+    (write_run(tmp_path / "other") / "config.yaml").unlink()
+    with pytest.raises(trained.ConfigError, match=r"no config\.yaml"):
+        trained.open_model(tmp_path / "other")
+    model = trained.open_model(tmp_path / "ref_SSC_RF")
+    assert (model.title, model.step) == ("RF", pytest.approx(0.004))
+    assert model.config.training.dataset_name == "ssc"
+    # Of other sizes than published, the stand-ins do not fit, which is told.
+    monkeypatch.setattr(figure2, "is_there", lambda name: True)
+    monkeypatch.chdir(tmp_path)
+    assert draw("--output", tmp_path) == 2
+    assert "does not fit this model" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--models", "nowhere"], "pretrained model nowhere is not a folder"),
+        (["--layer", "3"], "--layer 3: run_SiLIF has 2 hidden layers"),
+        (["--layer", "0"], "--layer: '0' is not a whole number from 1"),
+        (["--format", "gif"], "--format: invalid choice: 'gif'"),
+        (["--layers", "1"], "unrecognized arguments: --layers 1"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(argv, told, runs, tmp_path, capsys):
+    models = [] if "--models" in argv else ["--models", runs["SiLIF"]]
+    assert draw(*models, *argv, "--output", tmp_path / "figs") == 2
+    assert told in one_line(capsys)
+    assert not (tmp_path / "figs").exists()
+
+
+def test_a_folder_without_weights_and_one_that_does_not_spike(runs, tmp_path, capsys):
+    (runs["SiLIF"] / "checkpoints" / "best_model.pth").unlink()
+    assert draw("--models", runs["SiLIF"], "--output", tmp_path / "figs") == 2
+    assert "no checkpoint at" in one_line(capsys)
+    gru = write_run(tmp_path / "gru", model_type="GRU")
+    assert draw("--models", gru, "--output", tmp_path / "figs") == 2
+    assert "a GRU, which does not spike" in one_line(capsys)
+
+
+def test_the_zoom_holds_most_eigenvalues_of_every_network():
+    wide = 0.9 * np.exp(1j * np.linspace(-1.5, 1.5, 100))[:, None]
+    near_one = np.full((100, 1), 0.99 + 0.01j)
+    spectra = [Spectrum("CSiLIF", "wide", wide), Spectrum("ResonateFire", "near", near_one)]
+    left, right, bottom, top = crowded(spectra)
+    for spectrum in spectra:
+        points = spectrum.points
+        inside = (left < points.real) & (points.real < right)
+        inside &= (bottom < points.imag) & (points.imag < top)
+        assert inside.mean() > 0.5
+    assert right >= 1
+
+
+def test_neurons_without_eigenvalues_are_left_out_of_the_drawing():
+    values = np.array([[0.5 + 0.1j, 0.5 - 0.1j], [np.nan, np.nan]])
+    spectrum = Spectrum("CadLIF", "one known", values)
+    assert len(spectrum.points) == 2
+    figure = draw_spectra([spectrum], "title")
+    shown = sum(len(c.get_offsets()) for c in figure.axes[0].collections)
+    assert shown == 2
