@@ -3,8 +3,8 @@
 """Make the networks in ``reference_models/``: ``python -m analysis.reference_models [NAME ...]``.
 
 Each is trained by its config with seed 13 (in ``exp/reference_models``; an interrupted training
-goes on, a finished one is not repeated), tested over the five test seeds, and put on the shelf
-without the state of the optimiser and without paths of this machine.
+goes on, a finished one is not repeated), tested over the five test seeds (kept for Figure 3), and
+put on the shelf without the state of the optimiser and without paths of this machine.
 """
 
 import json
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from analysis.command import Parser, run
+from analysis.command import FIGURES, Parser, run
 from analysis.evaluations import Evaluations, deviation_of, mean_of
-from analysis.figure3 import TEST_SEEDS
+from analysis.figure3 import KEPT, TEST_SEEDS
 from analysis.trained import OURS, REPO, SHELF, open_model
 from parsers.load import OPTIONS
 from training import checkpoint, files
@@ -37,7 +37,7 @@ def make(name: str) -> dict:
     """
     train(name)
     model = open_model(WORKSHOP / name, TEST_SEEDS)
-    runs = Evaluations(None).of([model])[0]
+    runs = Evaluations(FIGURES / KEPT).of([model])[0]
     summary = json.loads((model.folder / "summary.json").read_text(encoding="utf-8"))
     summary = publishable(summary) | {"test_seeds": over_seeds(runs)}
     shelve(model.folder, SHELF / name, summary)
