@@ -35,9 +35,9 @@ class Spectrum:
 
 def draw_spectra(spectra: Sequence[Spectrum], title: str) -> Figure:
     """The unit circle with all eigenvalues, and the part where they crowd, with histograms."""
-    figure = new_figure(7.2, 4.0)
+    figure = new_figure(7.2, 4.3)
     figure.suptitle(title, fontsize=9)
-    grid = figure.add_gridspec(2, 3, width_ratios=(1.16, 1.16, 0.3), height_ratios=(0.3, 1.16))
+    grid = figure.add_gridspec(2, 3, width_ratios=(1.16, 1.16, 0.3), height_ratios=(0.4, 1.16))
     whole = figure.add_subplot(grid[:, 0])
     zoom = figure.add_subplot(grid[1, 1])
     above = figure.add_subplot(grid[0, 1], sharex=zoom)
@@ -53,9 +53,7 @@ def draw_spectra(spectra: Sequence[Spectrum], title: str) -> Figure:
         zoom.spines[side].set_visible(True)
     draw_histograms(above, beside, spectra, window)
     handles, labels = whole.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(4, len(labels)), markerscale=2
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, markerscale=2)
     return figure
 
 

@@ -23,8 +23,12 @@ from training.console import table
 
 NEURONS_OF_THE_FIGURE = 4
 VIEWS = {
-    "published": (has_published_matrix, published_eigenvalues, "published matrices"),
-    "exact": (lambda layer: True, exact_eigenvalues, "as the neurons iterate"),
+    "published": (
+        has_published_matrix,
+        published_eigenvalues,
+        "published matrices, parameters as learned",
+    ),
+    "exact": (lambda layer: True, exact_eigenvalues, "as the neurons iterate, parameters clamped"),
 }
 
 

@@ -157,7 +157,7 @@ def explanation(seeds: int) -> str:
     """What the figures of the table are."""
     over = f"mean ± sample standard deviation over {seeds} test seeds" if seeds > 1 else "one seed"
     return (
-        f"Accuracy and synaptic operations per clip: {over}. Operations are\n"
-        "feed-forward ones; those through recurrent weights come on top. Pareto: no other network\n"
-        "is both at least as accurate and at most as costly, recurrent operations included."
+        f"Accuracy and synaptic operations per clip: {over}.\n"
+        "Operations are feed-forward ones; those through recurrent weights come on top.\n"
+        "Pareto: no other network is at least as accurate and at most as costly, with these."
     )

@@ -9,14 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from analysis.style import COLOURS, FAINT, INK, MARKERS, new_figure
 
 ACCURACY, OPERATIONS = "#0072B2", "#D55E00"
 OFFSET = 0.13
-PLACES = ((7, 4, "left"), (7, -10, "left"), (-7, 4, "right"), (-7, -10, "right"), (0, 9, "center"))
-FAR_PLACES = ((0, -15, "center"), (10, 14, "left"), (-10, 14, "right"), (10, -20, "left"))
+MARK = 8  # pixels around the centre of a mark
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def dress_side_by_side(left: Axes, right: Axes, costs: Sequence[Cost]) -> None:
     """Labels, colours and limits of the two axes."""
     left.set_xticks(range(len(costs)), [cost.label for cost in costs])
     left.set_xlim(-0.6, len(costs) - 0.4)
+    left.set_xlabel("neuron model, and neurons in a hidden layer")
     for axes, colour, label in (
         (left, ACCURACY, "test accuracy (%)"),
         (right, OPERATIONS, "synaptic operations per clip"),
@@ -138,7 +140,7 @@ def log_axis(axis, values: Sequence[float]) -> None:
     """A logarithmic axis around ``values`` that reads 200 k, 1 M."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = min(values), max(values)
-    room = max((high / low) ** 0.12, 1.12)
+    room = max((high / low) ** 0.16, 1.12)
     axis.axes.set(**{f"{axis.axis_name}lim": (low / room, high * room)})
     axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if high / low < 20 else (1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: in_units(value)))
@@ -200,13 +202,13 @@ def draw_front(axes: Axes, front: Sequence[Cost]) -> None:
 
 
 def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
-    """Name every point beside it, where no other name or point lies."""
+    """Name every point beside it, where no other name, point or error bar lies."""
     figure = axes.figure
     figure.canvas.draw()
-    points = [axes.transData.transform((cost.total, cost.accuracy)) for cost in costs]
-    taken = []
-    for cost, point in zip(costs, points, strict=True):
-        for x, y, side in (*PLACES, *FAR_PLACES):
+    taken = [mark_box(axes, cost) for cost in costs]
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    for cost in costs:
+        for x, y, side in places_around(axes, cost):
             label = axes.annotate(
                 cost.label.replace("\n", " "),
                 (cost.total, cost.accuracy),
@@ -214,15 +216,32 @@ def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
                 textcoords="offset points",
                 ha=side,
                 fontsize=7.5,
-                color=COLOURS.get(cost.model_type, INK),
+                path_effects=halo,
                 zorder=4,
             )
-            box = label.get_window_extent().padded(2)
-            others = [p for p in points if p is not point]
-            free = not any(box.overlaps(other) for other in taken)
-            if free and not any(box.contains(*p) for p in others):
+            box = label.get_window_extent()
+            inside = box.x0 > axes.bbox.x0 + MARK and box.x1 < figure.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken):
                 break
             label.remove()
         else:
             axes.add_artist(label)
-        taken.append(box)
+        taken.append(box.padded(2))
+
+
+def places_around(axes: Axes, cost: Cost) -> list[tuple[float, float, str]]:
+    """Where a name may stand, the best first: offset in points, and its side on that point."""
+    box = mark_box(axes, cost)
+    half = box.height / 2 * 72 / axes.figure.dpi
+    above, below = half + 1, -half - 8
+    near = [(8, 4, "left"), (8, -9, "left"), (-8, 4, "right"), (-8, -9, "right")]
+    middle = [(0, above, "center"), (0, below, "center")]
+    far = [(8, y, side) for y in (18, -23, 32, -37) for side in ("left", "right")]
+    return near + middle + far
+
+
+def mark_box(axes: Axes, cost: Cost) -> Bbox:
+    """What the mark of a network and its error bars cover, in pixels."""
+    low = (cost.total, cost.accuracy - cost.accuracy_deviation)
+    high = (cost.total, cost.accuracy + cost.accuracy_deviation)
+    return Bbox(axes.transData.transform([low, high])).padded(MARK)

@@ -97,18 +97,19 @@ def test_what_is_put_on_the_shelf(tmp_path):
     (source / "metrics.jsonl").write_text('{"epoch": 1, "split": "train"}\n')
     summary = {
         "seed": 13,
+        "epochs": 7,
         "versions": {"torch": "2.13.0", "platform": "Linux", "device": "CPU"},
         "device": {"type": "cpu"},
         "code": {"commit": "abc"},
     }
     published = reference_models.publishable(summary)
-    assert published == {"seed": 13, "versions": {"torch": "2.13.0"}}
+    assert published == {"seed": 13, "epochs": 7, "versions": {"torch": "2.13.0"}}
     shelf = tmp_path / "shelf"
     reference_models.shelve(source, shelf, published)
     found = {path.relative_to(shelf).as_posix() for path in shelf.rglob("*") if path.is_file()}
     assert found == FILES
     options = yaml.safe_load((shelf / "config.yaml").read_text())
-    assert options["lr"] == 0.25
+    assert (options["lr"], options["nb_epochs"]) == (0.25, 7)
     assert "new_exp_folder" not in options
     assert open_model(shelf).network() is not None
 
