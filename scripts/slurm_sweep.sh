@@ -19,7 +19,8 @@ time saves its state, is queued again and goes on. A last job prints the table o
 SBATCH OPTIONS stand before CONFIG in the form --name=value and override those in
 scripts/slurm_task.sh (1 GPU, 8 CPUs, 32 GB, 24 hours). With --wandb every task is an agent that
 takes one run of the sweep; CONFIG and the options are those that the sweep was made with.
-The programs are run with $PYTHON, by default python. Logs are written to slurm_logs/.
+The programs are run with $PYTHON, by default python; logs are written to $LOGS, by default
+slurm_logs/.
 TEXT
 }
 
@@ -50,8 +51,8 @@ command -v sbatch > /dev/null || fail "there is no sbatch here; run this where S
 python=$(command -v "${PYTHON:-python}") || fail "there is no ${PYTHON:-python}; set PYTHON"
 [[ -z $sweep_id || $PWD -ef $repository ]] ||
     fail "wandb agents start main.py where they are: cd $repository first"
-logs=$PWD/slurm_logs
-mkdir -p "$logs"
+mkdir -p "${LOGS:-slurm_logs}"
+logs=$(cd "${LOGS:-slurm_logs}" && pwd)
 runs=$(mktemp "$logs/runs_XXXXXX.txt")
 if ! "$python" "$repository/main.py" "${arguments[@]}" --list_points > "$runs"; then
     rm "$runs"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs as they lie in folders, each with its figures or the reason why they do not count."""
 
+import fnmatch
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from parsers.yaml_file import read_config
 from training import files, folders
 from training.errors import ExperimentError
 
+SWEEP_SUMMARIES = "sweep_summary*.json"  # processes that share a sweep write one each
 MARKERS = ("config.yaml", "summary.json", "metrics.jsonl")
 SKIPPED = {"checkpoints", "log", "wandb", "__pycache__"}
 # What only says how or where a run is carried out. Data are told apart by their content.
@@ -69,16 +71,15 @@ def runs_below(place: Path) -> Iterable[Run]:
         folder = Path(root)
         if any(marker in content for marker in MARKERS) and (run := read_run(folder)):
             yield run
-        if folders.SWEEP_SUMMARY in content:
-            yield from runs_of_sweep(folder)
+        for name in sorted(fnmatch.filter(content, SWEEP_SUMMARIES)):
+            yield from runs_of_sweep(folder / name)
 
 
-def runs_of_sweep(folder: Path) -> list[Run]:
+def runs_of_sweep(path: Path) -> list[Run]:
     """The runs that a sweep names: from their own folders, or as the sweep recorded them."""
-    path = folder / folders.SWEEP_SUMMARY
     try:
         records = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        return [run_of_record(record, folder) for record in records]
+        return [run_of_record(record, path.parent) for record in records]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ExperimentError(
             f"{path} is damaged; remove it, or name the folders of its runs"
@@ -199,14 +200,17 @@ def history(folder: Path) -> list[dict]:
 def comparable(runs: list[Run], ignored: Iterable[str] = ()) -> list[str]:
     """Make the options of runs comparable, and name those that part them into groups.
 
-    The same data in two folders are one data set (by their checksums), and a model that is named
-    but not loaded makes no difference.
+    Data are told apart by their checksums, wherever they lie, and a model that is named but not
+    loaded makes no difference.
     """
-    known: dict[str, str] = {}
+    known: dict[str, str | None] = {}
     for run in runs:
         content = json.dumps(run.summary.get("data_checksums"), sort_keys=True)
         if content != "null":
-            run.values["data_folder"] = known.setdefault(content, run.values["data_folder"])
+            folder = run.values["data_folder"]
+            if content not in known and folder in known.values():
+                folder = f"{folder} (other content {len(known)})"
+            run.values["data_folder"] = known.setdefault(content, folder)
         if run.values["start_epoch"] == 0:
             run.values["load_exp_folder"] = None
     return [name for name in OPTIONS if name not in NO_DIFFERENCE and name not in ignored]

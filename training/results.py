@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import sys
+import textwrap
 from pathlib import Path
 
 from parsers.load import OPTIONS
@@ -29,6 +30,11 @@ PROGRAM = "training.results"
 FORMATS = {"markdown": (".md",), "latex": (".tex",), "csv": (".csv",)}
 PICTURES = (".png", ".pdf", ".svg")
 STDOUT = "-"
+DESCRIPTION = (
+    "Gather runs into one table of mean ± sample standard deviation over seeds. Runs that differ "
+    "in anything but their seed are different rows. A run that is unfinished, diverged or damaged "
+    "is named below the table and is in no mean."
+)
 EXAMPLES = """\
 examples:
   python -m training.results exp/test_exps
@@ -47,21 +53,32 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; ExperimentError for what it cannot be."""
     parser = _Parser(
         prog=f"python -m {PROGRAM}",
-        description="Gather runs into one table of mean ± sample standard deviation over seeds. "
-        "Runs that differ in anything but their seed are different rows. A run that is "
-        "unfinished, diverged or damaged is named below the table and is in no mean.",
+        usage=f"python -m {PROGRAM} FOLDER ... [options]",
+        description=textwrap.fill(DESCRIPTION, width=100),
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         allow_abbrev=False,
     )
     parser.add_argument(
-        "folders", nargs="+", type=Path, help="folders of runs, of sweeps, or above them"
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of a run or a sweep, or any above them",
     )
     for name in FORMATS:
         parser.add_argument(
-            f"--{name}", nargs="?", const=STDOUT, help="write the table so, to a file or stdout"
+            f"--{name}",
+            nargs="?",
+            const=STDOUT,
+            metavar="FILE",
+            help="write the table in this format, to a file or to standard output",
         )
-    parser.add_argument("--curves", help="draw learning curves with a band over seeds (PNG)")
+    parser.add_argument(
+        "--curves",
+        metavar="FILE",
+        help="draw learning curves with a band over seeds (.png, .pdf or .svg)",
+    )
     parser.add_argument(
         "--compare",
         nargs=2,

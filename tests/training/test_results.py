@@ -127,6 +127,7 @@ def test_default_folders_of_a_sweep_are_found_from_its_table(train, tmp_path, ca
     assert whole == rows
     for folder in tmp_path.glob("exp/test_exps/*_seed*"):
         shutil.rmtree(folder)
+    (sweep / "sweep_summary.json").rename(sweep / "sweep_summary_host_7.json")
     assert table_of(capsys, sweep)[0] == rows
 
 
@@ -229,6 +230,17 @@ def test_rows_are_what_differs_beside_the_seed(root, capsys):
     assert [row["runs_counted"] for row in rows] == ["4"]
 
 
+def test_other_data_are_another_row(root, capsys):
+    for seed in (1, 2):
+        write_run(root / f"seed{seed}", seed=seed)
+    spoil("summary.json", lambda c: c["data_checksums"].update({"ssc_train.h5": "new"}))(
+        root / "seed2"
+    )
+    rows, _ = table_of(capsys, root)
+    assert [row["runs"] for row in rows] == ["1", "1"]
+    assert "other content" in rows[1]["data_folder"]
+
+
 def test_welch(root, capsys):
     samples = [five_seeds(root, "LIF", 0.78), five_seeds(root, "CSiLIF", 0.8)]
     assert call(root, "--compare", "LIF", "1") == 0
@@ -298,4 +310,4 @@ def test_bad_input(root, capsys):
     assert "no such option" in refused(capsys, root, "--ignore", "colour")
     (root / "sweep_summary.json").write_text("[]")
     assert "damaged" in refused(capsys, root)
-    assert "folders" in refused(capsys)
+    assert "FOLDER" in refused(capsys)

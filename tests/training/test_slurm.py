@@ -23,7 +23,7 @@ OPTIONS = {
     "nb_steps": 20,
     "spatial_bin": 20,
     "batch_size": 8,
-    "nb_epochs": 15,
+    "nb_epochs": 10,
     "checkpoint_minutes": 60,
 }
 MODEST = ["--gres=none", "--cpus-per-task=1", "--mem=300M"]
@@ -78,17 +78,25 @@ def weights(folder):
     return torch.load(folder / checkpoint.LAST, weights_only=True)["model"]
 
 
+def write_config(folder, grid, spikes_folder):
+    path = folder / "tiny.yaml"
+    lines = [f"{name}: {value}\n" for name, value in grid.items()]
+    path.write_text("".join([*lines, f"data_folder: {spikes_folder}\n"]))
+    return path
+
+
+def jobs_of(said):
+    """The numbers of the array job and of the last job."""
+    return said.split()[2].rstrip(":"), said.split("then job ")[1].split()[0]
+
+
 def test_an_array_with_interruptions(slurm, spikes_folder, train, tmp_path):
     grid = {**OPTIONS, "seed": [1, 2, 3]}
-    config = tmp_path / "tiny.yaml"
-    config.write_text(
-        "".join(f"{name}: {value}\n" for name, value in grid.items())
-        + f"data_folder: {spikes_folder}\n"
-    )
+    config = write_config(tmp_path, grid, spikes_folder)
     cluster = Cluster(slurm, tmp_path)
     said = cluster("bash", SUBMIT, *MODEST, config, "--new_exp_folder", "out")
     assert "3 runs" in said
-    array, table = said.split()[2].rstrip(":"), said.split("then job ")[1].split()[0]
+    array, table = jobs_of(said)
 
     out = tmp_path / "out"
     for seed in (1, 2):
