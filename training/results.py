@@ -5,6 +5,7 @@
 import argparse
 import csv
 import io
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -255,5 +256,16 @@ def write(text: str, target: str) -> None:
         files.write_text(Path(target), text)
 
 
+def main() -> int:
+    """Run as a program; a reader of the output that has seen enough is no fault."""
+    try:
+        status = run(None)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
 if __name__ == "__main__":
-    sys.exit(exit_status(PROGRAM, lambda: run(None)))
+    sys.exit(exit_status(PROGRAM, main))

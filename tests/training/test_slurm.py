@@ -134,6 +134,33 @@ def test_an_array_with_interruptions(slurm, spikes_folder, train, tmp_path):
         assert all(torch.equal(ours[name], others[name]) for name in ours)
 
 
+def test_agents_of_a_wandb_sweep(wandb_server, slurm, spikes_folder, train, tmp_path):
+    grid = {**OPTIONS, "seed": [1, 2]}
+    assert train(new_exp_folder="out", only_createsweep=True, **grid) == 0
+    config = write_config(tmp_path, grid, spikes_folder)
+    logs_folder = tmp_path / "slurm_logs"
+    cluster = Cluster({**slurm, "LOGS": str(logs_folder), "WANDB_DIR": str(tmp_path)}, REPO)
+    sweep = "--wandb=lab/SiLIF_SHD_runs/sweep0"
+    said = cluster("bash", SUBMIT, *MODEST, sweep, config, f"--new_exp_folder={tmp_path / 'out'}")
+    array, table = jobs_of(said)
+    task = f"{array}_1"
+    note = logs_folder / f"task_{task}.folder"
+    wait_until(note.exists)
+    wait_until((Path(note.read_text().strip()) / checkpoint.LAST).exists)
+    cluster("scancel", "--signal=USR1", "--batch", task)
+    wait_until(lambda: cluster.state(task).startswith("PENDING"))
+    cluster("scontrol", "update", f"JobId={task}", "StartTime=now")
+    wait_until(lambda: not cluster("squeue", "--noheader"))
+    shown = (logs_folder / f"sprache-table_{table}.log").read_text()
+    assert [line[:3] for line in shown.splitlines()].count("SHD") == 1
+    assert "not counted" not in shown
+    curves = {
+        run["config"]["seed"]: [line["epoch"] for line in run["history"] if "valid acc" in line]
+        for run in wandb_server.runs.values()
+    }
+    assert curves == {seed: list(range(1, 11)) for seed in (1, 2)}
+
+
 def log_of(out, seed):
     (folder,) = out.glob(f"*_seed{seed}")
     return (folder / "log" / "exp.log").read_text()
