@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "sinfo")
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "sinfo")
 CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -80,6 +80,7 @@ def slurm_node(folder: Path) -> Iterator[dict[str, str]]:
         for name in ("slurmctld", "slurmd"):
             daemon(daemons, folder, environment, [name, "-D", "-f", str(config)])
         wait_for_idle(folder, environment)
+        daemons.callback(end_jobs, environment)
         yield environment
 
 
@@ -107,9 +108,22 @@ def daemon(daemons: ExitStack, folder: Path, environment: dict, command: list[st
     """Start a daemon in the foreground of a process of ours, and see to its end."""
     output = daemons.enter_context((folder / f"{command[0]}.out").open("w"))
     process = subprocess.Popen(
-        command, env=environment, stdout=output, stderr=output, start_new_session=True
+        ["setpriv", "--pdeathsig", "KILL", *command],  # none outlives tests that are killed
+        env=environment,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
     )
     daemons.callback(end, process)
+
+
+def end_jobs(environment: dict) -> None:
+    """Cancel what a failed test left in the queue; a job would outlive the daemons."""
+    deadline = time.monotonic() + 60
+    subprocess.run(["scancel", "--user=root"], env=environment, check=False)
+    while subprocess.check_output(["squeue", "--noheader"], env=environment).strip():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def end(process: subprocess.Popen) -> None:
