@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from models.snns import SNN
-from training import checkpoint, files, folders
+from training import checkpoint, files, folders, state
 from training.batchnorm import recalibrate
 from training.errors import CheckpointError, ExperimentError
 from training.experiment import choose_device
@@ -229,3 +229,21 @@ def test_overwriting_spares_what_is_not_ours(tmp_path):
     folders.create(folder, {"seed": 2})
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "summary.json").exists()
+
+
+def test_an_optimiser_from_another_kind_of_device_runs_as_this_one_does():
+    def stepped(fused):
+        weight = torch.nn.Parameter(torch.ones(3))
+        optimizer = torch.optim.Adam([weight], lr=0.1, fused=fused)
+        weight.grad = torch.tensor([1.0, -2.0, 0.5])
+        optimizer.step()
+        return optimizer
+
+    saved, here = stepped(fused=False).state_dict(), stepped(fused=True)
+    before = dict(saved["param_groups"][0])
+    here.load_state_dict(state.for_this_device({"optimizer": saved}, here))
+    assert here.param_groups[0]["fused"] is True
+    assert here.param_groups[0]["lr"] == 0.1
+    assert here.state_dict()["state"][0]["exp_avg"].equal(saved["state"][0]["exp_avg"])
+    assert saved["param_groups"][0] == before
+    here.step()
