@@ -111,13 +111,13 @@ def conventions(opened, discretization: str) -> list[str]:
 def report(found) -> list[str]:
     """The mismatch in words."""
     lines = [f"against the network, from zero states, on {found.clips:,} test clips:"]
-    for i, (differing, fired, places) in enumerate(
-        zip(found.differing, found.fired, found.places, strict=True), start=1
+    for i, (differing, fired, places, rounding) in enumerate(
+        zip(found.differing, found.fired, found.places, found.rounding, strict=True), start=1
     ):
         share = f"{differing / fired:.4%} of its {fired:,} spikes" if fired else "it is silent"
         lines.append(
             f"  layer {i}: {differing:,} spikes differ, {share}, {differing / places:.6%} of all "
-            "neurons and steps"
+            f"neurons and steps; the network in double precision differs in {rounding:,} (rounding)"
         )
     lines.append(
         f"  same class: {found.same_class:,} of {found.clips:,}; accuracy of the graph "

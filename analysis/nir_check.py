@@ -108,13 +108,17 @@ class Mismatch:
     """How far a graph is from its network, over the clips compared so far.
 
     ``differing`` and ``fired`` count, layer by layer, spikes of which one of the two has none, and
-    spikes of the network; ``places`` all neurons and steps.
+    spikes of the network; ``places`` all neurons and steps. ``rounding`` counts the spikes by which
+    the network differs from itself in double precision: a yardstick, as no graph can be closer than
+    rounding lets it. Where a neuron is unstable (adLIF with a < -(1 - beta)), rounding grows over
+    time.
     """
 
     clips: int
     differing: list[int]
     fired: list[int]
     places: list[int]
+    rounding: list[int]
     same_class: int = 0
     correct_graph: int = 0
     correct_network: int = 0
@@ -128,13 +132,27 @@ def from_zero(model: SNN) -> SNN:
     return twin
 
 
+def in_double_precision(model: SNN) -> SNN:
+    """A copy of ``model`` from zero whose weights and neurons compute in double precision."""
+    twin = from_zero(model).double()
+    for layer in twin.snn:
+        layer.backend = "naive"
+    for layer in twin.hidden_layers:  # states are drawn in single precision
+        layer.draw = lambda current: torch.zeros_like(current[:, 0], dtype=torch.float64)
+    return twin
+
+
 @torch.no_grad()
 def compare(model: SNN, module: nn.Module, clips) -> Mismatch:
     """Run a network that starts from zero, and its graph, on batches (x [B, T, F], y [B])."""
-    layers = len(model.hidden_layers)
-    found = Mismatch(0, [0] * layers, [0] * layers, [0] * layers)
+    layers, precise = len(model.hidden_layers), in_double_precision(model)
+    found = Mismatch(0, *([0] * layers for _ in range(4)))
     for x, y in clips:
         activity = model.activity(x)
+        for i, (one, two) in enumerate(
+            zip(activity.layers, precise.activity(x.double()).layers, strict=True)
+        ):
+            found.rounding[i] += int((one.spikes != two.spikes).sum())
         scores, spikes = run_graph(module, x, layers)
         for i, (ours, theirs) in enumerate(zip(activity.layers, spikes, strict=True)):
             found.differing[i] += int((ours.spikes != theirs).sum())

@@ -55,7 +55,7 @@ def network(neuron, **options):
 def test_graphs_spike_as_their_networks(neuron, normalization, discretization, tmp_path):
     import nir
 
-    from analysis.nir_check import run_graph, to_torch
+    from analysis.nir_check import in_double_precision, run_graph, to_torch
     from analysis.nir_graph import build_graph
 
     model = network(neuron, normalization=normalization).double()
@@ -64,9 +64,7 @@ def test_graphs_spike_as_their_networks(neuron, normalization, discretization, t
     assert graph.metadata["discretization"] == discretization
     x = torch.poisson(torch.full((B, T, F), 1.5, dtype=torch.float64))
     scores, spikes = run_graph(to_torch(graph, torch.float64), x, layers=2)
-    for layer in model.hidden_layers:  # states are drawn in single precision
-        layer.draw = lambda current: torch.zeros_like(current[:, 0], dtype=torch.float64)
-    activity = model.activity(x)
+    activity = in_double_precision(model).activity(x)
     for result, found in zip(activity.layers, spikes, strict=True):
         assert 0.01 < result.spikes.mean() < 0.99
         assert found.equal(result.spikes)
@@ -114,6 +112,7 @@ def test_the_command_measures_the_mismatch(make_run, export):
     ]
     assert len(counts) == 2
     assert sum(counts) <= 2, "more than rounding"
+    assert said.count("the network in double precision differs in") == 2
     assert "on 23 test clips" in said
     assert "starts from zero states" in said
     before = file.read_bytes()
