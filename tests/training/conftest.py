@@ -87,6 +87,7 @@ def no_login(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("NETRC", str(home / "netrc"))
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(wandb_link.link, "known", False)
     wandb.teardown()
     wbauth.unauthenticate_session(update_settings=False)
