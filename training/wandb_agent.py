@@ -22,13 +22,14 @@ from training.console import log
 from training.determinism import determinism
 from training.errors import ExperimentError
 from training.stopping import Stopped
-from training.tracking import one_line
+from training.tracking import one_line, start_afresh
 from training.wandb_link import ONLINE, answers, host, in_sweep, link
 from training.wandb_sweep import SweepError, create, joined, locate, read_job, run_of, url_of
 
 SWEEP_FILE = Path("wandb_sweep.json")
 PATIENCE = 60.0  # s without a server before the sweep is given up
 POLL = 0.1  # s
+OF_A_JOB = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 Train = Callable[..., dict]  # (point, folder) -> result
 
 
@@ -81,6 +82,8 @@ class Agent:
         """Give the agent a new connection: its own may have died with the run that used it."""
         import wandb
 
+        if self.closed or not answers(host()):
+            return
         with contextlib.suppress(Exception), self.wandb_agent._api_lock:
             self.wandb_agent._api = wandb.Api()
 
@@ -120,6 +123,9 @@ class Agent:
         getattr(self.wandb_agent, "_run_threads", {}).clear()
         self.closed = True
         self.thread.join(1.0)
+        for name in OF_A_JOB:  # a run that is trained next is none of the sweep's
+            os.environ.pop(name, None)
+        start_afresh()
 
 
 def check_asked(options) -> None:

@@ -22,7 +22,7 @@ SEEDS = [1, 2, 3, 4, 5]
 
 
 @pytest.fixture(autouse=True)
-def quick_agents(monkeypatch):
+def quick_agents(no_login, monkeypatch):
     monkeypatch.setattr(WandbAgent, "HEARTBEAT_SLEEP_SECONDS", 0.05)
     monkeypatch.setattr(wandb_agent, "PATIENCE", 1.0)
     monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "2")
@@ -163,6 +163,10 @@ def test_a_server_that_dies_in_a_sweep_loses_no_run(
     assert table["groups"][0]["runs"] == "3 of 3"
     assert "the rest of the grid is trained here" in capsys.readouterr().out
     assert len(list((tmp_path / "out").glob("*/wandb/offline-run-*"))) == 1
+    (rest,) = (tmp_path / "out").glob("*_seed3")
+    noted = json.loads((rest / "wandb_run.json").read_text())
+    assert noted["id"] not in wandb_server.sweeps["sweep0"]["given"]
+    assert noted["project"] == "SiLIF_SHD_runs"
 
 
 def test_a_stop_from_the_page_saves_the_run_and_the_next_goes_on(
