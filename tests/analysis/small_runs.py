@@ -11,10 +11,8 @@ from parsers.load import Config
 from training import checkpoint, files
 from training.experiment import build_model
 
-CLASSES = 20
 
-
-def write_run(folder: Path, **options) -> Path:
+def write_run(folder: Path, classes: int = 20, **options) -> Path:
     """A folder as a run leaves it, with the weights that training starts from."""
     values = {
         "dataset_name": "demo",
@@ -27,7 +25,7 @@ def write_run(folder: Path, **options) -> Path:
     config = Config.from_dict(values)
     torch.manual_seed(0)
     (folder / "checkpoints").mkdir(parents=True)
-    model = build_model(config, 700 // config.training.spatial_bin, CLASSES)
+    model = build_model(config, 700 // config.training.spatial_bin, classes)
     files.write_torch(folder / checkpoint.BEST, model.state_dict())
     (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict()))
     return folder

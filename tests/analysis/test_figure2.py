@@ -73,25 +73,52 @@ def test_neurons_without_a_published_matrix_are_in_the_exact_figure(runs, tmp_pa
     assert "only the exact figure" in capsys.readouterr().out
 
 
-def test_the_authors_models_come_first_and_need_no_record(tmp_path, monkeypatch, capsys):
-    """Stand-ins of the published sizes under the published names, without config.yaml."""
-    kinds = {"CadLIF": "CadLIF", "CSiLIF": "CSiLIF", "SiLIF": "SiLIF", "RF": "ResonateFire"}
-    for name, model in kinds.items():
+AUTHORS = {"CadLIF": "CadLIF", "CSiLIF": "CSiLIF", "SiLIF": "SiLIF", "RF": "ResonateFire"}
+
+
+def authors_folders(parent, size: int) -> list:
+    """Stand-ins for the authors' folders: their names, and nothing but weights in them."""
+    folders = []
+    for name, model in AUTHORS.items():
         folder = write_run(
-            tmp_path / f"ref_SSC_{name}", model_type=model, spatial_bin=50, nb_hiddens=6
+            parent / f"ref_SSC_{name}", classes=35, model_type=model, nb_hiddens=size
         )
         (folder / "config.yaml").unlink()
-    (write_run(tmp_path / "other") / "config.yaml").unlink()
-    with pytest.raises(trained.ConfigError, match=r"no config\.yaml"):
-        trained.open_model(tmp_path / "other")
-    model = trained.open_model(tmp_path / "ref_SSC_RF")
-    assert (model.title, model.step) == ("RF", pytest.approx(0.004))
-    assert model.config.training.dataset_name == "ssc"
-    # Of other sizes than published, the stand-ins do not fit, which is told.
-    monkeypatch.setattr(figure2, "is_there", lambda name: True)
-    monkeypatch.chdir(tmp_path)
-    assert draw("--output", tmp_path) == 2
+        folders.append(folder)
+    return folders
+
+
+def test_the_authors_models_need_no_record(tmp_path, capsys):
+    folders = authors_folders(tmp_path, 512)
+    argv = ["--models", *folders, "--output", tmp_path / "figs", "--format", "svg"]
+    assert draw(*argv) == 0
+    svg = (tmp_path / "figs" / "figure2.svg").read_text()
+    assert "trained on ssc" in svg
+    for label in ("cAdLIF, 4 ms", "C-SiLIF, 4 ms", "SiLIF, 4 ms", "RF, 4 ms"):
+        assert label in svg
+    assert "ref_SSC_RF" in capsys.readouterr().out
+
+
+def test_all_four_of_the_authors_models_come_before_ours(tmp_path, monkeypatch):
+    present = {"ref_SSC_CadLIF", "ref_SSC_CSiLIF", "ref_SSC_SiLIF"}
+    monkeypatch.setattr(figure2, "is_there", lambda name: name in present)
+    opened = []
+    monkeypatch.setattr(figure2, "open_model", lambda name: opened.append(name) or name)
+    assert figure2.choose_models(None)[1] == "our demo models"
+    assert opened == ["demo_CadLIF", "demo_CSiLIF", "demo_SiLIF", "demo_RF"]
+    present.add("ref_SSC_RF")
+    opened.clear()
+    assert figure2.choose_models(None)[1] == "the authors' SSC models"
+    assert set(opened) == present
+
+
+def test_weights_of_another_size_and_a_folder_without_options(tmp_path, capsys):
+    folder = authors_folders(tmp_path, 6)[0]
+    assert draw("--models", folder, "--output", tmp_path / "figs") == 2
     assert "does not fit this model" in one_line(capsys)
+    (write_run(tmp_path / "other") / "config.yaml").unlink()
+    assert draw("--models", tmp_path / "other", "--output", tmp_path / "figs") == 2
+    assert "no config.yaml" in one_line(capsys)
 
 
 @pytest.mark.parametrize(
