@@ -11,7 +11,7 @@ requirements-analysis.txt. It counts by hooks on modules, so it is given a netwo
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.command import Parser, add_run, need, run
@@ -23,6 +23,7 @@ PARTING = (
     "NeuroBench takes a layer's operations on a batch for ACs if all its inputs are -1, 0 or 1, "
     "and for MACs if one is not, as in a layer that sees counts of events; we decide input by input"
 )
+LENGTHS = "recordings differ in length; theirs weighs a batch by its time steps, ours by its clips"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def command(arguments: argparse.Namespace) -> None:
     log.info("\n%s\n", table([printed(row) for row in rows], ["", "NeuroBench", "Sprache", "same"]))
     for row in rows:
         if row.note:
-            log.info("%s: %s", row.name, row.note)
+            log.info("%s: %s", row.name.strip(), row.note)
     output = output.expanduser().absolute()
     content = {"neurobench": found, "rows": [vars(row) | {"agrees": row.agrees} for row in rows]}
     write_json(output, content)
@@ -187,7 +188,8 @@ def compare(opened, seen, found: dict) -> list[Row]:
     ]
     for number, rates in enumerate(seen.rates, start=1):
         theirs = found["ActivationSparsityByLayer"][f"spikes_{number}"]
-        rows.append(Row(f"  layer {number}", theirs, 1 - float(rates.mean())))
+        row = Row(f"  layer {number}", theirs, 1 - float(rates.mean()))
+        rows.append(row if row.agrees else replace(row, note=LENGTHS))
     ac, mac = operations["Effective_ACs"], operations["Effective_MACs"]
     our_ac, our_mac = sum(o.ac for o in layers), sum(o.mac for o in layers)
     our_dense = sum(o.dense_mac for o in layers)

@@ -163,8 +163,8 @@ def draw_scores(axis: Axes, clip: Raster) -> None:
     if clip.prediction != clip.label:
         name = f"chosen: {clip.names[clip.prediction]}"
         axis.plot(times, clip.scores[:, clip.prediction], color=RED, label=name)
-    axis.set_ylim(0, None)
-    axis.legend(fontsize=10, loc="upper left")
+    axis.set_ylim(0, 1.5 * float(clip.scores.max()))
+    axis.legend(fontsize=10, loc="upper left", ncols=2)
 
 
 def traces(neurons: Sequence[NeuronTrace]) -> Figure:
