@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -202,10 +203,10 @@ def draw_front(axes: Axes, front: Sequence[Cost]) -> None:
 
 
 def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
-    """Name every point beside it, where no other name, point or error bar lies."""
+    """Name every point beside it, where no other name, point or line lies."""
     figure = axes.figure
     figure.canvas.draw()
-    taken = [mark_box(axes, cost) for cost in costs]
+    taken = [mark_box(axes, cost) for cost in costs] + stair_boxes(axes, pareto_front(costs))
     halo = [withStroke(linewidth=2.5, foreground="white")]
     for cost in costs:
         for x, y, side in places_around(axes, cost):
@@ -227,6 +228,17 @@ def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
         else:
             axes.add_artist(label)
         taken.append(box.padded(2))
+
+
+def stair_boxes(axes: Axes, front: Sequence[Cost]) -> list[Bbox]:
+    """What the steps of the Pareto front cover, in pixels."""
+    boxes = []
+    for lower, upper in pairwise(front):
+        corner = (upper.total, lower.accuracy)
+        for end in ((lower.total, lower.accuracy), (upper.total, upper.accuracy)):
+            pixels = axes.transData.transform([end, corner])
+            boxes.append(Bbox([pixels.min(axis=0), pixels.max(axis=0)]).padded(1))
+    return boxes
 
 
 def places_around(axes: Axes, cost: Cost) -> list[tuple[float, float, str]]:
