@@ -19,6 +19,7 @@ from datasets.errors import DataError
 from datasets.features import MIN_RATE
 
 FULL_SCALE = 32768  # of 16-bit samples, as torchaudio.load divides by it
+MAX_RATE = 768_000  # Hz; a damaged header claims billions, and no filter resamples from those
 READ_AHEAD = 512  # files that are read before they are asked for
 SUFFIXES = (".wav", ".flac")
 FINE_ENOUGH = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
@@ -85,8 +86,10 @@ def _decode(content: bytes) -> Recording:
                     f"is {file.subtype_info}, where 16-bit PCM or better is needed"
                 )
             promised, rate = file.frames, file.samplerate
-            if rate < MIN_RATE:
-                raise BadRecordingError(f"has {rate} samples a second, where {MIN_RATE} are needed")
+            if not MIN_RATE <= rate <= MAX_RATE:
+                raise BadRecordingError(
+                    f"has {rate} samples a second, where {MIN_RATE} to {MAX_RATE} can be used"
+                )
             dtype = "int16" if file.subtype == "PCM_16" else "float64"
             samples = file.read(dtype=dtype)
     except soundfile.LibsndfileError as error:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What every layer, spiking or not, does around its recurrence."""
 
+import math
+from numbers import Integral
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -56,10 +58,10 @@ def input_size(input_shape: tuple) -> int:
     """Features per time step of a batch shaped (B, T, F) or (B, T, F, K); B and T are not used."""
     if len(input_shape) not in (3, 4):
         raise ValueError(f"input_shape must be (B, T, F) or (B, T, F, K), got {input_shape}")
-    size = 1
-    for extent in input_shape[2:]:
-        size *= int(extent)
-    return size
+    features = input_shape[2:]
+    if not all(isinstance(extent, Integral) and extent > 0 for extent in features):
+        raise ValueError(f"the features in input_shape must be positive numbers, got {input_shape}")
+    return math.prod(features)
 
 
 def check_sizes(layer_sizes: list[int], use_readout_layer: bool) -> None:

@@ -199,13 +199,19 @@ class CSiLIFLayer(ResonateLayer):
     """
 
     def create_parameters(self):
-        low = math.log(self.extra_features.get("dt_min", 0.01))
-        high = math.log(self.extra_features.get("dt_max", 0.5))
+        low, high = (self.log_step(*option) for option in (("dt_min", 0.01), ("dt_max", 0.5)))
         size = self.hidden_size
         self.log_log_alpha = nn.Parameter(torch.full((size,), math.log(0.5)))
         self.log_dt = nn.Parameter(torch.rand(size) * (high - low) + low)
         self.alpha_img = nn.Parameter(torch.full((size,), math.pi))
         self.b = nn.Parameter(torch.rand(size))
+
+    def log_step(self, name: str, default: float) -> float:
+        """Logarithm of a time step among the extra features; ValueError unless it is positive."""
+        step = self.extra_features.get(name, default)
+        if not 0 < step < math.inf:
+            raise ValueError(f"{name} must be a positive number, got {step}")
+        return math.log(step)
 
     def coefficients(self):
         eigenvalue = torch.complex(-self.log_log_alpha.exp(), self.alpha_img)

@@ -4,9 +4,12 @@
 """The command line, derived from the declared options: `--help`, and argv into raw values."""
 
 import argparse
+import re
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from parsers.options import FALSE_WORDS, GROUPS, TRUE_WORDS, ConfigError, Option, near, show
@@ -94,6 +97,7 @@ def build_parser(options: Mapping[str, Option]) -> argparse.ArgumentParser:
 
 def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option]) -> CommandLine:
     """Parse `argv` (sys.argv[1:] if None). Raises ConfigError for flags that do not exist."""
+    argv = [_plain_number(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     namespace, extras = build_parser(options).parse_known_args(argv)
     given = {name: value for name, value in vars(namespace).items() if value is not None}
     config, pretrained = given.pop("config", None), given.pop("pretrained", None)
@@ -105,6 +109,13 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
         )
     values = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
     return CommandLine(values, config, pretrained)
+
+
+def _plain_number(argument: str) -> str:
+    """-1e-3 as -0.001: argparse takes the former for a flag."""
+    if re.fullmatch(r"-(\d+\.?\d*|\.\d+)[eE][+-]?\d{1,3}", argument):
+        return f"{Decimal(argument):f}"
+    return argument
 
 
 def _refuse_extras(extras: Sequence[str], names: Sequence[str]) -> None:

@@ -5,6 +5,7 @@
 
 import dataclasses
 import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 OPTIONS = options_of(ModelConfig, TrainingConfig)
 SHD_CHANNELS = 700
 DEBUG_SEED = 13
+MOST_RUNS = 10_000
 RESUME_AUTO = "auto"
 AUDIO_OPTIONS = ("use_augm", "skip_bad_files", "augm_time_mask", "augm_freq_mask")
 SPIKING_OPTIONS = ("augm_channel_shift", "augm_event_drop", "augm_cutmix")
@@ -110,6 +112,7 @@ def load_plan(
     values = _locate_folders(values, from_argv, repository)
     notes = _keep_first_values(values, "seed" in from_argv) if values["debug"][0] else ()
     control = take_control(values, OPTIONS)
+    _refuse_endless(values, config_file)
     points = tuple(
         _build(point | _for_its_model(point, by_model, from_argv)) for point in _grid(values)
     )
@@ -361,6 +364,18 @@ def _locate_folders(
             folder = Path(os.path.abspath(base / os.path.expanduser(folder)))
         located[name] = (folder,)
     return located
+
+
+def _refuse_endless(values: Mapping[str, tuple], config_file: Path | None) -> None:
+    """Raise ConfigError for a grid that nobody can run, before its points fill the memory."""
+    runs = math.prod(map(len, values.values()))
+    if runs > MOST_RUNS:
+        longest = max(values, key=lambda name: len(values[name]))
+        source = f" (config: {config_file})" if config_file else ""
+        raise ConfigError(
+            f"the grid has {runs} runs, where {MOST_RUNS} are the most: give {longest} fewer "
+            f"values than {len(values[longest])}{source}"
+        )
 
 
 def _keep_first_values(values: dict[str, tuple], seed_is_typed: bool) -> tuple[str, ...]:

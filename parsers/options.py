@@ -106,6 +106,8 @@ class Option:
             return _parse_float(text)
         if not text.strip():
             raise ValueError("is empty")
+        if "\0" in text:
+            raise ValueError(f"{show(text)} holds a null character")
         return self.kind(text)
 
     def _choose(self, text: str) -> str:

@@ -30,6 +30,14 @@ class _TextLoader(yaml.BaseLoader):
     """Reads every scalar as text: YAML 1.1 has its own ideas of numbers (1e-2 is a string, 010 is
     8, 1:30 is 90), and the options convert text anyway. Refuses a key that is there twice."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if "python" in node.tag:
+            raise yaml.MarkedYAMLError(
+                problem=f"the tag {show(node.tag)} asks for a Python object; write plain values",
+                problem_mark=node.start_mark,
+            )
+        return super().construct_object(node, deep=deep)
+
     def construct_scalar(self, node: yaml.ScalarNode) -> str | None:
         text = super().construct_scalar(node)
         is_null = node.style is None and text in ("", "~", "null", "Null", "NULL")

@@ -13,28 +13,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from refusal import SMALL, good_clips, refused, write_clips
 
 import main
 
 REPO = Path(__file__).resolve().parents[1]
-
-
-def write_clips(path, times, units, labels):
-    with h5py.File(path, "w") as file:
-        for name, values, kind in (("times", times, "f2"), ("units", units, "u2")):
-            rows = file.create_dataset(
-                f"spikes/{name}", (len(values),), h5py.vlen_dtype(np.dtype(kind))
-            )
-            for i, row in enumerate(values):
-                rows[i] = np.asarray(row, kind)
-        file["labels"] = np.asarray(labels, "u2")
-
-
-def good_clips(count=24):
-    rng = np.random.default_rng(1)
-    times = [np.sort(rng.uniform(0, 0.9, 50)) for _ in range(count)]
-    units = [rng.integers(0, 700, 50) for _ in range(count)]
-    return times, units, list(np.arange(count) % 20)
 
 
 @pytest.fixture
@@ -45,28 +28,6 @@ def data(tmp_path):
     for split in ("train", "test"):
         write_clips(folder / f"shd_{split}.h5", *good_clips())
     return folder
-
-
-def snapshot(folder):
-    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def refused(argv, tmp_path, monkeypatch, capsys):
-    """Run main.py, check the manners of its refusal, and return the line."""
-    monkeypatch.chdir(tmp_path)
-    before = snapshot(tmp_path)
-    status = main.main([str(arg) for arg in argv])
-    captured = capsys.readouterr()
-    lines = captured.err.strip().splitlines()
-    assert status == 2, captured
-    assert len(lines) == 1, captured.err
-    assert lines[0].startswith("main.py: error: ")
-    after = {p: c for p, c in snapshot(tmp_path).items() if ".frames" not in p.parts}
-    assert after == {p: c for p, c in before.items() if ".frames" not in p.parts}
-    return lines[0]
-
-
-SMALL = ["--nb_hiddens", "8", "--nb_steps", "10", "--nb_epochs", "1", "--seed", "1"]
 
 
 @pytest.mark.parametrize(
@@ -101,11 +62,70 @@ SMALL = ["--nb_hiddens", "8", "--nb_steps", "10", "--nb_epochs", "1", "--seed", 
         (["--evaluate_pretrained", "True", "--load_exp_folder", "nowhere"], "nowhere"),
         (["--sweep_id", "abc"], "sweep_id"),
         (["--backend", "fortran"], "backend"),
+        (["--lr", "-1e-3"], "out of range"),
+        (["--lr", "-1E+3"], "out of range"),
+        (["--lr", "0"], "out of range"),
+        (["--lr", "1e38"], "out of range"),
+        (["--lr", "1e999"], "finite"),
+        (["--lr", ""], "lr"),
+        (["--lr", "0.1", "0.10"], "more than once"),
+        (["--lr"], "lr"),
+        (["--pdrop", "-0.1"], "pdrop"),
+        (["--seed", "9" * 25], "seed"),
+        (["--seed", "1", "--seed", "2"], "twice"),
+        (["--nb_hiddens", "1e3"], "whole number"),
+        (["--nb_hiddens", "1_000"], "whole number"),
+        (["--nb_hiddens", "9" * 40], "whole number"),
+        (["--batch_size", "1", "2"], "unexpected argument '2'"),
+        (["--max_time", "nan"], "finite"),
+        (["--max_time", "-1e0"], "out of range"),
+        (["--spatial_bin", "701"], "700"),
+        (["--max_grad_norm", "0"], "max_grad_norm"),
+        (["--max_grad_norm", "nan"], "finite"),
+        (["--deterministic", "perhaps"], "boolean"),
+        (["--checkpoint_minutes", "0"], "checkpoint_minutes"),
+        (["--scheduler_patience", "-1"], "scheduler_patience"),
+        (["--reg_fmin", "2"], "reg_fmin"),
+        (["--reg_fmin", "0.5", "--reg_fmax", "0.1"], "reg_fmax"),
+        (["--dt_min", "0"], "dt_min"),
+        (["--dt_max", "-1"], "dt_max"),
+        (["--init_state", "ones"], "init_state"),
+        (["--shd_validation", "train"], "shd_validation"),
+        (["--dataset_name", "ssc", "--shd_validation", "random"], "fixed validation"),
+        (["--bn_statistics", "frozen"], "bn_statistics"),
+        (["--num_workers", "-2"], "num_workers"),
+        (["--start_epoch", "-1"], "start_epoch"),
+        (["--resume", "nowhere"], "nowhere"),
+        (["--resume", "auto", "--overwrite"], "overwrite"),
+        (["--resume", "auto", "--evaluate_pretrained", "True"], "load_exp_folder"),
+        (["--debug", "True"], "--debug"),
+        (["--debug=True"], "debug"),
+        (["ref_model"], "unexpected argument"),
+        (["--debug", "one", "two"], "only one"),
+        (["-x"], "-x"),
+        (["--use_augm", "True"], "audio"),
+        (["--augm_channel_shift", "200"], "augm_channel_shift"),
+        (["--augm_time_shift", "5"], "augm_time_shift"),
+        (["--config", ""], "empty"),
+        (["--config", "data"], "folder"),
+        (["--config", "no\nsuch\nfile"], "not a file"),
+        (["--config", "../../no such file"], "not a file"),
+        (["--config", "nul\0byte"], "config"),
+        (["--new_exp_folder", ""], "empty"),
+        (["--new_exp_folder", "nul\0byte"], "new_exp_folder"),
+        (["--new_exp_folder", "x" * 5000], "too long"),
+        (["--evaluate_pretrained", "True", "--load_exp_folder", "a\nb"], "not a folder"),
+        (["--evaluate_pretrained", "True", "--load_exp_folder", "nul\0byte"], "load_exp_folder"),
     ],
 )
 def test_options(argv, named, data, tmp_path, monkeypatch, capsys):
     line = refused(["--data_folder", data, *argv], tmp_path, monkeypatch, capsys)
     assert named in line
+
+
+BOMB = "&a [" + "x, " * 9 + "x]"
+for _outer, _inner in zip("bcdefghijk", "abcdefghij", strict=True):
+    BOMB = f"[{BOMB}, &{_outer} [" + f"*{_inner}, " * 9 + f"*{_inner}]]"
 
 
 @pytest.mark.parametrize(
@@ -119,11 +139,49 @@ def test_options(argv, named, data, tmp_path, monkeypatch, capsys):
         ("lr: 0.1\nlr: 0.2\n", "lr"),
         ("batch_size: [1, 2]\n", "batch_size"),
         ("", "empty"),
+        ("# nothing\n", "empty"),
+        ("lr: !!python/object/apply:os.mkdir [exploded]\n", "lr"),
+        ("!!python/object:os.system {}\n", "Python object"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nlr: [*b, *b]\n", "unknown key"),
+        (f"lr: {BOMB}\n", "lr"),
+        ("lr: &a [*a]\n", "lr"),
+        ("lr: *nothing\n", "alias"),
+        ("lr: .nan\n", "lr"),
+        ("lr: .inf\n", "lr"),
+        ("lr: 1e400\n", "finite"),
+        (f"seed: {'9' * 5000}\n", "seed"),
+        ("lr:\n", "no value"),
+        ("lr: []\n", "empty list"),
+        ("lr: {a: 1}\n", "value"),
+        ("lr: [[0.1]]\n", "list"),
+        ("lr: [0.1, 0.1]\n", "more than once"),
+        ("lr:\t0.1\n\tpdrop: 0.1\n", "line 1"),
+        ("[lr]: 0.1\n", "a key must be a name"),
+        ("~: 0.1\n", "a key must be a name"),
+        ("base: &b {lr: 1}\n<<: *b\n", "unknown key"),
+        ("lr: 0.1\n---\nlr: 0.2\n", "document"),
+        ("[" * 3000, "nested"),
+        (b"lr: \xff\xfe\n", "UTF-8"),
+        (b"lr: 0.1\x00\n", "not allowed"),
+        (b"\x7fELF\x02\x01\x01", "not allowed"),
+        ("parameters: [lr]\n", "parameters"),
+        ("parameters: {}\n", "parameters"),
+        ("parameters: {lr: {values: 0.1}}\n", "values"),
+        ("parameters: {lr: {value: [0.1]}}\n", "value"),
+        ("parameters: {lr: {min: 0, max: 1}}\n", "lr"),
+        ("parameters: {lrr: {value: 0.1}}\n", "lrr"),
+        ("lr: 0.1\nparameters: {pdrop: 0.1}\n", "parameters"),
+        ("by_model: [LIF]\n", "by_model"),
+        ("by_model: {LIFF: {lr: 0.1}}\n", "LIFF"),
+        ("by_model: {LIF: {lrr: 0.1}}\n", "lrr"),
+        ("by_model: {LIF: {lr: [0.1, 0.2]}}\n", "one value"),
+        (f"seed: {list(range(2000))}\nnb_hiddens: {list(range(1, 2000))}\n", "runs"),
+        ('model_type: "SiLIF\\n"\n', "model_type"),
     ],
 )
 def test_configs(text, named, tmp_path, monkeypatch, capsys):
     config = tmp_path / "config.yaml"
-    config.write_text(text)
+    config.write_bytes(text if isinstance(text, bytes) else text.encode())
     line = refused(["--config", config], tmp_path, monkeypatch, capsys)
     assert named in line
     assert str(config) in line

@@ -42,6 +42,8 @@ def check_sums(path: Path) -> None:
     """OSError if a part of the archive is not as it was written, by the sums it carries."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+                raise OSError("it claims to hold more than its size")  # a zip bomb
             damaged = archive.testzip()
         if damaged is not None:
             raise OSError(f"its part {damaged} is damaged")

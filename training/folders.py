@@ -99,8 +99,9 @@ def check_free(folders: list[Path], overwrite: bool) -> None:
     """ExperimentError if a folder cannot be written, or if it holds an experiment already and
     ``overwrite`` is off."""
     for folder in folders:
-        check_writable(folder)
-        taken = [output for output in OUTPUTS if (folder / output).exists()]
+        with told_in_one_line(folder):  # a name that is too long
+            check_writable(folder)
+            taken = [output for output in OUTPUTS if (folder / output).exists()]
         if taken and not overwrite:
             raise ExperimentError(
                 f"{folder} already holds an experiment ({taken[0]}): go on with it by --resume "

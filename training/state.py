@@ -139,13 +139,25 @@ def for_this_device(content: dict, optimizer: torch.optim.Optimizer) -> dict:
 
 def restore(experiment, content: dict, path: Path) -> None:
     """Put ``experiment`` into the state that ``save`` wrote; CheckpointError if it does not fit."""
-    difference = checkpoint.first_difference(experiment.model.state_dict(), content["model"])
-    if difference:
-        raise CheckpointError(f"{path} does not fit this model ({difference})")
-    experiment.model.load_state_dict(content["model"])
-    experiment.optimizer.load_state_dict(for_this_device(content, experiment.optimizer))
-    experiment.scheduler.load_state_dict(content["scheduler"])
-    experiment.progress = Progress(**content["progress"])
-    best = content["best"]
-    experiment.best = best and Best(best["epoch"], Metrics(**best["valid"]), best["weights"])
-    restore_random_state(content["rng"], experiment.device)
+    best, model = content["best"], experiment.model
+    for weights in (content["model"], *([best["weights"]] if best else [])):
+        if difference := checkpoint.first_difference(model.state_dict(), weights):
+            raise CheckpointError(f"{path} does not fit this model ({difference})")
+    try:
+        model.load_state_dict(content["model"])
+        experiment.optimizer.load_state_dict(content["optimizer"])
+        check_moments(experiment.optimizer)
+        experiment.scheduler.load_state_dict(content["scheduler"])
+        experiment.progress = Progress(**content["progress"])
+        experiment.best = best and Best(best["epoch"], Metrics(**best["valid"]), best["weights"])
+        restore_random_state(content["rng"], experiment.device)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        raise CheckpointError(f"{path} holds a training state that does not fit") from None
+
+
+def check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """ValueError unless the tensors that an optimiser keeps have the shapes of its parameters."""
+    for parameter, kept in optimizer.state.items():
+        for value in kept.values():
+            if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
+                raise ValueError(f"{list(value.shape)} for a parameter {list(parameter.shape)}")

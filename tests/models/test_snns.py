@@ -335,6 +335,21 @@ def test_impossible_input_shapes(shape):
     one_line(error)
 
 
+@pytest.mark.parametrize("shape", [(B, T, None), (B, T, 0), (B, T, F, 2.5)])
+def test_impossible_numbers_of_features(shape):
+    with pytest.raises(ValueError, match="positive numbers") as error:
+        SNN(shape, SIZES, "LIF")
+    one_line(error)
+
+
+@pytest.mark.parametrize("name", ["dt_min", "dt_max"])
+@pytest.mark.parametrize("step", [0, -0.1, float("nan"), float("inf")])
+def test_impossible_time_steps(name, step):
+    with pytest.raises(ValueError, match=f"{name} must be a positive number") as error:
+        SNN((B, T, F), SIZES, "CSiLIF", extra_features={name: step})
+    one_line(error)
+
+
 @pytest.mark.parametrize("shape", [(T, F), (B, T, F, 1, 1)])
 def test_impossible_inputs(shape):
     with pytest.raises(ValueError, match="B, T, F") as error:

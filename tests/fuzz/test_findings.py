@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What fuzzing found stays mended; seeds, whole and damaged, are read in peace or refused."""
+
+import random
+
+import pytest
+
+from tests.fuzz.targets import FINDINGS, TARGETS, write_seeds
+
+FOUND = sorted(path for path in FINDINGS.rglob("*") if path.is_file())
+DAMAGED = 12  # variants of each seed
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_findings(path):
+    TARGETS[path.parent.name](path.read_bytes())
+
+
+@pytest.mark.parametrize("target", ["yaml", "wav", "checkpoint"])
+def test_damaged_seeds(target, tmp_path):
+    write_seeds(target, tmp_path)
+    rng = random.Random(target)
+    for seed in sorted(tmp_path.iterdir()):
+        content = seed.read_bytes()
+        TARGETS[target](content)
+        for _ in range(DAMAGED):
+            damaged = bytearray(content)
+            for _ in range(rng.randint(1, 4)):
+                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+            TARGETS[target](bytes(damaged[: rng.choice([len(damaged), rng.randrange(1, 400)])]))

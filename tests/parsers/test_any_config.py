@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Whatever a config or a command line says: runs that are in order, or one line."""
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parsers.load import OPTIONS, Config, ConfigError, check, load_plan
+
+FEW = settings(max_examples=40, derandomize=True, deadline=None, database=None)
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["1e-3", "0x10", "1_000", "-0", "~", "LIF", "shd", "auto", "../..", "a\nb"])
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+names = st.sampled_from([*OPTIONS, "parameters", "by_model", "lrr"])
+
+
+def sound(option):
+    """Values that an option takes, as a user may write them."""
+    rules = option.rules
+    if rules.choices:
+        return st.sampled_from([*rules.choices, *rules.aliases])
+    if option.kind is bool:
+        return st.sampled_from(["True", "false", "yes", "0"])
+    if option.kind is int:
+        low = 1 if rules.minimum is None else int(rules.minimum)
+        return st.integers(low, low + 10)
+    if option.kind is float:
+        return st.floats(0.011, 0.3)
+    return st.text("abc /.", min_size=1, max_size=6).filter(str.strip)
+
+
+def outcome(*argv):
+    """The plan of a command line, or the one line that refuses it."""
+    line = None
+    try:
+        plan = load_plan(list(argv))
+    except ConfigError as error:
+        line = str(error)
+    if line is not None:
+        assert line.strip()
+        assert len(line.splitlines()) == 1
+        return line
+    for point in plan.points:
+        check(point)
+        assert Config.from_dict(point.to_dict()) == point
+    return plan
+
+
+def outcome_of_text(text, folder):
+    path = folder / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    return outcome("--config", str(path))
+
+
+@FEW
+@given(content=st.dictionaries(names, values, max_size=4))
+def test_any_options(tmp_path_factory, content):
+    outcome_of_text(yaml.safe_dump(content), tmp_path_factory.getbasetemp())
+
+
+@FEW
+@given(text=st.text(st.sampled_from("lr: []{}&*a!|>-?'\"#,\n\t0.1e~%@`\\"), max_size=40))
+def test_any_text(tmp_path_factory, text):
+    outcome_of_text(text, tmp_path_factory.getbasetemp())
+
+
+@FEW
+@given(arguments=st.lists(st.sampled_from([*(f"--{n}" for n in OPTIONS), "--lr=1"]) | st.text()))
+def test_any_command_line(arguments):
+    if not {"-h", "--help"} & set(arguments):
+        outcome(*arguments)
+
+
+@FEW
+@given(data=st.data())
+def test_sound_options_are_refused_only_together(tmp_path_factory, data):
+    """One option at a time is taken as it is written, or refused for another that is missing."""
+    name = data.draw(st.sampled_from(list(OPTIONS)))
+    value = data.draw(sound(OPTIONS[name]))
+    found = outcome_of_text(yaml.safe_dump({name: value}), tmp_path_factory.getbasetemp())
+    if isinstance(found, str):
+        assert "--" in found or "not a folder" in found, found
