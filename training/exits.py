@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """How a program ends: exit status 2 and one line for what the user can mend."""
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -22,7 +23,7 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        text = f"out of memory ({error}): lower batch_size, nb_steps or nb_hiddens"
+        text = f"out of memory ({needed(error)}): lower batch_size, nb_steps or nb_hiddens"
         return refuse(program, text)
     except OSError as error:
         # The disk or the network drive under a run gave way; nothing in the code is at fault.
@@ -51,3 +52,11 @@ def refuse(program: str, error: Exception | str) -> int:
     """Tell a mistake of the user in one line."""
     print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
     return 2
+
+
+def needed(error: Exception) -> str:
+    """How much memory was asked for, as PyTorch says it, else all that it says."""
+    text = str(error) or "PyTorch does not say how much was needed"
+    amount = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", text)
+    amount = amount or re.search(r"allocate memory: you tried to allocate (\d+ bytes)", text)
+    return f"{amount[1]} more were needed" if amount else text
