@@ -92,6 +92,8 @@ def _decode(content: bytes) -> Recording:
                 )
             dtype = "int16" if file.subtype == "PCM_16" else "float64"
             samples = file.read(dtype=dtype)
+    except MemoryError:
+        raise BadRecordingError(f"claims {promised} samples, more than memory holds") from None
     except soundfile.LibsndfileError as error:
         reason = str(error).removeprefix("Error opening <_io.BytesIO").split(": ")[-1].rstrip(".")
         raise BadRecordingError(f"is no WAV or FLAC file, or damaged ({reason})") from error

@@ -68,6 +68,13 @@ def rate_of_millions(folder):
     (folder / CLIP).write_bytes(sound)
 
 
+def samples_by_the_billion(folder):
+    soundfile.write(folder / CLIP, chirp(0, 0), RATE, format="FLAC")
+    sound = bytearray((folder / CLIP).read_bytes())
+    sound[21] |= 0x0F  # the highest of 36 bits that count the samples
+    (folder / CLIP).write_bytes(sound)
+
+
 def not_finite(folder):
     soundfile.write(folder / CLIP, np.full(4000, np.nan), RATE, subtype="FLOAT")
 
@@ -115,6 +122,7 @@ def table(text):
         (recording(chirp(0, 0, 0.01)), "left/00.wav is too short"),
         (recording(chirp(0, 0), rate=500), "left/00.wav has 500 samples a second"),
         (rate_of_millions, "left/00.wav has 318783104 samples a second"),
+        (samples_by_the_billion, "left/00.wav claims"),
         (not_finite, "left/00.wav holds samples that are not finite"),
         (directory, "left/00.wav"),
         (list_of("left/99.wav\n"), "left/99.wav"),
