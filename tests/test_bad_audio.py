@@ -122,7 +122,7 @@ def table(text):
         (recording(chirp(0, 0, 0.01)), "left/00.wav is too short"),
         (recording(chirp(0, 0), rate=500), "left/00.wav has 500 samples a second"),
         (rate_of_millions, "left/00.wav has 318783104 samples a second"),
-        (samples_by_the_billion, "left/00.wav claims"),
+        (samples_by_the_billion, "left/00.wav"),
         (not_finite, "left/00.wav holds samples that are not finite"),
         (directory, "left/00.wav"),
         (list_of("left/99.wav\n"), "left/99.wav"),
