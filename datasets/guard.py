@@ -23,16 +23,17 @@ from datasets.checksums import known_sum
 from datasets.errors import DataError
 
 REPO = Path(__file__).resolve().parents[1]
-PATIENCE = 300.0  # s without a sign of life
+PATIENCE = (30.0, 300.0)  # s without a sign of life, for small files and at most
+BYTES_PER_SECOND = 1e6  # that the slowest disk gives
 ANY_LABEL = 1 << 62
 
 
-def look_at(paths: Iterable[Path], patience: float = PATIENCE) -> None:
+def look_at(paths: Iterable[Path], patience: float | None = None) -> None:
     """Read files in the SHD layout in a child process, unless they were read before.
 
     Args:
         paths: the files; those with a checksum on record (`datasets.checksums`) are passed over.
-        patience: seconds that the child may take for ``CHUNK_CLIPS`` clips.
+        patience: seconds that the child may take for ``CHUNK_CLIPS`` clips; None: by their size.
 
     Raises:
         DataError: the HDF5 library dies of a file, or hangs.
@@ -40,6 +41,9 @@ def look_at(paths: Iterable[Path], patience: float = PATIENCE) -> None:
     new = [path for path in paths if known_sum(path) is None]
     if not new:
         return
+    if patience is None:
+        size = max(path.stat().st_size for path in new)
+        patience = min(PATIENCE[0] + size / BYTES_PER_SECOND, PATIENCE[1])
     command = [sys.executable, "-m", "datasets.guard", *(str(path.absolute()) for path in new)]
     with subprocess.Popen(
         command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -6,15 +6,24 @@ import random
 
 import pytest
 
+from datasets import guard
+from datasets.errors import DataError
 from tests.fuzz.targets import FINDINGS, TARGETS, write_seeds
 
-FOUND = sorted(path for path in FINDINGS.rglob("*") if path.is_file())
+FOUND = sorted(path for target in TARGETS for path in FINDINGS.glob(f"{target}/*"))
 DAMAGED = 12  # variants of each seed
 
 
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_findings(path):
     TARGETS[path.parent.name](path.read_bytes())
+
+
+def test_a_file_that_hangs_the_hdf5_library(tmp_path):
+    path = tmp_path / "shd_train.h5"
+    path.write_bytes((FINDINGS / "library" / "hangs_hdf5.h5").read_bytes())
+    with pytest.raises(DataError, match=r"the HDF5 library (hangs|dies)"):
+        guard.look_at([path], patience=4)
 
 
 @pytest.mark.parametrize("target", ["yaml", "wav", "checkpoint"])
