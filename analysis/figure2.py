@@ -104,7 +104,7 @@ def spectra_of(models: list[Trained], networks: list, number: int, view: str) ->
         if known(layer):
             values = eigenvalues(layer)
             share = timing(values, model.step).oscillatory
-            label = f"{model.title}, {1000 * model.step:g} ms steps ({share:.0%} oscillatory)"
+            label = f"{model.title}, {1000 * model.step:.0f} ms steps ({share:.0%} oscillatory)"
             spectra.append(Spectrum(model.model_type, label, values))
     return spectra
 

@@ -69,10 +69,10 @@ class Trained:
 
     @property
     def step(self) -> float:
-        """Seconds of a time step: max_time / nb_steps, or 10 ms of audio features."""
+        """Seconds of a time step: the width of a bin of events, or 10 ms of audio features."""
         training = self.config.training
         if training.dataset_name in EVENTS_OF_DATA:
-            return training.max_time / training.nb_steps
+            return training.max_time / (training.nb_steps - 1)
         return 0.01
 
     def checksum(self) -> str:

@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,7 +31,21 @@ _SLOW_COMPILATION = 1.0  # s, worth a line in the log
 _WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a thread wakes up
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 
-inlined = numba.njit(inline="always", error_model="numpy")
+_helpers: Counter[str] = Counter()
+
+
+def inlined(function: Callable) -> Callable:
+    """Compile ``function`` into every kernel that calls it.
+
+    Numba tells kernels on disk apart by what they call, and such a function by an identity drawn at
+    random: no later start would find its kernels. So it gets one that is the same at every start,
+    of its name and how many of that name came before it.
+    """
+    name = f"{function.__module__}.{function.__qualname__}"
+    _helpers[name] += 1
+    compiled = numba.njit(inline="always", error_model="numpy")(function)
+    compiled._set_uuid(f"{name} {_helpers[name]}")
+    return compiled
 
 
 class _DistinctArrays(Compiler):

@@ -7,6 +7,7 @@ import functools
 import importlib
 import logging
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -195,17 +196,38 @@ def test_kernels_run_where_no_cache_folder_can_be_written(tmp_path):
     assert done.stdout.strip() == b"1.0"
 
 
-def test_the_loops_over_neurons_use_vector_instructions():
-    if os.uname().machine != "x86_64":
-        pytest.skip("reads x86 assembly")
-    for module in ("adaptive", "resonate"):
-        kernels = importlib.import_module(f"models.dynamics.{module}.cpu")._KERNELS
-        for compiled in [k for pair in kernels.values() for k in pair]:
-            if not compiled.signatures:
-                continue
-            for assembly in compiled.inspect_asm().values():
-                assert "mulps" in assembly
-                assert "vfmadd" not in assembly
+TWO_STARTS = """
+import numba, torch
+from models.snns import SNN
+network = SNN((2, None, 3), [8, 8, 4], "SiLIF", backend="cpu")
+network(torch.ones(2, 9, 3))[0].sum().backward()
+from models.dynamics.adaptive.cpu import _KERNELS
+for compiled in _KERNELS[True]:
+    stats = compiled.stats
+    print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+    for assembly in compiled.inspect_asm().values():
+        if sum(stats.cache_misses.values()):
+            print("mulps" in assembly, "vfmadd" in assembly)
+"""
+
+
+def test_kernels_are_vectorised_and_kept_for_the_next_start(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "1"}
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", TWO_STARTS],
+            cwd=REPO,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\n")
+        for _ in range(2)
+    ]
+    vectorised = ["True False"] if platform.machine() in ("x86_64", "AMD64") else []
+    if vectorised:
+        assert outputs[0][:4] == 2 * ["0 1", *vectorised]
+    assert outputs[1][:2] == ["1 0", "1 0"]
 
 
 @pytest.mark.parametrize("neuron", LAYERS)

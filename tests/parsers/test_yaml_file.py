@@ -131,9 +131,9 @@ def test_wrong_configs_are_named_in_one_line(repository, text, named):
         assert part in message
 
 
-def test_tags_that_build_python_objects_are_only_text(repository):
+def test_tags_that_build_python_objects_are_refused(repository):
     repository.write("lr: !!python/object/apply:os.getpid []\n")
-    assert "empty list" in repository.error("--config=mine")
+    assert "asks for a Python object" in repository.error("--config=mine")
 
 
 def test_byte_order_mark_is_accepted(repository):

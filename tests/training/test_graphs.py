@@ -21,7 +21,13 @@ from training.steps import Steps
 
 CPU = torch.device("cpu")
 FEATURES, CLASSES = 12, 4
-OPTIONS = {"use_regularizers": False, "reg_factor": 0.5, "reg_fmin": 0.2, "reg_fmax": 0.5}
+OPTIONS = {
+    "use_regularizers": False,
+    "reg_factor": 0.5,
+    "reg_fmin": 0.2,
+    "reg_fmax": 0.5,
+    "max_grad_norm": None,
+}
 MODELS = ["LIF", "RadLIF", "SiLIF", "ResonateFire", "CSiLIF", "GRU"]
 
 
