@@ -24,6 +24,20 @@ def inside(x):
     return tl.where((x > -_HALF) & (x <= _HALF), 1.0, 0.0)
 
 
+@triton.jit
+def load_four(first, stride, mask):
+    """What lies at ``first`` and at the next three multiples of ``stride`` behind it.
+
+    Loads of several steps before any is used: a load that follows a store waits for it.
+    """
+    return (
+        tl.load(first, mask, 0.0),
+        tl.load(first + stride, mask, 0.0),
+        tl.load(first + 2 * stride, mask, 0.0),
+        tl.load(first + 3 * stride, mask, 0.0),
+    )
+
+
 def launch(kernel, rows: int, neurons: int, *arguments, block: int | None = None, **flags) -> None:
     """Run one program per batch row and block of neurons on the device of the first argument.
 

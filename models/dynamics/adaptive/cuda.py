@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.triton_support import dense_copy, inside, launch, spike
+from models.dynamics.triton_support import dense_copy, inside, launch, load_four, spike
 
 
 @triton.jit
@@ -68,26 +68,14 @@ def _forward(
     if not RECURRENT:
         single = start + (stop - start) // 4 * 4
         for t in range(start, single, 4):
-            at_0 = (row * T + t) * H + j
-            at_1, at_2, at_3 = at_0 + H, at_0 + 2 * H, at_0 + 3 * H
-            I_0, I_1 = tl.load(I + at_0, mask, 0.0), tl.load(I + at_1, mask, 0.0)
-            I_2, I_3 = tl.load(I + at_2, mask, 0.0), tl.load(I + at_3, mask, 0.0)
-            u_t, w_t, s_t = _step(
-                at_0, I_0, u_t, w_t, s_t, spikes, kept + at_0, kept_I, alpha_j, keep_j, beta_j,
-                a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
-            )  # fmt: skip
-            u_t, w_t, s_t = _step(
-                at_1, I_1, u_t, w_t, s_t, spikes, kept + at_1, kept_I, alpha_j, keep_j, beta_j,
-                a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
-            )  # fmt: skip
-            u_t, w_t, s_t = _step(
-                at_2, I_2, u_t, w_t, s_t, spikes, kept + at_2, kept_I, alpha_j, keep_j, beta_j,
-                a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
-            )  # fmt: skip
-            u_t, w_t, s_t = _step(
-                at_3, I_3, u_t, w_t, s_t, spikes, kept + at_3, kept_I, alpha_j, keep_j, beta_j,
-                a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
-            )  # fmt: skip
+            first = (row * T + t) * H + j
+            currents = load_four(I + first, H, mask)
+            for k in tl.static_range(4):
+                at_t = first + k * H
+                u_t, w_t, s_t = _step(
+                    at_t, currents[k], u_t, w_t, s_t, spikes, kept + at_t, kept_I, alpha_j, keep_j,
+                    beta_j, a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
+                )  # fmt: skip
     for t in range(single, stop):
         at_t = (row * T + t) * H + j
         current = tl.load(I + at_t, mask, 0.0)
@@ -178,36 +166,18 @@ def _backward(
         u_new = u_t
     for done in range(odd, stop - start, 4):
         t = stop - 1 - done
-        at_0 = (row * T + t) * H + j
-        at_1, at_2, at_3 = at_0 - H, at_0 - 2 * H, at_0 - 3 * H
-        u_0, u_1 = tl.load(kept + at_0, mask, 0.0), tl.load(kept + at_1, mask, 0.0)
-        u_2, u_3 = tl.load(kept + at_2, mask, 0.0), tl.load(kept + at_3, mask, 0.0)
-        I_0, I_1 = tl.load(I + at_0, mask, 0.0), tl.load(I + at_1, mask, 0.0)
-        I_2, I_3 = tl.load(I + at_2, mask, 0.0), tl.load(I + at_3, mask, 0.0)
-        d_0, d_1 = tl.load(d_spikes + at_0, mask, 0.0), tl.load(d_spikes + at_1, mask, 0.0)
-        d_2, d_3 = tl.load(d_spikes + at_2, mask, 0.0), tl.load(d_spikes + at_3, mask, 0.0)
-        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-            d_I + at_0, I_0, d_0, u_0, u_new, spike(u_0 - theta), g_u, g_w, g_s, by_u, by_w,
-            sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask,
-            ADAPTS,
-        )  # fmt: skip
-        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-            d_I + at_1, I_1, d_1, u_1, u_0, spike(u_1 - theta), g_u, g_w, g_s, by_u, by_w,
-            sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask,
-            ADAPTS,
-        )  # fmt: skip
-        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-            d_I + at_2, I_2, d_2, u_2, u_1, spike(u_2 - theta), g_u, g_w, g_s, by_u, by_w,
-            sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask,
-            ADAPTS,
-        )  # fmt: skip
-        s_3 = tl.where(t > 3, spike(u_3 - theta), s_0)
-        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-            d_I + at_3, I_3, d_3, u_3, u_2, s_3, g_u, g_w, g_s, by_u, by_w,
-            sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask,
-            ADAPTS,
-        )  # fmt: skip
-        u_new = u_3
+        last = (row * T + t) * H + j
+        us, currents = load_four(kept + last, -H, mask), load_four(I + last, -H, mask)
+        d_four = load_four(d_spikes + last, -H, mask)
+        for k in tl.static_range(4):
+            u_t = us[k]
+            s_t = tl.where(t > k, spike(u_t - theta), s_0)
+            g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+                d_I + last - k * H, currents[k], d_four[k], u_t, u_new, s_t, g_u, g_w, g_s, by_u,
+                by_w, sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta,
+                mask, ADAPTS,
+            )  # fmt: skip
+            u_new = u_t
     if ADAPTS:
         if start == 0:
             w_0 = tl.load(initial_w + at, mask, 0.0)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.triton_support import dense_copy, inside, launch, spike
+from models.dynamics.triton_support import dense_copy, inside, launch, load_four, spike
 
 
 @triton.jit
@@ -60,26 +60,13 @@ def _forward(
     before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
     whole = T // 4 * 4
     for t in range(0, whole, 4):
-        at_0 = (row * T + t) * H + j
-        at_1, at_2, at_3 = at_0 + H, at_0 + 2 * H, at_0 + 3 * H
-        I_0, I_1 = tl.load(I + at_0, mask, 0.0), tl.load(I + at_1, mask, 0.0)
-        I_2, I_3 = tl.load(I + at_2, mask, 0.0), tl.load(I + at_3, mask, 0.0)
-        x_t, y_t, s_t = _step(
-            at_0, I_0, x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j, gain_j, reset, scale,
-            theta, mask, RESET_INSIDE, KEEP,
-        )  # fmt: skip
-        x_t, y_t, s_t = _step(
-            at_1, I_1, x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j, gain_j, reset, scale,
-            theta, mask, RESET_INSIDE, KEEP,
-        )  # fmt: skip
-        x_t, y_t, s_t = _step(
-            at_2, I_2, x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j, gain_j, reset, scale,
-            theta, mask, RESET_INSIDE, KEEP,
-        )  # fmt: skip
-        x_t, y_t, s_t = _step(
-            at_3, I_3, x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j, gain_j, reset, scale,
-            theta, mask, RESET_INSIDE, KEEP,
-        )  # fmt: skip
+        first = (row * T + t) * H + j
+        currents = load_four(I + first, H, mask)
+        for k in tl.static_range(4):
+            x_t, y_t, s_t = _step(
+                first + k * H, currents[k], x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j,
+                gain_j, reset, scale, theta, mask, RESET_INSIDE, KEEP,
+            )  # fmt: skip
     for t in range(whole, T):
         at_t = (row * T + t) * H + j
         x_t, y_t, s_t = _step(
@@ -160,37 +147,17 @@ def _backward(
         x_new = x_t
     for done in range(odd, T, 4):
         t = T - 1 - done
-        at_0 = (row * T + t) * H + j
-        at_1, at_2, at_3 = at_0 - H, at_0 - 2 * H, at_0 - 3 * H
-        x_0, x_1 = tl.load(before_x + at_0, mask, 0.0), tl.load(before_x + at_1, mask, 0.0)
-        x_2, x_3 = tl.load(before_x + at_2, mask, 0.0), tl.load(before_x + at_3, mask, 0.0)
-        y_0, y_1 = tl.load(before_y + at_0, mask, 0.0), tl.load(before_y + at_1, mask, 0.0)
-        y_2, y_3 = tl.load(before_y + at_2, mask, 0.0), tl.load(before_y + at_3, mask, 0.0)
-        I_0, I_1 = tl.load(I + at_0, mask, 0.0), tl.load(I + at_1, mask, 0.0)
-        I_2, I_3 = tl.load(I + at_2, mask, 0.0), tl.load(I + at_3, mask, 0.0)
-        d_0, d_1 = tl.load(d_spikes + at_0, mask, 0.0), tl.load(d_spikes + at_1, mask, 0.0)
-        d_2, d_3 = tl.load(d_spikes + at_2, mask, 0.0), tl.load(d_spikes + at_3, mask, 0.0)
-        fired_0 = spike(scale * x_0 - theta)
-        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
-            d_I + at_0, I_0, d_0, x_0, x_new, y_0, fired_0, g_x, g_y, g_s, sum_A, sum_B,
-            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
-        )  # fmt: skip
-        fired_1 = spike(scale * x_1 - theta)
-        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
-            d_I + at_1, I_1, d_1, x_1, x_0, y_1, fired_1, g_x, g_y, g_s, sum_A, sum_B,
-            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
-        )  # fmt: skip
-        fired_2 = spike(scale * x_2 - theta)
-        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
-            d_I + at_2, I_2, d_2, x_2, x_1, y_2, fired_2, g_x, g_y, g_s, sum_A, sum_B,
-            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
-        )  # fmt: skip
-        fired_3 = tl.where(t > 3, spike(scale * x_3 - theta), s_0)
-        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
-            d_I + at_3, I_3, d_3, x_3, x_2, y_3, fired_3, g_x, g_y, g_s, sum_A, sum_B,
-            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
-        )  # fmt: skip
-        x_new = x_3
+        last = (row * T + t) * H + j
+        xs, ys = load_four(before_x + last, -H, mask), load_four(before_y + last, -H, mask)
+        currents, d_four = load_four(I + last, -H, mask), load_four(d_spikes + last, -H, mask)
+        for k in tl.static_range(4):
+            x_t = xs[k]
+            s_t = tl.where(t > k, spike(scale * x_t - theta), s_0)
+            g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
+                d_I + last - k * H, currents[k], d_four[k], x_t, x_new, ys[k], s_t, g_x, g_y, g_s,
+                sum_A, sum_B, sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
+            )  # fmt: skip
+            x_new = x_t
     tl.store(d_x + at, g_x, mask)
     tl.store(d_y + at, g_y, mask)
     tl.store(d_s + at, g_s, mask)
