@@ -89,8 +89,6 @@ def shelve(run_folder: Path, folder: Path, summary: dict) -> None:
     options = {
         option: value for option, value in recorded.items() if OPTIONS[option].rules.group != "run"
     }
-    # A run that was continued for more epochs keeps the number it was started with.
-    options["nb_epochs"] = summary["epochs"]
     files.write_yaml(folder / "config.yaml", options)
     files.write_json(folder / "summary.json", summary)
     for path in (checkpoint.BEST, Path("metrics.jsonl")):

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from datasets.audio import AUDIO
+from datasets.binning import Binning
 from datasets.features import SHIFT_MS
 from parsers.load import OPTIONS, Config, ConfigError, load_plan, resolve_pretrained
 from parsers.yaml_file import read_config
@@ -60,7 +61,7 @@ def step_seconds(config: Config) -> float:
     training = config.training
     if training.dataset_name in AUDIO:
         return SHIFT_MS / 1000
-    return training.max_time / (training.nb_steps - 1)
+    return Binning.of(training).bin_seconds
 
 
 def open_run(

@@ -6,15 +6,18 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.run import step_seconds
+from datasets.audio import AUDIO
+from datasets.binning import Binning
+from datasets.features import NB_BINS
 from models.snns import SNN
 from parsers.load import Config, ConfigError, load_plan, resolve_pretrained
 from parsers.model_config import SNN_TYPES
 from training import checkpoint
+from training.experiment import build_model
 
 REPO = Path(__file__).resolve().parents[1]
 SHELF = REPO / "reference_models"
-EVENTS_OF_DATA = {"shd": 700, "ssc": 700, "demo": 700}
-AUDIO_FEATURES = 40
 # The networks that Fabre et al. (2025) publish come without their options.
 AUTHORS = {
     "ref_SSC_CadLIF": "ssc_cadlif_4ms",
@@ -69,11 +72,8 @@ class Trained:
 
     @property
     def step(self) -> float:
-        """Seconds of a time step: the width of a bin of events, or 10 ms of audio features."""
-        training = self.config.training
-        if training.dataset_name in EVENTS_OF_DATA:
-            return training.max_time / (training.nb_steps - 1)
-        return 0.01
+        """Seconds of a time step."""
+        return step_seconds(self.config)
 
     def checksum(self) -> str:
         """SHA-256 of the checkpoint; CheckpointError if there is none."""
@@ -85,12 +85,9 @@ class Trained:
 
         Raises CheckpointError if the weights cannot be read or do not fit the options.
         """
-        from training.experiment import build_model
-
         training = self.config.training
-        features = AUDIO_FEATURES
-        if training.dataset_name in EVENTS_OF_DATA:
-            features = EVENTS_OF_DATA[training.dataset_name] // training.spatial_bin
+        audio = training.dataset_name in AUDIO
+        features = NB_BINS if audio else Binning.of(training).nb_features
         weights = checkpoint.read(self.checkpoint)
         classes = [value for name, value in weights.items() if name.endswith("W.weight")][-1]
         model = build_model(self.config, features, len(classes))

@@ -46,6 +46,16 @@ class Binning:
         """Channels of a frame, C."""
         return self.nb_units // self.spatial_bin
 
+    @property
+    def bin_seconds(self) -> float:
+        """Width of a time bin in s."""
+        return self.max_time / (self.nb_steps - 1)
+
+    @classmethod
+    def of(cls, options) -> "Binning":
+        """From anything with attributes ``nb_steps``, ``max_time`` and ``spatial_bin``."""
+        return cls(options.nb_steps, options.max_time, options.spatial_bin)
+
 
 def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]

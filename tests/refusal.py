@@ -59,3 +59,11 @@ def good_clips(count=24):
     times = [np.sort(rng.uniform(0, 0.9, 50)) for _ in range(count)]
     units = [rng.integers(0, 700, 50) for _ in range(count)]
     return times, units, list(np.arange(count) % 20)
+
+
+def small_data(folder: Path) -> Path:
+    """A new folder with a small sound data set in the SHD layout."""
+    folder.mkdir()
+    for split in ("train", "test"):
+        write_clips(folder / f"shd_{split}.h5", *good_clips())
+    return folder

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from refusal import SMALL, good_clips, refused, write_clips
+from refusal import SMALL, good_clips, refused, small_data, write_clips
 
 import main
 
@@ -21,11 +21,7 @@ TRAIN = "shd_train.h5"
 @pytest.fixture
 def data(tmp_path):
     """A small sound data set in the SHD layout; tests damage it."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for split in ("train", "test"):
-        write_clips(folder / f"shd_{split}.h5", *good_clips())
-    return folder
+    return small_data(tmp_path / "data")
 
 
 def replace(path: Path, name: str, values, **options):

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from refusal import SMALL, good_clips, refused, write_clips
+from refusal import SMALL, good_clips, refused, small_data, write_clips
 
 import main
 
@@ -23,11 +23,7 @@ REPO = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def data(tmp_path):
     """A small sound data set; tests damage it."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for split in ("train", "test"):
-        write_clips(folder / f"shd_{split}.h5", *good_clips())
-    return folder
+    return small_data(tmp_path / "data")
 
 
 @pytest.mark.parametrize(

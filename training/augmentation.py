@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datasets.audio import AUDIO
 from datasets.augment import Augmentation, augment_features, augment_frames, augment_waveforms
+from datasets.binning import Binning
 from datasets.features import frame_counts, log_mel
 from datasets.placement import gathered, moved
 
@@ -73,7 +74,7 @@ class _Augmented:
 class _AugmentedFrames(_Augmented):
     def change(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         x, y = self.split.batch(indices)
-        step_seconds = self.options.max_time / (self.options.nb_steps - 1)
+        step_seconds = Binning.of(self.options).bin_seconds
         return augment_frames(x, y, step_seconds, self.augmentation, self.generator), y
 
 

@@ -128,6 +128,15 @@ def check_same_options(folder: Path, values: dict) -> None:
             )
 
 
+def record_epochs(folder: Path, nb_epochs: int) -> None:
+    """Have config.yaml name the epochs that a run which goes on will have."""
+    path = folder / "config.yaml"
+    recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if recorded.get("nb_epochs") != nb_epochs:
+        with told_in_one_line(folder):
+            files.write_yaml(path, {**recorded, "nb_epochs": nb_epochs})
+
+
 def recorded_config(folder: Path) -> Config:
     """The options that the run in ``folder`` was started with.
 

@@ -115,6 +115,7 @@ def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
         if resume and (folder / checkpoint.LAST).exists():
             folders.check_same_options(folder, point.to_dict())
             experiment.resume()
+            folders.record_epochs(folder, point.training.nb_epochs)
         else:
             warm_start(experiment)
             folders.create(folder, point.to_dict())

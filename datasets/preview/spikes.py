@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from datasets import augment
 from datasets.augment import Augmentation
+from datasets.binning import Binning
 from datasets.frames import FrameSet
 from datasets.preview import figures
 from datasets.preview.page import (
@@ -37,7 +38,7 @@ def show_spikes(request: Request, page: Page) -> None:
         say=page.say,
     )
     names = data.classes
-    step = request.max_time / (request.nb_steps - 1)
+    step = Binning.of(request).bin_seconds
     page.say(
         f"{request.nb_steps} bins of {1000 * step:.3g} ms, {data.nb_features} channels of "
         f"{counted(request.spatial_bin, 'unit')}"

@@ -93,7 +93,7 @@ def test_the_readme_has_the_recorded_accuracies():
 
 def test_what_is_put_on_the_shelf(tmp_path):
     """Weights, options without those of the run, records, and a summary of no machine."""
-    source = write_run(tmp_path / "run", new_exp_folder=str(tmp_path / "run"), lr=0.25)
+    source = write_run(tmp_path / "run", new_exp_folder=str(tmp_path / "run"), lr=0.25, nb_epochs=7)
     (source / "metrics.jsonl").write_text('{"epoch": 1, "split": "train"}\n')
     summary = {
         "seed": 13,

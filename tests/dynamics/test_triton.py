@@ -119,17 +119,11 @@ def test_the_trial_before_first_use_passes(operation):
     assert disagreement(operation, "cuda", torch.device("cpu")) == ""
 
 
-def needs_gpu():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU")
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("shape", [*SHAPES, (32, 100, 512)])
 @pytest.mark.parametrize("adapts", [False, True])
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_adaptive_on_gpu(shape, adapts, recurrent):
-    needs_gpu()
     inputs = adaptive_inputs(*shape, adapts=adapts, recurrent=recurrent)
     assert_like_naive(run_adaptive, "cuda", inputs, device="cuda")
 
@@ -139,7 +133,6 @@ def test_adaptive_on_gpu(shape, adapts, recurrent):
 @pytest.mark.parametrize("reset_inside", [False, True])
 def test_resonate_on_gpu(shape, reset_inside):
     """Against the specification on the CPU: PyTorch's complex product on a GPU contracts."""
-    needs_gpu()
 
     def run(backend, **inputs):
         if backend == "naive":
@@ -154,12 +147,10 @@ def test_resonate_on_gpu(shape, reset_inside):
 @pytest.mark.gpu
 @pytest.mark.parametrize("shape", [(1, 1, 1), (64, 63, 35), (3, 5, 1000)])
 def test_readout_on_gpu(shape):
-    needs_gpu()
     assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False, device="cuda")
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("operation", ["adaptive", "resonate", "readout"])
 def test_the_trial_before_first_use_passes_on_gpu(operation):
-    needs_gpu()
     assert disagreement(operation, "cuda", torch.device("cuda")) == ""

@@ -90,8 +90,6 @@ def test_an_unknown_precision_is_refused(case):
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_on_a_gpu(case, precision):
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU")
     linear, x, gradient = case
     if precision == "bf16":
         set_precision(linear, precision)

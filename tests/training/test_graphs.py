@@ -19,7 +19,7 @@ from training import graphs
 from training.errors import ExperimentError
 from training.steps import Steps
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 FEATURES, CLASSES = 12, 4
 OPTIONS = {
     "use_regularizers": False,
@@ -241,18 +241,12 @@ def test_rates_reach_the_device_and_leave_the_optimiser_as_it_was(monkeypatch):
     assert not any(group["capturable"] for group in optimizer.param_groups)
 
 
-def needs_gpu():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU")
-    return torch.device("cuda", 0)
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", ["naive", "cuda"])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_graph_gives_the_numbers_of_launched_steps(model, backend):
     """Weights, optimiser, sums and random numbers; changed rate, small last batches."""
-    device = needs_gpu()
+    device = GPU
 
     def run(mode):
         steps = steps_of(model, mode, device)
@@ -268,7 +262,7 @@ def test_a_graph_gives_the_numbers_of_launched_steps(model, backend):
 
 @pytest.mark.gpu
 def test_a_small_step_is_captured_by_itself():
-    steps = steps_of("SiLIF", "auto", needs_gpu())
+    steps = steps_of("SiLIF", "auto", GPU)
     trained(steps)
     assert steps.launcher.captured is not None
 
@@ -276,7 +270,7 @@ def test_a_small_step_is_captured_by_itself():
 @pytest.mark.gpu
 def test_the_random_state_goes_on_from_a_graph():
     """What a checkpoint in the middle of an epoch would hold."""
-    device = needs_gpu()
+    device = GPU
     states = []
     for mode in ("off", "on"):
         steps = steps_of("SiLIF", mode, device)
@@ -290,7 +284,7 @@ def test_the_random_state_goes_on_from_a_graph():
 
 @pytest.mark.gpu
 def test_a_step_that_waits_for_the_device_is_told():
-    device = needs_gpu()
+    device = GPU
     steps = steps_of("SiLIF", "on", device)
     learn = steps.learn
 
@@ -306,7 +300,7 @@ def test_a_step_that_waits_for_the_device_is_told():
 
 @pytest.mark.gpu
 def test_no_training_step_waits_for_the_device():
-    device = needs_gpu()
+    device = GPU
     steps = steps_of("SiLIF", "off", device)
     batches = epoch(device)
     meter = steps.empty_training_meter()

@@ -199,6 +199,8 @@ def test_more_epochs_go_on_from_the_end(train, tmp_path):
     assert train(new_exp_folder="longer", nb_epochs=2, **options) == 0
     assert train(new_exp_folder="longer", nb_epochs=4, resume="auto", **options) == 0
     same_results(tmp_path / "whole", tmp_path / "longer")
+    recorded = [(tmp_path / name / "config.yaml").read_text() for name in ("whole", "longer")]
+    assert ["nb_epochs: 4" in text for text in recorded] == [True, True]
 
 
 def test_other_options_are_refused(train, capsys):
