@@ -9,6 +9,7 @@ gives the weights that the published code starts from.
 import torch
 from torch import Tensor, nn
 
+from models.dropout import Dropout
 from models.dynamics import gru, ligru, rnn
 from models.linear import Linear
 from models.shell import (
@@ -55,7 +56,7 @@ class ANNLayer(nn.Module):
             nn.init.orthogonal_(linear.weight)
         for gate in self.gates:
             self.add_module(f"norm{gate}", make_norm(normalization, hidden_size))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     @property
     def output_size(self) -> int:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Feed-forward weights whose matrix products can run in less than float32."""
+"""Feed-forward weights: products of sparse spikes on a CPU, or in less than float32."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,21 +9,44 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from models.dynamics.backends import compiled_on_cpu
+
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` with a ``precision``, see :func:`set_precision`; parameters stay float32."""
+    """``nn.Linear`` with a ``precision``, see :func:`set_precision`; parameters stay float32.
+
+    ``backend`` "naive" is PyTorch's own product, see ``models.dynamics``.
+    """
 
     precision = "fp32"
 
+    def __init__(self, in_features: int, out_features: int, bias=True, *, backend: str = "auto"):
+        super().__init__(in_features, out_features, bias)
+        self.backend = backend
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out] float32."""
-        if self.precision == "fp32":
-            return super().forward(x)
-        y = _Product.apply(x.reshape(-1, self.in_features), self.weight, self.precision)
+        rows = x.reshape(-1, self.in_features)
+        if self.precision != "fp32":
+            y = _Product.apply(rows, self.weight, self.precision)
+        else:
+            y = self._product_of_events(rows)
+            if y is None:
+                return super().forward(x)
         y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
+
+    def _product_of_events(self, rows: Tensor) -> Tensor | None:
+        """[N, in] -> [N, out] where that is faster, else None."""
+        if not compiled_on_cpu(self.backend, rows):
+            return None
+        from models.cpu.events import find_events, product
+
+        rows = rows.contiguous()
+        events = find_events(rows.detach(), self.out_features)
+        return None if events is None else product(rows, self.weight, events)
 
 
 def set_precision(model: nn.Module, precision: str) -> None:

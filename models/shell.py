@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.dropout import Dropout
 from models.linear import Linear
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
@@ -138,10 +139,10 @@ class SpikingLayer(nn.Module):
         self.init_state = init_state
         self.backend = backend
         self.extra_features = dict(extra_features or {})
-        self.W = Linear(input_size, hidden_size, bias=use_bias)
+        self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         self.create_parameters()
         self.norm = make_norm(normalization, hidden_size)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout, backend=backend)
 
     @property
     def output_size(self) -> int:

@@ -263,7 +263,7 @@ class ReadoutLayer(nn.Module):
         self.hidden_size = hidden_size
         self.init_state = init_state
         self.backend = backend
-        self.W = Linear(input_size, hidden_size, bias=use_bias)
+        self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
         self.norm = make_norm(normalization, hidden_size)
 

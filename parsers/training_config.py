@@ -260,8 +260,9 @@ class TrainingConfig:
         "auto",
         group="run",
         choices=("auto", "naive", "cpu", "cuda"),
-        help="implementation of the time loops: the fastest that runs here, plain PyTorch, or "
-        "compiled for the CPU (numba) or the GPU (triton)",
+        help="implementation of the time loops (on a CPU also of dropout and of products with "
+        "sparse spikes): the fastest that runs here, plain PyTorch, or compiled for the CPU "
+        "(numba) or the GPU (triton)",
     )
     cuda_graph: str = option(
         "auto",

@@ -15,6 +15,7 @@ from models.anns import LAYERS as ANN_LAYERS
 from models.linear import set_precision
 from models.snns import SNN
 from training import checkpoint, divergence, files, folders, state
+from training.allocator import keep_freed_memory
 from training.augmentation import augmented
 from training.batchnorm import recalibrate
 from training.console import closing_table, epoch_line, log, log_file, percent
@@ -113,6 +114,8 @@ class Experiment:
         self.data = data
         self.folder = folder
         self.device = device
+        if device.type == "cpu":
+            keep_freed_memory()
         torch.manual_seed(self.options.seed)
         self.model = build_model(config, data.nb_features, data.nb_classes).to(device)
         self.optimizer = torch.optim.Adam(

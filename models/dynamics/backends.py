@@ -52,6 +52,11 @@ def _obstacle(backend: str, tensors: tuple[torch.Tensor, ...]) -> str:
     return _missing(_LIBRARIES[backend])
 
 
+def compiled_on_cpu(backend: str, *tensors: torch.Tensor) -> bool:
+    """Whether what surrounds the dynamics runs in compiled CPU kernels, too."""
+    return backend in ("auto", "cpu") and not _obstacle("cpu", tensors)
+
+
 @cache
 def _disagreement(operation: str, backend: str, device: torch.device) -> str:
     """Why ``backend`` is not to be trusted with ``operation`` on ``device``, "" where it is."""

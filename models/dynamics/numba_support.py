@@ -96,8 +96,13 @@ def _threads() -> ThreadPoolExecutor:
         return _pool
 
 
-def _compile(compiled, arguments: tuple) -> None:
-    """Compile, or read from disk, by a call on no rows; say so where it was slow."""
+def compile_first(compiled: Callable, arguments: tuple) -> None:
+    """Compile, or read from disk, by a call on no rows; say so where it was slow.
+
+    Does nothing for a kernel that is compiled already. ``arguments`` follow first and end.
+    """
+    if compiled.signatures:
+        return
     start = time.perf_counter()
     compiled(0, 0, *arguments)
     seconds = time.perf_counter() - start
@@ -134,10 +139,9 @@ def run_rows(
         arguments: passed on.
         scratch: makes the working arrays of one thread.
     """
-    if not compiled.signatures:
-        _compile(compiled, arguments + scratch())
+    compile_first(compiled, (*arguments, *scratch()))
     threads = min(torch.get_num_threads(), rows, max(1, rows * steps // _WORTH_A_THREAD))
-    if threads == 1:
+    if threads <= 1:
         compiled(0, rows, *arguments, *scratch())
         return
     chunks = min(rows, threads * _CHUNKS_PER_THREAD)

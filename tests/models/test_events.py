@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Products of sparse spikes against dense ones in double precision."""
+
+import importlib
+
+import pytest
+import torch
+
+from models.linear import Linear, set_precision
+from models.snns import SNN
+
+pytest.importorskip("numba")
+events = importlib.import_module("models.cpu.events")
+
+
+def sparse(rows: int, columns: int, share: float) -> torch.Tensor:
+    """Entries of both signs, a share of them not zero."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(rows, columns, generator=generator) - 0.5
+    return values * (torch.rand(rows, columns, generator=generator) < share)
+
+
+def of_a_product(multiply, x, weight, gradient) -> list[torch.Tensor]:
+    x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    y = multiply(x, weight)
+    y.backward(gradient)
+    return [y.detach(), x.grad, weight.grad]
+
+
+def of_events(x, weight):
+    found = events.find_events(x.detach(), len(weight))
+    assert found is not None
+    return events.product(x, weight, found)
+
+
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch):
+    monkeypatch.setattr(events, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(events, "NARROWEST", 1)
+
+
+SHAPES = [(1, 1, 1), (3, 300, 5), (700, 40, 33), (2500, 90, 64), (5, 1000, 7)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.1])
+def test_the_product_and_its_gradients(shape, share):
+    N, K, H = shape
+    x, weight, gradient = sparse(N, K, share), torch.randn(H, K), torch.randn(N, H)
+    ours = of_a_product(of_events, x, weight, gradient)
+    doubles = (value.double() for value in (x, weight, gradient))
+    expected = of_a_product(lambda a, b: a @ b.T, *doubles)
+    for value, reference in zip(ours, expected, strict=True):
+        assert value.dtype == torch.float32
+        assert (value - reference).abs().max() <= 1e-6 * reference.abs().max()
+
+
+def test_threads_change_no_bit():
+    before = torch.get_num_threads()
+    case = sparse(1500, 70, 0.1), torch.randn(48, 70), torch.randn(1500, 48)
+    results = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        results.append(of_a_product(of_events, *case))
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_frozen_weights_and_inputs_that_need_no_gradient():
+    x, weight = sparse(50, 30, 0.1), torch.randn(20, 30)
+    found = events.find_events(x, 20)
+    learning = x.clone().requires_grad_()
+    events.product(learning, weight, found).sum().backward()
+    assert torch.allclose(learning.grad, weight.sum(0).expand(50, 30), atol=1e-5)
+    weight.requires_grad_()
+    events.product(x, weight, found).sum().backward()
+    assert torch.allclose(weight.grad, x.sum(0).expand(20, 30), atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+def test_dense_inputs_are_left_to_a_dense_product(share):
+    assert events.find_events(sparse(400, 100, share), 64) is None
+
+
+def test_so_are_inputs_that_are_dense_where_nobody_sampled():
+    x = torch.zeros(640, 20)
+    x[torch.arange(640) % 10 != 0] = 1.0
+    assert events.find_events(x, 64) is None
+
+
+@pytest.mark.parametrize(("constant", "value"), [("WORTH_A_SEARCH", 10**6), ("NARROWEST", 65)])
+def test_so_are_small_and_narrow_products(constant, value, monkeypatch):
+    x = sparse(100, 100, 0.05)
+    assert events.find_events(x, 64) is not None
+    monkeypatch.setattr(events, constant, value)
+    assert events.find_events(x, 64) is None
+
+
+def test_what_is_not_a_number_is_an_event():
+    x = torch.zeros(10, 10)
+    x[3, 4], x[5, 6] = float("nan"), float("inf")
+    found = events.find_events(x, 64)
+    assert found.columns.tolist() == [4, 6]
+    assert found.starts.diff().tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "uses"),
+    [("auto", "fp32", 1), ("cpu", "fp32", 1), ("naive", "fp32", 0), ("auto", "bf16", 0)],
+)
+def test_which_products_look_for_events(backend, precision, uses, monkeypatch):
+    looked = []
+    find = events.find_events
+    monkeypatch.setattr(events, "find_events", lambda *given: looked.append(1) or find(*given))
+    linear = Linear(30, 20, backend=backend)
+    set_precision(linear, precision)
+    x = sparse(50, 30, 0.1).view(5, 10, 30)
+    y = linear(x)
+    assert len(looked) == uses
+    assert torch.allclose(y, x @ linear.weight.T + linear.bias, atol=1e-2)
+
+
+def test_a_network_learns_the_same(monkeypatch):
+    """Gradients of one batch: no neuron of this case is near enough to its threshold to flip."""
+    x = (torch.rand(8, 30, 60, generator=torch.Generator().manual_seed(1)) < 0.05).float()
+    gradients = []
+    for narrowest in (1, 10**6):
+        monkeypatch.setattr(events, "NARROWEST", narrowest)
+        torch.manual_seed(0)
+        network = SNN((None, None, 60), [64, 64, 5], "SiLIF", dropout=0.3)
+        network(x)[0].logsumexp(dim=1).sum().backward()
+        gradients.append([p.grad for p in network.parameters()])
+    for ours, expected in zip(*gradients, strict=True):
+        assert (ours - expected).abs().max() <= 1e-4 * expected.abs().max().clamp_min(1e-6)

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Freed memory stays with the process: later tensors of that size cause no page faults."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training import allocator
+
+REPO = Path(__file__).resolve().parents[2]
+PAGE_FAULTS = """
+import resource, sys
+import numpy
+from training.allocator import keep_freed_memory
+print(keep_freed_memory() if sys.argv[1] == "keep" else None)
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    numpy.empty(64 << 20, numpy.uint8).fill(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(min(faults() for _ in range(3)))
+"""
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+
+
+def run(how: str, **variables) -> list[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in allocator.VARIABLES}
+    command = [sys.executable, "-c", PAGE_FAULTS, how]
+    finished = subprocess.run(
+        command, cwd=REPO, env=environment | variables, capture_output=True, text=True, check=True
+    )
+    return finished.stdout.split()
+
+
+@glibc
+def test_freed_memory_is_used_again():
+    said, faults = run("keep")
+    assert said == "True"
+    assert int(faults) < 100
+    assert int(run("leave")[1]) > int(faults)
+
+
+@glibc
+@pytest.mark.parametrize("name", allocator.VARIABLES)
+def test_what_the_user_has_set_stays(name):
+    assert run("keep", **{name: "131072"})[0] == "False"
+
+
+def test_other_systems_are_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not allocator.keep_freed_memory()
