@@ -33,7 +33,9 @@ from training.streaming import Streamed
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "numba", "triton", "numpy")
 EVENTS = 8000  # of a clip
-DENSITY = 0.06  # share of frame entries that hold one
+DENSITY = {100: 0.15, 250: 0.075, 300: 0.06}  # of frames by steps, as measured on the demo
+GAIN = 2.0  # of normalised currents, for the firing rate of a network that has learned
+LR = 1e-6  # so that it stays there
 SAMPLE_RATE = 16000
 CLIPS_ON_CPU = 2048  # host memory holds no whole data set; a rate does not depend on the number
 
@@ -93,9 +95,10 @@ def random_data(case: Case, config: Config, device: torch.device) -> Data:
 def random_frames(count: int, options, device: torch.device, classes: int) -> FrameSet:
     """Frames of a realistic density."""
     shape = (options.nb_steps, slow_way.UNITS // options.spatial_bin)
+    density = DENSITY.get(options.nb_steps, min(DENSITY.values()))
     counts = torch.empty((count, *shape), dtype=torch.uint8, device=device)
     for block in counts.split(256):  # random numbers need four times the room
-        torch.lt(torch.rand(block.shape, device=device), DENSITY, out=block.view(torch.bool))
+        torch.lt(torch.rand(block.shape, device=device), density, out=block.view(torch.bool))
     labels = torch.randint(0, classes, (count,), device=device)
     return FrameSet(counts, labels, None, 0, count * EVENTS, classes)
 
@@ -149,6 +152,9 @@ class Row:
 
     def __init__(self, name: str, case: Case, config: Config, data: Data, device: torch.device):
         self.experiment = Experiment(config, data, None, device)
+        self.features = data.nb_features
+        for layer in self.experiment.model.hidden_layers:
+            torch.nn.init.constant_(layer.norm.weight, GAIN)
         self.experiment.model.train()
         self.steps = self.experiment.steps
         self.meter = self.steps.empty_training_meter()
@@ -171,6 +177,13 @@ class Row:
         meter = self.steps.new_meter()
         for _ in range(count):
             self.steps.evaluate(*next(self.tests), meter)
+
+    def firing_rate(self) -> float:
+        """Mean over the hidden units, in training."""
+        self.experiment.model.train()
+        with torch.no_grad():
+            rates = self.experiment.model(next(self.tests)[0])[1]
+        return round(rates[self.features :].mean().item(), 4)
 
     def memory(self, device: torch.device) -> dict:
         """MiB that a step needs: kept by the forward pass, and at most, without the data."""
@@ -201,7 +214,7 @@ def placed(data: Data, options, device: torch.device) -> Data:
 def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidth: float) -> dict:
     """All rows of a case."""
     case = CASES[name]
-    base = {} if not quick else QUICK | {"nb_hiddens": 32}
+    base = {"lr": LR} | (QUICK | {"nb_hiddens": 32} if quick else {})
     config = published(case, scale, base)
     data = random_data(case, config, device)
     rows = {}
@@ -216,6 +229,7 @@ def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidt
     rate = floor.product_rate(batch * T, sizes[1], sizes[1], device.type)
     least = floor.step_floor(batch, T, sizes, bandwidth, rate)
     result = {"case": name, "config": case.config, "batch_size": batch, "steps": T, "sizes": sizes}
+    result |= {"firing_rate": rows["ours"].firing_rate()}
     result |= {"floor_ms": round(1e3 * least, 3), "product_gflops": round(rate / 1e9, 1)}
     result["rows"] = {}
     for row, way in rows.items():
@@ -249,6 +263,7 @@ def print_case(result: dict) -> None:
     sizes = "-".join(map(str, result["sizes"]))
     print(
         f"\n{result['case']}: {sizes}, batch {result['batch_size']}, {result['steps']} steps, "
+        f"firing rate {result['firing_rate']:.1%}, "
         f"floor {result['floor_ms']:g} ms"
     )
     titles = ["", "step ms", "test ms", "clips/s", "epoch s", "x slow", "of floor"]
