@@ -110,8 +110,11 @@ class Steps:
         meter.add(output, y, functional.cross_entropy(output, y), activity)
 
     def forward(self, x: Tensor) -> tuple:
-        """(class scores [B, C], Activity or None)."""
+        """(class scores [B, C], Activity or None), without the layers' spikes.
+
+        They would stay in memory until the gradients are there, which do not need them.
+        """
         if self.model.is_snn:
-            activity = self.model.activity(x)
+            activity = self.model.activity(x)._replace(layers=[])
             return activity.output, activity
         return self.model(x)[0], None

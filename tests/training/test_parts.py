@@ -4,18 +4,21 @@
 
 import os
 import pickle
+import weakref
 
 import pytest
 import torch
 from torch.nn import functional
 
 from models.snns import SNN
+from parsers.load import load_plan
 from training import checkpoint, files, folders, state
 from training.batchnorm import recalibrate
 from training.errors import CheckpointError, ExperimentError
 from training.experiment import choose_device
 from training.groups import mean_and_deviation
 from training.metrics import Meter, rate_penalty
+from training.steps import Steps
 
 
 class Clips:
@@ -61,6 +64,17 @@ def test_means_are_exact_over_uneven_batches(network):
         mean = sum(rate * n for i, rate, n in rates if i == layer) / 37
         assert result.firing_rates[layer] == pytest.approx(mean, rel=1e-5)
     assert result.sop == pytest.approx(sum(sop * n for sop, n in sops) / 37, rel=1e-6)
+
+
+def test_a_step_does_not_hold_on_to_spikes(network):
+    """Spikes before dropout are dead once the next layer has its input."""
+    options = load_plan(["--config", "demo"]).points[0].training
+    steps = Steps(network, torch.optim.Adam(network.parameters()), options, nb_features=6)
+    seen = []
+    network.snn[0].drop.register_forward_pre_hook(lambda _, x: seen.append(weakref.ref(x[0])))
+    result = steps.forward(Clips(5).x)
+    assert seen[0]() is None
+    result[0].sum().backward()
 
 
 def test_rate_penalty_has_a_gradient_on_both_sides():
