@@ -22,6 +22,7 @@ from tabulate import tabulate
 
 import main as program
 from benchmarks.timing import machine
+from training.experiment import choose_device
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (13, 42, 73, 190, 268)
@@ -105,8 +106,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N")
     parser.add_argument("--nb_epochs", type=int, help="by default those of the demo config")
     parser.add_argument("--work", type=Path, default=Path("exp/precision"), help="folder of runs")
-    parser.add_argument("--out", type=Path, default=RESULTS / "precision.json")
+    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
     options = parser.parse_args(argv)
+    file = options.out or RESULTS / f"precision_{choose_device(0).type}.json"
     epochs = ["--nb_epochs", str(options.nb_epochs)] if options.nb_epochs else []
     result = {"benchmark": "precision", "machine": machine(("torch", "numba", "numpy"))}
     result |= {"seeds": options.seeds, "nb_epochs": options.nb_epochs, "data": {}}
@@ -114,8 +116,8 @@ def main(argv: list[str] | None = None) -> None:
         folder = options.work / name.replace(" ", "_")
         found = compare([*flags, *epochs], options.precisions, options.seeds, folder)
         result["data"][name] = found
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     rows = [
         row(name, precision, figures)
         for name, found in result["data"].items()
@@ -124,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     reference = options.precisions[0]
     titles = ["data", "products", "test accuracy, mean ± std", f"minus {reference}, ± s.e."]
     print("\n" + tabulate(rows, titles, disable_numparse=True))
-    print(f"\nwritten: {options.out}")
+    print(f"\nwritten: {file}")
 
 
 if __name__ == "__main__":
