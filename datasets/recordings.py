@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.signal
 import soundfile
 
 from datasets.errors import DataError
@@ -119,6 +118,8 @@ def resample(recording: Recording, rate: int) -> Recording:
         return recording
     divisor = math.gcd(recording.rate, rate)
     sound = recording.samples / FULL_SCALE
+    import scipy.signal  # takes seconds, and most data sets have one rate
+
     sound = scipy.signal.resample_poly(sound, rate // divisor, recording.rate // divisor)
     return Recording(_to_int16(sound), rate)
 

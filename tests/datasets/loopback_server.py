@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.stalls -= 1
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            self.server.let_go.wait(10)
+            self.server.let_go.wait(60)
         elif self.server.cuts:
             self.wfile.write(body[: self.server.cuts.pop(0)])
         else:
