@@ -79,6 +79,8 @@ class Steps:
     def backward(self, x: Tensor, y: Tensor) -> Backward:
         """Put the gradients of a batch into the parameters."""
         output, activity = self.forward(x)
+        if activity is not None:  # no gradient needs the spikes before dropout
+            activity = activity._replace(layers=[])
         loss = functional.cross_entropy(output, y)
         penalty = self.penalty(activity)
         self.optimizer.zero_grad(set_to_none=True)
@@ -110,11 +112,8 @@ class Steps:
         meter.add(output, y, functional.cross_entropy(output, y), activity)
 
     def forward(self, x: Tensor) -> tuple:
-        """(class scores [B, C], Activity or None), without the layers' spikes.
-
-        They would stay in memory until the gradients are there, which do not need them.
-        """
+        """(class scores [B, C], Activity or None)."""
         if self.model.is_snn:
-            activity = self.model.activity(x)._replace(layers=[])
+            activity = self.model.activity(x)
             return activity.output, activity
         return self.model(x)[0], None

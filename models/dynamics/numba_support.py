@@ -107,7 +107,7 @@ def compile_first(compiled: Callable, arguments: tuple) -> None:
     compiled(0, 0, *arguments)
     seconds = time.perf_counter() - start
     if seconds > _SLOW_COMPILATION:
-        log.info("Dynamics: compiled %s for this CPU in %.1f s", compiled.__name__, seconds)
+        log.info("Compiled %s for this CPU in %.1f s", compiled.__name__, seconds)
 
 
 def working_arrays(count: int, rows: int, size: int) -> tuple[np.ndarray, ...]:

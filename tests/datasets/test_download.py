@@ -293,7 +293,11 @@ class TestCommand:
         server.stalls = 1
         argv = ["gsc", "--to", str(tmp_path / "data"), "--base-url", server.url]
         process = subprocess.Popen(
-            [sys.executable, "-m", "datasets.download", *argv], cwd=REPO, stderr=subprocess.PIPE
+            [sys.executable, "-m", "datasets.download", *argv],
+            cwd=REPO,
+            stderr=subprocess.PIPE,
+            # A shell that runs the tests in the background has them, and this, ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         path = tmp_path / "data" / "speech_commands_v0.02.tar.gz.part"
         deadline = time.monotonic() + 20

@@ -67,14 +67,14 @@ def test_means_are_exact_over_uneven_batches(network):
 
 
 def test_a_step_does_not_hold_on_to_spikes(network):
-    """Spikes before dropout are dead once the next layer has its input."""
+    """Spikes before dropout are gone when the gradients are computed."""
     options = load_plan(["--config", "demo"]).points[0].training
     steps = Steps(network, torch.optim.Adam(network.parameters()), options, nb_features=6)
-    seen = []
-    network.snn[0].drop.register_forward_pre_hook(lambda _, x: seen.append(weakref.ref(x[0])))
-    result = steps.forward(Clips(5).x)
-    assert seen[0]() is None
-    result[0].sum().backward()
+    clips, spikes, alive = Clips(5), [], []
+    network.snn[0].drop.register_forward_pre_hook(lambda _, x: spikes.append(weakref.ref(x[0])))
+    network.snn[1].W.weight.register_hook(lambda _: alive.append(spikes[0]() is not None))
+    steps.backward(clips.x, clips.y)
+    assert alive == [False]
 
 
 def test_rate_penalty_has_a_gradient_on_both_sides():
