@@ -8,6 +8,7 @@ draws for itself.
 """
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import scipy.fft
 import torch
@@ -161,8 +162,8 @@ def augment_frames(
 
 def invert_polarity(waveforms: Tensor, generator: Generator, p: float = 1.0) -> Tensor:
     """Change the sign of clips, each with probability ``p``; [B, S] -> [B, S]."""
-    rows = _chosen(len(waveforms), p, generator)
-    return waveforms.index_copy(0, rows, -waveforms[rows])
+    chosen = _choose(len(waveforms), p, generator)
+    return chosen.put(waveforms, -waveforms[chosen.rows])
 
 
 def add_noise(
@@ -176,21 +177,22 @@ def add_noise(
 
     Its standard deviation is that of the clip times a factor, uniform in ``ratio``.
     """
-    rows = _chosen(len(waveforms), p, generator)
-    clips, n = waveforms[rows], lengths[rows]
+    chosen = _choose(len(waveforms), p, generator)
+    clips, n = waveforms[chosen.rows], lengths[chosen.rows]
     within = _within(n, clips.shape[1])
     means = clips.sum(1) / n.clamp(min=1)  # the padding is zero
     variances = ((clips - means[:, None]) * within).square().sum(1) / n.clamp(min=1)
-    factors = variances.sqrt() * _uniform(len(rows), ratio, generator)
+    factors = variances.sqrt() * _uniform(len(clips), ratio, generator)
     noise = torch.randn(clips.shape, generator=generator, device=clips.device)
-    return waveforms.index_copy(0, rows, clips + noise * factors[:, None] * within)
+    return chosen.put(waveforms, clips + noise * factors[:, None] * within)
 
 
 def change_gain(waveforms: Tensor, generator: Generator, p: float = 1.0) -> Tensor:
     """Attenuate clips by 1 to 20 dB, each with probability ``p``; [B, S] -> [B, S]."""
-    rows = _chosen(len(waveforms), p, generator)
-    gains = 10 ** (_uniform(len(rows), GAIN_DB, generator) / 20)
-    return waveforms.index_copy(0, rows, waveforms[rows] * gains[:, None])
+    chosen = _choose(len(waveforms), p, generator)
+    clips = waveforms[chosen.rows]
+    gains = 10 ** (_uniform(len(clips), GAIN_DB, generator) / 20)
+    return chosen.put(waveforms, clips * gains[:, None])
 
 
 def reverberate(
@@ -202,18 +204,18 @@ def reverberate(
     reverberation), its duration and strength drawn from ``RT60`` and ``WET``. The clip keeps its
     length and its energy.
     """
-    rows = _chosen(len(waveforms), p, generator)
-    if len(rows) == 0:  # there is no Fourier transform of nothing
+    chosen = _choose(len(waveforms), p, generator)
+    clips = waveforms[chosen.rows]
+    if len(clips) == 0:  # there is no Fourier transform of nothing
         return waveforms
-    clips = waveforms[rows]
-    response = _room_responses(len(rows), sample_rate, generator)
+    response = _room_responses(len(clips), sample_rate, generator)
     size = scipy.fft.next_fast_len(clips.shape[1] + response.shape[1] - 1, real=True)
     spectrum = torch.fft.rfft(clips, size) * torch.fft.rfft(response, size)
     wet = torch.fft.irfft(spectrum, size)[:, : clips.shape[1]]
-    wet = wet * _within(lengths[rows], clips.shape[1])
+    wet = wet * _within(lengths[chosen.rows], clips.shape[1])
     energy, wet_energy = clips.square().sum(1), wet.square().sum(1)
     gains = (energy / wet_energy.clamp(min=torch.finfo(wet.dtype).tiny)).sqrt()
-    return waveforms.index_copy(0, rows, wet * gains[:, None])
+    return chosen.put(waveforms, wet * gains[:, None])
 
 
 def shift(x: Tensor, most: int, generator: Generator, lengths: Tensor | None = None) -> Tensor:
@@ -278,9 +280,27 @@ def _room_responses(count: int, sample_rate: int, generator: Generator) -> Tenso
     return torch.cat([tail.new_ones(count, 1), tail], dim=1)
 
 
-def _chosen(count: int, p: float, generator: Generator) -> Tensor:
-    """Indices of the clips, each of ``count`` with probability ``p``."""
-    return (torch.rand(count, generator=generator, device=generator.device) < p).nonzero()[:, 0]
+class _Chosen(NamedTuple):
+    """The clips of a batch that are to change, and those that a change is computed for.
+
+    On a CPU these are the same. A GPU computes it for all: asking which they are would make it
+    wait for the host, and every batch would have another shape.
+    """
+
+    mask: Tensor  # [B] bool
+    rows: Tensor | slice
+
+    def put(self, clips: Tensor, changed: Tensor) -> Tensor:
+        """``clips`` [B, S], the chosen ones replaced by those in ``changed`` [rows, S]."""
+        if isinstance(self.rows, slice):
+            return torch.where(self.mask[:, None], changed, clips)
+        return clips.index_copy(0, self.rows, changed)
+
+
+def _choose(count: int, p: float, generator: Generator) -> _Chosen:
+    """Each of ``count`` clips with probability ``p``."""
+    mask = torch.rand(count, generator=generator, device=generator.device) < p
+    return _Chosen(mask, mask.nonzero()[:, 0] if mask.device.type == "cpu" else slice(None))
 
 
 def _uniform(count: int, bounds: tuple[float, float], generator: Generator) -> Tensor:

@@ -39,15 +39,15 @@ class Launcher:
         mode: "on", "off", or "auto": where launching takes the host more than ``LAUNCH_BOUND`` of
             the time the device needs, and the graph can be made.
 
+    Without a GPU steps are launched in every mode; `require_gpu` is for who asks to train.
+
     Raises:
-        ExperimentError: "on" without a GPU, or, at a step, where the graph cannot be made.
+        ExperimentError: at a step, "on" where the graph cannot be made.
     """
 
     def __init__(
         self, step: Step, tensors: Callable[[], list[Tensor]], device: torch.device, mode: str
     ):
-        if mode == "on" and device.type != "cuda":
-            raise ExperimentError("--cuda_graph on needs a CUDA device: use auto or off")
         self.step = step
         self.tensors = tensors
         self.device = device
@@ -94,22 +94,34 @@ class Launcher:
         """A launched step that also makes the graph, and tries it."""
         generator = generator_of(self.device)
         spare = generator.clone_state()
+        before = self.snapshot(meter)
+        captured, reason = None, ""
         try:
             captured = Captured(key, self.step, x, y, meter, self.stream)
-        except RuntimeError as error:
-            generator.graphsafe_set_state(spare)  # the other one still waits for the capture's end
-            self.give_up(str(error).strip().split("\n", 1)[0])
+            captured.replay(x, y)
+            replayed = self.snapshot(meter)
+            self.restore(before, meter)
             self.step(x, y, meter)
-            return
-        before = self.snapshot(meter)
-        captured.replay(x, y)
-        replayed = self.snapshot(meter)
-        self.restore(before, meter)
-        self.step(x, y, meter)
-        if all(map(torch.equal, self.snapshot(meter), replayed)):
+            if not all(map(same_bits, self.snapshot(meter), replayed)):
+                self.give_up("it computes other numbers than launched steps do")
+                return
+        except RuntimeError as error:  # running out of memory is one
+            reason = str(error).strip().split("\n", 1)[0]
+        # Only here, where the error no longer holds on to the tensors of its step.
+        if not reason:
             self.captured = captured
-        else:
-            self.give_up("it computes other numbers than launched steps do")
+            return
+        if captured is None:
+            generator.graphsafe_set_state(spare)  # the other one still waits for the capture's end
+        captured = None
+        torch.cuda.empty_cache()
+        self.restore(before, meter)
+        self.give_up(reason)
+        self.step(x, y, meter)
+
+    def release(self) -> None:
+        """Give the memory of the graph back; the next step is launched."""
+        self.captured = None
 
     def give_up(self, reason: str) -> None:
         """Launch all steps from now on; ExperimentError if a graph was asked for."""
@@ -136,6 +148,17 @@ class Launcher:
         for tensor, copy in zip(self.changing(meter), copies, strict=True):
             tensor.copy_(copy)
         generator_of(self.device).set_state(state)
+
+
+def require_gpu(mode: str, device: torch.device) -> None:
+    """ExperimentError if a graph is asked for where there can be none."""
+    if mode == "on" and device.type != "cuda":
+        raise ExperimentError("--cuda_graph on needs a CUDA device: use auto or off")
+
+
+def same_bits(some: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same bytes; what is not a number equals itself."""
+    return torch.equal(*(x.contiguous().reshape(-1).view(torch.uint8) for x in (some, other)))
 
 
 class Captured:

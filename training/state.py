@@ -145,7 +145,8 @@ def restore(experiment, content: dict, path: Path) -> None:
             raise CheckpointError(f"{path} does not fit this model ({difference})")
     try:
         model.load_state_dict(content["model"])
-        experiment.optimizer.load_state_dict(content["optimizer"])
+        saved = for_this_device(content, experiment.optimizer)
+        experiment.optimizer.load_state_dict(saved)
         check_moments(experiment.optimizer)
         experiment.scheduler.load_state_dict(content["scheduler"])
         experiment.progress = Progress(**content["progress"])

@@ -17,6 +17,7 @@ from training.determinism import determinism
 from training.errors import DivergedError, ExperimentError
 from training.experiment import Experiment, choose_device, describe_device
 from training.files import going_on_without
+from training.graphs import require_gpu
 from training.groups import group_over_seeds, result_table
 from training.metrics import count_parameters
 from training.tracking import send_finished
@@ -108,6 +109,7 @@ def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
         if in_sweep():
             send_finished(point, folder, summary)
         return {**result, **summary}
+    require_gpu(point.training.cuda_graph, cache.device)
     experiment = Experiment(point, cache.get(point.training), folder, cache.device)
     folders.create_plain(folder)
     folders.note(folder)
@@ -135,6 +137,8 @@ def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:
             raise
         log.error("This run ends here: %s", error)
         return {**result, "error": str(error)}
+    finally:
+        experiment.steps.launcher.release()
 
 
 def warm_start(experiment: Experiment) -> None:

@@ -27,14 +27,19 @@ def disagreement(operation: str, backend: str, device: torch.device) -> str:
     states and the gradients of all inputs with those of ``naive``. Draws from no global generator.
     Any exception of the back end counts as a disagreement: it is told in the text returned.
     """
+    # Gradients in full precision, whatever mode the first use happens to be in.
+    full = torch.autocast(device.type, enabled=False)
+    with torch.inference_mode(False), torch.enable_grad(), full:
+        return _first_difference(operation, backend, device)
+
+
+def _first_difference(operation: str, backend: str, device: torch.device) -> str:
     for variant, inputs, run in _variants(operation):
         try:
-            with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-                found = _outputs_and_gradients(run, inputs, backend, device)
+            found = _outputs_and_gradients(run, inputs, backend, device)
         except Exception as error:  # compilers and drivers raise whatever they like
             return f"{variant}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            expected = _outputs_and_gradients(run, inputs, "naive", device)
+        expected = _outputs_and_gradients(run, inputs, "naive", device)
         for name, value in expected.items():
             if not _close(found[name], value):
                 return f"{variant}: {name} not as in plain PyTorch"

@@ -155,6 +155,25 @@ def test_published_probabilities():
         assert changed.any(1).float().mean() == pytest.approx(p, abs=0.03)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+def test_what_a_gpu_computes_for_all_changes_the_chosen(p, monkeypatch):
+    """Made for all and put where the mask is, as made for the chosen alone."""
+    waves, lengths = clips(B=30)
+    inverted = augment.invert_polarity(waves, seeded(), p)
+    choose = augment._choose
+    monkeypatch.setattr(
+        augment, "_choose", lambda *given: choose(*given)._replace(rows=slice(None))
+    )
+    assert augment.invert_polarity(waves, seeded(), p).equal(inverted)
+    mask = choose(30, p, seeded()).mask
+    for changed in (
+        augment.add_noise(waves, lengths, (0.5, 0.5), seeded(), p),
+        augment.change_gain(waves, seeded(), p),
+        augment.reverberate(waves, lengths, RATE, seeded(), p),
+    ):
+        assert (changed != waves).any(1).equal(mask)
+
+
 def test_noise_is_a_share_of_the_clips_deviation():
     waves, lengths = clips(B=40, S=8000)
     noise = augment.add_noise(waves, lengths, (0.2, 0.6), seeded()) - waves

@@ -52,8 +52,9 @@ def test_right_kernels_agree(operation):
 
 
 def test_it_works_where_gradients_are_off(operation):
-    with torch.no_grad():
-        assert agreement.disagreement(operation, "cpu", CPU) == ""
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            assert agreement.disagreement(operation, "cpu", CPU) == ""
 
 
 def test_wrong_outputs_are_seen(operation, monkeypatch):

@@ -7,6 +7,7 @@ Without a GPU the graph is played by a stand-in that runs the step on its own co
 
 import contextlib
 import copy
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -205,6 +206,40 @@ def test_a_capture_that_fails_leaves_launched_steps(without_gpu, monkeypatch):
         trained(steps_of("SiLIF", "on"))
 
 
+@pytest.mark.parametrize("when", ["capturing", "trying"])
+def test_a_graph_that_does_not_fit_into_memory_is_not_used(when, without_gpu, monkeypatch):
+    class Large(StandIn):
+        def __init__(self, *given):
+            if when == "capturing":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            super().__init__(*given)
+
+        def replay(self, x, y):
+            super().replay(x, y)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(graphs, "Captured", Large)
+    steps = steps_of("SiLIF", "auto")
+    assert same(trained(steps), trained(steps_of("SiLIF", "off")))
+    assert (steps.launcher.mode, steps.launcher.captured) == ("off", None)
+    assert Generator.restored == (when == "capturing")
+
+
+def test_what_is_not_a_number_equals_itself():
+    some = torch.tensor([float("nan"), 1.0])
+    assert graphs.same_bits(some, some.clone())
+    assert graphs.same_bits(some[0], some[0].clone())
+    assert not graphs.same_bits(some, torch.tensor([float("nan"), 2.0]))
+
+
+def test_a_graph_is_given_back_when_its_run_ends(without_gpu):
+    steps = steps_of("SiLIF", "on")
+    trained(steps)
+    kept = weakref.ref(steps.launcher.captured)
+    steps.launcher.release()
+    assert kept() is None
+
+
 def test_shapes_that_keep_changing_are_never_captured(without_gpu):
     steps = steps_of("LIF", "on")
     meter = steps.empty_training_meter()
@@ -220,6 +255,10 @@ def test_without_a_gpu_a_graph_is_refused(tmp_path, monkeypatch, capsys):
     assert main.main(["--config=demo.yaml", "--debug", "--cuda_graph", "on"]) == 2
     assert capsys.readouterr().err.endswith("needs a CUDA device: use auto or off\n")
     assert not (tmp_path / "exp").exists()
+
+
+def test_what_was_trained_with_a_graph_can_be_looked_at_without_a_gpu():
+    assert same(trained(steps_of("LIF", "on")), trained(steps_of("LIF", "off")))
 
 
 def test_rates_reach_the_device_and_leave_the_optimiser_as_it_was(monkeypatch):

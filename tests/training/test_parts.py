@@ -5,6 +5,8 @@
 import os
 import pickle
 import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -252,6 +254,25 @@ def test_an_optimiser_from_another_kind_of_device_runs_as_this_one_does():
         weight.grad = torch.tensor([1.0, -2.0, 0.5])
         optimizer.step()
         return optimizer
+
+    def experiment(fused):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 1)
+        optimizer = torch.optim.Adam(model.parameters(), fused=fused)
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        model(torch.ones(3)).backward()
+        optimizer.step()
+        parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+        return SimpleNamespace(**parts, device=torch.device("cpu"), best=None)
+
+    there, here = experiment(fused=False), experiment(fused=True)
+    content = {name: getattr(there, name).state_dict() for name in ("model", "optimizer")}
+    content |= {"scheduler": there.scheduler.state_dict(), "best": None, "progress": {"epoch": 1}}
+    content["rng"] = state.random_state(torch.device("cpu"))
+    state.restore(here, content, Path("last.pth"))
+    assert here.optimizer.param_groups[0]["fused"] is True
+    here.optimizer.found_inf = torch.zeros(())  # which only fused ones look at
+    here.optimizer.step()
 
     saved, here = stepped(fused=False).state_dict(), stepped(fused=True)
     before = dict(saved["param_groups"][0])
