@@ -168,7 +168,7 @@ def plot(results: list[dict], file: Path) -> None:
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     panels[0].set_ylabel(f"{SCALED_NEURON}, forward + backward (ms)")
-    panels[0].legend()
+    panels[0].legend(loc="upper left")
     figure.savefig(file, dpi=150)
 
 

@@ -133,8 +133,8 @@ def _list_clips(name: str, folder: Path) -> Listing:
     try:
         if not folder.is_dir():
             raise DataError(
-                f"no folder {folder} for {dataset.expected}: get the data from {dataset.url} or "
-                "say where with --data_folder"
+                f"no folder {folder} for {dataset.expected}: `python -m datasets.download {name}` "
+                f"gets the data from {dataset.url}; or say where they are with --data_folder"
             )
         return dataset.list_clips(folder)
     except OSError as error:

@@ -154,7 +154,10 @@ def _locate(dataset: SpikingDataset, folder: Path, split: str) -> Path:
     tried = ", ".join([name, *(name + suffix for suffix in ARCHIVES)])
     where = f"none of {tried} in {folder}" if folder.is_dir() else f"no folder {folder} for {name}"
     if dataset.url:
-        raise DataError(f"{where}: get the data from {dataset.url} or say where with --data_folder")
+        raise DataError(
+            f"{where}: `python -m datasets.download {dataset.prefix}` gets the data from "
+            f"{dataset.url}; or say where they are with --data_folder"
+        )
     raise DataError(f"{where}: it ships with Sprache, restore it or say where with --data_folder")
 
 

@@ -38,6 +38,7 @@ class CommandLine:
     values: Mapping[str, list[str]]
     config: str | None
     pretrained: str | None
+    overfull: str | None = None  # option of one value that `pretrained` stands behind as another
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,6 +102,8 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
     namespace, extras = build_parser(options).parse_known_args(argv)
     given = {name: value for name, value in vars(namespace).items() if value is not None}
     config, pretrained = given.pop("config", None), given.pop("pretrained", None)
+    if extras and (overfull := _overfull(argv, extras[0], options)):
+        raise ConfigError(one_too_many(overfull, extras[0]))
     _refuse_extras(extras, [*options, "config", "help"])
     if pretrained is not None and pretrained.lower() in TRUE_WORDS + FALSE_WORDS:
         switches = [f"--{option.name}" for option in options.values() if option.rules.switch]
@@ -108,7 +111,32 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
             f"unexpected argument {show(pretrained)}; {', '.join(switches)} take no value"
         )
     values = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
-    return CommandLine(values, config, pretrained)
+    overfull = pretrained and _overfull(argv, pretrained, options)
+    return CommandLine(values, config, pretrained, overfull)
+
+
+def one_too_many(option: str, argument: str) -> str:
+    """What is wrong with a second value for an option of one."""
+    return f"--{option} takes one value; {show(argument)} is one too many"
+
+
+def _overfull(argv: Sequence[str], argument: str, options: Mapping[str, Option]) -> str | None:
+    """The option of one number that `argument`, another number, follows."""
+    place = argv.index(argument)
+    flags = [i for i in range(place) if argv[i].startswith("--")]
+    if not flags:
+        return None
+    name, first = argv[flags[-1]].removeprefix("--"), flags[-1] + 1
+    if "=" in name:
+        name, first = name.split("=", 1)[0], first - 1
+    rules = options[name].rules if name in options else None
+    if rules is None or rules.grid or rules.several or rules.switch or place == first:
+        return None
+    try:
+        value = options[name].convert(argument)
+    except ValueError:  # something else, such as a model
+        return None
+    return name if isinstance(value, int | float) else None
 
 
 def _plain_number(argument: str) -> str:

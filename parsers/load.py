@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parsers.command_line import CommandLine, read_command_line
+from parsers.command_line import CommandLine, one_too_many, read_command_line
 from parsers.control import check_only_point, take_control
 from parsers.model_config import ANN_TYPES, SNN_TYPES, ModelConfig
 from parsers.options import ConfigError, Option, near, options_of, show
@@ -308,6 +308,8 @@ def _options_of_the_resumed(
             "whole command with --resume auto"
         )
     values = _read_recorded(recorded)
+    if values.get("debug") == (True,):  # which is not tracked
+        values["tracking"] = ("none",)
     values |= {"new_exp_folder": (folder,), "debug": (False,), "overwrite": (False,)}
     return values, (f"options of the run: those recorded in {recorded}",)
 
@@ -337,8 +339,13 @@ def _is_valid(option: Option, text: str) -> bool:
 def _require_pretrained(values: Mapping[str, tuple], typed: CommandLine) -> None:
     if values["evaluate_pretrained"][0]:
         if values["load_exp_folder"][0] is None:
-            raise ConfigError("--evaluate_pretrained True needs --load_exp_folder")
+            raise ConfigError(
+                "--evaluate_pretrained True needs a model: the folder of an experiment or a name "
+                "in reference_models/, as an argument or as --load_exp_folder"
+            )
     elif typed.pretrained is not None:
+        if typed.overfull is not None:
+            raise ConfigError(one_too_many(typed.overfull, typed.pretrained))
         raise ConfigError(
             f"unexpected argument {show(typed.pretrained)}; write --config {typed.pretrained} to "
             "name a config, or add --evaluate_pretrained True to test a pretrained model"

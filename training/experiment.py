@@ -55,7 +55,8 @@ def describe_device(device: torch.device) -> str:
     """One line that says where the run computes."""
     if device.type == "cuda":
         return f"Running on {torch.cuda.get_device_name(device)} ({device})"
-    return f"No CUDA device found: running on the CPU with {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"No CUDA device found: running on the CPU with {threads} thread{'s' * (threads > 1)}"
 
 
 def describe_precision(precision: str, device: torch.device) -> str:
@@ -239,10 +240,17 @@ class Experiment:
     def resume(self) -> None:
         """Go on from the state in the folder.
 
-        Raises CheckpointError if there is none, or if it does not fit the options.
+        Raises CheckpointError if there is none, or if it does not fit the options, and
+        ExperimentError if more epochs are done than are asked for.
         """
         path = self.folder / checkpoint.LAST
         state.restore(self, state.load(path), path)
+        done = self.progress.epoch - self.options.start_epoch
+        if done > self.options.nb_epochs:
+            raise ExperimentError(
+                f"cannot go on with {self.folder}: {done} epochs are done, and --nb_epochs "
+                f"{self.options.nb_epochs} asks for less"
+            )
         records = files.read_lines(self.folder / "metrics.jsonl")
         done = self.progress.epoch
         self.history = [r for r in records if r["epoch"] <= done and r["split"] != "test"]

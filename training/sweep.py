@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from models.dynamics.backends import why_not
 from training import checkpoint, files, folders, parallel, wandb_agent
 from training.console import activity_rows, log, log_file, percent, table
 from training.data import DataCache
@@ -36,6 +37,8 @@ def run(plan) -> int:
     device, *_ = map(choose_device, plan.devices)
     for note in plan.notes:
         log.info(note)
+    for point in plan.points:
+        check_device(point.training, device)
     wandb_agent.check_asked(options)
     if not options.evaluate_pretrained:
         link.mode(options)  # a login that is missing is told before anything else
@@ -45,6 +48,14 @@ def run(plan) -> int:
         return join_sweep(plan, device)
     with determinism(options.deterministic):
         return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
+
+
+def check_device(options, device: torch.device) -> None:
+    """ExperimentError if training options ask for what ``device`` cannot do."""
+    if not options.evaluate_pretrained:
+        require_gpu(options.cuda_graph, device)
+    if why := why_not(options.backend, device):
+        raise ExperimentError(f"--backend {options.backend} cannot run here: {why}")
 
 
 def train_all(plan, device: torch.device) -> int:
@@ -109,7 +120,7 @@ def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
         if in_sweep():
             send_finished(point, folder, summary)
         return {**result, **summary}
-    require_gpu(point.training.cuda_graph, cache.device)
+    check_device(point.training, cache.device)
     experiment = Experiment(point, cache.get(point.training), folder, cache.device)
     folders.create_plain(folder)
     folders.note(folder)

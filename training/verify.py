@@ -28,6 +28,7 @@ from training.experiment import Experiment, choose_device
 from training.summary import counts, device_facts, versions
 
 ROUNDING = {"accuracy": 0.002, "loss": 0.01}  # on another device or with other libraries
+SHELF = Path(__file__).resolve().parents[1] / "reference_models"
 SIGMAS = 3  # of the sampling error, by which a validation from other initial states may differ
 
 
@@ -106,10 +107,11 @@ def compare_test(recorded: dict, now: dict, exact: bool) -> list[Check]:
 def compare_validation(recorded: dict, now: dict, exact: bool) -> Check:
     """Validation accuracy, which was measured from the initial states of that epoch."""
     share = recorded["accuracy"]
+    figure = "validation accuracy"
     error = math.sqrt(max(share * (1 - share), 0.25 / now["samples"]) / now["samples"])
     allowed = 1e-9 if exact else SIGMAS * error
     return Check(
-        "validation accuracy",
+        figure if exact else f"{figure} (± {SIGMAS} standard errors: other initial states)",
         percent(share),
         percent(now["accuracy"]),
         abs(share - now["accuracy"]) <= allowed,
@@ -153,7 +155,10 @@ def show(name: str, value: float) -> str:
 
 
 def runs_below(folder: Path) -> list[Path]:
-    """The folder itself if it holds a run, else those in it that do; ExperimentError for none."""
+    """The folder itself, or the model of that name in reference_models/, if it holds a run, else
+    those in it that do; ExperimentError for none."""
+    if not folder.exists() and (SHELF / folder / "config.yaml").is_file():
+        folder = SHELF / folder
     if (folder / "config.yaml").is_file():
         return [folder]
     found = sorted(path.parent for path in folder.glob("*/config.yaml"))
@@ -183,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ConfigError, DataError, ExperimentError) as error:
         print(f"training.verify: error: {error}", file=sys.stderr)
         return 2
-    log.info("\n%s\n", table(rows, ["run", "figure", "recorded", "now", ""]))
+    log.info("\n%s\n", table(rows, ["run", "figure", "recorded", "now", "verdict"]))
     log.info("All figures agree." if agree else "Some figures do not agree.")
     return 0 if agree else 1
 

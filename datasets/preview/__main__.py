@@ -36,12 +36,16 @@ def preview(request: Request, folder: Path, *, overwrite: bool = False) -> Path:
         from datasets.preview.audio import show_audio as show
     else:
         from datasets.preview.spikes import show_spikes as show
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         show(request, page)
         return page.write_index()
     except OSError as error:
         raise DataError(f"cannot write to {folder} ({error.strerror or error})") from error
+    finally:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:

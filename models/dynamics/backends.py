@@ -52,6 +52,13 @@ def _obstacle(backend: str, tensors: tuple[torch.Tensor, ...]) -> str:
     return _missing(_LIBRARIES[backend])
 
 
+def why_not(backend: str, device: torch.device) -> str:
+    """Why a network on ``device`` cannot run under ``backend``, "" where it can."""
+    if backend not in _LIBRARIES:
+        return ""
+    return _obstacle(backend, (torch.empty(0, device=device),))
+
+
 def compiled_on_cpu(backend: str, *tensors: torch.Tensor) -> bool:
     """Whether what surrounds the dynamics runs in compiled CPU kernels, too."""
     return backend in ("auto", "cpu") and not _obstacle("cpu", tensors)

@@ -203,6 +203,21 @@ def test_more_epochs_go_on_from_the_end(train, tmp_path):
     assert ["nb_epochs: 4" in text for text in recorded] == [True, True]
 
 
+def test_fewer_epochs_than_are_done_are_refused(train, tmp_path, capsys):
+    assert train(new_exp_folder="out", **(OPTIONS | {"nb_epochs": 2})) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert train(new_exp_folder="out", resume="auto", **(OPTIONS | {"nb_epochs": 1})) == 2
+    assert "2 epochs are done" in capsys.readouterr().err
+    for path, content in before.items():
+        assert path.read_bytes() == content or path.name == "exp.log"
+
+
+def test_a_run_to_try_out_is_not_tracked_when_it_goes_on(train, tmp_path, no_login):
+    assert train("--debug", new_exp_folder="out", **(OPTIONS | {"nb_epochs": 1})) == 0
+    assert main.main(["--resume", "out", "--nb_epochs", "2"]) == 0
+    assert not (tmp_path / "out" / "wandb").exists()
+
+
 def test_other_options_are_refused(train, capsys):
     assert train(new_exp_folder="out") == 0
     assert train(new_exp_folder="out", resume="auto", lr=0.5) == 2

@@ -4,6 +4,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +85,11 @@ def test_weights_that_were_changed(run, capsys):
     files.write_torch(run / checkpoint.BEST, weights)
     assert verify.main([str(run)]) == 1
     assert "test accuracy" in capsys.readouterr().out
+
+
+def test_a_name_on_the_shelf_is_a_run():
+    shelf = verify.SHELF / "demo_LIF"
+    assert verify.runs_below(Path("demo_LIF")) == verify.runs_below(shelf) == [shelf]
 
 
 def test_other_versions_are_told_and_rounding_is_accepted(run, capsys):
