@@ -87,7 +87,9 @@ def runs(clips: int, device: str) -> dict[str, Callable[[], object]]:
 
 def main(argv: list[str] | None = None) -> None:
     """Measure and write; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.features", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--quick", action="store_true", help="few clips and rounds: a check")
     parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
     parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")

@@ -139,7 +139,9 @@ def show(summary: dict, folder: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """See the module's text; exit status 1 if a part failed or the trainings differ."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_check", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("folder", type=Path, help="where all results go")
     parser.add_argument("--dry_run", action="store_true", help="small shapes, on any device")
     options = parser.parse_args(argv)

@@ -44,11 +44,11 @@ def data_sets(folder: Path | None) -> dict[str, list[str]]:
 
 
 def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path) -> list[float]:
-    """Test accuracy of every seed; RuntimeError if a run did not end."""
+    """Test accuracy of every seed; SystemExit if a run did not end."""
     argv = ["--config=demo.yaml", *flags, "--precision", precision]
     argv += ["--seed", *map(str, seeds), "--new_exp_folder", str(folder), "--resume", "auto"]
     if program.main(argv):
-        raise RuntimeError(f"a run in {folder} did not end")
+        raise SystemExit(f"benchmarks.precision: a run in {folder} did not end, see above")
     summaries = folder.rglob("summary.json")
     by_seed = {s["seed"]: s["test"]["accuracy"] for s in map(read, summaries)}
     return [by_seed[seed] for seed in seeds]
@@ -100,7 +100,9 @@ def row(data: str, precision: str, result: dict) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Train and compare; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.precision", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--data_folder", type=Path, help="files in the SHD layout")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], metavar="P")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N")

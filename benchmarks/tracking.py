@@ -107,7 +107,9 @@ def measure(rounds: int, count: int) -> dict:
 
 def main(argv: list[str] | None = None) -> None:
     """Measure and write; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tracking", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--quick", action="store_true", help="few epochs: a check")
     parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
     parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")

@@ -274,7 +274,9 @@ def print_case(result: dict) -> None:
 
 def main(argv: list[str] | None = None) -> dict:
     """Measure and write; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.train", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
     parser.add_argument("--scale", type=float, help="of batch sizes; by default 1, on a CPU 1/8")
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: a check")

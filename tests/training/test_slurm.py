@@ -149,6 +149,7 @@ def test_agents_of_a_wandb_sweep(wandb_server, slurm, spikes_folder, train, tmp_
     wait_until((Path(note.read_text().strip()) / checkpoint.LAST).exists)
     cluster("scancel", "--signal=USR1", "--batch", task)
     wait_until(lambda: cluster.state(task).startswith("PENDING"))
+    time.sleep(8)  # a node refuses a job that it remembers killing
     cluster("scontrol", "update", f"JobId={task}", "StartTime=now")
     wait_until(lambda: not cluster("squeue", "--noheader"))
     shown = (logs_folder / f"sprache-table_{table}.log").read_text()
