@@ -245,14 +245,13 @@ class Experiment:
         """
         path = self.folder / checkpoint.LAST
         state.restore(self, state.load(path), path)
-        done = self.progress.epoch - self.options.start_epoch
-        if done > self.options.nb_epochs:
+        done, wanted = self.progress.epoch, self.options.nb_epochs
+        if done - self.options.start_epoch > wanted:
             raise ExperimentError(
-                f"cannot go on with {self.folder}: {done} epochs are done, and --nb_epochs "
-                f"{self.options.nb_epochs} asks for less"
+                f"cannot go on with {self.folder}: {done - self.options.start_epoch} epochs are "
+                f"done, and --nb_epochs {wanted} asks for less"
             )
         records = files.read_lines(self.folder / "metrics.jsonl")
-        done = self.progress.epoch
         self.history = [r for r in records if r["epoch"] <= done and r["split"] != "test"]
         files.write_text(self.folder / "metrics.jsonl", "".join(map(files.as_line, self.history)))
 

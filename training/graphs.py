@@ -106,7 +106,7 @@ class Launcher:
                 self.give_up("it computes other numbers than launched steps do")
                 return
         except RuntimeError as error:  # running out of memory is one
-            reason = str(error).strip().split("\n", 1)[0]
+            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
         # Only here, where the error no longer holds on to the tensors of its step.
         if not reason:
             self.captured = captured

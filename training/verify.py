@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from datasets.audio import AUDIO
 from datasets.errors import DataError
+from parsers.load import resolve_pretrained
 from parsers.options import ConfigError
 from training import checkpoint, files, folders
 from training.console import log, percent, start_logging, table
@@ -28,7 +29,6 @@ from training.experiment import Experiment, choose_device
 from training.summary import counts, device_facts, versions
 
 ROUNDING = {"accuracy": 0.002, "loss": 0.01}  # on another device or with other libraries
-SHELF = Path(__file__).resolve().parents[1] / "reference_models"
 SIGMAS = 3  # of the sampling error, by which a validation from other initial states may differ
 
 
@@ -156,9 +156,11 @@ def show(name: str, value: float) -> str:
 
 def runs_below(folder: Path) -> list[Path]:
     """The folder itself, or the model of that name in reference_models/, if it holds a run, else
-    those in it that do; ExperimentError for none."""
-    if not folder.exists() and (SHELF / folder / "config.yaml").is_file():
-        folder = SHELF / folder
+    those in it that do.
+
+    Raises ExperimentError for none, and ConfigError if there is no such folder.
+    """
+    folder = resolve_pretrained(folder)
     if (folder / "config.yaml").is_file():
         return [folder]
     found = sorted(path.parent for path in folder.glob("*/config.yaml"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from parsers.load import REPOSITORY
 from training import checkpoint, files, verify
 
 
@@ -88,7 +89,7 @@ def test_weights_that_were_changed(run, capsys):
 
 
 def test_a_name_on_the_shelf_is_a_run():
-    shelf = verify.SHELF / "demo_LIF"
+    shelf = REPOSITORY / "reference_models" / "demo_LIF"
     assert verify.runs_below(Path("demo_LIF")) == verify.runs_below(shelf) == [shelf]
 
 
