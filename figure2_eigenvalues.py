@@ -5,8 +5,7 @@
 
 import sys
 
-from analysis.command import run
 from analysis.figure2 import main
 
 if __name__ == "__main__":
-    sys.exit(run("figure2_eigenvalues.py", main))
+    sys.exit(main())

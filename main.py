@@ -10,12 +10,12 @@ import sys
 def main(argv: list[str] | None = None) -> int:
     """Run what the command line asks for; the exit status (2: something the user can mend)."""
     from parsers.load import ConfigError, load_plan
+    from parsers.program import refuse
 
     try:
         plan = load_plan(argv)
     except ConfigError as error:
-        print(f"main.py: error: {error}", file=sys.stderr)
-        return 2
+        return refuse("main.py", str(error))
 
     # PyTorch's idle threads spin by default; beside any other load that made epochs 8 times longer.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

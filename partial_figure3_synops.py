@@ -5,8 +5,7 @@
 
 import sys
 
-from analysis.command import run
 from analysis.figure3 import main
 
 if __name__ == "__main__":
-    sys.exit(run("partial_figure3_synops.py", main))
+    sys.exit(main())

@@ -1,30 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What the commands that draw figures have in common: arguments, and faults told in one line."""
+"""What the commands that look at trained networks have in common: arguments and requirements."""
 
 import argparse
 import importlib.util
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from datasets.errors import DataError
 from parsers.options import ConfigError
-from training.errors import ExperimentError
+from parsers.program import add_gpu_device
 
 REPO = Path(__file__).resolve().parents[1]
 FIGURES = REPO / "figs"
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, without the usage."""
-
-    def __init__(self, **options):
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message.removeprefix('argument ')}; --help tells more")
 
 
 def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
@@ -46,7 +33,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="NAME", help="options of a folder without a config.yaml"
     )
     parser.add_argument("--data_folder", help="where the data lie, if they have moved")
-    parser.add_argument("--gpu_device", type=int, default=0, help="CUDA device [default: 0]")
+    add_gpu_device(parser)
 
 
 def need(packages: Sequence[str]) -> None:
@@ -57,31 +44,3 @@ def need(packages: Sequence[str]) -> None:
                 f"{package} is not installed; it is optional: pip install --no-deps -r "
                 "requirements-analysis.txt"
             )
-
-
-def positive(text: str) -> int:
-    """An argument that counts from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def run(name: str, command: Callable[[], None]) -> int:
-    """Call ``command``; the exit status, 2 with one line for what the user can mend."""
-    try:
-        command()
-    except (ConfigError, DataError, ExperimentError) as error:
-        return refuse(name, str(error))
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        return refuse(name, f"{error.strerror or error}{where}")
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
-    return 0
-
-
-def refuse(name: str, message: str) -> int:
-    """Tell a mistake in one line."""
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
-    return 2

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.command import Parser, add_run, need, run
+from analysis.command import add_run, need
+from parsers.program import Parser, numeric, run_command
 
 PROGRAM = "analysis.export_nir"
 PACKAGES = ("nir", "nirtorch")
@@ -21,7 +22,7 @@ DEFAULT_CLIPS = 512
 def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; ConfigError for a mistake in it."""
     parser = Parser(
-        prog=f"python -m {PROGRAM}",
+        PROGRAM,
         description="Write a trained LIF, RLIF, adLIF, RadLIF, CadLIF or SiLIF network as a NIR "
         "graph, and measure how many spikes of the graph differ from the network's.",
     )
@@ -37,7 +38,7 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--clips",
-        type=int,
+        type=numeric(int, 1),
         default=DEFAULT_CLIPS,
         metavar="N",
         help=f"test clips to compare the graph on, from the first [default: {DEFAULT_CLIPS}]",
@@ -63,8 +64,6 @@ def command(arguments: argparse.Namespace) -> None:
         raise ExperimentError(f"{path} exists already: name another file, or add --overwrite")
     if not path.parent.is_dir():
         raise ExperimentError(f"no folder {path.parent} for {path.name}: make it first")
-    if arguments.clips < 1:
-        raise ExperimentError(f"--clips {arguments.clips}: compare at least one clip")
     opened = open_named(arguments)
     check_exportable(opened.model)
     model = from_zero(opened.model).cpu()
@@ -129,7 +128,7 @@ def report(found) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status (2: something the user can mend)."""
-    return run(PROGRAM, lambda: command(read_arguments(argv)))
+    return run_command(PROGRAM, lambda: command(read_arguments(argv)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from analysis.command import Parser, add_output, positive
+from analysis.command import add_output
 from analysis.eigenvalue_figure import Spectrum, draw_spectra
 from analysis.eigenvalues import (
     Timing,
@@ -19,8 +19,10 @@ from analysis.eigenvalues import (
 from analysis.style import FORMATS, print_style, save
 from analysis.trained import AUTHORS, OURS, Trained, is_there, open_model
 from parsers.options import ConfigError
+from parsers.program import Parser, check_folder, numeric, run_command
 from training.console import table
 
+PROGRAM = "figure2_eigenvalues.py"
 NEURONS_OF_THE_FIGURE = 4
 VIEWS = {
     "published": (
@@ -35,7 +37,7 @@ VIEWS = {
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The options of the command; ConfigError for a mistake."""
     parser = Parser(
-        prog="figure2_eigenvalues.py",
+        PROGRAM,
         description="Draw the eigenvalues of trained neurons on the complex plane, by the matrices "
         "of Fabre et al. (2025, Figure 2) and as the neurons iterate, and print their time "
         "constants and frequencies.",
@@ -48,7 +50,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         "if all four are there, else ours of the same neurons]",
     )
     parser.add_argument(
-        "--layer", type=positive, default=1, help="hidden layer to draw, from 1 [default: 1]"
+        "--layer", type=numeric(int, 1), default=1, help="hidden layer to draw, from 1 [default: 1]"
     )
     add_output(parser, FORMATS)
     return parser.parse_args(argv)
@@ -66,9 +68,10 @@ def choose_models(names: list[str] | None) -> tuple[list[Trained], str]:
     return [open_model(name) for name in ours], "our demo models"
 
 
-def main(argv: list[str] | None = None) -> None:
+def command(argv: list[str] | None) -> None:
     """Draw both figures and print the table."""
     arguments = read_arguments(argv)
+    check_folder("--output", arguments.output)
     models, whose = choose_models(arguments.models)
     networks = [model.network() for model in models]
     check_layer(models, networks, arguments.layer)
@@ -163,3 +166,8 @@ def three(value: float) -> str:
     """A number with three digits that count, never as a power of ten."""
     digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:.{digits}f}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))

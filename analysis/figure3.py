@@ -5,7 +5,7 @@
 import argparse
 from pathlib import Path
 
-from analysis.command import Parser, add_output
+from analysis.command import add_output
 from analysis.evaluations import Evaluations, deviation_of, mean_of
 from analysis.style import FORMATS, print_style, save
 from analysis.synops_figure import Cost, draw_scatter, draw_side_by_side, pareto_front
@@ -13,8 +13,10 @@ from analysis.trained import AUTHORS, OURS, REPO, Trained, is_there, open_model
 from datasets.spiking import SPIKING
 from datasets.unpack import find_file
 from parsers.options import ConfigError
+from parsers.program import Parser, check_folder, numeric, run_command
 from training.console import start_logging, table
 
+PROGRAM = "partial_figure3_synops.py"
 TEST_SEEDS = (13, 42, 73, 190, 268)
 KEPT = "figure3_evaluations.json"
 # State-space models on SSC: published accuracy, and operations as the published figure counts them:
@@ -28,7 +30,7 @@ ANALYTIC = (
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The options of the command; ConfigError for a mistake."""
     parser = Parser(
-        prog="partial_figure3_synops.py",
+        PROGRAM,
         description="Draw test accuracy against synaptic operations of trained networks, as Fabre "
         "et al. (2025, Figure 3) do and as a scatter with its Pareto front. Evaluations are kept "
         f"in {KEPT} beside the figures.",
@@ -44,20 +46,13 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seeds",
         nargs="+",
-        type=seed,
+        type=numeric(int, 0),
         default=TEST_SEEDS,
         help="seeds of the random initial states [default: 13 42 73 190 268]",
     )
     parser.add_argument("--refresh", action="store_true", help="measure again what is known")
     add_output(parser, FORMATS)
     return parser.parse_args(argv)
-
-
-def seed(text: str) -> int:
-    """A seed, from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
 
 
 def choose_models(arguments: argparse.Namespace) -> list[Trained]:
@@ -84,9 +79,10 @@ def ssc_is_there(data_folder: str | None) -> bool:
     return all(map(is_there, AUTHORS)) and find_file(folder, "ssc_test.h5") is not None
 
 
-def main(argv: list[str] | None = None) -> None:
+def command(argv: list[str] | None) -> None:
     """Evaluate, draw both figures and print the table."""
     arguments = read_arguments(argv)
+    check_folder("--output", arguments.output)
     start_logging()
     models = choose_models(arguments)
     evaluations = Evaluations(arguments.output / KEPT, refresh=arguments.refresh)
@@ -161,3 +157,8 @@ def explanation(seeds: int) -> str:
         "Operations are feed-forward ones; those through recurrent weights come on top.\n"
         "Pareto: no other network is at least as accurate and at most as costly, with these."
     )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))

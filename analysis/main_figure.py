@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from analysis.command import Parser, add_output, run
+from analysis.command import add_output
 from analysis.diagram import (
     STATE,
     SUM_RADIUS,
@@ -28,7 +28,9 @@ from analysis.diagram import (
     summation,
 )
 from analysis.style import FAINT, FORMATS, INK, new_figure, print_style, save
+from parsers.program import Parser, check_folder, run_command
 
+PROGRAM = "analysis.main_figure"
 WIDTH, HEIGHT = 100.0, 78.0
 INCHES = 7.8 / WIDTH
 LEAK = "#0072B2"
@@ -291,14 +293,20 @@ def resonate_plane(axes: Axes) -> None:
         note(axes, (82.0, y), text, fontsize=7.5, ha="left")
 
 
-def main(argv: list[str] | None = None) -> None:
+def command(argv: list[str] | None) -> None:
     """Write figs/main_figure.png, or where the arguments say."""
-    parser = Parser(prog="analysis.main_figure", description=__doc__.split("\n")[0])
+    parser = Parser(PROGRAM, description=__doc__.split("\n")[0])
     add_output(parser, FORMATS)
     arguments = parser.parse_args(argv)
+    check_folder("--output", arguments.output)
     with print_style():
         print(f"Wrote {save(draw(), arguments.output / f'main_figure.{arguments.format}')}")
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(run("analysis.main_figure", main))
+    sys.exit(main())

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.command import Parser, add_run, need, run
+from analysis.command import add_run, need
+from parsers.program import Parser, check_file, run_command
 
 PROGRAM = "analysis.neurobench"
 PACKAGES = ("neurobench", "snntorch")
@@ -46,7 +47,7 @@ class Row:
 def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; ConfigError for a mistake in it."""
     parser = Parser(
-        prog=f"python -m {PROGRAM}",
+        PROGRAM,
         description="NeuroBench's footprint, activation sparsity, synaptic operations and accuracy "
         "of a trained spiking network on its test split, beside ours, and why they differ.",
     )
@@ -69,6 +70,8 @@ def command(arguments: argparse.Namespace) -> None:
 
     start_logging()
     output = arguments.output or resolve_pretrained(arguments.folder) / "neurobench.json"
+    output = output.expanduser().absolute()
+    check_file("--output", output)
     opened = open_named(arguments)
     if not opened.model.is_snn:
         name = opened.config.model.model_type
@@ -80,7 +83,6 @@ def command(arguments: argparse.Namespace) -> None:
     for row in rows:
         if row.note:
             log.info("%s: %s", row.name.strip(), row.note)
-    output = output.expanduser().absolute()
     content = {"neurobench": found, "rows": [vars(row) | {"agrees": row.agrees} for row in rows]}
     write_json(output, content)
     log.info("\nThese figures lie in %s", output)
@@ -239,7 +241,7 @@ def number(value: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status (2: something the user can mend)."""
-    return run(PROGRAM, lambda: command(read_arguments(argv)))
+    return run_command(PROGRAM, lambda: command(read_arguments(argv)))
 
 
 if __name__ == "__main__":

@@ -15,15 +15,17 @@ from pathlib import Path
 
 import yaml
 
-from analysis.command import FIGURES, Parser, run
+from analysis.command import FIGURES
 from analysis.evaluations import Evaluations, deviation_of, mean_of
 from analysis.figure3 import KEPT, TEST_SEEDS
 from analysis.trained import OURS, REPO, SHELF, open_model
 from parsers.load import OPTIONS
+from parsers.program import Parser, run_command
 from training import checkpoint, files
 from training.console import percent, table
 from training.errors import ExperimentError
 
+PROGRAM = "analysis.reference_models"
 WORKSHOP = REPO / "exp" / "reference_models"
 SEED = 13
 # What a summary says of the machine, beyond the libraries.
@@ -96,9 +98,9 @@ def shelve(run_folder: Path, folder: Path, summary: dict) -> None:
         os.replace(folder / f"{path}.tmp", folder / path)
 
 
-def main(argv: list[str] | None = None) -> None:
+def command(argv: list[str] | None) -> None:
     """Make the networks that are named, or all, and print what they reach."""
-    parser = Parser(prog="analysis.reference_models", description=__doc__.split("\n")[0])
+    parser = Parser(PROGRAM, description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(OURS)}")
     names = parser.parse_args(argv).names or list(OURS)
     unknown = [name for name in names if name not in OURS]
@@ -120,5 +122,10 @@ def main(argv: list[str] | None = None) -> None:
     print(f"\n{table(rows, ['network', 'parameters', 'best epoch', 'test accuracy', 'SOP'])}")
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(run("analysis.reference_models", main))
+    sys.exit(main())

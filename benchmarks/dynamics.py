@@ -12,9 +12,8 @@ is what memory traffic, and matrix products with V, would take alone at the rate
 Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
 """
 
-import argparse
 import importlib.util
-import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,12 +21,14 @@ import torch
 from tabulate import tabulate
 
 from benchmarks import floor, peers
+from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import graphed, interleaved, kept_mib, machine, peak_mib
 from models import anns
 from models.dynamics import readout
 from models.snns import LAYERS, ReadoutLayer
+from parsers.program import Parser, run_command
 
-RESULTS = Path(__file__).parent / "results"
+PROGRAM = "benchmarks.dynamics"
 LIBRARIES = ("torch", "numba", "triton", "numpy", *peers.LAYERS)
 CLASSES = 35
 SCALED_NEURON = "SiLIF"
@@ -190,30 +191,22 @@ def print_comparison(results: list[dict]) -> None:
     print(tabulate(rows, ["neuron", "BxTxH", "back end", *figures.values()]), flush=True)
 
 
-def main(argv: list[str] | None = None) -> None:
+def command(argv: list[str] | None) -> None:
     """Measure and write; see the module's text."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.dynamics", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: a check")
-    parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
-    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
+    add_common(parser)
     options = parser.parse_args(argv)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    file = set_up(options, "dynamics", device)
     shape = (256, 300, 512) if device == "cuda" else (64, 100, 512)
     rounds, factors = 15, (0.25, 0.5, 1, 2, 4)
     if options.quick:
         shape, rounds, factors = (8, 20, 64), 3, (0.5, 1)
-
-    file = options.out or RESULTS / f"dynamics_{device}_{torch.get_num_threads()}threads.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
     result = {"benchmark": "dynamics", "machine": machine(LIBRARIES)}
     for section in (measure_neurons, measure_peers, measure_scaling):
         section(result, shape, device, rounds, factors)
         # What is there stays there if a later section fails.
-        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(file, result)
     plot(result["scaling"], file.with_suffix(".png"))
     print(f"\nwritten: {file} and {file.with_suffix('.png').name}")
 
@@ -251,5 +244,10 @@ def measure_scaling(result: dict, shape: tuple, device: str, rounds: int, factor
     result["scaling"] = scaling(shape, device, max(3, rounds // 2), factors)
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

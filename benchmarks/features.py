@@ -9,22 +9,21 @@ and so does this with kaldi-native-fbank, which is C++, where they are installed
 timed in turn within one run, on the GPU as well if there is one. Writes FILE (JSON).
 """
 
-import argparse
 import importlib.metadata
 import importlib.util
-import json
 import sys
 import types
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from tabulate import tabulate
 
+from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import interleaved, machine
 from datasets.features import log_mel
+from parsers.program import Parser, run_command
 
-RESULTS = Path(__file__).parent / "results"
+PROGRAM = "benchmarks.features"
 LIBRARIES = ("torch", "torchaudio", "kaldi-native-fbank", "numpy")
 RATE = 16000
 
@@ -85,31 +84,28 @@ def runs(clips: int, device: str) -> dict[str, Callable[[], object]]:
     return per_clip | {"Sprache, batch": lambda: log_mel(waves, RATE)}
 
 
-def main(argv: list[str] | None = None) -> None:
+def command(argv: list[str] | None) -> None:
     """Measure and write; see the module's text."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.features", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("--quick", action="store_true", help="few clips and rounds: a check")
-    parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
-    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
+    add_common(parser)
     options = parser.parse_args(argv)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     clips, rounds = (8, 2) if options.quick else (128, 9)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    file = set_up(options, "features", devices[-1])
     result = {"benchmark": "features", "clips": clips, "machine": machine(LIBRARIES)}
     rows = []
     for device in devices:
         result[device] = interleaved(runs(clips, device), rounds)
         rows += [[device, name, *values.values()] for name, values in result[device].items()]
     print(tabulate(rows, ["device", "features of 1 s clips", "ms", "best ms", "speed, first = 1"]))
-    name = f"features_{devices[-1]}_{torch.get_num_threads()}threads.json"
-    file = options.out or RESULTS / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(file, result)
     print(f"\nwritten: {file}")
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

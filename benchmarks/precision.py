@@ -10,7 +10,6 @@ there). A seed starts all precisions from the same weights, order of clips and d
 differences are taken seed by seed. Runs that are finished are not repeated. Writes a JSON file.
 """
 
-import argparse
 import json
 import math
 import os
@@ -21,10 +20,15 @@ from pathlib import Path
 from tabulate import tabulate
 
 import main as program
+from benchmarks.command import add_out, to_write, write
 from benchmarks.timing import machine
+from parsers.load import OPTIONS
+from parsers.program import Parser, numeric, run_command
+from training.errors import ExperimentError
 from training.experiment import choose_device
 
-RESULTS = Path(__file__).parent / "results"
+PROGRAM = "benchmarks.precision"
+PRECISIONS = OPTIONS["precision"].rules.choices
 SEEDS = (13, 42, 73, 190, 268)
 REAL_SPEECH = "real speech"
 
@@ -44,11 +48,11 @@ def data_sets(folder: Path | None) -> dict[str, list[str]]:
 
 
 def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path) -> list[float]:
-    """Test accuracy of every seed; SystemExit if a run did not end."""
+    """Test accuracy of every seed; ExperimentError if a run did not end."""
     argv = ["--config=demo.yaml", *flags, "--precision", precision]
     argv += ["--seed", *map(str, seeds), "--new_exp_folder", str(folder), "--resume", "auto"]
     if program.main(argv):
-        raise SystemExit(f"benchmarks.precision: a run in {folder} did not end, see above")
+        raise ExperimentError(f"a run in {folder} did not end, see above")
     summaries = folder.rglob("summary.json")
     by_seed = {s["seed"]: s["test"]["accuracy"] for s in map(read, summaries)}
     return [by_seed[seed] for seed in seeds]
@@ -98,28 +102,33 @@ def row(data: str, precision: str, result: dict) -> list[str]:
     return [data, precision, accuracy, text(result["difference"], "standard_error")]
 
 
-def main(argv: list[str] | None = None) -> None:
+def command(argv: list[str] | None) -> None:
     """Train and compare; see the module's text."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.precision", description=__doc__.split("\n", 1)[0]
-    )
+    parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data_folder", type=Path, help="files in the SHD layout")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], metavar="P")
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N")
-    parser.add_argument("--nb_epochs", type=int, help="by default those of the demo config")
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"], metavar="P"
+    )
+    parser.add_argument(
+        "--seeds", nargs="+", type=numeric(int, 0), default=list(SEEDS), metavar="N"
+    )
+    parser.add_argument(
+        "--nb_epochs", type=numeric(int, 1), help="by default those of the demo config"
+    )
     parser.add_argument("--work", type=Path, default=Path("exp/precision"), help="folder of runs")
-    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    add_out(parser)
     options = parser.parse_args(argv)
-    file = options.out or RESULTS / f"precision_{choose_device(0).type}.json"
+    file = to_write(options.out, f"precision_{choose_device(0).type}.json")
     epochs = ["--nb_epochs", str(options.nb_epochs)] if options.nb_epochs else []
+    if options.data_folder is not None and not options.data_folder.is_dir():
+        raise ExperimentError(f"--data_folder {options.data_folder} is not a folder")
     result = {"benchmark": "precision", "machine": machine(("torch", "numba", "numpy"))}
     result |= {"seeds": options.seeds, "nb_epochs": options.nb_epochs, "data": {}}
     for name, flags in data_sets(options.data_folder or real_speech_folder()).items():
         folder = options.work / name.replace(" ", "_")
         found = compare([*flags, *epochs], options.precisions, options.seeds, folder)
         result["data"][name] = found
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(file, result)
     rows = [
         row(name, precision, figures)
         for name, found in result["data"].items()
@@ -129,6 +138,11 @@ def main(argv: list[str] | None = None) -> None:
     titles = ["data", "products", "test accuracy, mean ± std", f"minus {reference}, ± s.e."]
     print("\n" + tabulate(rows, titles, disable_numparse=True))
     print(f"\nwritten: {file}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -10,25 +10,26 @@ Every round trains some epochs without tracking and as many with it, and begins 
 of its own. Writes FILE (JSON).
 """
 
-import argparse
-import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-import torch
 from tabulate import tabulate
 
+from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import machine, milliseconds
 from parsers.load import load_plan
+from parsers.program import Parser, run_command
 from training import folders
 from training.data import DataCache
+from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
 from training.tracking import Tracker, tracked
 
-RESULTS = Path(__file__).parent / "results"
+PROGRAM = "benchmarks.tracking"
 LIBRARIES = ("torch", "numba", "numpy", "wandb")
 
 
@@ -58,7 +59,7 @@ def tracked_epochs(experiment: Experiment, count: int, folder: Path) -> dict:
     begin = time.perf_counter()
     with tracked(experiment.config, folder, []) as tracker:
         if tracker.run is None:
-            raise SystemExit("benchmarks.tracking: wandb does not run here (is WANDB_MODE set?)")
+            raise ExperimentError("wandb does not run here (is WANDB_MODE set?)")
         started = time.perf_counter()
         experiment.tracker = TimedTracker(tracker)
         times = train_epochs(experiment, count)
@@ -105,17 +106,12 @@ def measure(rounds: int, count: int) -> dict:
     }
 
 
-def main(argv: list[str] | None = None) -> None:
+def command(argv: list[str] | None) -> None:
     """Measure and write; see the module's text."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tracking", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("--quick", action="store_true", help="few epochs: a check")
-    parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
-    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
+    add_common(parser)
     options = parser.parse_args(argv)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    file = set_up(options, "tracking", choose_device(0).type)
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as main.py does
     rounds, count = (2, 2) if options.quick else (8, 3)
     result = {
@@ -126,12 +122,14 @@ def main(argv: list[str] | None = None) -> None:
         "demo": measure(rounds, count),
     }
     print(tabulate([(k, v) for k, v in result["demo"].items()], ["demo, SiLIF", "value"]))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    file = options.out or RESULTS / f"tracking_{device}_{torch.get_num_threads()}threads.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(file, result)
     print(f"\nwritten: {file}")
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

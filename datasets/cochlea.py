@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Audio to spikes: a model of the inner ear, after the chain of the Heidelberg Spiking Data Sets.
 
-    python -m datasets.cochlea FOLDER_OF_WAVS OUT.h5 [--seed N] [--speaker-from REGEX]
+    python -m datasets.cochlea FOLDER_OF_WAVS OUT.h5 [--seed N] [--speaker_from REGEX]
 
 The chain is that of Cramer, Stradmann, Schemmel & Zenke, "The Heidelberg Spiking Data Sets for the
 Systematic Evaluation of Spiking Neural Networks" (IEEE TNNLS 2020), section II:
@@ -17,7 +17,6 @@ but are not a continuation of it. Unit 0 lies at the base of the cochlea (next t
 frequencies), unit 699 at the apex (low frequencies).
 """
 
-import argparse
 import os
 import re
 import sys
@@ -35,7 +34,9 @@ import soundfile
 from tqdm import tqdm
 
 from datasets.errors import DataError
+from parsers.program import Parser, numeric, run_command
 
+PROGRAM = "datasets.cochlea"
 RATE = 16_000  # Hz inside the model: speech bandwidth; one step of 62.5 us resolves the 1 ms cells
 CHANNELS = 700
 TARGET_RMS = 0.3
@@ -389,12 +390,12 @@ def speaker_numbers(paths: list[Path], pattern: str | None) -> list[int]:
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"--speaker-from {pattern!r} is no regular expression: {error}") from error
+        raise DataError(f"--speaker_from {pattern!r} is no regular expression: {error}") from error
     names = []
     for path in paths:
         match = regex.search(path.name)
         if match is None or regex.groups < 1 or match[1] is None:
-            raise DataError(f"--speaker-from {pattern!r} finds no group ( ) in the name of {path}")
+            raise DataError(f"--speaker_from {pattern!r} finds no group ( ) in the name of {path}")
         names.append(match[1])
     ranks = {name: i for i, name in enumerate(sorted(set(names)))}
     return [ranks[name] for name in names]
@@ -404,7 +405,10 @@ def convert(
     folder: Path, out: Path, seed: int = 0, speaker_from: str | None = None, overwrite: bool = False
 ) -> int:
     """Turn a folder of WAV files into one file in the SHD layout; returns the number of clips."""
-    if out.exists() and not overwrite:  # before the long work, not after it
+    # Before the long work, not after it.
+    if out.is_dir():
+        raise DataError(f"{out} is a folder: name the file to write")
+    if out.exists() and not overwrite:
         raise DataError(f"{out} exists: choose another name or pass --overwrite")
     if not out.parent.is_dir():
         raise DataError(f"no folder {out.parent} to write {out.name} in")
@@ -422,27 +426,27 @@ def convert(
     return len(clips)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m datasets.cochlea",
-        description="Turn mono WAV files, in one sub-folder per word, into spikes.",
+def command(argv: list[str] | None) -> None:
+    """Do what the command line asks for."""
+    parser = Parser(
+        PROGRAM, description="Turn mono WAV files, in one sub-folder per word, into spikes."
     )
     parser.add_argument("folder", type=Path, help="FOLDER/WORD/*.wav; labels in sorted word order")
     parser.add_argument("out", type=Path, help="HDF5 file in the SHD layout")
-    parser.add_argument("--seed", type=int, default=0, help="of the random nerve fibres, >= 0")
+    parser.add_argument(
+        "--seed", type=numeric(int, 0), default=0, help="of the random nerve fibres [default: 0]"
+    )
     speaker = "group 1 of REGEX in a file name, such as '^([^_]+)_nohash' for Speech Commands"
-    parser.add_argument("--speaker-from", metavar="REGEX", help=speaker)
+    parser.add_argument("--speaker_from", "--speaker-from", metavar="REGEX", help=speaker)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
-    if args.seed < 0:
-        parser.error(f"--seed {args.seed} is below 0")
-    try:
-        count = convert(args.folder, args.out, args.seed, args.speaker_from, args.overwrite)
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    count = convert(args.folder, args.out, args.seed, args.speaker_from, args.overwrite)
     print(f"{count} clips in {args.out}")
-    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

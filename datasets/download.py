@@ -23,12 +23,15 @@ from tqdm import tqdm
 from datasets.errors import DataError
 from datasets.transfer import DownloadError, Patience, fetch, md5_of, megabytes, part_of
 from datasets.unpack import unpacked
+from parsers.program import Parser, numeric, refuse, run_command
 
+PROGRAM = "datasets.download"
 REPO = Path(__file__).resolve().parents[1]
 ZENKE_LAB = "https://zenkelab.org/datasets/"
 TENSORFLOW = "http://download.tensorflow.org/data/"
 TEMPORARY = ".unpacking-"
 LOCK = ".download.lock"
+MOST_SECONDS = 1e6  # that a socket may be told to wait
 
 
 @dataclass(frozen=True)
@@ -291,61 +294,52 @@ def _require_room(archive: Path, needed: int) -> None:
         )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise DataError(f"{message}; --help tells more")
-
-
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; DataError for a mistake in it."""
-    parser = _Parser(
-        prog="python -m datasets.download",
+    """The command line; ConfigError for a mistake in it."""
+    parser = Parser(
+        PROGRAM,
         description="Download and unpack a data set. A download that was interrupted goes on where "
         "it stopped; what is there is left as it is.",
-        allow_abbrev=False,
     )
     parser.add_argument("name", choices=[*PUBLISHED, *ALIASES], help="sc is another name for gsc")
     parser.add_argument(
         "--to", metavar="FOLDER", help="where the data go [default: data/SHD etc. by data set]"
     )
     parser.add_argument(
-        "--base-url", "--base_url", metavar="URL", help="another server with the same files"
+        "--base_url", "--base-url", metavar="URL", help="another server with the same files"
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=numeric(float, 1e-3, MOST_SECONDS),
         default=Patience.timeout,
         help="seconds without a byte after which to connect again [default: %(default)g]",
     )
     parser.add_argument(
         "--retries",
-        type=int,
+        type=numeric(int, 0),
         default=Patience.retries,
         help="attempts in a row without a byte before giving up [default: %(default)s]",
     )
-    arguments = parser.parse_args(argv)
-    if not 0 < arguments.timeout < float("inf") or arguments.retries < 0:
-        raise DataError("--timeout must be above 0, and --retries 0 or more")
-    return arguments
+    return parser.parse_args(argv)
+
+
+def command(argv: list[str] | None) -> int:
+    """Do what the command line asks for; the exit status (1: the data did not come)."""
+    arguments = read_arguments(argv)
+    patience = Patience(arguments.timeout, arguments.retries)
+    name = ALIASES.get(arguments.name, arguments.name)
+    try:
+        download(name, arguments.to, base_url=arguments.base_url, patience=patience)
+    except DownloadError as error:
+        refuse(PROGRAM, str(error))
+        return 1
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status (2: a mistake in it, 1: the data did not come)."""
-    try:
-        arguments = read_arguments(argv)
-        patience = Patience(arguments.timeout, arguments.retries)
-        name = ALIASES.get(arguments.name, arguments.name)
-        download(name, arguments.to, base_url=arguments.base_url, patience=patience)
-    except (DataError, DownloadError) as error:
-        print(f"datasets.download: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, DataError) else 1
-    except KeyboardInterrupt:
-        print(
-            "datasets.download: interrupted; what came is kept, and the same command goes on",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+    kept = "interrupted; what came is kept, and the same command goes on"
+    return run_command(PROGRAM, lambda: command(argv), interrupted=kept)
 
 
 if __name__ == "__main__":

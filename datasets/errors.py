@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The one exception type that a reader of data raises for something the user can fix."""
 
+from parsers.errors import UserError
 
-class DataError(ValueError):
-    """A fault in the data or its path, worded as one line for the user."""
+
+class DataError(UserError):
+    """A fault in the data or its path."""

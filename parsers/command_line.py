@@ -10,9 +10,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
 
 from parsers.options import FALSE_WORDS, GROUPS, TRUE_WORDS, ConfigError, Option, near, show
+from parsers.program import Parser
 
 USAGE = "python main.py [--config NAME] [pretrained] [--option VALUE ...]"
 DESCRIPTION = (
@@ -41,12 +42,6 @@ class CommandLine:
     overfull: str | None = None  # option of one value that `pretrained` stands behind as another
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        message = message.replace("ignored explicit argument", "takes no value, but got")
-        raise ConfigError(message.removeprefix("argument "))
-
-
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=30, width=100)
@@ -68,13 +63,12 @@ class _StoreOnce(argparse.Action):
 
 def build_parser(options: Mapping[str, Option]) -> argparse.ArgumentParser:
     """The parser of main.py; it only collects text, which the options convert."""
-    parser = _Parser(
-        prog="main.py",
+    parser = Parser(
+        "main.py",
         usage=USAGE,
         description=textwrap.fill(DESCRIPTION, width=100),
         epilog=EXAMPLES,
         formatter_class=_Formatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "pretrained",

@@ -16,16 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from parsers.errors import UserError
+
 TRUE_WORDS = ("true", "1", "yes")
 FALSE_WORDS = ("false", "0", "no")
 GROUPS = ("model", "data", "augmentation", "training", "regulariser", "run")
 
 
-class ConfigError(ValueError):
-    """Something the user wrote cannot be run; the message is one line."""
-
-    def __init__(self, message: str):
-        super().__init__(" ".join(message.split()))
+class ConfigError(UserError):
+    """Something the user wrote cannot be run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +100,9 @@ class Option:
         if self.kind is bool:
             return _parse_bool(text)
         if self.kind is int:
-            return _parse_int(text)
+            return parse_int(text)
         if self.kind is float:
-            return _parse_float(text)
+            return parse_float(text)
         if not text.strip():
             raise ValueError("is empty")
         if "\0" in text:
@@ -177,14 +176,16 @@ def _parse_bool(text: str) -> bool:
     raise ValueError(f"{show(text)} is not a boolean; write True or False")
 
 
-def _parse_int(text: str) -> int:
+def parse_int(text: str) -> int:
+    """A whole number in plain digits; ValueError for anything else."""
     # int() alone would also read 1_000, padded text and other scripts' digits.
     if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
         raise ValueError(f"{show(text)} is not a whole number")
     return int(text)
 
 
-def _parse_float(text: str) -> float:
+def parse_float(text: str) -> float:
+    """A finite number; ValueError for anything else."""
     try:
         number = float(text)
     except ValueError:

@@ -7,19 +7,20 @@ finite. Exit status 0 if there is one, 1 if the step is sound here (on another d
 states are others), 2 if there is nothing to repeat.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import torch
 
-from parsers.options import ConfigError
+from parsers.program import Parser, add_gpu_device, run_command
 from training import checkpoint, folders
 from training.console import table
 from training.divergence import KEPT, Part, Step, examine
-from training.errors import CheckpointError, ExperimentError
+from training.errors import CheckpointError
 from training.experiment import build_model, choose_device
 from training.steps import Steps
+
+PROGRAM = "training.diverged"
 
 
 def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
@@ -43,25 +44,23 @@ def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
     return examine(Steps(model, optimizer, config.training, nb_features), step)
 
 
-def main(argv: list[str] | None = None) -> int:
+def command(argv: list[str] | None) -> int:
     """Print the table of a step; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.diverged",
-        description="Repeat the step at which a training diverged.",
-    )
-    parser.add_argument("folder", type=Path, help="experiment folder")
-    parser.add_argument("--gpu_device", type=int, default=0, help="index of the CUDA device")
+    parser = Parser(PROGRAM, description="Repeat the step at which a training diverged.")
+    parser.add_argument("folder", type=Path, metavar="EXP_FOLDER", help="folder of the run")
+    add_gpu_device(parser)
     options = parser.parse_args(argv)
-    try:
-        parts = repeat(options.folder, options.gpu_device)
-    except (ConfigError, ExperimentError) as error:
-        print(f"training.diverged: error: {error}", file=sys.stderr)
-        return 2
+    parts = repeat(options.folder, options.gpu_device)
     rows = [(p.what, "yes" if p.is_finite else "NO", f"{p.largest:.3g}") for p in parts]
     print(table(rows, ["tensor", "finite", "largest finite magnitude"]))
     first = next((part.what for part in parts if not part.is_finite), None)
     print(f"\nFirst that is not finite: {first or 'none, the step is sound here'}")
     return 1 if first is None else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Faults of a run that the user can mend, each worded as one line."""
 
+from parsers.errors import UserError
 
-class ExperimentError(ValueError):
+
+class ExperimentError(UserError):
     """The experiment cannot be set up as asked: folder, device, model or dataset."""
 
 

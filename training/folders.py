@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import platform
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,13 @@ import yaml
 from filelock import FileLock, Timeout
 
 from parsers.load import Config, ConfigError
+from parsers.program import check_folder
 from training import checkpoint, files, state
 from training.errors import ExperimentError
 
 DEFAULT_ROOT = Path("exp") / "test_exps"
 SWEEP_SUMMARY = "sweep_summary.json"
 FAILURE = "failure.json"  # why there is no summary.json
-ANY_WRITE_BIT = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 NAMED = ("dataset_name", "nb_steps", "model_type", "nb_layers", "nb_hiddens", "lr", "pdrop", "seed")
 OUTPUTS = (
     checkpoint.BEST,
@@ -96,11 +95,11 @@ def sweep_folder(plan, suffix: str = "sweep") -> Path:
 
 
 def check_free(folders: list[Path], overwrite: bool) -> None:
-    """ExperimentError if a folder cannot be written, or if it holds an experiment already and
-    ``overwrite`` is off."""
+    """ConfigError if a folder cannot be written, ExperimentError if it holds an experiment already
+    and ``overwrite`` is off."""
     for folder in folders:
         with told_in_one_line(folder):  # a name that is too long
-            check_writable(folder)
+            check_folder("--new_exp_folder", folder)
             taken = [output for output in OUTPUTS if (folder / output).exists()]
         if taken and not overwrite:
             raise ExperimentError(
@@ -191,24 +190,6 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_writable(folder: Path) -> None:
-    """ExperimentError if ``folder``, or what it would be made in, is a file or read-only.
-
-    A folder without any write bit counts as read-only for the superuser too: someone meant it.
-    """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise ExperimentError(
-            f"{existing} is a file, so no experiment can be written to {folder}: "
-            "name another folder with --new_exp_folder"
-        )
-    if not os.access(existing, os.W_OK) or not existing.stat().st_mode & ANY_WRITE_BIT:
-        raise ExperimentError(
-            f"{existing} is read-only, so no experiment can be written to {folder}: "
-            "name another folder with --new_exp_folder"
-        )
-
-
 def check_free_sweep(folder: Path, overwrite: bool) -> None:
     """ExperimentError if ``folder`` holds the table of another sweep and ``overwrite`` is off."""
     if (folder / SWEEP_SUMMARY).exists() and not overwrite:
@@ -253,14 +234,13 @@ def create_plain(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def told_in_one_line(folder: Path) -> Iterator[None]:
+def told_in_one_line(folder: Path, flag: str = "--new_exp_folder") -> Iterator[None]:
     """Turn the refusal of the file system into an ExperimentError."""
     try:
         yield
     except OSError as error:
         raise ExperimentError(
-            f"cannot write to {folder} ({error.strerror}): "
-            "name another folder with --new_exp_folder"
+            f"cannot write to {folder} ({error.strerror}): name another folder with {flag}"
         ) from None
 
 

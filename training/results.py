@@ -5,18 +5,17 @@
 import argparse
 import csv
 import io
-import os
 import sys
 import textwrap
 from pathlib import Path
 
 from parsers.load import OPTIONS
+from parsers.program import Parser, run_command
 from training import files
 from training.comparison import find_group, welch
 from training.console import table
 from training.curves import draw_bands
 from training.errors import ExperimentError
-from training.exits import exit_status
 from training.gather import Run, comparable, gather, history, mark_repeated_seeds
 from training.groups import (
     NAMES,
@@ -45,20 +44,14 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise ExperimentError(message)
-
-
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Parse the command line; ExperimentError for what it cannot be."""
-    parser = _Parser(
-        prog=f"python -m {PROGRAM}",
+    """Parse the command line; ConfigError or ExperimentError for what it cannot be."""
+    parser = Parser(
+        PROGRAM,
         usage=f"python -m {PROGRAM} FOLDER ... [options]",
         description=textwrap.fill(DESCRIPTION, width=100),
         epilog=EXAMPLES,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
-        allow_abbrev=False,
     )
     parser.add_argument(
         "folders",
@@ -118,8 +111,8 @@ def check_target(name: str, target: str | None, suffixes: tuple, overwrite: bool
         raise ExperimentError(f"--{name} {target}: there is no folder {path.parent}")
 
 
-def run(argv: list[str] | None) -> int:
-    """Do what the command line asks for; exit status 0."""
+def command(argv: list[str] | None) -> None:
+    """Do what the command line asks for."""
     arguments = read_arguments(argv)
     found = gather(arguments.folders)
     readable = [run for run in found if run.values]
@@ -143,7 +136,6 @@ def run(argv: list[str] | None) -> int:
         print(f"\n{test}", file=sys.stderr if to_stdout else sys.stdout)
     if arguments.curves:
         draw(groups, readable, axes, Path(arguments.curves))
-    return 0
 
 
 def in_order(runs: list[Run], axes: list[str]) -> list[Run]:
@@ -256,16 +248,10 @@ def write(text: str, target: str) -> None:
         files.write_text(Path(target), text)
 
 
-def main() -> int:
-    """Run as a program; a reader of the output that has seen enough is no fault."""
-    try:
-        status = run(None)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(PROGRAM, main))
+    sys.exit(main())

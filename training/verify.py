@@ -8,7 +8,6 @@ the same; elsewhere sums round differently, and a small difference is accepted. 
 agree, 1 if something does not, 2 if a folder cannot be checked.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -17,9 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.audio import AUDIO
-from datasets.errors import DataError
 from parsers.load import resolve_pretrained
-from parsers.options import ConfigError
+from parsers.program import Parser, add_gpu_device, run_command
 from training import checkpoint, files, folders
 from training.console import log, percent, start_logging, table
 from training.data import DataCache
@@ -28,6 +26,7 @@ from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
 from training.summary import counts, device_facts, versions
 
+PROGRAM = "training.verify"
 ROUNDING = {"accuracy": 0.002, "loss": 0.01}  # on another device or with other libraries
 SIGMAS = 3  # of the sampling error, by which a validation from other initial states may differ
 
@@ -169,27 +168,23 @@ def runs_below(folder: Path) -> list[Path]:
     return found
 
 
-def main(argv: list[str] | None = None) -> int:
+def command(argv: list[str] | None) -> int:
     """Check the folders of the command line and print one table; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.verify",
+    parser = Parser(
+        PROGRAM,
         description="Test the best networks of runs again, and compare with what they recorded.",
     )
     parser.add_argument("folders", type=Path, nargs="+", metavar="EXP_FOLDER")
     parser.add_argument("--data_folder", type=Path, help="where the data lie now")
-    parser.add_argument("--gpu_device", type=int, default=0, help="index of the CUDA device")
+    add_gpu_device(parser)
     options = parser.parse_args(argv)
     start_logging()
     rows, agree = [], True
-    try:
-        cache = DataCache(choose_device(options.gpu_device))
-        for folder in [run for given in options.folders for run in runs_below(given)]:
-            checks = verify(folder, cache, options.data_folder)
-            agree = agree and all(check.agrees is not False for check in checks)
-            rows += [as_row(folder.name, check) for check in checks]
-    except (ConfigError, DataError, ExperimentError) as error:
-        print(f"training.verify: error: {error}", file=sys.stderr)
-        return 2
+    cache = DataCache(choose_device(options.gpu_device))
+    for folder in [found for given in options.folders for found in runs_below(given)]:
+        checks = verify(folder, cache, options.data_folder)
+        agree = agree and all(check.agrees is not False for check in checks)
+        rows += [as_row(folder.name, check) for check in checks]
     log.info("\n%s\n", table(rows, ["run", "figure", "recorded", "now", "verdict"]))
     log.info("All figures agree." if agree else "Some figures do not agree.")
     return 0 if agree else 1
@@ -199,6 +194,11 @@ def as_row(run: str, check: Check) -> tuple[str, ...]:
     """A row of the table."""
     verdict = {True: "agrees", False: "DIFFERS", None: "differs, not judged"}[check.agrees]
     return (run, check.figure, check.recorded, check.now, verdict)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

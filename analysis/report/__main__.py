@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.command import Parser, add_run, run
+from analysis.command import add_run
+from parsers.program import Parser, numeric, run_command
 
 PROGRAM = "analysis.report"
 
@@ -20,14 +21,19 @@ PROGRAM = "analysis.report"
 def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; ConfigError for a mistake in it."""
     parser = Parser(
-        prog=f"python -m {PROGRAM}",
+        PROGRAM,
         description="Learning curves, confusion matrix, spikes, membrane traces, firing rates, "
         "learned time constants, operations and energy of a trained network, as one HTML page "
         "with pictures.",
     )
     parser.add_argument("--output", type=Path, help="folder to write [default: EXP_FOLDER/report]")
     parser.add_argument(
-        "--clips", nargs="+", type=int, default=[], metavar="N", help="test clips to show, from 0"
+        "--clips",
+        nargs="+",
+        type=numeric(int, 0),
+        default=[],
+        metavar="N",
+        help="test clips to show, from 0",
     )
     parser.add_argument(
         "--neurons",
@@ -63,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         start_logging()
         write_report(arguments)
 
-    return run(PROGRAM, command)
+    return run_command(PROGRAM, command)
 
 
 if __name__ == "__main__":

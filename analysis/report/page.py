@@ -3,18 +3,18 @@
 """A report as one HTML file that needs nothing else, and its pictures as files beside it."""
 
 import base64
-import contextlib
 import html
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from parsers.program import check_folder
 from training import files
 from training.errors import ExperimentError
-from training.folders import check_writable, told_in_one_line
+from training.folders import told_in_one_line
 
 INDEX, DATA = "index.html", "report.json"
 DPI = 170
@@ -145,7 +145,7 @@ class Page:
 
     def write(self, folder: Path) -> Path:
         """Write page, pictures and numbers in place of an earlier report; the path of the page."""
-        with naming_the_option(), told_in_one_line(folder):
+        with told_in_one_line(folder, "--output"):
             folder.mkdir(parents=True, exist_ok=True)
             for name in pictures_of(folder) - self.pictures.keys():
                 (folder / name).unlink(missing_ok=True)
@@ -165,23 +165,13 @@ def as_png(figure) -> bytes:
 
 
 def check_free(folder: Path) -> None:
-    """ExperimentError unless ``folder`` can be written, and is empty or holds an earlier report."""
-    with naming_the_option():
-        check_writable(folder)
+    """ConfigError unless ``folder`` can be written, ExperimentError unless it is empty or holds an
+    earlier report."""
+    check_folder("--output", folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / DATA).is_file():
         raise ExperimentError(
             f"--output {folder} holds something that is no report: name another folder"
         )
-
-
-@contextlib.contextmanager
-def naming_the_option() -> Iterator[None]:
-    """Let a refusal of the file system name the option of this command."""
-    try:
-        yield
-    except ExperimentError as error:
-        message = str(error).replace("--new_exp_folder", "--output").replace("experiment", "report")
-        raise ExperimentError(message) from None
 
 
 def pictures_of(folder: Path) -> set[str]:

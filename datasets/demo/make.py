@@ -34,7 +34,9 @@ from datasets.demo.speech import (
     voice_name,
 )
 from datasets.errors import DataError
+from parsers.program import Parser, run_command
 
+PROGRAM = "datasets.demo.make"
 FOLDER = Path(__file__).resolve().parent
 SEED = 2026
 BABBLE_SECONDS = 20
@@ -128,26 +130,29 @@ def first_clips(split: Split, count: int) -> list[Clip]:
     return list(islice(make_clips(split), count))
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m datasets.demo.make", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+def command(argv: list[str] | None) -> int:
+    """Do what the command line asks for; the exit status (1: the shipped files differ)."""
+    parser = Parser(
+        PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     args = parser.parse_args(argv)
-    try:
-        if args.check:
-            differing = check()
-            print(f"differs: {', '.join(differing)}" if differing else "the same bytes")
-            return 1 if differing else 0
-        if not args.out.is_dir():
-            raise DataError(f"no folder {args.out}")
-        for split in SPLITS:
-            path = write_split(split, args.out)
-            print(f"{path}: {split.nb_clips} clips, {path.stat().st_size / 1e6:.1f} MB")
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.check:
+        differing = check()
+        print(f"differs: {', '.join(differing)}" if differing else "the same bytes")
+        return 1 if differing else 0
+    if not args.out.is_dir():
+        raise DataError(f"--out {args.out}: there is no such folder; make it first")
+    for split in SPLITS:
+        path = write_split(split, args.out)
+        print(f"{path}: {split.nb_clips} clips, {path.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

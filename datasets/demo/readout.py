@@ -10,6 +10,7 @@ reaches above it comes from the order of the sounds.
 
 import gzip
 import io
+import sys
 from pathlib import Path
 
 import h5py
@@ -17,7 +18,9 @@ import numpy as np
 import scipy.optimize
 
 from datasets.cochlea import CHANNELS, Clip
+from parsers.program import Parser, run_command
 
+PROGRAM = "datasets.demo.readout"
 FOLDER = Path(__file__).resolve().parent
 NB_CLASSES = 20
 
@@ -95,7 +98,9 @@ def linear_readout_accuracies(
     return accuracies
 
 
-def main() -> None:
+def command(argv: list[str] | None) -> None:
+    """Fit and print; there is nothing to choose."""
+    Parser(PROGRAM, description=__doc__.split("\n")[0]).parse_args(argv)
     train, test = (read_clips(FOLDER / f"demo_{name}.h5.gz") for name in ("train", "test"))
     for spatial_bin in (5, 1):
         accuracies = linear_readout_accuracies(train, test, spatial_bin)
@@ -103,5 +108,10 @@ def main() -> None:
             print(f"{CHANNELS // spatial_bin} channels, {features}, decay {decay}: {accuracy:.1%}")
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,14 +8,15 @@ index.html that shows them on one page.
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
 from datasets.augment import Augmentation
 from datasets.errors import DataError
 from datasets.preview.page import Page, Request
+from parsers.program import Parser, numeric, run_command
 
+PROGRAM = "datasets.preview"
 SPIKING_NAMES = ("shd", "ssc", "demo")
 AUDIO_NAMES = ("sc", "hd")
 OF_AUDIO = ("use_augm", "min_snr", "max_snr", "augm_time_mask", "augm_freq_mask")
@@ -55,39 +56,19 @@ def _refuse_used(folder: Path, overwrite: bool) -> None:
         raise DataError(f"--out {folder} is not empty: choose another, or add --overwrite")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise DataError(f"{message}; --help tells more")
-
-
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a boolean; write True or False")
     return text.lower() in ("true", "1", "yes")
 
 
-def _number(kind: type, lowest: float, highest: float = float("inf")) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not lowest <= value <= highest or value == float("inf"):
-            limit = f" to {highest}" if highest < float("inf") else " or more"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {lowest}{limit}")
-        return value
-
-    return convert
-
-
 def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
     """The request, the folder and whether to overwrite; DataError for a mistake."""
-    parser = _Parser(
-        prog="python -m datasets.preview",
+    parser = Parser(
+        PROGRAM,
         description="Draw clips of a data set as they are read, what each augmentation makes of "
         "them, and how classes and lengths are distributed. Without augmentation flags, all that "
         "fit the data are shown.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     names = [*SPIKING_NAMES, *AUDIO_NAMES, "gsc"]
@@ -95,22 +76,22 @@ def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
     add("--data_folder", help="folder of the data set [default: data/SHD etc. by data set]")
     add("--out", help="folder to write [default: preview_NAME]")
     add("--overwrite", action="store_true", help="write into a folder that is not empty")
-    add("--clips", type=_number(int, 1, MOST_CLIPS), default=8, help="clips to show [default: 8]")
-    add("--seed", type=_number(int, 0, 2**63 - 1), default=0, help="chooses the clips [default: 0]")
-    add("--nb_steps", type=_number(int, 2), default=100, help="time bins [default: 100]")
-    add("--max_time", type=_number(float, 1e-3), default=1.0, help="seconds kept [default: 1.0]")
-    add("--spatial_bin", type=_number(int, 1), default=5, help="units per channel [default: 5]")
-    add("--num_workers", type=_number(int, 0), default=8, help="threads that read audio files")
+    add("--clips", type=numeric(int, 1, MOST_CLIPS), default=8, help="clips to show [default: 8]")
+    add("--seed", type=numeric(int, 0, 2**63 - 1), default=0, help="chooses the clips [default: 0]")
+    add("--nb_steps", type=numeric(int, 2), default=100, help="time bins [default: 100]")
+    add("--max_time", type=numeric(float, 1e-3), default=1.0, help="seconds kept [default: 1.0]")
+    add("--spatial_bin", type=numeric(int, 1), default=5, help="units per channel [default: 5]")
+    add("--num_workers", type=numeric(int, 0), default=8, help="threads that read audio files")
     add("--skip_bad_files", type=_boolean, default=False, help="leave out damaged audio files")
     add("--use_augm", type=_boolean, help="the published changes of waveforms (sc and hd)")
-    add("--min_snr", type=_number(float, 0), help="lowest ratio of noise to signal")
-    add("--max_snr", type=_number(float, 0), help="highest ratio of noise to signal")
-    add("--augm_time_shift", type=_number(float, 0), help="seconds, at most, to either side")
-    add("--augm_time_mask", type=_number(int, 0), help="frames, at most (sc and hd)")
-    add("--augm_freq_mask", type=_number(int, 0, 39), help="bands, at most (sc and hd)")
-    add("--augm_channel_shift", type=_number(int, 0), help="channels, at most (spiking sets)")
-    add("--augm_event_drop", type=_number(float, 0, 1), help="share of events (spiking sets)")
-    add("--augm_cutmix", type=_number(float, 0, 1), help="share of clips (spiking sets)")
+    add("--min_snr", type=numeric(float, 0), help="lowest ratio of noise to signal")
+    add("--max_snr", type=numeric(float, 0), help="highest ratio of noise to signal")
+    add("--augm_time_shift", type=numeric(float, 0), help="seconds, at most, to either side")
+    add("--augm_time_mask", type=numeric(int, 0), help="frames, at most (sc and hd)")
+    add("--augm_freq_mask", type=numeric(int, 0, 39), help="bands, at most (sc and hd)")
+    add("--augm_channel_shift", type=numeric(int, 0), help="channels, at most (spiking sets)")
+    add("--augm_event_drop", type=numeric(float, 0, 1), help="share of events (spiking sets)")
+    add("--augm_cutmix", type=numeric(float, 0, 1), help="share of clips (spiking sets)")
     arguments = parser.parse_args(argv)
     name = "sc" if arguments.dataset_name == "gsc" else arguments.dataset_name
     out = Path(arguments.out or f"preview_{name}").expanduser()
@@ -144,18 +125,15 @@ def _asked(arguments: argparse.Namespace, name: str) -> dict:
     return asked
 
 
+def command(argv: list[str] | None) -> None:
+    """Do what the command line asks for."""
+    request, folder, overwrite = read_arguments(argv)
+    print(f"open {preview(request, folder, overwrite=overwrite)} in a browser")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status (2: something the user can mend)."""
-    try:
-        request, folder, overwrite = read_arguments(argv)
-        print(f"open {preview(request, folder, overwrite=overwrite)} in a browser")
-    except DataError as error:
-        print(f"datasets.preview: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("datasets.preview: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import pytest
 from small_runs import small_runs, write_run
 
 from analysis import figure2, trained
-from analysis.command import run
 from analysis.eigenvalue_figure import Spectrum, crowded, draw_spectra
 from analysis.eigenvalues import exact_eigenvalues, timing
 
@@ -19,7 +18,7 @@ def runs(tmp_path):
 
 
 def draw(*argv) -> int:
-    return run("figure2_eigenvalues.py", lambda: figure2.main([str(word) for word in argv]))
+    return figure2.main([str(word) for word in argv])
 
 
 def one_line(capsys) -> str:

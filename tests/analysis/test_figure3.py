@@ -10,7 +10,6 @@ from matplotlib.text import Annotation
 from small_runs import small_runs, write_run
 
 from analysis import figure3
-from analysis.command import run
 from analysis.evaluations import Evaluations, deviation_of, key_of, mean_of
 from analysis.style import print_style
 from analysis.synops_figure import Cost, draw_scatter, draw_side_by_side, in_units, pareto_front
@@ -32,7 +31,7 @@ def runs(tmp_path_factory):
 
 
 def draw(*argv) -> int:
-    return run("partial_figure3_synops.py", lambda: figure3.main([str(word) for word in argv]))
+    return figure3.main([str(word) for word in argv])
 
 
 def test_figures_table_and_kept_evaluations(runs, tmp_path, capsys, monkeypatch):

@@ -7,7 +7,6 @@ import itertools
 import pytest
 from matplotlib.text import Text
 
-from analysis.command import run
 from analysis.main_figure import ADAPTIVE_NEURONS, draw, main
 from analysis.style import print_style
 from models.snns import LAYERS, AdaptiveLayer
@@ -47,18 +46,3 @@ def test_it_is_written_in_every_format(kind, tmp_path, capsys):
     beginnings = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
     assert path.read_bytes().startswith(beginnings[kind])
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_an_unknown_format_is_told_in_one_line(capsys):
-    assert run("analysis.main_figure", lambda: main(["--format", "gif"])) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "--format: invalid choice: 'gif'" in error
-
-
-def test_an_output_that_is_a_file_is_told_in_one_line(tmp_path, capsys):
-    (tmp_path / "figs").write_text("")
-    assert run("analysis.main_figure", lambda: main(["--output", str(tmp_path / "figs")])) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "figs" in error

@@ -11,7 +11,6 @@ import yaml
 from small_runs import write_run
 
 from analysis import reference_models
-from analysis.command import run
 from analysis.evaluations import Evaluations
 from analysis.trained import OURS, SHELF, open_model
 from models.snns import LAYERS
@@ -126,7 +125,7 @@ def test_statistics_over_the_test_seeds():
 
 
 def test_a_name_that_is_none_is_told_in_one_line(capsys):
-    assert run("analysis.reference_models", lambda: reference_models.main(["demo_GRU"])) == 2
+    assert reference_models.main(["demo_GRU"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "demo_GRU is not one of demo_CadLIF" in error

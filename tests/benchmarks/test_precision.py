@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchmarks import precision
+from training.errors import ExperimentError
 
 ACCURACY = {("fp32", 1): 0.90, ("fp32", 2): 0.94, ("bf16", 1): 0.91, ("bf16", 2): 0.93}
 
@@ -60,5 +61,5 @@ def test_real_speech_is_used_where_it_lies(tmp_path, monkeypatch):
 
 def test_a_run_that_fails_is_not_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(precision.program, "main", lambda argv: 1)
-    with pytest.raises(SystemExit, match="did not end"):
+    with pytest.raises(ExperimentError, match="did not end"):
         precision.accuracies([], "fp32", [1], tmp_path)

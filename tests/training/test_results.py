@@ -16,7 +16,6 @@ from scipy import stats
 
 from parsers.load import Config
 from training import files, results
-from training.exits import exit_status
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def five_seeds(root, model, center):
 
 
 def call(*argv):
-    return exit_status(results.PROGRAM, lambda: results.run([str(arg) for arg in argv]))
+    return results.main([str(arg) for arg in argv])
 
 
 def table_of(capsys, *argv):

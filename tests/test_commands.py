@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What a user can get wrong with the programs beside main.py: one line each, status 2."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from refusal import snapshot
+
+REPO = Path(__file__).resolve().parents[1]
+COLOUR = "unrecognized arguments: --colour"
+UNKNOWN = ("--colour", COLOUR)
+# By program, what is typed and what its line must name. In the folder lie `file`, which is no
+# folder and no run, and `empty`, a folder.
+MISTAKES = {
+    "training.verify": [
+        ("empty --colour", COLOUR),
+        ("", "EXP_FOLDER"),
+        ("nowhere", "nowhere"),
+        ("file", "file"),
+        ("empty", "empty is no experiment folder"),
+        ("empty --gpu_device one", "--gpu_device: 'one' is not a whole number from 0"),
+        ("empty --gpu_device -1", "'-1' is not a whole number from 0"),
+        ("empty --gpu_device 63", "--gpu_device 63"),
+    ],
+    "training.diverged": [
+        ("empty --colour", COLOUR),
+        ("", "EXP_FOLDER"),
+        ("nowhere", "nowhere"),
+        ("file", "file"),
+        ("empty", "empty"),
+        ("empty --gpu_device 0.5", "'0.5' is not a whole number"),
+    ],
+    "training.results": [
+        ("empty --colour", COLOUR),
+        ("", "FOLDER"),
+        ("nowhere", "nowhere"),
+        ("file", "file"),
+        ("empty", "empty"),
+        ("empty --markdown file/below.md", "file"),
+        ("empty --csv empty", "empty is a folder"),
+        ("empty --curves curves.gif", ".png"),
+        ("empty --ignore lrr", "lrr"),
+    ],
+    "datasets.download": [
+        ("shd --colour", COLOUR),
+        ("", "name"),
+        ("mnist", "'mnist'"),
+        ("shd --retries -1", "--retries: '-1' is not a whole number from 0"),
+        ("shd --timeout soon", "--timeout: 'soon' is not a number"),
+        ("shd --timeout nan", "--timeout: 'nan' is not a number"),
+        ("shd --to file", "file"),
+    ],
+    "datasets.preview.__main__": [
+        UNKNOWN,
+        ("--dataset_name mnist", "'mnist'"),
+        ("--clips 0", "--clips: '0' is not a whole number from 1 to 48"),
+        ("--clips 1_0", "--clips: '1_0' is not a whole number from 1 to 48"),
+        ("--data_folder nowhere", "nowhere"),
+        ("--out file", "--out file is a file"),
+        ("--out file/below --dataset_name demo", "file/below"),
+        ("--overwrite=yes", "--overwrite: takes no value, but got 'yes'"),
+    ],
+    "datasets.cochlea": [
+        ("empty out.h5 --colour", COLOUR),
+        ("", "folder, out"),
+        ("nowhere out.h5", "no folder nowhere"),
+        ("file out.h5", "no folder file"),
+        ("empty out.h5", "no .wav files"),
+        ("empty file/out.h5", "no folder file"),
+        ("empty empty --overwrite", "empty is a folder"),
+        ("empty out.h5 --seed -1", "--seed: '-1' is not a whole number from 0"),
+    ],
+    "datasets.demo.make": [
+        UNKNOWN,
+        ("--out", "--out: expected one argument"),
+        ("--out nowhere", "nowhere"),
+        ("--out file", "file"),
+        ("--check=no", "--check"),
+    ],
+    "datasets.demo.readout": [UNKNOWN, ("file", "file")],
+    "analysis.report.__main__": [
+        ("empty --colour", COLOUR),
+        ("", "EXP_FOLDER"),
+        ("nowhere", "nowhere"),
+        ("file", "file"),
+        ("empty", "empty"),
+        ("demo_LIF --clips -1", "--clips: '-1' is not a whole number from 0"),
+        ("demo_LIF --neurons 3", "--neurons: '3' is not LAYER:N"),
+        ("demo_LIF --output file", "file"),
+    ],
+    "analysis.neurobench": [
+        ("empty --colour", COLOUR),
+        ("", "EXP_FOLDER"),
+        ("nowhere", "nowhere"),
+        ("file", "file"),
+        ("empty", "empty"),
+        ("demo_LIF --output empty", "empty is a folder"),
+        ("demo_LIF --output file/below", "file"),
+    ],
+    "analysis.export_nir": [
+        ("empty net.nir --colour", COLOUR),
+        ("empty", "FILE.nir"),
+        ("nowhere net.nir", "nowhere"),
+        ("file net.nir", "file"),
+        ("empty net.nir", "empty"),
+        ("demo_LIF file", "exists already"),
+        ("demo_LIF file/net.nir", "no folder"),
+        ("demo_LIF net.nir --clips 0", "--clips: '0' is not a whole number from 1"),
+    ],
+    "analysis.figure2": [
+        UNKNOWN,
+        ("--models nowhere", "nowhere"),
+        ("--models file", "file"),
+        ("--models empty", "empty"),
+        ("--layer 0", "--layer: '0' is not a whole number from 1"),
+        ("--format gif", "'gif'"),
+        ("--output file", "file"),
+    ],
+    "analysis.figure3": [
+        UNKNOWN,
+        ("--models nowhere", "nowhere"),
+        ("--models file", "file"),
+        ("--models empty", "empty"),
+        ("--seeds 1.5", "--seeds: '1.5' is not a whole number from 0"),
+        ("--format gif", "'gif'"),
+        ("--output file", "file"),
+    ],
+    "analysis.main_figure": [
+        UNKNOWN,
+        ("--format gif", "'gif'"),
+        ("--output", "--output: expected one argument"),
+        ("--output file", "file"),
+        ("file", "unrecognized arguments: file"),
+    ],
+    "analysis.reference_models": [UNKNOWN, ("demo_GRU", "demo_GRU is not one of")],
+    "benchmarks.dynamics": [
+        UNKNOWN,
+        ("--threads 0", "--threads: '0' is not a whole number from 1"),
+        ("--threads many", "'many'"),
+        ("--out empty", "empty is a folder"),
+        ("--out file/out.json", "file"),
+    ],
+    "benchmarks.features": [
+        UNKNOWN,
+        ("--threads -2", "--threads: '-2' is not a whole number from 1"),
+        ("--quick=yes", "--quick: takes no value, but got 'yes'"),
+        ("--out empty", "empty is a folder"),
+        ("--out file/out.json", "file"),
+    ],
+    "benchmarks.tracking": [
+        UNKNOWN,
+        ("--threads 1e3", "--threads: '1e3' is not a whole number from 1"),
+        ("--quick=yes", "--quick: takes no value, but got 'yes'"),
+        ("--out empty", "empty is a folder"),
+        ("--out file/out.json", "file"),
+    ],
+    "benchmarks.precision": [
+        UNKNOWN,
+        ("--seeds one", "--seeds: 'one' is not a whole number from 0"),
+        ("--precisions fp32 fp8", "'fp8'"),
+        ("--nb_epochs 0", "--nb_epochs: '0' is not a whole number from 1"),
+        ("--data_folder nowhere", "nowhere"),
+        ("--out empty", "empty is a folder"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "typed", "named"),
+    [(module, *mistake) for module, mistakes in MISTAKES.items() for mistake in mistakes],
+)
+def test_a_mistake_is_told_in_one_line(module, typed, named, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    before = snapshot(tmp_path)
+    imported = importlib.import_module(module)
+    capfd.readouterr()
+    assert imported.main(typed.split()) == 2
+    told = capfd.readouterr().err
+    if "is not installed" in told:
+        pytest.skip(told)
+    assert told.startswith(f"{imported.PROGRAM}: error: ")
+    assert told.count("\n") == 1, told
+    assert named in told
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("what", [["-m", "datasets.download"], ["figure2_eigenvalues.py"]])
+def test_from_the_shell(what):
+    """Neither a usage nor a traceback reaches the terminal."""
+    command = [sys.executable, *what, "shd", "--colour"]
+    wrong = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.endswith("--colour; --help tells more\n")
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_every_program_is_tested():
+    programs = {
+        ".".join(path.relative_to(REPO).with_suffix("").parts)
+        for folder in ("analysis", "benchmarks", "datasets", "training")
+        for path in (REPO / folder).rglob("*.py")
+        if "Parser(" in path.read_text(encoding="utf-8")
+    }
+    assert programs - {"benchmarks.train", "benchmarks.gpu_check"} == set(MISTAKES)
