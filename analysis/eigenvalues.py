@@ -60,7 +60,7 @@ def step_matrices(layer: AdaptiveLayer) -> Tensor:
 
     The two columns are where (1, 0) and (0, 1) go, as two clips of one batch.
     """
-    dtype = layer.alpha.dtype
+    dtype = layer.W.weight.dtype
     current = torch.zeros(2, 1, layer.hidden_size, dtype=dtype)
     u = torch.zeros(2, layer.hidden_size, dtype=dtype)
     w = torch.zeros_like(u)

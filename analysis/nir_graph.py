@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from models.shell import SpikingLayer
-from models.snns import SNN, AdaptiveLayer, ReadoutLayer
+from models.snns import SNN, AdaptiveLayer, ReadoutLayer, ResonateLayer
 from training.errors import ExperimentError
 
 DISCRETIZATIONS = ("euler", "exact")
@@ -62,7 +62,12 @@ def check_exportable(model: nn.Module) -> None:
     if not isinstance(model, SNN):
         raise ExperimentError("only spiking networks are exported; this one does not spike")
     first = model.hidden_layers[0]
-    if not isinstance(first, AdaptiveLayer):
+    if not isinstance(first, AdaptiveLayer | ResonateLayer):
+        raise ExperimentError(
+            f"{model.neuron_type} cannot be exported: only neurons of the adaptive recurrence can, "
+            "and it has one of its own"
+        )
+    if isinstance(first, ResonateLayer):
         raise ExperimentError(
             f"{model.neuron_type} cannot be exported: its potential is complex, and NIR has no "
             "node with an oscillating state"

@@ -18,6 +18,7 @@ from models.anns import ANNReadoutLayer
 from models.shell import SpikingLayer
 from models.snns import (
     Activity,
+    AdaptiveLayer,
     ResonateFireLayer,
     ResonateLayer,
     events_per_sample,
@@ -78,7 +79,7 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
     adding a spike's b is an AC, and so is an addition whose terms are no products. Complex numbers
     count by their parts. Batchnorm is folded into the weights, all but one addition; layer
     normalisation takes 3 MACs (variance, scaling twice) and 2 ACs (mean, centring). The threshold
-    and the softmax of the read-out are not counted.
+    and the softmax of the read-out are not counted, nor is a recurrence that is not known here.
     """
     ac, mac = 0, 0
     if isinstance(layer.norm, nn.LayerNorm):
@@ -91,6 +92,8 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
         return ac + 1, mac + 6  # u + dt (A u + I) - s
     if isinstance(layer, ResonateLayer):
         return ac + 1, mac + 5  # A (u - s / 2) + b I
+    if not isinstance(layer, AdaptiveLayer):
+        return ac, mac
     if layer.states_per_neuron == 1:
         return ac + 1, mac + 2  # alpha (u - s) + (1 - alpha) I
     return ac + 3, mac + 4  # and beta w + a u + b s, which is taken from I

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.eigenvalues import exact_eigenvalues
+from models.shell import SpikingLayer, clamped
 from models.snns import AdaptiveLayer, ResonateLayer
 
 MEMBRANE = "membrane time constant"
@@ -39,7 +40,7 @@ def quantities(layer: nn.Module, step_seconds: float) -> dict[str, np.ndarray]:
 
     Time constants in ms and frequencies in Hz, for a step of ``step_seconds``; couplings a and b
     and the input gain b are pure numbers. A neuron that does not decay has an infinite time
-    constant.
+    constant. Of a neuron with a recurrence of its own these are its parameters [H], clamped.
     """
     if isinstance(layer, ResonateLayer):
         turn = exact_eigenvalues(layer)[:, 0]
@@ -57,7 +58,19 @@ def quantities(layer: nn.Module, step_seconds: float) -> dict[str, np.ndarray]:
             found["sub-threshold coupling a"] = a.cpu().numpy()
             found["spike-triggered coupling b"] = b.cpu().numpy()
         return found
+    if isinstance(layer, SpikingLayer):
+        return own_parameters(layer)
     return {MEMBRANE: time_constants(layer.decay().cpu().numpy(), step_seconds)}
+
+
+def own_parameters(layer: SpikingLayer) -> dict[str, np.ndarray]:
+    """The real parameters [H] of the neurons of ``layer`` by name, within their ranges."""
+    found = {
+        name: clamped(layer, name) if name in layer.ranges else values
+        for name, values in layer.named_parameters(recurse=False)
+        if values.shape == (layer.hidden_size,) and not values.is_complex()
+    }
+    return {name: values.detach().cpu().numpy() for name, values in found.items()}
 
 
 def time_constants(decay: np.ndarray, step_seconds: float) -> np.ndarray:

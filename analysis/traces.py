@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.shell import SpikingLayer, join_directions
-from models.snns import SNN, ReadoutLayer
+from models.snns import SNN, AdaptiveLayer, ReadoutLayer, ResonateLayer
 
 
 @dataclass
@@ -25,8 +25,9 @@ class LayerTrace:
     [rows, T, 2H], the reversed direction behind and turned back in time.
 
     ``states`` maps the fields of the layer's state to their values after each step; ``spikes`` are
-    0 or 1. A neuron spikes where ``drive`` of a state is above ``threshold``. A read-out has its
-    potential ``u`` and no spikes; its ``scores`` [rows, T, C] are its softmax at each step.
+    0 or 1. A neuron spikes where ``drive`` of a state is above ``threshold``; a neuron with a
+    recurrence of its own has None there, since its threshold may move. A read-out has its potential
+    ``u`` and no spikes; its ``scores`` [rows, T, C] are its softmax at each step.
     """
 
     states: dict[str, Tensor] = field(default_factory=dict)
@@ -36,14 +37,32 @@ class LayerTrace:
 
     @property
     def drive(self) -> Tensor:
-        """What is held against the threshold: u, or the real part of a complex u."""
-        u = self.states["u"]
+        """What is held against the threshold: the potential, or its real part."""
+        u = self.states[self.potential]
         return u.real if u.is_complex() else u
 
+    @property
+    def potential(self) -> str:
+        """Name of the membrane potential among ``states``: u, or the first of them."""
+        return "u" if "u" in self.states else next(iter(self.states))
 
-def threshold_of_u(layer: SpikingLayer) -> float:
-    """The value of u (or of its real part) above which a neuron of ``layer`` spikes."""
+
+def threshold_of_u(layer: SpikingLayer) -> float | None:
+    """The value of u (or of its real part) above which a neuron of ``layer`` spikes.
+
+    None for a neuron with a recurrence of its own.
+    """
+    if not isinstance(layer, AdaptiveLayer | ResonateLayer):
+        return None
     return layer.threshold / getattr(layer.coefficients(), "scale", 1.0)
+
+
+def named_states(state: tuple | Tensor) -> dict[str, Tensor]:
+    """The states of a layer [B, H] by their names; those of a plain tuple are numbered."""
+    if isinstance(state, Tensor):
+        return {"u": state}
+    names = getattr(state, "_fields", [f"state {i}" for i in range(1, len(state) + 1)])
+    return dict(zip(names, state, strict=True))
 
 
 @torch.no_grad()
@@ -82,9 +101,8 @@ def spike_through(run, current, state, trace, rows, batch_size):
     for t in range(current.shape[1]):
         fired, state = run(current[:, t : t + 1], state)
         spikes.append(fired)
-        kept.append([select(values, rows, batch_size) for values in state])
-    names = type(state)._fields
-    for name, values in zip(names, zip(*kept, strict=True), strict=True):
+        kept.append([select(values, rows, batch_size) for values in named_states(state).values()])
+    for name, values in zip(named_states(state), zip(*kept, strict=True), strict=True):
         trace.states[name] = side_by_side(torch.stack(values, dim=1), len(rows))
     spikes = torch.cat(spikes, dim=1)
     trace.spikes = side_by_side(select(spikes, rows, batch_size), len(rows))

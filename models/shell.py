@@ -108,7 +108,7 @@ class SpikingLayer(nn.Module):
         bidirectional: also run on the time-reversed input; outputs 2H features.
         init_state: "rand" (uniform in [0, 1), drawn at every forward pass) or "zero".
         backend: implementation of the recurrence, see ``models.dynamics``.
-        extra_features: options of single neuron models (dt_min, dt_max of C-SiLIF).
+        extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
     """
 
     states_per_neuron = 2
@@ -141,8 +141,17 @@ class SpikingLayer(nn.Module):
         self.extra_features = dict(extra_features or {})
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         self.create_parameters()
+        self._check_ranges()
         self.norm = make_norm(normalization, hidden_size)
         self.drop = Dropout(dropout, backend=backend)
+
+    def _check_ranges(self) -> None:
+        for name in self.ranges:
+            if name not in self._parameters:
+                raise TypeError(
+                    f"{type(self).__name__}.ranges names '{name}', but create_parameters() makes "
+                    "no nn.Parameter of that name"
+                )
 
     @property
     def output_size(self) -> int:
@@ -151,19 +160,31 @@ class SpikingLayer(nn.Module):
 
     def create_parameters(self) -> None:
         """Create the neuron's own parameters; W exists already."""
-        raise TypeError(f"{type(self).__name__} does not say which parameters it has")
+        raise TypeError(f"{type(self).__name__} has no create_parameters()")
 
     def initial_state(self, current: Tensor) -> tuple:
         """State before the first step of ``current`` [B, T, H]."""
-        raise TypeError(f"{type(self).__name__} does not say which states it has")
+        raise TypeError(f"{type(self).__name__} has no initial_state(current)")
 
     def dynamics(self, current: Tensor, state: tuple) -> tuple[Tensor, tuple]:
         """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step."""
-        raise TypeError(f"{type(self).__name__} does not say which recurrence it runs")
+        raise TypeError(f"{type(self).__name__} has no dynamics(current, state)")
 
     def draw(self, current: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """One initial state [B, H] on the device of ``current`` [B, T, H]."""
         return initial_values(current, self.init_state, dtype)
+
+    def _checked(self, result: tuple[Tensor, tuple], current: Tensor) -> tuple[Tensor, tuple]:
+        """What ``dynamics`` returned; other shapes might go through the next layer unnoticed."""
+        name = f"{type(self).__name__}.dynamics()"
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"{name} must return two things: spikes and the state after them")
+        if result[0].shape != current.shape:
+            raise TypeError(
+                f"{name} must return spikes [B, T, H] = {list(current.shape)}, as its current, "
+                f"and returned {list(result[0].shape)}"
+            )
+        return result
 
     def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
@@ -172,6 +193,6 @@ class SpikingLayer(nn.Module):
         current = normalize(self.norm, self.W(x)).float()
         if state is None:
             state = self.initial_state(current)
-        spikes, state = self.dynamics(current, state)
+        spikes, state = self._checked(self.dynamics(current, state), current)
         joined = join_directions(spikes) if self.bidirectional else spikes
         return LayerOutput(self.drop(joined), spikes, state)

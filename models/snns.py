@@ -54,7 +54,7 @@ class AdaptiveLayer(SpikingLayer):
 
     def coefficients(self) -> AdaptiveCoefficients:
         """Coefficients as the recurrence uses them."""
-        raise TypeError(f"{type(self).__name__} does not say which coefficients it has")
+        raise TypeError(f"{type(self).__name__} has no coefficients()")
 
     def recurrent_weights(self) -> Tensor | None:
         """Matrix [H, H] from neuron to neuron, None for a feed-forward layer."""
@@ -175,7 +175,7 @@ class ResonateLayer(SpikingLayer):
 
     def coefficients(self) -> ResonateCoefficients:
         """Coefficients as the recurrence uses them."""
-        raise TypeError(f"{type(self).__name__} does not say which coefficients it has")
+        raise TypeError(f"{type(self).__name__} has no coefficients()")
 
     def initial_state(self, current):
         u = self.draw(current, torch.cfloat)
@@ -316,7 +316,7 @@ class SNN(nn.Module):
         threshold, dropout, normalization, use_bias, bidirectional, init_state, backend: see
             ``SpikingLayer``.
         use_readout_layer: end in a ``ReadoutLayer``; otherwise the spikes of the last layer.
-        extra_features: options of single neuron models: dt_min and dt_max of C-SiLIF.
+        extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
 
     Raises:
         ValueError: unknown neuron or normalisation, or impossible sizes.
@@ -341,7 +341,10 @@ class SNN(nn.Module):
         super().__init__()
         neuron_type = ALIASES.get(neuron_type, neuron_type)
         if neuron_type not in LAYERS:
-            raise ValueError(f"neuron_type '{neuron_type}' is not one of {', '.join(LAYERS)}")
+            raise ValueError(
+                f"neuron_type '{neuron_type}' is not one of LAYERS in models/snns.py: "
+                f"{', '.join(LAYERS)}"
+            )
         check_sizes(layer_sizes, use_readout_layer)
         self.input_size = input_size(input_shape)
         self.layer_sizes = list(layer_sizes)

@@ -5,6 +5,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -88,7 +89,7 @@ def build_model(config, nb_features: int, nb_classes: int) -> nn.Module:
                 shape,
                 sizes,
                 options.model_type,
-                extra_features={"dt_min": options.dt_min, "dt_max": options.dt_max},
+                extra_features=asdict(options),
                 init_state=options.init_state,
                 backend=config.training.backend,
                 **common,

@@ -9,6 +9,7 @@ from analysis.operations import ENERGY_PJ, ENERGY_SOURCE, LayerOperations
 from analysis.report import figures
 from analysis.report.page import Page
 from analysis.run import Run
+from models.snns import AdaptiveLayer, ResonateLayer
 
 SPIKING_NOTE = (
     "A connection whose input is 0 or 1 accumulates (AC); one whose input is any other number, a "
@@ -83,6 +84,12 @@ def show_spiking(page: Page, run: Run, layers: list[LayerOperations]) -> None:
     if run.config.model.bidirectional:
         page.say(
             "SOP count one direction of a layer, as published; ACs, MACs and energy count both."
+        )
+    if not isinstance(run.model.hidden_layers[0], AdaptiveLayer | ResonateLayer):
+        page.say(
+            f"{run.model.neuron_type} neurons have a recurrence of their own, whose updates are "
+            "not counted here.",
+            "note",
         )
     parts = {
         "connections": [o.connections_nj for o in layers[:-1]],

@@ -7,6 +7,7 @@ Every function takes NumPy arrays and returns a matplotlib Figure.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -43,15 +44,19 @@ class Raster:
 
 @dataclass(frozen=True)
 class NeuronTrace:
-    """One neuron over time, [T] each: membrane potential, its imaginary part or its adaptation."""
+    """One neuron over time, [T] each: membrane potential, its imaginary part, its other states.
+
+    ``potential`` is the name of the first; ``threshold`` is None where it has no fixed one.
+    """
 
     title: str
     u: np.ndarray
     spikes: np.ndarray
-    threshold: float
-    adaptation: np.ndarray | None
+    threshold: float | None
+    others: dict[str, np.ndarray]
     imaginary: np.ndarray | None
     step_ms: float
+    potential: str = "u"
 
 
 def new_figure(height: float, rows: int = 1, ratios: Sequence[float] | None = None, **options):
@@ -168,36 +173,41 @@ def draw_scores(axis: Axes, clip: Raster) -> None:
 
 
 def traces(neurons: Sequence[NeuronTrace]) -> Figure:
-    """Membrane potentials against the threshold, with the adaptation on an axis of its own."""
+    """Membrane potentials against the threshold, with other states on an axis of their own."""
     figure, axes = new_figure(0.6 + 2.3 * len(neurons), len(neurons), sharex=True)
     for axis, neuron in zip(axes, neurons, strict=True):
         times = neuron.step_ms * (np.arange(len(neuron.u)) + 1)
-        name = "u" if neuron.imaginary is None else "Re u"
+        name = neuron.potential if neuron.imaginary is None else f"Re {neuron.potential}"
         axis.plot(times, neuron.u, color=BLUE, label=name, linewidth=1.3)
         if neuron.imaginary is not None:
-            axis.plot(times, neuron.imaginary, color=GREY, label="Im u", linewidth=0.8)
-        axis.axhline(
-            neuron.threshold,
-            color=RED,
-            linestyle="--",
-            linewidth=1,
-            label=f"θ = {neuron.threshold:g}",
-        )
+            axis.plot(
+                times, neuron.imaginary, color=GREY, label=f"Im {neuron.potential}", linewidth=0.8
+            )
+        if neuron.threshold is not None:
+            label = f"θ = {neuron.threshold:g}"
+            axis.axhline(neuron.threshold, color=RED, linestyle="--", linewidth=1, label=label)
         fired = neuron.spikes > 0
         axis.plot(times[fired], neuron.u[fired], "v", color="black", markersize=5, label="spike")
         label_axis(axis, neuron.title, y="potential")
-        if neuron.adaptation is not None:
-            beside = axis.twinx()
-            beside.plot(times, neuron.adaptation, color=ORANGE, linewidth=1.1, label="w")
-            beside.tick_params(labelsize=SIZES["tick"], colors="#8a5f00")
-            beside.spines["top"].set_visible(False)
-            beside.set_ylabel("adaptation w", fontsize=SIZES["label"], color="#8a5f00")
-            axis.plot([], [], color=ORANGE, label="w")
+        if neuron.others:
+            draw_beside(axis, times, neuron.others)
         axis.legend(fontsize=9.5, loc="upper left", ncols=4, columnspacing=0.9, handlelength=1.3)
         low, high = axis.get_ylim()
         axis.set_ylim(low, high + 0.35 * (high - low))
     label_axis(axes[-1], neurons[-1].title, "time (ms)", "potential")
     return figure
+
+
+def draw_beside(axis: Axes, times: np.ndarray, states: dict[str, np.ndarray]) -> None:
+    """Further states of a neuron on a second axis, and their names for the legend of the first."""
+    beside = axis.twinx()
+    for (name, values), style in zip(states.items(), cycle(("-", "--", ":", "-."))):
+        beside.plot(times, values, style, color=ORANGE, linewidth=1.1)
+        axis.plot([], [], style, color=ORANGE, label=name)
+    beside.tick_params(labelsize=SIZES["tick"], colors="#8a5f00")
+    beside.spines["top"].set_visible(False)
+    label = "adaptation w" if list(states) == ["w"] else ", ".join(states)
+    beside.set_ylabel(label, fontsize=SIZES["label"], color="#8a5f00")
 
 
 def rate_histogram(rates: np.ndarray, title: str, dead: int, saturated: int) -> Figure:

@@ -62,10 +62,11 @@ def show_traces(
 ) -> None:
     """States of chosen neurons against the threshold, over one clip."""
     page.section("traces", "Membrane and adaptation")
+    crossing = "A neuron spikes where u is above θ; the reset follows in the next step. "
     page.say(
-        f"States in {title}, as the network's own recurrence leaves them after each step. A neuron "
-        "spikes where u is above θ; the reset follows in the next step. Unless `--neurons` names "
-        "others: the busiest neuron of a layer, a middling one, and one that hardly fires."
+        f"States in {title}, as the network's own recurrence leaves them after each step. "
+        f"{crossing if traces[0].threshold is not None else ''}Unless `--neurons` names others: "
+        "the busiest neuron of a layer, a middling one, and one that hardly fires."
     )
     entries = []
     for number, (layer, trace) in enumerate(
@@ -94,15 +95,21 @@ def typical_neurons(trace: LayerTrace) -> list[int]:
 
 def neuron_trace(layer, trace: LayerTrace, number: int, neuron: int, step_ms: float):
     """One neuron of a trace, ready to be drawn."""
-    u = trace.states["u"][0, :, neuron].cpu()
+    of_neuron = {name: values[0, :, neuron].cpu() for name, values in trace.states.items()}
+    u = of_neuron.pop(trace.potential)
     spikes = trace.spikes[0, :, neuron].cpu().numpy()
-    adapts = "w" in trace.states and layer.states_per_neuron == 2
+    unused = {"s", "w"} if layer.states_per_neuron == 1 else {"s"}
     return figures.NeuronTrace(
         title=f"layer {number}, neuron {neuron}: {int(spikes.sum())} spikes",
         u=(u.real if u.is_complex() else u).numpy(),
         spikes=spikes,
         threshold=trace.threshold,
-        adaptation=trace.states["w"][0, :, neuron].cpu().numpy() if adapts else None,
+        potential=trace.potential,
+        others={
+            name: values.numpy()
+            for name, values in of_neuron.items()
+            if name not in unused and not values.is_complex()
+        },
         imaginary=u.imag.numpy() if u.is_complex() else None,
         step_ms=step_ms,
     )

@@ -12,14 +12,14 @@ from analysis.style import print_style
 from models.snns import LAYERS, AdaptiveLayer
 
 
-def test_the_table_has_the_terms_of_every_adaptive_neuron():
+def test_the_table_has_the_terms_of_the_published_adaptive_neurons():
     terms = {name.replace("cAdLIF", "CadLIF"): marks for name, marks, _ in ADAPTIVE_NEURONS}
-    expected = {}
-    for name, kind in LAYERS.items():
-        if issubclass(kind, AdaptiveLayer):
-            adapts = "1" if kind.states_per_neuron == 2 else "0"
-            expected[name] = f"1{adapts}{adapts}{int(kind.recurrent)}"
-    assert terms == expected
+    assert len(terms) == len(ADAPTIVE_NEURONS) == 6
+    for name, marks in terms.items():
+        kind = LAYERS[name]
+        assert issubclass(kind, AdaptiveLayer)
+        adapts = "1" if kind.states_per_neuron == 2 else "0"
+        assert marks == f"1{adapts}{adapts}{int(kind.recurrent)}"
 
 
 def test_no_words_overlap_or_leave_the_page():

@@ -75,9 +75,10 @@ def test_its_folder_is_whole_and_names_no_other_machine(name):
     assert summary["test_seeds"]["seeds"][0] == summary["seed"]
 
 
-def test_every_neuron_is_there_and_all_are_small():
+def test_every_published_neuron_is_there_and_all_are_small():
     models = {open_model(name).model_type for name in OURS}
-    assert models == set(LAYERS)
+    assert len(models) == 8
+    assert models <= set(LAYERS)
     size = sum(path.stat().st_size for path in SHELF.glob("demo_*/**/*") if path.is_file())
     assert size < 20 * MEGABYTE
 

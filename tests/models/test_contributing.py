@@ -1,24 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The worked example of CONTRIBUTING.md, taken from the page itself."""
+"""The worked examples of CONTRIBUTING.md, taken from the page itself."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
+from own_neuron import PAGE, own_recurrence, python_blocks, run_block
 from torch.nn import functional
 
 from models.snns import LAYERS, SNN
 
-PAGE = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 B, T, F, CLASSES = 8, 20, 12, 4
 
 
 def example() -> str:
-    """The one Python block of the page."""
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    return code
+    """The first Python block of the page."""
+    return python_blocks()[0]
 
 
 @pytest.fixture
@@ -26,15 +24,22 @@ def registered(monkeypatch) -> type:
     """The example's class, under the name that the page gives it."""
     page = PAGE.read_text(encoding="utf-8")
     name, class_name = re.search(r'`"(\w+)": (\w+)`', page).groups()
-    namespace = {"__name__": "example"}
-    exec(compile(example(), str(PAGE), "exec"), namespace)
-    monkeypatch.setitem(LAYERS, name, namespace[class_name])
-    return namespace[class_name]
+    layer = getattr(run_block(example()), class_name)
+    monkeypatch.setitem(LAYERS, name, layer)
+    return layer
 
 
-def make_net(**options) -> SNN:
+@pytest.fixture
+def own(monkeypatch) -> type:
+    """The example's class with a recurrence of its own, registered as ALIF."""
+    layer = own_recurrence(monkeypatch)
+    monkeypatch.setitem(LAYERS, "ALIF", layer)
+    return layer
+
+
+def make_net(neuron: str = "TauLIF", **options) -> SNN:
     torch.manual_seed(0)
-    return SNN((B, T, F), [24, 24, CLASSES], "TauLIF", threshold=0.3, **options)
+    return SNN((B, T, F), [24, 24, CLASSES], neuron, threshold=0.3, **options)
 
 
 def make_batch():
@@ -54,6 +59,17 @@ def test_the_example_is_short():
 def test_the_example_learns(registered, bidirectional):
     net = make_net(bidirectional=bidirectional)
     assert type(net.snn[0]) is registered
+    learns(net)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_example_with_its_own_recurrence_learns(own, bidirectional):
+    net = make_net("ALIF", bidirectional=bidirectional)
+    assert type(net.snn[0]) is own
+    learns(net)
+
+
+def learns(net: SNN) -> None:
     x, y = make_batch()
     optimizer = torch.optim.Adam(net.parameters(), 0.01)
     losses = []
@@ -83,3 +99,66 @@ def test_the_example_saves_and_loads(registered):
     other.load_state_dict(net.state_dict(), strict=True)
     own = {"log_tau_u", "log_tau_w", "a", "b"}
     assert {f"snn.0.{name}" for name in own} < net.state_dict().keys()
+
+
+def test_without_adaptation_the_own_recurrence_is_lif(own):
+    ours, lif = make_net("ALIF").snn[0], make_net("LIF").snn[0]
+    torch.nn.init.zeros_(ours.gain)
+    current = 3 * torch.rand(B, T, 24)
+    zero = torch.zeros(B, 24)
+    with torch.no_grad():
+        lif.alpha.copy_(ours.alpha)
+        spikes, after = ours.dynamics(current, type(ours.initial_state(current))(zero, zero, zero))
+        expected, state = lif.dynamics(current, type(lif.initial_state(current))(zero, zero, zero))
+    assert 0.05 < spikes.mean() < 0.95
+    assert torch.equal(spikes, expected)
+    assert torch.equal(after.u, state.u)
+
+
+WRONG = {
+    "initial_state": ("initial_state", None, "ALIFLayer has no initial_state(current)"),
+    "dynamics": ("dynamics", None, "ALIFLayer has no dynamics(current, state)"),
+    "parameters": ("create_parameters", None, "ALIFLayer has no create_parameters()"),
+    "order": (
+        "dynamics",
+        lambda self, current, state: (current.transpose(0, 1).gt(0).float(), state),
+        f"spikes [B, T, H] = [{B}, {T}, 24], as its current, and returned [{T}, {B}, 24]",
+    ),
+    "state": ("dynamics", lambda self, current, state: current, "must return two things"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_forgotten_is_named(own, monkeypatch, wrong):
+    attribute, value, message = WRONG[wrong]
+    if value is None:
+        monkeypatch.delattr(own, attribute)
+    else:
+        monkeypatch.setattr(own, attribute, value)
+    with pytest.raises(TypeError, match=re.escape(message)):
+        make_net("ALIF")(make_batch()[0])
+
+
+def one_tensor(self):
+    own_parameters(self)
+    delattr(self, "rho")
+    self.rho = torch.rand(self.hidden_size)
+
+
+def own_parameters(self):
+    self.alpha, self.rho, self.gain = (
+        torch.nn.Parameter(torch.rand(self.hidden_size)) for _ in range(3)
+    )
+
+
+def misspelt(self):
+    own_parameters(self)
+    self.rh = self.rho
+    delattr(self, "rho")
+
+
+@pytest.mark.parametrize("create", [one_tensor, misspelt])
+def test_what_is_no_parameter_is_noticed(own, monkeypatch, create):
+    monkeypatch.setattr(own, "create_parameters", create)
+    with pytest.raises(TypeError, match=r"names 'rho', but .* no nn\.Parameter of that name"):
+        make_net("ALIF")

@@ -21,12 +21,14 @@ from snn_cases import (
 from torch.nn import functional
 
 from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
-from models.snns import LAYERS, SNN, ResonateLayer
+from models.snns import LAYERS, SNN, AdaptiveLayer, ResonateLayer
+
+known_recurrence = [n for n, k in LAYERS.items() if issubclass(k, AdaptiveLayer | ResonateLayer)]
 
 # Initial states
 
 
-@all_neurons
+@pytest.mark.parametrize("neuron", known_recurrence)
 @pytest.mark.parametrize("training", [True, False])
 def test_initial_states_are_drawn_as_published(neuron, training):
     """u, then w where there is one, then s, layer by layer; afresh in every pass."""

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Neurons that users add: their reports show what can be known, and say what cannot."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from own_neuron import own_recurrence, python_blocks, run_block
+
+from analysis.eigenvalues import exact_eigenvalues
+from analysis.nir_graph import check_exportable
+from analysis.operations import update_operations
+from analysis.parameters import quantities
+from analysis.report.__main__ import main as report
+from analysis.traces import traced
+from models.snns import LAYERS, SNN
+from training.errors import ExperimentError
+
+
+@pytest.fixture
+def own(monkeypatch) -> type:
+    """A neuron with a recurrence of its own, in the place of LIF, whose name parsers know."""
+    layer = own_recurrence(monkeypatch)
+    monkeypatch.setitem(LAYERS, "LIF", layer)
+    return layer
+
+
+def test_report_of_a_neuron_with_its_own_recurrence(own, make_run, tmp_path, capsys):
+    run = make_run(model_type="LIF", nb_hiddens=11)
+    assert report([str(run), "--output", str(tmp_path)]) == 0, capsys.readouterr().err
+    numbers = json.loads((tmp_path / "report.json").read_text())
+    assert numbers["parameters"]["layer 1"].keys() == {"alpha", "rho", "gain"}
+    assert "traces_layer1.png" in numbers["pictures"]
+    text = (tmp_path / "index.html").read_text()
+    assert "whose updates are not counted here" in text
+    assert "spikes where u is above" not in text
+
+
+def test_nir_export_says_why_not(own):
+    with pytest.raises(ExperimentError, match="it has one of its own"):
+        check_exportable(SNN((None, None, 6), [5, 3], "LIF"))
+
+
+def test_its_states_are_traced_by_name(own):
+    torch.manual_seed(0)
+    net = SNN((None, None, 6), [5, 3], "LIF").eval()
+    activity, traces = traced(net, 5 * torch.rand(2, 9, 6), [0])
+    assert traces[0].states.keys() == {"u", "m", "s"}
+    assert traces[0].threshold is None
+    assert torch.equal(traces[0].spikes[0], activity.layers[0].spikes[0])
+    assert torch.equal(traces[0].states["s"], traces[0].spikes)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "tensor"])
+def test_states_without_names_are_traced(own, monkeypatch, kind):
+    named = own.dynamics
+    state_of = run_block(python_blocks()[1]).ThresholdState
+
+    def dynamics(self, current, state):
+        if kind == "tensor":
+            zero = torch.zeros_like(state)
+            spikes, after = named(self, current, state_of(state, zero, zero))
+            return spikes, after.u
+        spikes, after = named(self, current, state_of(*state))
+        return spikes, tuple(after)
+
+    first = own.initial_state
+    monkeypatch.setattr(own, "dynamics", dynamics)
+    monkeypatch.setattr(
+        own,
+        "initial_state",
+        lambda self, current: (
+            tuple(first(self, current)) if kind == "tuple" else first(self, current).u
+        ),
+    )
+    net = SNN((None, None, 6), [5, 3], "LIF").eval()
+    _, traces = traced(net, 5 * torch.rand(2, 9, 6), [1])
+    expected = {"u"} if kind == "tensor" else {"state 1", "state 2", "state 3"}
+    assert traces[0].states.keys() == expected
+    assert traces[0].drive.shape == (1, 9, 5)
+
+
+def test_its_parameters_are_shown_as_used(own):
+    layer = own(6, 5)
+    torch.nn.init.constant_(layer.gain, 7.0)
+    found = quantities(layer, 0.01)
+    assert list(found) == ["alpha", "rho", "gain"]
+    assert (found["gain"] == 2).all()
+
+
+def test_only_what_is_known_of_its_operations_is_counted(own):
+    assert update_operations(own(6, 5)) == (1, 0)  # batchnorm's addition
+    assert update_operations(own(6, 5, normalization="none")) == (0, 0)
+
+
+def test_eigenvalues_of_a_layer_whose_parameters_have_other_names():
+    layer = run_block(python_blocks()[0]).TauLIFLayer(6, 5)
+    alpha, beta, a, _ = (value.detach().numpy() for value in layer.coefficients())
+    values = exact_eigenvalues(layer)
+    np.testing.assert_allclose(values.prod(axis=1), alpha * beta, rtol=1e-5)
+    np.testing.assert_allclose(values.sum(axis=1), alpha + beta - (1 - alpha) * a, rtol=1e-5)
