@@ -10,10 +10,10 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from parsers.errors import UserError
-from parsers.options import ConfigError, parse_float, parse_int, show
+from parsers.options import ConfigError, Option, parse_float, parse_int, show
 
 ANY_WRITE_BIT = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -51,6 +51,18 @@ def numeric(
     return convert
 
 
+def of_option(option: Option) -> Callable[[str], Any]:
+    """A ``type`` for an argument that takes what the option of main.py takes."""
+
+    def convert(text: str) -> Any:
+        try:
+            return option.convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
 def add_gpu_device(parser: argparse.ArgumentParser) -> None:
     """Where to compute; on a machine without a GPU there is only the CPU."""
     parser.add_argument(
@@ -70,7 +82,7 @@ def run_command(
     """
     try:
         status = work() or 0
-        sys.stdout.flush()
+        sys.stdout.flush()  # here, where a pipe that is closed can be met
         return status
     except UserError as error:
         return refuse(program, str(error))

@@ -16,10 +16,11 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from datasets.features import SHIFT_MS
+
 COLUMNS = 4
 BARS = 40
 CELL = 3.1  # inches
-FEATURE_SHIFT = 0.01  # s between two frames
 COLOURS = {"training": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
 
 
@@ -245,7 +246,7 @@ def _feature_image(axis: Axes, features: np.ndarray, span: float, limits: tuple[
         vmax=limits[1],
         origin="lower",
         aspect="auto",
-        extent=(0, T * FEATURE_SHIFT, -0.5, F - 0.5),
+        extent=(0, T * SHIFT_MS / 1000, -0.5, F - 0.5),
         interpolation="nearest",
     )
     axis.set_xlim(0, span)

@@ -74,7 +74,7 @@ class Request:
     """
 
     dataset_name: str
-    data_folder: str | None
+    data_folder: Path | None
     nb_clips: int
     seed: int
     nb_steps: int

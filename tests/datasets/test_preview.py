@@ -119,7 +119,7 @@ def test_nothing_is_overwritten_unasked(show, shd_folder):
         ("--spatial_bin 3", "spatial_bin"),
         ("--clips 0", "--clips"),
         ("--clips 1000", "1 to 48"),
-        ("--augm_event_drop 1.5", "0 to 1"),
+        ("--augm_event_drop 1.5", "< 1"),
         ("--augm_time_shift nan", "'nan'"),
         ("--use_augm maybe", "'maybe'"),
         ("--augm_freq_mask 3", "--augm_freq_mask is not for --dataset_name shd"),
