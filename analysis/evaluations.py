@@ -13,9 +13,9 @@ from tqdm import tqdm
 from analysis.trained import Trained
 from parsers.load import OPTIONS, Config
 from training import checkpoint, files
+from training.data import DataCache
 from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
-from training.sweep import DataCache
 
 FIGURES = ("accuracy", "loss", "sop", "recurrent_sop", "firing_rates")
 

@@ -32,7 +32,6 @@ from models.shell import SpikingLayer
 from models.snns import SNN, AdaptiveLayer, ReadoutLayer, ResonateLayer
 from training.errors import ExperimentError
 
-DISCRETIZATIONS = ("euler", "exact")
 INPUT, OUTPUT = "input", "output"
 
 

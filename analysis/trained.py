@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from analysis.run import step_seconds
 from datasets.audio import AUDIO
 from datasets.binning import Binning
@@ -14,7 +16,9 @@ from models.snns import SNN
 from parsers.load import Config, ConfigError, load_plan, resolve_pretrained
 from parsers.model_config import SNN_TYPES
 from training import checkpoint
+from training.errors import CheckpointError
 from training.experiment import build_model
+from training.groups import MODEL_NAMES
 
 REPO = Path(__file__).resolve().parents[1]
 SHELF = REPO / "reference_models"
@@ -35,7 +39,6 @@ OURS = {
     "demo_RLIF": "demo_rlif",
     "demo_RadLIF": "demo_radlif",
 }
-TITLES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Trained:
     @property
     def title(self) -> str:
         """The neuron, as papers spell it."""
-        return TITLES.get(self.model_type, self.model_type)
+        return MODEL_NAMES.get(self.model_type, self.model_type)
 
     @property
     def checkpoint(self) -> Path:
@@ -88,9 +91,15 @@ class Trained:
         training = self.config.training
         audio = training.dataset_name in AUDIO
         features = NB_BINS if audio else Binning.of(training).nb_features
-        weights = checkpoint.read(self.checkpoint)
-        classes = [value for name, value in weights.items() if name.endswith("W.weight")][-1]
-        model = build_model(self.config, features, len(classes))
+        weights = checkpoint.read_weights(self.checkpoint)
+        sizes = [
+            len(value)
+            for name, value in weights.items()
+            if name.endswith("W.weight") and isinstance(value, Tensor) and value.ndim
+        ]
+        if not sizes:
+            raise CheckpointError(f"{self.checkpoint} holds no layer of a network")
+        model = build_model(self.config, features, nb_classes=sizes[-1])
         checkpoint.load_weights(model, self.checkpoint)
         return model.eval()
 

@@ -11,18 +11,17 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from datasets.errors import DataError
 from datasets.transfer import DownloadError, Patience, fetch, md5_of, megabytes, part_of
-from datasets.unpack import unpacked
+from datasets.unpack import unpacked, unpacking_bar
 from parsers.program import Parser, numeric, refuse, run_command
 
 PROGRAM = "datasets.download"
@@ -118,7 +117,7 @@ def download(
     source = PUBLISHED[name]
     base_url = source.base_url if base_url is None else base_url
     if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc:
-        raise DataError(f"--base-url {base_url} is no http:// or https:// address")
+        raise DataError(f"--base_url {base_url} is no http:// or https:// address")
     folder = REPO / source.default_folder if folder is None else Path(folder).expanduser()
     with _locked(folder):
         for archive, md5 in source.archives.items():
@@ -129,7 +128,7 @@ def download(
 
 
 @contextmanager
-def _locked(folder: Path):
+def _locked(folder: Path) -> Iterator[None]:
     """Make the folder and keep other downloads out of it; what they left half unpacked goes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,16 +211,12 @@ def _finish(archive: Path, target: Path, came_now: bool, say: Callable[[str], No
 
 def _unpack_tar(archive: Path, folder: Path, came_now: bool) -> None:
     """Unpack into ``folder``, refusing whatever would lie outside of it."""
-    bar = tqdm(
-        total=archive.stat().st_size,
-        desc=f"unpacking {archive.name}",
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=None,  # no bar where stderr is not a terminal
-    )
     try:
-        with bar, open(archive, "rb") as raw, tarfile.open(fileobj=raw, mode="r:gz") as contents:
+        with (
+            unpacking_bar(archive) as bar,
+            open(archive, "rb") as raw,
+            tarfile.open(fileobj=raw, mode="r:gz") as contents,
+        ):
             for member in contents:
                 contents.extract(member, folder, filter="data")
                 bar.update(raw.tell() - bar.n)

@@ -82,7 +82,7 @@ def fetch(
         part.unlink()
         raise DownloadError(
             f"{url} is not the published file (MD5 {found}, not {md5}), and what came is removed: "
-            "try again, or another --base-url"
+            "try again, or another --base_url"
         )
     os.replace(part, target)
 

@@ -3,10 +3,12 @@
 """Finding data files, unpacking them once, and writing files that are never half there."""
 
 import errno
+import glob
 import gzip
 import hashlib
 import os
 import secrets
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from datasets.errors import DataError
 
 BLOCK = 1 << 22
 ARCHIVES = (".gz", ".zip")
+LEFTOVER_AGE = 24 * 3600  # s without a write, after which nobody is writing
 
 
 def user_cache_folder() -> Path:
@@ -39,11 +42,13 @@ def path_digest(path: Path) -> str:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when complete and on disk.
 
-    Makes the folder. Whatever ends the block early, also an interrupt, removes the file.
+    Makes the folder. Whatever ends the block early, also an interrupt, removes the file; what a
+    killed process left of the same file is removed by the next that writes it, after a day.
     Raises OSError where the folder cannot be made or written.
     """
     _refuse_read_only(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -55,6 +60,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _remove_leftovers(path: Path) -> None:
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
+                leftover.unlink()
 
 
 def _refuse_read_only(folder: Path) -> None:
@@ -108,7 +120,15 @@ def _unpack_targets(archive: Path) -> list[Path]:
 
 def _unpack(archive: Path, target: Path) -> None:
     """Raises OSError only for what happens on the writing side."""
-    bar = tqdm(
+    with unpacking_bar(archive) as bar, atomic_file(target) as output:
+        for block, position in _blocks(archive, target.name):
+            output.write(block)
+            bar.update(position - bar.n)
+
+
+def unpacking_bar(archive: Path) -> tqdm:
+    """A progress bar over the bytes of an archive."""
+    return tqdm(
         total=archive.stat().st_size,
         desc=f"unpacking {archive.name}",
         unit="B",
@@ -116,10 +136,6 @@ def _unpack(archive: Path, target: Path) -> None:
         leave=False,
         disable=None,  # no bar where stderr is not a terminal
     )
-    with bar, atomic_file(target) as output:
-        for block, position in _blocks(archive, target.name):
-            output.write(block)
-            bar.update(position - bar.n)
 
 
 def _blocks(archive: Path, member: str) -> Iterator[tuple[bytes, int]]:

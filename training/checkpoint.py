@@ -49,13 +49,24 @@ def check_sums(path: Path) -> None:
             raise OSError(f"its part {damaged} is damaged")
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a plain state_dict into ``model``, strictly.
+def read_weights(path: Path) -> dict:
+    """The weights in a checkpoint: a plain state_dict, or that of a whole training state.
 
-    Raises CheckpointError if the file is unreadable or does not fit, naming the first difference.
+    Raises CheckpointError if there are none, or as `read`.
     """
     content = read(path)
     weights = content.get("model", content)
+    if not isinstance(weights, dict):
+        raise CheckpointError(f"{path} holds no state_dict")
+    return weights
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load the weights of a checkpoint into ``model``, strictly.
+
+    Raises CheckpointError if the file is unreadable or does not fit, naming the first difference.
+    """
+    weights = read_weights(path)
     difference = first_difference(model.state_dict(), weights)
     if difference:
         raise CheckpointError(

@@ -60,9 +60,10 @@ def welch(first: dict, second: dict, names: tuple[str, str]) -> str:
     for group, name in zip((first, second), names, strict=True):
         values = (group["test_accuracy"] or {"values": []})["values"]
         if len(values) < 2:
+            runs = "run" if len(values) == 1 else "runs"
             raise ExperimentError(
-                f"--compare: {name} has {len(values)} finished run{'s'[: len(values) != 1]}, and "
-                "the test needs two seeds at least"
+                f"--compare: {name} has {len(values)} finished {runs}, and the test needs two "
+                "seeds at least"
             )
         samples.append([100 * value for value in values])
     if first["setup"]["dataset_name"] != second["setup"]["dataset_name"]:

@@ -3,6 +3,7 @@
 """What the terminal and the log file see: lines, progress bars and tables."""
 
 import contextlib
+import errno
 import logging
 import sys
 from collections.abc import Iterator
@@ -21,19 +22,23 @@ log = logging.getLogger("sprache")
 class _BesideProgressBars(logging.Handler):
     """Prints records on stdout without tearing the progress bars of stderr."""
 
-    def emit(self, record):
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except OSError as error:
+            if error.errno != errno.EIO:  # a terminal that was closed ends no training
+                raise
 
 
 class _LogFile(WatchedFileHandler):
     """A log file that is opened anew where it was deleted, and never ends or disturbs a run."""
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
             super().emit(record)
 
-    def handleError(self, record):  # noqa: N802 (the name is logging's)
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the name is logging's)
         """Say nothing: a disk that is full is told by what matters more."""
 
 

@@ -5,6 +5,7 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed; none may be at work in ``folder``."""
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(r"\..+\.(\d+|previous)\.tmp", path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -181,6 +181,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise ExperimentError(f"{folder} is being written by {who}: wait for it to end") from None
     except OSError as error:
         raise ExperimentError(f"cannot write to {folder} ({error.strerror})") from None
+    for place in (folder, folder / checkpoint.LAST.parent):
+        files.remove_leftovers(place)
     try:
         files.write_text(owner, f"process {os.getpid()} on {platform.node()}")
         yield

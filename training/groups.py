@@ -6,10 +6,11 @@ import statistics
 
 from datasets.audio import AUDIO
 from datasets.features import FRAME_MS
-from training.console import duration, percent, table
+from training.console import duration, table
 
 DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
-MODEL_NAMES = {"CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
+# As papers spell them.
+MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
 NAMES = 2  # columns that hold no number
 SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
@@ -80,15 +81,12 @@ def only(runs: list[dict], name: str):
     return " / ".join(map(str, found))
 
 
-def spread(statistic: dict | None, *, as_percent: bool = True) -> str:
+def spread(statistic: dict | None) -> str:
     """'81.20 ± 0.35' (percent points), or without the deviation of a single value."""
     if statistic is None:
         return "-"
-    show = "{:.4f}".format
-    if as_percent:
-        show = lambda share: percent(share)[:-1]  # noqa: E731
-    shown, deviation = show(statistic["mean"]), statistic["std"]
-    return shown if deviation is None else f"{shown} ± {show(deviation)}"
+    values = [value for value in (statistic["mean"], statistic["std"]) if value is not None]
+    return " ± ".join(f"{100 * value:.2f}" for value in values)
 
 
 def telling_options(groups: list[dict]) -> list[str]:

@@ -43,7 +43,8 @@ class StopRequest:
             self.signum, self.since = signum, now
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             what = signal.strsignal(signum)
-            log.info("%s: stopping after this step; once more stops at once", what)
+            with contextlib.suppress(RuntimeError):  # the signal came in the middle of a print
+                log.info("%s: stopping after this step; once more stops at once", what)
         elif now - self.since > ECHO:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)

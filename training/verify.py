@@ -81,11 +81,14 @@ def read_summary(folder: Path) -> dict:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         figures = [summary[split][name] for split in ("test", "valid") for name in ROUNDING]
-        if all(isinstance(figure, float | int) for figure in figures):
+        facts = [summary.get(name, {}) for name in ("data_checksums", "versions", "device")]
+        if all(
+            isinstance(figure, float | int) for figure in [*figures, summary["best_epoch"]]
+        ) and all(isinstance(fact, dict) for fact in facts):
             return summary
     except FileNotFoundError:
         raise ExperimentError(f"{folder} has no summary.json: the run has not ended") from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
     raise ExperimentError(f"{path} is no summary of a run")
 

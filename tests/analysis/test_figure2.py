@@ -5,6 +5,7 @@
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 from small_runs import small_runs, write_run
 
 from analysis import figure2, trained
@@ -115,6 +116,9 @@ def test_weights_of_another_size_and_a_folder_without_options(tmp_path, capsys):
     folder = authors_folders(tmp_path, 6)[0]
     assert draw("--models", folder, "--output", tmp_path / "figs") == 2
     assert "does not fit this model" in one_line(capsys)
+    torch.save({"bias": torch.zeros(3)}, folder / "checkpoints" / "best_model.pth")
+    assert draw("--models", folder, "--output", tmp_path / "figs") == 2
+    assert "holds no layer of a network" in one_line(capsys)
     (write_run(tmp_path / "other") / "config.yaml").unlink()
     assert draw("--models", tmp_path / "other", "--output", tmp_path / "figs") == 2
     assert "no config.yaml" in one_line(capsys)

@@ -14,6 +14,7 @@ from datasets import checksums, guard
 from datasets.checksums import known_sum, sha256_of_file
 from datasets.errors import DataError
 from datasets.spiking import load_spiking
+from datasets.unpack import atomic_file
 
 CHOICE = {"nb_steps": 10, "max_time": 1.0, "spatial_bin": 100, "say": lambda line: None}
 
@@ -23,6 +24,17 @@ def shd(tmp_path):
     for seed, split in enumerate(("train", "test")):
         write_spikes(tmp_path / f"shd_{split}.h5", random_clips(12, seed))
     return tmp_path
+
+
+def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):
+    old, young, other = (tmp_path / f".{name}.tmp" for name in ("a.1-x", "a.2-y", "b.1-x"))
+    for path in (old, young, other):
+        path.write_text("half")
+    for path in (old, other):
+        os.utime(path, (1e9, 1e9))
+    with atomic_file(tmp_path / "a") as file:
+        file.write(b"whole")
+    assert sorted(tmp_path.iterdir()) == [young, other, tmp_path / "a"]
 
 
 def test_a_file_is_hashed_once(tmp_path, monkeypatch):

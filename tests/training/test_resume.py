@@ -275,6 +275,18 @@ def test_a_folder_in_use_is_refused(train, tmp_path, capsys):
     assert train(new_exp_folder="out") == 0
 
 
+def test_what_a_killed_writer_left_is_removed(train, tmp_path):
+    train(new_exp_folder=tmp_path / "run")
+    weights = tmp_path / "run" / checkpoint.BEST
+    left = [weights.with_name(".last.pth.123456.tmp"), tmp_path / "run" / ".summary.json.7.tmp"]
+    mine = tmp_path / "run" / ".notes.tmp"
+    for path in (*left, mine):
+        path.write_text("half")
+    train(new_exp_folder=tmp_path / "run", nb_epochs=3, resume="auto")
+    assert mine.exists()
+    assert not any(path.exists() for path in left)
+
+
 def test_a_full_disk_does_not_end_a_training(train, tmp_path, monkeypatch, capsys):
     write = files.write_atomic
 

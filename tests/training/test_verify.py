@@ -130,6 +130,16 @@ def empty_summary(run):
     (run / "summary.json").write_text("{}")
 
 
+def no_best_epoch(run):
+    path = run / "summary.json"
+    path.write_text(path.read_text().replace('"best_epoch"', '"worst_epoch"'))
+
+
+def versions_of_none(run):
+    path = run / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "versions": None}))
+
+
 def no_config(run):
     (run / "config.yaml").unlink()
 
@@ -142,7 +152,18 @@ def no_weights(run):
     (run / checkpoint.BEST).unlink()
 
 
-@pytest.mark.parametrize("damage", [no_summary, empty_summary, no_config, wrong_config, no_weights])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        no_summary,
+        empty_summary,
+        no_best_epoch,
+        versions_of_none,
+        no_config,
+        wrong_config,
+        no_weights,
+    ],
+)
 def test_what_cannot_be_checked(run, capsys, damage):
     damage(run)
     assert verify.main([str(run)]) == 2

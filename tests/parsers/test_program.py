@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""How programs take numbers, look at where they will write, and end."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parsers.errors import UserError
+from parsers.options import ConfigError
+from parsers.program import check_file, check_folder, numeric, run_command
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def test_numbers_at_the_limits():
+    assert numeric(int, 1, 3)("3") == 3
+    assert numeric(float, 0)("1e-3") == 0.001
+    assert isinstance(numeric(int)("-7"), int)
+
+
+@pytest.mark.parametrize(
+    ("convert", "text", "told"),
+    [
+        (numeric(int, 1, 3), "4", "'4' is not a whole number from 1 to 3"),
+        (numeric(int, 1), "0", "'0' is not a whole number from 1"),
+        (numeric(int), "1.0", "'1.0' is not a whole number"),
+        (numeric(int), "\N{ARABIC-INDIC DIGIT ONE}", "is not a whole number"),
+        (numeric(float), "inf", "'inf' is not a number"),
+        (numeric(float, 0), "-0.1", "'-0.1' is not a number from 0"),
+    ],
+)
+def test_what_is_no_such_number(convert, text, told):
+    with pytest.raises(argparse.ArgumentTypeError, match=told):
+        convert(text)
+
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "told"),
+    [
+        (lambda: None, 0, ""),
+        (lambda: 3, 3, ""),
+        (lambda: fail(UserError("no\n  such thing")), 2, "tool: error: no such thing\n"),
+        (
+            lambda: fail(FileNotFoundError(2, "No such file", "a.h5")),
+            2,
+            "tool: error: No such file (a.h5)\n",
+        ),
+        (lambda: fail(KeyboardInterrupt), 130, "tool: interrupted\n"),
+    ],
+)
+def test_how_a_program_ends(work, status, told, capsys):
+    assert run_command("tool", work) == status
+    assert capsys.readouterr().err == told
+
+
+def test_a_fault_of_ours_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        run_command("tool", lambda: 1 // 0)
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault():
+    code = "from parsers.program import run_command as r; r('tool', lambda: print('y\\n' * 10**6))"
+    command = f'{sys.executable} -c "{code}" | head -1'
+    done = subprocess.run(command, shell=True, cwd=REPO, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("y\n", "")
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    file, locked = tmp_path / "file", tmp_path / "locked"
+    file.write_text("")
+    locked.mkdir()
+    locked.chmod(0o555)
+    check_folder("--out", tmp_path / "new" / "below")
+    check_file("--out", tmp_path / "new" / "file")
+    for folder, fault in ((file, "is a file"), (file / "x", "is a file"), (locked, "read-only")):
+        with pytest.raises(ConfigError, match=rf"{fault}.* with --out"):
+            check_folder("--out", folder)
+    with pytest.raises(ConfigError, match="is a folder"):
+        check_file("--out", tmp_path)
+    with pytest.raises(ConfigError, match="read-only"):
+        check_file("--out", locked / "file")
+    assert sorted(tmp_path.iterdir()) == [file, locked]

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What becomes of a training whose terminal is gone, or which is stopped while it prints."""
+
+import errno
+import logging
+import os
+import signal
+import sys
+
+import pytest
+
+from training.console import log, start_logging
+from training.stopping import Stopped, stop_request
+
+
+class Refusing:
+    """A standard output that refuses every line."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+    def flush(self):
+        """There is nothing to flush."""
+
+
+@pytest.fixture
+def saying(monkeypatch):
+    """Set what printing raises, and say a line."""
+    start_logging()
+
+    def say(error):
+        monkeypatch.setattr(sys, "stdout", Refusing(error))
+        log.info("a line")
+
+    return say
+
+
+def test_a_closed_terminal_ends_no_training(saying):
+    saying(OSError(errno.EIO, os.strerror(errno.EIO)))
+
+
+def test_a_closed_pipe_does(saying):
+    with pytest.raises(BrokenPipeError):
+        saying(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+
+
+def test_a_signal_in_the_middle_of_a_print_still_stops(monkeypatch):
+    """Python refuses to print while it prints: the handler runs inside of the first one."""
+
+    def refuse(self, record):
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stdout>'>")
+
+    start_logging()
+    monkeypatch.setattr(logging.Logger, "handle", refuse)
+    with stop_request() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped):
+            stop.check()
