@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
+from models.folding import can_fold, fold_of
 from models.linear import Linear
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
@@ -90,7 +91,9 @@ class LayerOutput(NamedTuple):
     """What a spiking layer hands on."""
 
     output: Tensor  # [B, T, H] or [B, T, 2H] spikes after dropout
-    spikes: Tensor  # [B, T, H] or [2B, T, H] as fired, the reversed direction behind
+    # [B, T, H] or [2B, T, H] as fired, the reversed direction behind; in training steps on a GPU
+    # after dropout
+    spikes: Tensor
     state: tuple  # after the last step
 
 
@@ -113,6 +116,7 @@ class SpikingLayer(nn.Module):
 
     states_per_neuron = 2
     recurrent = False
+    folds = True  # whether normalisation and dropout may be done within the recurrence
     ranges: ClassVar[dict[str, tuple[float, float]]] = {}  # of the parameters clamped at use
 
     def __init__(
@@ -167,7 +171,10 @@ class SpikingLayer(nn.Module):
         raise TypeError(f"{type(self).__name__} has no initial_state(current)")
 
     def dynamics(self, current: Tensor, state: tuple) -> tuple[Tensor, tuple]:
-        """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step."""
+        """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step.
+
+        With an argument ``fold``, see ``models.folding``, it may be handed what is left to do.
+        """
         raise TypeError(f"{type(self).__name__} has no dynamics(current, state)")
 
     def draw(self, current: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -190,9 +197,15 @@ class SpikingLayer(nn.Module):
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
         if self.bidirectional:
             x = append_flipped(x)
-        current = normalize(self.norm, self.W(x)).float()
+        current = self.W(x)
+        folded = {}
+        if can_fold(self, current):
+            current, folded["fold"] = fold_of(self, current)
+        else:
+            current = normalize(self.norm, current).float()
         if state is None:
             state = self.initial_state(current)
-        spikes, state = self._checked(self.dynamics(current, state), current)
+        result = self.dynamics(current, state, **folded)
+        spikes, state = self._checked(result, current)
         joined = join_directions(spikes) if self.bidirectional else spikes
-        return LayerOutput(self.drop(joined), spikes, state)
+        return LayerOutput(joined if folded else self.drop(joined), spikes, state)

@@ -65,13 +65,14 @@ class AdaptiveLayer(SpikingLayer):
         w = self.draw(current) if self.states_per_neuron == 2 else torch.zeros_like(u)
         return AdaptiveState(u, w, self.draw(current))
 
-    def dynamics(self, current, state):
+    def dynamics(self, current, state, fold=None):
         return adaptive(
             current,
             *self.coefficients(),
             theta=self.threshold,
             state=state,
             V=self.recurrent_weights(),
+            fold=fold,
             backend=self.backend,
         )
 
@@ -181,12 +182,13 @@ class ResonateLayer(SpikingLayer):
         u = self.draw(current, torch.cfloat)
         return ResonateState(u, self.draw(current))
 
-    def dynamics(self, current, state):
+    def dynamics(self, current, state, fold=None):
         return resonate(
             current,
             **self.coefficients()._asdict(),
             theta=self.threshold,
             state=state,
+            fold=fold,
             backend=self.backend,
         )
 

@@ -8,6 +8,7 @@ Each recurrence is one pure function, state in and state out, with one implement
 
 from models.dynamics.adaptive import AdaptiveState, adaptive
 from models.dynamics.backends import BACKENDS
+from models.dynamics.folding import Fold
 from models.dynamics.readout import readout
 from models.dynamics.recurrent import gru, ligru, rnn
 from models.dynamics.resonate import ResonateState, resonate
@@ -15,6 +16,7 @@ from models.dynamics.resonate import ResonateState, resonate
 __all__ = [
     "BACKENDS",
     "AdaptiveState",
+    "Fold",
     "ResonateState",
     "adaptive",
     "gru",

@@ -18,13 +18,15 @@ B, T, H = 3, 29, 150  # neither whole blocks of neurons nor whole runs of unroll
 FLIPPED = 2e-3  # share of spikes that rounding may turn
 RELATIVE = 1e-2  # distance of a gradient or state; rounding alone stays under 1e-5
 SEED = 12
+P = 0.25  # of dropout
 
 
 def disagreement(operation: str, backend: str, device: torch.device) -> str:
     """What ``operation`` gets wrong under ``backend`` on ``device``, or "" where it agrees.
 
     Runs every variant of the recurrence forward and backward and compares spikes or scores, final
-    states and the gradients of all inputs with those of ``naive``. Draws from no global generator.
+    states and the gradients of all inputs with those of ``naive``. "folded adaptive" and "folded
+    resonate" are the recurrences with a ``Fold``. Draws from no global generator.
     Any exception of the back end counts as a disagreement: it is told in the text returned.
     """
     # Gradients in full precision, whatever mode the first use happens to be in.
@@ -79,15 +81,19 @@ def _variants(operation: str) -> Iterator[tuple[str, dict, Callable]]:
     def draw(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator) * (high - low) + low
 
+    fold = {"mean": draw(-1, 1, H), "slope": draw(0.7, 1.3, H), "shift": draw(-1, 1, H)}
+    fold = fold if operation.startswith("folded ") else {}
+    operation = operation.removeprefix("folded ")
     if operation == "adaptive":
         state = {name: draw(0, 1, B, H) for name in ("u", "w", "s")}
         plain = {"I": draw(-1, 3.5, B, T, H), "alpha": draw(0.37, 0.96, H), **state}
         adapting = {"beta": draw(0.96, 0.99, H), "a": draw(0, 1, H), "b": draw(0, 2, H)}
         recurrent = {"V": draw(-1, 1, H, H) * (2 / H) ** 0.5}
-        yield "LIF", plain, _adaptive
-        yield "adaptive LIF", plain | adapting, _adaptive
-        yield "recurrent LIF", plain | recurrent, _adaptive
-        yield "recurrent adaptive LIF", plain | adapting | recurrent, _adaptive
+        yield "LIF", plain | fold, _adaptive
+        yield "adaptive LIF", plain | adapting | fold, _adaptive
+        if not fold:
+            yield "recurrent LIF", plain | recurrent, _adaptive
+            yield "recurrent adaptive LIF", plain | adapting | recurrent, _adaptive
     elif operation == "resonate":
         u, s = torch.complex(draw(0, 1, B, H), draw(0, 1, B, H)), draw(0, 1, B, H)
         state = {"u": u, "s": s}
@@ -95,35 +101,49 @@ def _variants(operation: str) -> Iterator[tuple[str, dict, Callable]]:
         continuous = torch.complex(draw(-10, -1, H), draw(5, 10, H))
         inside = {"I": draw(-1, 3, B, T, H), "A": discrete, "gain": draw(0, 1, H)}
         outside = {"I": draw(-20, 60, B, T, H), "A": continuous}
-        yield "C-SiLIF", inside | state, _reset_inside
-        yield "Resonate-and-Fire", outside | state, _reset_outside
+        yield "C-SiLIF", inside | state | fold, _reset_inside
+        yield "Resonate-and-Fire", outside | state | fold, _reset_outside
     else:
         inputs = {"I": draw(-3, 3, B, T, H), "alpha": draw(0.8, 0.96, H), "u": draw(0, 1, B, H)}
         yield "read-out", inputs, _readout
 
 
-def _adaptive(I, alpha, u, w, s, beta=None, a=None, b=None, V=None, *, backend):
-    state = dynamics.AdaptiveState(u, w, s)
-    spikes, state = dynamics.adaptive(
-        I, alpha, beta, a, b, theta=1.0, state=state, V=V, backend=backend
-    )
+def _adaptive(I, alpha, u, w, s, beta=None, a=None, b=None, V=None, *, backend, **fold):
+    spikes, state = _folded(
+        dynamics.adaptive, I, alpha, beta, a, b, theta=1.0, state=dynamics.AdaptiveState(u, w, s),
+        V=V, backend=backend, **fold,
+    )  # fmt: skip
     return {"the spikes": spikes, "u": state.u, "w": state.w, "s": state.s}
 
 
-def _reset_inside(I, A, gain, u, s, *, backend):
-    return _resonate(I, A, 0.5, gain, 2.0, u, s, inside=True, backend=backend)
+def _reset_inside(I, A, gain, u, s, *, backend, **fold):
+    return _resonate(I, A, 0.5, gain, 2.0, u, s, inside=True, backend=backend, **fold)
 
 
-def _reset_outside(I, A, u, s, *, backend):
-    return _resonate(I, A, 1.0, 0.004, 1.0, u, s, inside=False, backend=backend)
+def _reset_outside(I, A, u, s, *, backend, **fold):
+    return _resonate(I, A, 1.0, 0.004, 1.0, u, s, inside=False, backend=backend, **fold)
 
 
-def _resonate(I, A, reset, gain, scale, u, s, *, inside, backend):
-    spikes, state = dynamics.resonate(
-        I, A, reset, gain, scale=scale, theta=1.0, state=dynamics.ResonateState(u, s),
-        reset_inside=inside, backend=backend,
+def _resonate(I, A, reset, gain, scale, u, s, *, inside, backend, **fold):
+    spikes, state = _folded(
+        dynamics.resonate, I, A, reset, gain, scale=scale, theta=1.0,
+        state=dynamics.ResonateState(u, s), reset_inside=inside, backend=backend, **fold,
     )  # fmt: skip
     return {"the spikes": spikes, "u": state.u, "s": state.s}
+
+
+def _folded(recurrence, I, *coefficients, backend, mean=None, slope=None, shift=None, **options):
+    """The recurrence within normalisation and dropout, if ``mean`` is given."""
+    if mean is None:
+        return recurrence(I, *coefficients, backend=backend, **options)
+    seed = torch.full((1,), SEED, device=I.device)
+    fold = dynamics.Fold(mean, slope, shift, P, seed)
+    if backend != "naive":
+        return recurrence(I, *coefficients, backend=backend, **options, fold=fold)
+    from models.dynamics.triton_support import dropout_factors
+
+    spikes, state = recurrence(fold.current(I), *coefficients, backend=backend, **options)
+    return spikes * dropout_factors(I.shape, P, seed), state
 
 
 def _readout(I, alpha, u, *, backend):

@@ -22,6 +22,12 @@ _ANNOUNCEMENTS = {
 }
 # Compared with `naive` on the device at hand before `auto` takes them.
 _TRIED_FIRST = ("cuda",)
+# Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.folding``.
+_FOLDING = ("cuda",)
+_OTHERWISE = {
+    f"folded {operation}": f"normalisation and dropout around '{operation}'"
+    for operation in ("adaptive", "resonate")
+}
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
 
 
@@ -64,6 +70,11 @@ def compiled_on_cpu(backend: str, *tensors: torch.Tensor) -> bool:
     return backend in ("auto", "cpu") and not _obstacle("cpu", tensors)
 
 
+def compiled_on_gpu(backend: str, *tensors: torch.Tensor) -> bool:
+    """Whether what surrounds the dynamics may be part of their GPU kernels."""
+    return backend in ("auto", "cuda") and not _obstacle("cuda", tensors)
+
+
 @cache
 def _disagreement(operation: str, backend: str, device: torch.device) -> str:
     """Why ``backend`` is not to be trusted with ``operation`` on ``device``, "" where it is."""
@@ -73,12 +84,20 @@ def _disagreement(operation: str, backend: str, device: torch.device) -> str:
     if found:
         log.warning(
             "The kernels of back end '%s' do not do here what they should (%s). Plain PyTorch "
-            "computes '%s' instead, with the same results, more slowly; please report this",
+            "computes %s instead, with the same results, more slowly; please report this",
             backend,
             found,
-            operation,
+            _OTHERWISE.get(operation, f"'{operation}'"),
         )
     return found
+
+
+def can_fold(operation: str, backend: str, run: Callable, device: torch.device) -> bool:
+    """Whether ``run``, chosen by ``implementation`` for ``backend``, takes a ``Fold``."""
+    chosen = run.__module__.rpartition(".")[2]
+    if chosen not in _FOLDING:
+        return False
+    return backend != "auto" or not _disagreement(f"folded {operation}", chosen, device)
 
 
 def implementation(operation: str, backend: str, *tensors: torch.Tensor | float | None) -> Callable:

@@ -6,6 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
+from models.dynamics.folding import Fold
 from models.surrogate import HALF_WIDTH
 
 LARGEST_BLOCK = 128  # neurons of one program
@@ -36,6 +37,79 @@ def load_four(first, stride, mask):
         tl.load(first + 2 * stride, mask, 0.0),
         tl.load(first + 3 * stride, mask, 0.0),
     )
+
+
+@triton.jit
+def normalized(x, mean, slope, shift, NORMALIZES: tl.constexpr):
+    """The current of an input, see ``models.dynamics.folding``."""
+    if NORMALIZES:
+        x = (x - mean) * slope + shift
+    return x
+
+
+@triton.jit
+def store_gradient(
+    target, g, x, mean, slope, sum_slope, sum_shift, mask, NORMALIZES: tl.constexpr
+):  # fmt: skip
+    """Store the gradient of the input ``x`` whose current's is ``g``; the sums with ``g`` added."""
+    if NORMALIZES:
+        sum_slope += g * (x - mean)
+        sum_shift += g
+        g = g * slope
+    tl.store(target, g, mask)
+    return sum_slope, sum_shift
+
+
+@triton.jit
+def four_factors(seed, row, t, T, H, j, p, grown, DROPS: tl.constexpr):
+    """What dropout multiplies the spikes of the steps t // 4 * 4 and the three behind it by.
+
+    A counter-based generator (Philox) gives four numbers at once, and gives them again in the
+    backward pass: nothing is kept.
+    """
+    if DROPS:
+        at = (row * ((T + 3) // 4) + t // 4) * H + j
+        r_0, r_1, r_2, r_3 = tl.rand4x(seed, at)
+        return (
+            tl.where(r_0 >= p, grown, 0.0),
+            tl.where(r_1 >= p, grown, 0.0),
+            tl.where(r_2 >= p, grown, 0.0),
+            tl.where(r_3 >= p, grown, 0.0),
+        )
+    else:  # the compiler looks at one branch only
+        return (1.0, 1.0, 1.0, 1.0)
+
+
+@triton.jit
+def one_of_four(four, k):
+    """``four[k]`` for a k that is not known when the kernel is compiled."""
+    return tl.where(k == 0, four[0], tl.where(k == 1, four[1], tl.where(k == 2, four[2], four[3])))
+
+
+@triton.jit
+def _factors(seed, out, T, p, grown, H, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    for t in range(0, T, 4):
+        four = four_factors(tl.load(seed), row, t, T, H, j, p, grown, True)
+        for k in tl.static_range(4):
+            at = (row * T + t + k) * H + j
+            tl.store(out + at, four[k], (j < H) & (at < (row + 1) * T * H))
+
+
+def dropout_factors(shape: tuple[int, int, int], p: float, seed: torch.Tensor) -> torch.Tensor:
+    """What the kernels multiply spikes [B, T, H] by for ``p`` and ``seed`` of a ``Fold``."""
+    out = torch.empty(shape, device=seed.device)
+    B, T, H = shape
+    launch(_factors, B, H, seed, out, T, p, 1 / (1 - p))
+    return out
+
+
+def fold_arguments(fold: Fold | None) -> tuple:
+    """mean, slope, shift, seed, p as the recurrences' autograd functions take them."""
+    if fold is None:
+        return None, None, None, None, 0.0
+    return fold.mean, fold.slope, fold.shift, fold.seed, float(fold.p)
 
 
 def launch(kernel, rows: int, neurons: int, *arguments, block: int | None = None, **flags) -> None:

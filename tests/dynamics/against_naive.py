@@ -31,9 +31,11 @@ def adaptive_inputs(B, T, H, *, adapts=True, recurrent=False, a_low=0.0, seed=0)
     return inputs
 
 
-def run_adaptive(backend, I, alpha, beta, a, b, u, w, s, V):
+def run_adaptive(backend, I, alpha, beta, a, b, u, w, s, V, fold=None):
     state = AdaptiveState(u, w, s)
-    spikes, state = adaptive(I, alpha, beta, a, b, theta=1.0, state=state, V=V, backend=backend)
+    spikes, state = adaptive(
+        I, alpha, beta, a, b, theta=1.0, state=state, V=V, fold=fold, backend=backend
+    )
     return [spikes, *state]
 
 
@@ -57,7 +59,7 @@ def resonate_inputs(B, T, H, *, reset_inside, gain_is_tensor=True, seed=0):
 VECTOR = 16  # complex numbers that PyTorch multiplies at once on a CPU with AVX-512; 8 with AVX2
 
 
-def run_resonate(backend, I, A, gain, u, s, *, reset_inside):
+def run_resonate(backend, I, A, gain, u, s, *, reset_inside, fold=None):
     """Spikes and final state.
 
     PyTorch's complex product rounds each real product, but not in the last H % VECTOR columns,
@@ -73,7 +75,7 @@ def run_resonate(backend, I, A, gain, u, s, *, reset_inside):
         )
     spikes, state = resonate(
         I, A, reset, gain, scale=scale, theta=1.0, state=ResonateState(u, s),
-        reset_inside=reset_inside, backend=backend,
+        reset_inside=reset_inside, fold=fold, backend=backend,
     )  # fmt: skip
     return [x[..., :H] for x in (spikes, *state)]
 

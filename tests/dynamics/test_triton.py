@@ -20,14 +20,19 @@ from against_naive import (
     SHAPES,
     adaptive_inputs,
     assert_like_naive,
+    largest_error,
+    random,
     readout_inputs,
     resonate_inputs,
     run_adaptive,
     run_readout,
     run_resonate,
 )
+from torch.nn import functional
 
+from models.dynamics import Fold
 from models.dynamics.agreement import disagreement
+from models.snns import SNN
 
 
 def release(library) -> tuple[int, ...]:
@@ -40,6 +45,7 @@ triton = pytest.importorskip("triton")
 REPO = Path(__file__).resolve().parents[2]
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
+OPERATIONS = ["adaptive", "resonate", "readout", "folded adaptive", "folded resonate"]
 SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 63, 7), (3, 9, 33)]
 
 
@@ -60,7 +66,7 @@ def test_in_the_interpreter():
         env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
@@ -98,6 +104,120 @@ def test_readout(shape):
     assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False)
 
 
+def within_fold(run, p):
+    """``run`` of a recurrence within a fold, whose mask ``naive`` is told by the kernels."""
+
+    def run_folded(backend, I, mean, slope, shift, **inputs):
+        support = importlib.import_module("models.dynamics.triton_support")
+        seed = torch.tensor([2**40 + 3], device=I.device)
+        fold = Fold(mean, slope, shift, p, seed)
+        if backend != "naive":
+            return run(backend, I=I, **inputs, fold=fold)
+        current = I if mean is None else (I - mean) * slope + shift
+        spikes, *state = run(backend, I=current, **inputs)
+        factors = support.dropout_factors(tuple(I.shape), p, seed) if p else 1
+        return [spikes * factors, *state]
+
+    return run_folded
+
+
+def fold_inputs(H, *, normalizes=True):
+    draw = random(7)
+    bounds = {"mean": (-1, 1), "slope": (0.5, 1.5), "shift": (-1, 1)}
+    return {name: draw(*bounds[name], H) if normalizes else None for name in bounds}
+
+
+FOLDS = [(True, 0.0), (False, 0.4), (True, 0.4)]  # whether it normalises, and p of dropout
+SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 7, 9)]
+
+
+@interpreted
+@pytest.mark.parametrize("shape", SHAPES_WITHIN)
+@pytest.mark.parametrize("adapts", [False, True])
+@pytest.mark.parametrize(("normalizes", "p"), FOLDS)
+def test_adaptive_within_a_fold(shape, adapts, normalizes, p):
+    inputs = adaptive_inputs(*shape, adapts=adapts) | fold_inputs(shape[2], normalizes=normalizes)
+    assert_like_naive(within_fold(run_adaptive, p), "cuda", inputs)
+
+
+@interpreted
+@pytest.mark.parametrize("shape", SHAPES_WITHIN)
+@pytest.mark.parametrize("reset_inside", [False, True])
+@pytest.mark.parametrize(("normalizes", "p"), FOLDS)
+def test_resonate_within_a_fold(shape, reset_inside, normalizes, p):
+    inputs = resonate_inputs(*shape, reset_inside=reset_inside)
+    run = functools.partial(run_resonate, reset_inside=reset_inside)
+    fold = fold_inputs(shape[2], normalizes=normalizes)
+    assert_like_naive(within_fold(run, p), "cuda", inputs | fold)
+
+
+@interpreted
+def test_the_mask_of_dropout():
+    support = importlib.import_module("models.dynamics.triton_support")
+    shape, p = (8, 26, 128), 0.3
+    first, again, other = (
+        support.dropout_factors(shape, p, torch.tensor([seed])) for seed in (2**50, 2**50, 5)
+    )
+    assert torch.equal(first, again)
+    dropped = first == 0
+    assert torch.equal(first[~dropped], torch.full_like(first[~dropped], 1 / (1 - p)))
+    for dims in ((0, 1, 2), (1, 2), (0, 1), (0, 2)):  # no row, neuron or step is special
+        share = dropped.double().mean(dim=dims)
+        spread = (p * (1 - p) * share.numel() / dropped.numel()) ** 0.5
+        assert ((share - p).abs() < 5 * spread).all(), dims
+    assert 0.5 < (dropped == (other == 0)).double().mean() < 0.66  # 0.58 if they are independent
+
+
+@interpreted
+@pytest.mark.parametrize(("neuron", "bidirectional"), [("SiLIF", True), ("CSiLIF", False)])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_networks_train_alike_with_folded_layers(neuron, bidirectional, dropout, monkeypatch):
+    """Without dropout the numbers of ``naive``; with it, of the same spikes dropped."""
+    results = []
+    for backend in ("naive", "cuda"):
+        net = seeded_network(neuron, bidirectional, dropout, backend)
+        if backend == "naive":
+            drop_as_kernels_do(net, monkeypatch)
+        torch.manual_seed(1)
+        output, rates, _ = net(torch.rand(3, 9, 6).mul(4).floor())
+        functional.cross_entropy(output, torch.tensor([0, 1, 2])).backward()
+        gradients = {name: x.grad for name, x in net.named_parameters()}
+        results.append({"output": output, "rates": rates, **gradients, **dict(net.named_buffers())})
+    expected, found = results
+    for name, value in expected.items():
+        assert largest_error(found[name], value) < 1e-4, name  # float32 within the normalisation
+
+
+def seeded_network(neuron, bidirectional, dropout, backend):
+    torch.manual_seed(3)
+    net = SNN((None, None, 6), [10, 7, 4], neuron, dropout=dropout, bidirectional=bidirectional,
+              backend=backend)  # fmt: skip
+    for layer in net.hidden_layers:
+        torch.nn.init.constant_(layer.norm.weight, 2.0)  # so that they fire
+    return net
+
+
+def drop_as_kernels_do(net, monkeypatch):
+    """Draw one number where a folded layer does, and drop what the kernels drop for it."""
+    support = importlib.import_module("models.dynamics.triton_support")
+    for layer in net.hidden_layers:
+        p = layer.drop.p
+        if p == 0:
+            continue
+
+        def run(current, state, layer=layer, plain=layer.dynamics, p=p):
+            spikes, state = plain(current, state)
+            return spikes * support.dropout_factors(spikes.shape, p, layer.seed), state
+
+        def draw(current, layer=layer, plain=layer.initial_state):
+            layer.seed = torch.randint(2**62, (1,))
+            return plain(current)
+
+        monkeypatch.setattr(layer, "dynamics", run)
+        monkeypatch.setattr(layer, "initial_state", draw)
+        monkeypatch.setattr(layer, "drop", torch.nn.Identity())
+
+
 @interpreted
 def test_inputs_need_not_be_dense():
     inputs = adaptive_inputs(3, 8, 20, recurrent=True)
@@ -125,7 +245,7 @@ def test_more_neurons_than_one_program_holds():
 
 
 @interpreted
-@pytest.mark.parametrize("operation", ["adaptive", "resonate", "readout"])
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_trial_before_first_use_passes(operation):
     assert disagreement(operation, "cuda", torch.device("cpu")) == ""
 
@@ -162,6 +282,15 @@ def test_readout_on_gpu(shape):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("operation", ["adaptive", "resonate", "readout"])
+@pytest.mark.parametrize("adapts", [False, True])
+@pytest.mark.parametrize(("normalizes", "p"), FOLDS)
+def test_adaptive_within_a_fold_on_gpu(adapts, normalizes, p):
+    inputs = adaptive_inputs(32, 99, 500, adapts=adapts)
+    inputs |= fold_inputs(500, normalizes=normalizes)
+    assert_like_naive(within_fold(run_adaptive, p), "cuda", inputs, device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_trial_before_first_use_passes_on_gpu(operation):
     assert disagreement(operation, "cuda", torch.device("cuda")) == ""

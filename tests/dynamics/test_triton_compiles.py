@@ -14,16 +14,19 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-TYPES = {"i32": {"start", "stop", "T", "H", "C"}, "fp32": {"theta", "reset", "scale"}}
-FORWARD = {
-    "adaptive": ({"ADAPTS", "RECURRENT", "KEEP"}, 128),
-    "resonate": ({"RESET_INSIDE", "KEEP"}, 128),
-    "readout": ({"KEEP"}, 64),
+TYPES = {
+    "i32": {"start", "stop", "T", "H", "C"},
+    "fp32": {"theta", "reset", "scale", "p", "grown"},
+    "*i64": {"seed"},
 }
-BACKWARD = {
-    "adaptive": ({"ADAPTS"}, 128),
-    "resonate": ({"RESET_INSIDE"}, 128),
-    "readout": (set(), 64),
+FLAGS = {  # that are on or off together, by recurrence and direction
+    ("adaptive", "_forward"): {"ADAPTS", "KEEP", "NORMALIZES", "DROPS"},
+    ("adaptive", "_backward"): {"ADAPTS", "NORMALIZES", "DROPS"},
+    ("recurrent adaptive", "_forward"): {"ADAPTS", "KEEP"},
+    ("resonate", "_forward"): {"RESET_INSIDE", "KEEP", "NORMALIZES", "DROPS"},
+    ("resonate", "_backward"): {"RESET_INSIDE", "NORMALIZES", "DROPS"},
+    ("readout", "_forward"): {"KEEP"},
+    ("readout", "_backward"): set(),
 }
 
 
@@ -40,15 +43,17 @@ def compiled(kernel, constants: dict, capability: int):
 
 
 @pytest.mark.parametrize("on", [False, True])
-@pytest.mark.parametrize("direction", ["_forward", "_backward"])
-@pytest.mark.parametrize("operation", FORWARD)
-def test_kernels_compile_and_contract_nothing(operation, direction, on, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("recurrence", "direction"), FLAGS)
+def test_kernels_compile_and_contract_nothing(recurrence, direction, on, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    module = importlib.import_module(f"models.dynamics.{operation}.cuda")
-    flags, block = (FORWARD if direction == "_forward" else BACKWARD)[operation]
-    constants = {name: on for name in flags} | {"BLOCK": block}
+    operation = recurrence.removeprefix("recurrent ")
+    kernel = getattr(importlib.import_module(f"models.dynamics.{operation}.cuda"), direction)
+    constants = {name: False for name in kernel.arg_names if name.isupper() and len(name) > 1}
+    constants |= dict.fromkeys(FLAGS[recurrence, direction], on)
+    constants |= {"RECURRENT": True} if recurrence != operation else {}
+    constants["BLOCK"] = 64 if operation == "readout" else 128
     for capability in (80, 90):
-        result = compiled(getattr(module, direction), constants, capability)
+        result = compiled(kernel, constants, capability)
         assert len(result.asm["cubin"]) > 1000
         # A fused multiply-add rounds once where the specification rounds twice.
         assert "fma" not in result.asm["ptx"] or operation == "readout"

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from models.dynamics.backends import implementation
+from models.dynamics.backends import can_fold, implementation
+from models.dynamics.folding import Fold
 
 
 class AdaptiveState(NamedTuple):
@@ -27,6 +28,7 @@ def adaptive(
     theta: float,
     state: AdaptiveState,
     V: Tensor | None = None,
+    fold: Fold | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, AdaptiveState]:
     """Run adaptive leaky integrate-and-fire neurons over time.
@@ -45,10 +47,12 @@ def adaptive(
         theta: firing threshold.
         state: u, w and s before the first step, each [B, H].
         V: recurrent weights [H, H] (from neuron, to neuron), or None.
+        fold: normalisation and dropout to do on the way; with V, or under a back end whose kernels
+            have no room for them, they are done apart.
         backend: a name of ``models.dynamics.BACKENDS``.
 
     Returns:
-        The spikes [B, T, H] and the state after the last step.
+        The spikes [B, T, H], after the dropout of ``fold``, and the state after the last step.
 
     Raises:
         ValueError: only some of beta, a and b are given, or the back end cannot run here.
@@ -57,4 +61,9 @@ def adaptive(
     if any(given) and not all(given):
         raise ValueError("beta, a and b are given together or not at all")
     run = implementation("adaptive", backend, I, alpha, beta, a, b, *state, V)
-    return run(I, alpha, beta, a, b, theta=theta, state=state, V=V)
+    if fold is None:
+        return run(I, alpha, beta, a, b, theta=theta, state=state, V=V)
+    if V is None and can_fold("adaptive", backend, run, I.device):
+        return run(I, alpha, beta, a, b, theta=theta, state=state, fold=fold)
+    spikes, state = run(fold.current(I), alpha, beta, a, b, theta=theta, state=state, V=V)
+    return fold.dropped(spikes), state

@@ -8,9 +8,12 @@ and beta only as sums over time of ``weight_t * w_t``, and because w is a linear
 ``x_t = a u_{t-1} + b s_{t-1}`` such a sum equals that of ``x_t * filtered_t``, where the weights
 are filtered by the same decay beta backwards in time.
 
-With recurrent weights, each step is a matrix product and one launch of the same kernels. Nothing in
-the loop waits for the host, so that a CUDA graph of a training step launches all of it at once. V
-multiplies in float32 whatever the precision of the feed-forward products.
+Without recurrent weights the kernels also do what a ``Fold`` says, normalisation before and dropout
+after the recurrence, while the values are in registers; what is kept then is the input as it was
+before normalisation. With recurrent weights, each step is a matrix product and one launch of the
+same kernels. Nothing in the loop waits for the host, so that a CUDA graph of a training step
+launches all of it at once. V multiplies in float32 whatever the precision of the feed-forward
+products.
 """
 
 import torch
@@ -18,13 +21,24 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.triton_support import dense_copy, inside, launch, load_four, spike
+from models.dynamics.triton_support import (
+    dense_copy,
+    fold_arguments,
+    four_factors,
+    inside,
+    launch,
+    load_four,
+    normalized,
+    one_of_four,
+    spike,
+    store_gradient,
+)
 
 
 @triton.jit
 def _step(
-    at, current, u, w, s, spikes, kept_u, kept_I, alpha, keep, beta, a, b, theta, mask,
-    ADAPTS: tl.constexpr, KEEP_I: tl.constexpr, KEEP: tl.constexpr,
+    at, current, u, w, s, factor, spikes, kept_u, kept_I, alpha, keep, beta, a, b, theta, mask,
+    ADAPTS: tl.constexpr, KEEP_I: tl.constexpr, KEEP: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """One step: what the backward pass needs and the spikes are stored, the new state returned."""
     if KEEP:
@@ -36,14 +50,19 @@ def _step(
         current = current - w
     u = alpha * (u - s) + keep * current
     s = spike(u - theta)
-    tl.store(spikes + at, s, mask)
+    if DROPS:
+        tl.store(spikes + at, s * factor, mask)
+    else:
+        tl.store(spikes + at, s, mask)
     return u, w, s
 
 
 @triton.jit(do_not_specialize=["start", "stop"])
 def _forward(
-    I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_I, start, stop, T, theta, H,
-    ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, KEEP: tl.constexpr, BLOCK: tl.constexpr,
+    I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_I, mean, slope, shift, seed,
+    p, grown, start, stop, T, theta, H,
+    ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr,
+    DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Steps start to stop; u, w and s [B, H] are read before and written after.
 
@@ -63,27 +82,36 @@ def _forward(
         b_j = tl.load(b + j, mask, 0.0)
     else:
         w_t, beta_j, a_j, b_j = u_t, alpha_j, alpha_j, alpha_j  # never looked at
+    mean_j, slope_j, shift_j, random = alpha_j, alpha_j, alpha_j, 0
+    if NORMALIZES:
+        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
+        shift_j = tl.load(shift + j, mask, 0.0)
+    if DROPS:
+        random = tl.load(seed)
     kept = kept_u + row * H  # kept_u has T + 1 steps
     single = start
     if not RECURRENT:
         single = start + (stop - start) // 4 * 4
         for t in range(start, single, 4):
             first = (row * T + t) * H + j
-            currents = load_four(I + first, H, mask)
+            inputs = load_four(I + first, H, mask)
+            factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
             for k in tl.static_range(4):
                 at_t = first + k * H
+                current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
                 u_t, w_t, s_t = _step(
-                    at_t, currents[k], u_t, w_t, s_t, spikes, kept + at_t, kept_I, alpha_j, keep_j,
-                    beta_j, a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
+                    at_t, current, u_t, w_t, s_t, factors[k], spikes, kept + at_t, kept_I, alpha_j,
+                    keep_j, beta_j, a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP, DROPS,
                 )  # fmt: skip
     for t in range(single, stop):
         at_t = (row * T + t) * H + j
-        current = tl.load(I + at_t, mask, 0.0)
+        current = normalized(tl.load(I + at_t, mask, 0.0), mean_j, slope_j, shift_j, NORMALIZES)
+        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
         if RECURRENT:
             current = current + tl.load(recurrent + at, mask, 0.0)
         u_t, w_t, s_t = _step(
-            at_t, current, u_t, w_t, s_t, spikes, kept + at_t, kept_I, alpha_j, keep_j, beta_j,
-            a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP,
+            at_t, current, u_t, w_t, s_t, one_of_four(factors, t % 4), spikes, kept + at_t, kept_I,
+            alpha_j, keep_j, beta_j, a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP, DROPS,
         )  # fmt: skip
     if KEEP:
         tl.store(kept_u + (row * (T + 1) + stop) * H + j, u_t, mask)
@@ -95,13 +123,12 @@ def _forward(
 
 @triton.jit
 def _adjoint(
-    d_I, current, d_spike, u, u_new, s, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a,
-    sum_b, alpha, keep, beta, a, b, theta, mask, ADAPTS: tl.constexpr,
+    current, d_spike, u, u_new, s, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b,
+    alpha, keep, beta, a, b, theta, ADAPTS: tl.constexpr,
 ):  # fmt: skip
-    """One step back: the gradient of its current is stored, the others are returned."""
+    """One step back: the gradients of its current, of the state before it, and the sums."""
     g_u = g_u + (g_s + d_spike) * inside(u_new - theta)
     g_I = keep * g_u
-    tl.store(d_I, g_I, mask)
     sum_alpha += g_u * ((u - s) - current)
     if ADAPTS:
         x = a * u + b * s
@@ -118,14 +145,15 @@ def _adjoint(
     else:
         g_u = alpha * g_u
         g_s = -g_u
-    return g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b
+    return g_I, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b
 
 
 @triton.jit(do_not_specialize=["start", "stop"])
 def _backward(
     I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
-    d_u, d_w, d_s, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b, start, stop, T, theta, H,
-    ADAPTS: tl.constexpr, BLOCK: tl.constexpr,
+    d_u, d_w, d_s, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b, mean, slope, shift, seed,
+    d_slope, d_shift, p, grown, start, stop, T, theta, H,
+    ADAPTS: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Steps stop - 1 down to start; everything [B, H] but the initial state is added to.
 
@@ -150,6 +178,13 @@ def _backward(
     else:  # never looked at
         g_w, by_u, by_w, sum_beta, sum_a, sum_b = g_u, g_u, g_u, g_u, g_u, g_u
         beta_j, a_j, b_j = alpha_j, alpha_j, alpha_j
+    mean_j, slope_j, shift_j, random = alpha_j, alpha_j, alpha_j, 0
+    if NORMALIZES:
+        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
+        shift_j = tl.load(shift + j, mask, 0.0)
+    if DROPS:
+        random = tl.load(seed)
+    sum_slope, sum_shift = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
     kept = kept_u + row * H  # kept_u has T + 1 steps
     u_new = tl.load(kept + (row * T + stop) * H + j, mask, 0.0)
     odd = (stop - start) % 4
@@ -157,25 +192,39 @@ def _backward(
         t = stop - 1 - done
         at_t = (row * T + t) * H + j
         u_t = tl.load(kept + at_t, mask, 0.0)
-        current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
+        x, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
         s_t = tl.where(t > 0, spike(u_t - theta), s_0)
-        g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-            d_I + at_t, current, d_spike, u_t, u_new, s_t, g_u, g_w, g_s, by_u, by_w, sum_alpha,
-            sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, mask, ADAPTS,
+        if DROPS:
+            factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
+            d_spike = d_spike * one_of_four(factors, t % 4)
+        current = normalized(x, mean_j, slope_j, shift_j, NORMALIZES)
+        g_I, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+            current, d_spike, u_t, u_new, s_t, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta,
+            sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
         )  # fmt: skip
+        sum_slope, sum_shift = store_gradient(
+            d_I + at_t, g_I, x, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
+        )
         u_new = u_t
     for done in range(odd, stop - start, 4):
         t = stop - 1 - done
         last = (row * T + t) * H + j
-        us, currents = load_four(kept + last, -H, mask), load_four(I + last, -H, mask)
+        us, inputs = load_four(kept + last, -H, mask), load_four(I + last, -H, mask)
         d_four = load_four(d_spikes + last, -H, mask)
+        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
         for k in tl.static_range(4):
-            u_t = us[k]
+            u_t, d_spike = us[k], d_four[k]
             s_t = tl.where(t > k, spike(u_t - theta), s_0)
-            g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-                d_I + last - k * H, currents[k], d_four[k], u_t, u_new, s_t, g_u, g_w, g_s, by_u,
-                by_w, sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta,
-                mask, ADAPTS,
+            if DROPS:
+                d_spike = d_spike * factors[3 - k]
+            current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
+            g_I, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+                current, d_spike, u_t, u_new, s_t, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta,
+                sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
+            )  # fmt: skip
+            sum_slope, sum_shift = store_gradient(
+                d_I + last - k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift, mask,
+                NORMALIZES,
             )  # fmt: skip
             u_new = u_t
     if ADAPTS:
@@ -189,18 +238,28 @@ def _backward(
         tl.store(d_beta + at, sum_beta, mask)
         tl.store(d_a + at, sum_a, mask)
         tl.store(d_b + at, sum_b, mask)
+    if NORMALIZES:
+        tl.store(d_slope + at, sum_slope, mask)
+        tl.store(d_shift + at, sum_shift, mask)
     tl.store(d_u + at, g_u, mask)
     tl.store(d_s + at, g_s, mask)
     tl.store(d_alpha + at, sum_alpha, mask)
 
 
 class _Adaptive(torch.autograd.Function):
-    """Inputs [B, T, H], [H] and [B, H]; beta, a, b and w are None together, V may be None."""
+    """Inputs [B, T, H], [H] and [B, H]; beta, a, b and w are None together, V may be None.
+
+    So may mean, slope and shift [H], and seed [1].
+    """
 
     @staticmethod
-    def forward(ctx, I, alpha, beta, a, b, u, w, s, V, theta, for_backward):
+    def forward(
+        ctx, I, alpha, beta, a, b, u, w, s, V, mean, slope, shift, seed, p, theta, for_backward
+    ):  # fmt: skip
         B, T, H = I.shape
         adapts = beta is not None
+        normalizes, drops = mean is not None, p > 0
+        fold = [_dense(x, alpha) for x in (mean, slope, shift)] + [_dense(seed, alpha)]
         I, *coefficients = (_dense(x, alpha) for x in (I, alpha, beta, a, b))
         initial_s = s.contiguous()
         initial_w = w.contiguous() if adapts else initial_s
@@ -213,8 +272,9 @@ class _Adaptive(torch.autograd.Function):
 
         def run(start, stop):
             launch(
-                _forward, B, H, I, recurrent, *coefficients, u, w, s, spikes, kept_u, kept_I,
-                start, stop, T, theta, ADAPTS=adapts, RECURRENT=V is not None, KEEP=for_backward,
+                _forward, B, H, I, recurrent, *coefficients, u, w, s, spikes, kept_u, kept_I, *fold,
+                p, 1 / (1 - p), start, stop, T, theta, ADAPTS=adapts, RECURRENT=V is not None,
+                KEEP=for_backward, NORMALIZES=normalizes, DROPS=drops,
             )  # fmt: skip
 
         if V is None:
@@ -226,15 +286,15 @@ class _Adaptive(torch.autograd.Function):
         if for_backward:
             kept_spikes = None if V is None else spikes
             ctx.save_for_backward(
-                kept_I, *coefficients, kept_u, initial_w, initial_s, V, kept_spikes
+                kept_I, *coefficients, kept_u, initial_w, initial_s, V, kept_spikes, *fold
             )
-            ctx.adapts, ctx.theta = adapts, theta
+            ctx.adapts, ctx.normalizes, ctx.p, ctx.theta = adapts, normalizes, p, theta
         return spikes, u, w if adapts else None, s
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_spikes, d_u, d_w, d_s):
-        I, *coefficients, kept_u, initial_w, initial_s, V, spikes = ctx.saved_tensors
+        I, alpha, beta, a, b, kept_u, initial_w, initial_s, V, spikes, *fold = ctx.saved_tensors
         B, T, H = I.shape
         d_spikes, d_I = d_spikes.contiguous(), torch.empty_like(I)
         d_u, d_s = dense_copy(d_u), dense_copy(d_s)
@@ -242,12 +302,14 @@ class _Adaptive(torch.autograd.Function):
         sums = I.new_zeros(6 if ctx.adapts else 1, B, H)
         d_alpha, d_beta, d_a, d_b, *filtered = sums if ctx.adapts else sums.expand(6, B, H)
         # Without adaptation all that belongs to it is a placeholder that no kernel touches.
+        by_fold = I.new_empty(2, B, H) if ctx.normalizes else sums[:1].expand(2, B, H)
 
         def run(start, stop):
             launch(
-                _backward, B, H, I, d_spikes, d_I, kept_u, initial_w, initial_s, *coefficients,
-                d_u, d_w, d_s, *filtered, d_alpha, d_beta, d_a, d_b, start, stop, T, ctx.theta,
-                ADAPTS=ctx.adapts,
+                _backward, B, H, I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
+                d_u, d_w, d_s, *filtered, d_alpha, d_beta, d_a, d_b, *fold, *by_fold, ctx.p,
+                1 / (1 - ctx.p), start, stop, T, ctx.theta, ADAPTS=ctx.adapts,
+                NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
             )  # fmt: skip
 
         d_V = None
@@ -260,22 +322,29 @@ class _Adaptive(torch.autograd.Function):
             if ctx.needs_input_grad[8]:
                 before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
                 d_V = before.flatten(0, 1).T @ d_I.flatten(0, 1)
-        by_neuron = sums[:4].sum(dim=1)
-        if not ctx.adapts:
-            return d_I, by_neuron[0], None, None, None, d_u, None, d_s, d_V, None, None
-        return d_I, *by_neuron, d_u, d_w, d_s, d_V, None, None
+        by_neuron = [*sums[:4].sum(dim=1)] if ctx.adapts else [sums[0].sum(dim=0), None, None, None]
+        d_mean = d_slope = d_shift = None
+        if ctx.normalizes:
+            d_slope, d_shift = by_fold.sum(dim=1)
+            d_mean = -fold[1] * d_shift
+        d_state = (d_u, d_w if ctx.adapts else None, d_s)
+        return d_I, *by_neuron, *d_state, d_V, d_mean, d_slope, d_shift, None, None, None, None
 
 
 def _dense(x: torch.Tensor | None, placeholder: torch.Tensor) -> torch.Tensor:
     return placeholder.contiguous() if x is None else x.contiguous()
 
 
-def adaptive(I, alpha, beta, a, b, *, theta, state, V=None):
-    """See :func:`models.dynamics.adaptive`; float32 on a GPU, no second derivatives."""
+def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None):
+    """See :func:`models.dynamics.adaptive`; float32 on a GPU, no second derivatives.
+
+    Either ``V`` or ``fold`` is None.
+    """
     B, _, H = I.shape
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
     u, w, s = (x.expand(B, H) for x in state)
     spikes, u, new_w, s = _Adaptive.apply(
-        I, *coefficients, u, None if beta is None else w, s, V, theta, torch.is_grad_enabled()
-    )
+        I, *coefficients, u, None if beta is None else w, s, V, *fold_arguments(fold), theta,
+        torch.is_grad_enabled(),
+    )  # fmt: skip
     return spikes, type(state)(u, state.w if beta is None else new_w, s)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from models.dynamics.backends import implementation
+from models.dynamics.backends import can_fold, implementation
+from models.dynamics.folding import Fold
 
 
 class ResonateState(NamedTuple):
@@ -26,6 +27,7 @@ def resonate(
     theta: float,
     state: ResonateState,
     reset_inside: bool,
+    fold: Fold | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, ResonateState]:
     """Run resonating (complex) neurons over time.
@@ -48,13 +50,21 @@ def resonate(
         theta: firing threshold.
         state: u (complex) and s before the first step, each [B, H].
         reset_inside: whether the reset passes through A.
+        fold: normalisation and dropout to do on the way; under a back end whose kernels have no
+            room for them, they are done apart.
         backend: a name of ``models.dynamics.BACKENDS``.
 
     Returns:
-        The spikes [B, T, H] and the state after the last step.
+        The spikes [B, T, H], after the dropout of ``fold``, and the state after the last step.
 
     Raises:
         ValueError: the back end cannot run here.
     """
     run = implementation("resonate", backend, I, A, gain, *state)
-    return run(I, A, reset, gain, scale=scale, theta=theta, state=state, reset_inside=reset_inside)
+    options = {"scale": scale, "theta": theta, "state": state, "reset_inside": reset_inside}
+    if fold is None:
+        return run(I, A, reset, gain, **options)
+    if can_fold("resonate", backend, run, I.device):
+        return run(I, A, reset, gain, **options, fold=fold)
+    spikes, state = run(fold.current(I), A, reset, gain, **options)
+    return fold.dropped(spikes), state

@@ -5,6 +5,7 @@
 The loop over time runs inside the kernels, the state of a neuron stays in registers. Complex
 numbers are pairs of reals ``u = x + iy`` and ``A + iB``; the gradient of a complex number is that
 of its real plus i times that of its imaginary part. Kept for the backward pass: the input and u.
+What a ``Fold`` says is done on the way, as in the adaptive recurrence.
 """
 
 import torch
@@ -12,13 +13,24 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.triton_support import dense_copy, inside, launch, load_four, spike
+from models.dynamics.triton_support import (
+    dense_copy,
+    fold_arguments,
+    four_factors,
+    inside,
+    launch,
+    load_four,
+    normalized,
+    one_of_four,
+    spike,
+    store_gradient,
+)
 
 
 @triton.jit
 def _step(
-    at, current, x, y, s, spikes, kept_x, kept_y, A, B, gain, reset, scale, theta, mask,
-    RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr,
+    at, current, x, y, s, factor, spikes, kept_x, kept_y, A, B, gain, reset, scale, theta, mask,
+    RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """One step: what the backward pass needs and the spikes are stored, the new state returned."""
     if KEEP:
@@ -35,14 +47,18 @@ def _step(
         x = (x + gain * drift_x) - reset * s
         y = y + gain * drift_y
     s = spike(scale * x - theta)
-    tl.store(spikes + at, s, mask)
+    if DROPS:
+        tl.store(spikes + at, s * factor, mask)
+    else:
+        tl.store(spikes + at, s, mask)
     return x, y, s
 
 
 @triton.jit
 def _forward(
-    I, A, B, gain, x, y, s, spikes, kept_x, kept_y, T, reset, scale, theta, H,
-    RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, BLOCK: tl.constexpr,
+    I, A, B, gain, x, y, s, spikes, kept_x, kept_y, mean, slope, shift, seed, p, grown, T, reset,
+    scale, theta, H, RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr,
+    DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """x, y and s [B, H] are read before and written after.
 
@@ -57,21 +73,31 @@ def _forward(
     s_t = tl.load(s + at, mask, 0.0)
     A_j, B_j = tl.load(A + j, mask, 0.0), tl.load(B + j, mask, 0.0)
     gain_j = tl.load(gain + j, mask, 0.0)
+    mean_j, slope_j, shift_j, random = gain_j, gain_j, gain_j, 0
+    if NORMALIZES:
+        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
+        shift_j = tl.load(shift + j, mask, 0.0)
+    if DROPS:
+        random = tl.load(seed)
     before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
     whole = T // 4 * 4
     for t in range(0, whole, 4):
         first = (row * T + t) * H + j
-        currents = load_four(I + first, H, mask)
+        inputs = load_four(I + first, H, mask)
+        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
         for k in tl.static_range(4):
+            current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
             x_t, y_t, s_t = _step(
-                first + k * H, currents[k], x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j,
-                gain_j, reset, scale, theta, mask, RESET_INSIDE, KEEP,
+                first + k * H, current, x_t, y_t, s_t, factors[k], spikes, before_x, before_y, A_j,
+                B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE, KEEP, DROPS,
             )  # fmt: skip
     for t in range(whole, T):
         at_t = (row * T + t) * H + j
+        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
+        current = normalized(tl.load(I + at_t, mask, 0.0), mean_j, slope_j, shift_j, NORMALIZES)
         x_t, y_t, s_t = _step(
-            at_t, tl.load(I + at_t, mask, 0.0), x_t, y_t, s_t, spikes, before_x, before_y, A_j, B_j,
-            gain_j, reset, scale, theta, mask, RESET_INSIDE, KEEP,
+            at_t, current, x_t, y_t, s_t, one_of_four(factors, t % 4), spikes, before_x, before_y,
+            A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE, KEEP, DROPS,
         )  # fmt: skip
     if KEEP:
         tl.store(kept_x + (row * (T + 1) + T) * H + j, x_t, mask)
@@ -82,15 +108,15 @@ def _forward(
 
 @triton.jit
 def _adjoint(
-    d_I, current, d_spike, x, x_new, y, s, g_x, g_y, g_s, sum_A, sum_B, sum_gain,
-    A, B, gain, reset, scale, theta, mask, RESET_INSIDE: tl.constexpr,
+    current, d_spike, x, x_new, y, s, g_x, g_y, g_s, sum_A, sum_B, sum_gain,
+    A, B, gain, reset, scale, theta, RESET_INSIDE: tl.constexpr,
 ):  # fmt: skip
-    """One step back: the gradient of its current is stored, the others are returned."""
+    """One step back: the gradients of its current, of the state before it, and the sums."""
     g_spike = g_s + d_spike
     g_x = g_x + scale * (g_spike * inside(scale * x_new - theta))
     if RESET_INSIDE:
         x = x - reset * s
-        tl.store(d_I, gain * g_x, mask)
+        g_I = gain * g_x
         sum_gain += g_x * current
         sum_A += g_x * x + g_y * y
         sum_B += g_y * x - g_x * y
@@ -103,21 +129,22 @@ def _adjoint(
         drift_y = A * y + B * x
         sum_gain += g_x * drift_x + g_y * drift_y
         g_drift_x, g_drift_y = gain * g_x, gain * g_y
-        tl.store(d_I, g_drift_x, mask)
+        g_I = g_drift_x
         sum_A += g_drift_x * x + g_drift_y * y
         sum_B += g_drift_y * x - g_drift_x * y
         g_s = -reset * g_x
         g_x = g_x + (A * g_drift_x + B * g_drift_y)
         g_y = g_y + (A * g_drift_y - B * g_drift_x)
-    return g_x, g_y, g_s, sum_A, sum_B, sum_gain
+    return g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain
 
 
 @triton.jit
 def _backward(
     I, d_spikes, d_I, kept_x, kept_y, initial_s, A, B, gain, d_x, d_y, d_s, d_A, d_B, d_gain,
-    T, reset, scale, theta, H, RESET_INSIDE: tl.constexpr, BLOCK: tl.constexpr,
+    mean, slope, shift, seed, d_slope, d_shift, p, grown, T, reset, scale, theta, H,
+    RESET_INSIDE: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """d_x, d_y and d_s [B, H] are read before and written after; d_A, d_B, d_gain written.
+    """d_x, d_y and d_s [B, H] are read before and written after; the other sums are written.
 
     As in the forward pass, four steps are loaded at once; the odd ones come first.
     """
@@ -130,7 +157,14 @@ def _backward(
     A_j, B_j = tl.load(A + j, mask, 0.0), tl.load(B + j, mask, 0.0)
     gain_j = tl.load(gain + j, mask, 0.0)
     sum_A, sum_B = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
+    mean_j, slope_j, shift_j, random = gain_j, gain_j, gain_j, 0
+    if NORMALIZES:
+        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
+        shift_j = tl.load(shift + j, mask, 0.0)
+    if DROPS:
+        random = tl.load(seed)
     sum_gain = tl.zeros((BLOCK,), tl.float32)
+    sum_slope, sum_shift = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
     before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
     x_new = tl.load(before_x + (row * T + T) * H + j, mask, 0.0)
     odd = T % 4
@@ -138,26 +172,44 @@ def _backward(
         t = T - 1 - done
         at_t = (row * T + t) * H + j
         x_t, y_t = tl.load(before_x + at_t, mask, 0.0), tl.load(before_y + at_t, mask, 0.0)
-        current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
+        input_t, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
         s_t = tl.where(t > 0, spike(scale * x_t - theta), s_0)
-        g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
-            d_I + at_t, current, d_spike, x_t, x_new, y_t, s_t, g_x, g_y, g_s, sum_A, sum_B,
-            sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
+        if DROPS:
+            factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
+            d_spike = d_spike * one_of_four(factors, t % 4)
+        current = normalized(input_t, mean_j, slope_j, shift_j, NORMALIZES)
+        g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
+            current, d_spike, x_t, x_new, y_t, s_t, g_x, g_y, g_s, sum_A, sum_B, sum_gain, A_j,
+            B_j, gain_j, reset, scale, theta, RESET_INSIDE,
         )  # fmt: skip
+        sum_slope, sum_shift = store_gradient(
+            d_I + at_t, g_I, input_t, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
+        )
         x_new = x_t
     for done in range(odd, T, 4):
         t = T - 1 - done
         last = (row * T + t) * H + j
         xs, ys = load_four(before_x + last, -H, mask), load_four(before_y + last, -H, mask)
-        currents, d_four = load_four(I + last, -H, mask), load_four(d_spikes + last, -H, mask)
+        inputs, d_four = load_four(I + last, -H, mask), load_four(d_spikes + last, -H, mask)
+        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
         for k in tl.static_range(4):
-            x_t = xs[k]
+            x_t, d_spike = xs[k], d_four[k]
             s_t = tl.where(t > k, spike(scale * x_t - theta), s_0)
-            g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
-                d_I + last - k * H, currents[k], d_four[k], x_t, x_new, ys[k], s_t, g_x, g_y, g_s,
-                sum_A, sum_B, sum_gain, A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE,
+            if DROPS:
+                d_spike = d_spike * factors[3 - k]
+            current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
+            g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
+                current, d_spike, x_t, x_new, ys[k], s_t, g_x, g_y, g_s, sum_A, sum_B, sum_gain,
+                A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE,
+            )  # fmt: skip
+            sum_slope, sum_shift = store_gradient(
+                d_I + last - k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift, mask,
+                NORMALIZES,
             )  # fmt: skip
             x_new = x_t
+    if NORMALIZES:
+        tl.store(d_slope + at, sum_slope, mask)
+        tl.store(d_shift + at, sum_shift, mask)
     tl.store(d_x + at, g_x, mask)
     tl.store(d_y + at, g_y, mask)
     tl.store(d_s + at, g_s, mask)
@@ -167,42 +219,60 @@ def _backward(
 
 
 class _Resonate(torch.autograd.Function):
-    """I [B, T, H]; A complex, gain [H]; u complex, s [B, H]; constants: reset, scale, theta."""
+    """I [B, T, H]; A complex, gain [H]; u complex, s [B, H]; constants: reset, scale, theta.
+
+    mean, slope and shift [H] are a ``Fold``'s; they and seed [1] may be None.
+    """
 
     @staticmethod
-    def forward(ctx, I, A, gain, u, s, constants, reset_inside, for_backward):
+    def forward(
+        ctx, I, A, gain, u, s, mean, slope, shift, seed, p, constants, reset_inside, for_backward
+    ):  # fmt: skip
         batch, T, H = I.shape
+        normalizes = mean is not None
         I, initial_s = I.contiguous(), s.contiguous()
         coefficients = dense_copy(A.real), dense_copy(A.imag), gain.contiguous()
         x, y, s = dense_copy(u.real), dense_copy(u.imag), dense_copy(s)
+        fold = [
+            coefficients[2] if x is None else x.contiguous() for x in (mean, slope, shift, seed)
+        ]
         spikes = torch.empty_like(I)
         kept_x, kept_y = I.new_empty(2, batch, T + 1, H) if for_backward else (x, y)
         launch(
-            _forward, batch, H, I, *coefficients, x, y, s, spikes, kept_x, kept_y, T, *constants,
-            RESET_INSIDE=reset_inside, KEEP=for_backward,
+            _forward, batch, H, I, *coefficients, x, y, s, spikes, kept_x, kept_y, *fold, p,
+            1 / (1 - p), T, *constants, RESET_INSIDE=reset_inside, KEEP=for_backward,
+            NORMALIZES=normalizes, DROPS=p > 0,
         )  # fmt: skip
         if for_backward:
-            ctx.save_for_backward(I, *coefficients, kept_x, kept_y, initial_s)
+            ctx.save_for_backward(I, *coefficients, kept_x, kept_y, initial_s, *fold)
             ctx.constants, ctx.reset_inside = constants, reset_inside
+            ctx.normalizes, ctx.p = normalizes, p
         return spikes, torch.complex(x, y), s
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_spikes, d_u, d_s):
-        I, *coefficients, kept_x, kept_y, initial_s = ctx.saved_tensors
+        I, A, B, gain, kept_x, kept_y, initial_s, *fold = ctx.saved_tensors
         batch, T, H = I.shape
         d_I, d_x, d_y = torch.empty_like(I), dense_copy(d_u.real), dense_copy(d_u.imag)
-        d_s, sums = dense_copy(d_s), I.new_empty(3, batch, H)
+        d_s, sums = dense_copy(d_s), I.new_empty(5, batch, H)  # two of them for a fold
         launch(
-            _backward, batch, H, I, d_spikes.contiguous(), d_I, kept_x, kept_y, initial_s,
-            *coefficients, d_x, d_y, d_s, *sums, T, *ctx.constants, RESET_INSIDE=ctx.reset_inside,
+            _backward, batch, H, I, d_spikes.contiguous(), d_I, kept_x, kept_y, initial_s, A, B,
+            gain, d_x, d_y, d_s, *sums[:3], *fold, *sums[3:], ctx.p, 1 / (1 - ctx.p), T,
+            *ctx.constants, RESET_INSIDE=ctx.reset_inside, NORMALIZES=ctx.normalizes,
+            DROPS=ctx.p > 0,
         )  # fmt: skip
-        d_real, d_imaginary, d_gain = sums.sum(dim=1)
+        d_real, d_imaginary, d_gain = sums[:3].sum(dim=1)
         d_A, d_u = torch.complex(d_real, d_imaginary), torch.complex(d_x, d_y)
-        return d_I, d_A, d_gain, d_u, d_s, None, None, None
+        d_mean = d_slope = d_shift = None
+        if ctx.normalizes:
+            d_slope, d_shift = sums[3:].sum(dim=1)
+            d_mean = -fold[1] * d_shift
+        gradients = d_I, d_A, d_gain, d_u, d_s, d_mean, d_slope, d_shift
+        return *gradients, None, None, None, None, None
 
 
-def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside):
+def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, fold=None):
     """See :func:`models.dynamics.resonate`; float32 on a GPU, no second derivatives."""
     B, _, H = I.shape
     # A number is written by the GPU: copied from the host it could not be part of a CUDA graph.
@@ -210,6 +280,7 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside):
     u, s = (x.expand(B, H) for x in state)
     constants = (float(reset), float(scale), float(theta))
     spikes, u, s = _Resonate.apply(
-        I, A.expand(H), gain, u, s, constants, reset_inside, torch.is_grad_enabled()
-    )
+        I, A.expand(H), gain, u, s, *fold_arguments(fold), constants, reset_inside,
+        torch.is_grad_enabled(),
+    )  # fmt: skip
     return spikes, type(state)(u, s)

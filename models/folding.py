@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Batch normalisation and dropout of a layer as parts of the recurrence between them.
+
+On a GPU a training step mostly moves currents and spikes. Batch normalisation, once its statistics
+are known, reads and writes all currents once more, and dropout all spikes, forwards and backwards;
+in the kernels of the recurrence (``models.dynamics.folding``) both cost arithmetic only, and
+neither the normalised currents nor the mask are kept for the backward pass. In evaluation nothing
+is folded.
+"""
+
+import inspect
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from models.dynamics import Fold
+from models.dynamics.backends import compiled_on_gpu
+
+
+def can_fold(layer: nn.Module, current: Tensor) -> bool:
+    """Whether the recurrence of ``layer``, a ``SpikingLayer``, takes a fold in this pass.
+
+    It does in training on a GPU, if it has no recurrent weights and its ``dynamics`` has an
+    argument ``fold``.
+    """
+    return (
+        layer.folds
+        and layer.training
+        and not layer.recurrent
+        and isinstance(layer.drop, nn.Dropout)
+        and layer.drop.p < 1
+        and compiled_on_gpu(layer.backend, current)
+        and "fold" in inspect.signature(layer.dynamics).parameters
+    )
+
+
+def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
+    """What ``layer.dynamics`` is to be given instead of a normalised current.
+
+    Updates the running statistics of ``layer.norm``. The mask of dropout comes from one number of
+    the generator of the device.
+
+    Args:
+        layer: for which ``can_fold``.
+        current: [B, T, H] as the feed-forward weights give it.
+
+    Returns:
+        A current [B, T, H], and what is left to do to it and to the spikes.
+    """
+    affine = (None, None, None)
+    if _normalizes_by_batch(layer.norm, current):
+        current, *affine = _standardized(layer.norm, current)
+    elif layer.norm is not None:
+        current = layer.norm(current.flatten(0, 1)).view_as(current)
+    if not layer.drop.training or layer.drop.p == 0:
+        return current, Fold(*affine)
+    seed = torch.randint(2**62, (1,), device=current.device)
+    return current, Fold(*affine, layer.drop.p, seed)
+
+
+def _normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
+    """Whether ``norm`` does what :func:`_standardized` does."""
+    return (
+        isinstance(norm, nn.BatchNorm1d)
+        and norm.training
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+        and current.shape[0] * current.shape[1] > 1  # else PyTorch says what is wrong
+    )
+
+
+def _standardized(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``x`` [B, T, H] untouched, and mean, slope and shift [H] that make ``norm(x)`` of it."""
+    x, mean, rate, variance = _BatchStatistics.apply(x, norm.eps)
+    count = x.shape[0] * x.shape[1]
+    with torch.no_grad():
+        norm.num_batches_tracked.add_(1)
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+    return x, mean, norm.weight * rate, norm.bias
+
+
+class _BatchStatistics(torch.autograd.Function):
+    """x [B, T, H] -> x, its mean, 1 / sqrt(variance + eps) and its variance [H].
+
+    x is handed through so that what the statistics add to its gradient is added in one pass.
+    """
+
+    @staticmethod
+    def forward(ctx, x, eps):
+        variance, mean = torch.var_mean(x, dim=(0, 1), correction=0)
+        rate = torch.rsqrt(variance + eps)
+        ctx.save_for_backward(x, mean, rate)
+        ctx.mark_non_differentiable(variance)
+        return x.view_as(x), mean, rate, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_x, d_mean, d_rate, _):
+        x, mean, rate = ctx.saved_tensors
+        count = x.shape[0] * x.shape[1]
+        slope = -d_rate * rate**3 / count  # of the gradient over x - mean
+        return torch.addcmul(d_x, x, slope).add_(d_mean / count - slope * mean), None
