@@ -85,8 +85,8 @@ def scatter(axes: Axes, spectra: Sequence[Spectrum], size: float) -> None:
                 points.real,
                 points.imag,
                 s=size,
-                color=COLOURS[spectrum.model_type],
-                marker=MARKERS[spectrum.model_type],
+                color=COLOURS.get(spectrum.model_type, INK),
+                marker=MARKERS.get(spectrum.model_type, "*"),
                 alpha=0.6,
                 linewidths=0,
                 label=None if turn else spectrum.label,
@@ -120,7 +120,7 @@ def draw_histograms(above: Axes, beside: Axes, spectra: Sequence[Spectrum], wind
         points = spectrum.points
         look = {
             "weights": np.full(len(points), 100 / len(points)),
-            "color": COLOURS[spectrum.model_type],
+            "color": COLOURS.get(spectrum.model_type, INK),
             "histtype": "step",
             "linewidth": 1.1,
         }

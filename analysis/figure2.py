@@ -18,6 +18,7 @@ from analysis.eigenvalues import (
 )
 from analysis.style import FORMATS, print_style, save
 from analysis.trained import AUTHORS, OURS, Trained, is_there, open_model
+from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.options import ConfigError
 from parsers.program import Parser, check_folder, numeric, run_command
 from training.console import table
@@ -91,8 +92,13 @@ def command(argv: list[str] | None) -> None:
 
 
 def check_layer(models: list[Trained], networks: list, layer: int) -> None:
-    """ConfigError if a network has no hidden layer of that number."""
+    """ConfigError if a network has no hidden layer of that number, or no known eigenvalues."""
     for model, network in zip(models, networks, strict=True):
+        if not isinstance(network.hidden_layers[0], AdaptiveLayer | ResonateLayer):
+            raise ConfigError(
+                f"--models: {model.name} is of {model.model_type} neurons, whose recurrence is "
+                "their own: their eigenvalues are not known"
+            )
         layers = len(network.hidden_layers)
         if layer > layers:
             raise ConfigError(f"--layer {layer}: {model.name} has {layers} hidden layers")

@@ -7,8 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from own_neuron import own_recurrence, python_blocks, run_block
+from small_runs import write_run
 
+from analysis import figure2
+from analysis.eigenvalue_figure import Spectrum, draw_spectra
 from analysis.eigenvalues import exact_eigenvalues
 from analysis.nir_graph import check_exportable
 from analysis.operations import update_operations
@@ -101,3 +105,16 @@ def test_eigenvalues_of_a_layer_whose_parameters_have_other_names():
     values = exact_eigenvalues(layer)
     np.testing.assert_allclose(values.prod(axis=1), alpha * beta, rtol=1e-5)
     np.testing.assert_allclose(values.sum(axis=1), alpha + beta - (1 - alpha) * a, rtol=1e-5)
+
+
+def test_figure_2_draws_a_new_neuron_of_a_known_recurrence():
+    values = exact_eigenvalues(run_block(python_blocks()[0]).TauLIFLayer(6, 50))
+    figure = draw_spectra([Spectrum("TauLIF", "TauLIF, 4 ms", values)], "a new neuron")
+    assert any("TauLIF" in text.get_text() for text in figure.findobj(Text))
+
+
+def test_figure_2_says_that_it_cannot_draw_an_own_recurrence(own, tmp_path, capsys):
+    run = write_run(tmp_path / "mine", model_type="LIF")
+    assert figure2.main(["--models", str(run), "--output", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--models: mine is of LIF neurons, whose recurrence is their own" in line
