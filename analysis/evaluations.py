@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from analysis.trained import Trained
 from parsers.load import OPTIONS, Config
-from training import checkpoint, files
+from training import checkpoint, files, same_data
 from training.data import DataCache
 from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
@@ -70,11 +70,16 @@ class Evaluations:
         """Test the network once; DataError if the data are not there."""
         if self.cache is None:
             self.cache = DataCache(choose_device(config.training.gpu_device), ("test",))
-        data = self.cache.get(config.training)
+        data = self.cache.get(same_data.at_its_rate(config.training, model.folder))
+        same_data.check_classes(model.folder, config.training, data)
         experiment = Experiment(config, data, None, self.cache.device)
         checkpoint.load_weights(experiment.model, model.checkpoint)
         figures = experiment.test(config.training.seed).to_dict()
         return {name: figures[name] for name in FIGURES}
+
+
+# Options that came after evaluations had been kept, with the value that all of those had.
+ADDED_LATER = {"sample_rate": 0}
 
 
 def key_of(config: Config, checksum: str) -> str:
@@ -83,7 +88,8 @@ def key_of(config: Config, checksum: str) -> str:
     options = {
         name: value
         for name, value in config.to_dict().items()
-        if OPTIONS[name].rules.group in groups or name in ("batch_size", "seed")
+        if (OPTIONS[name].rules.group in groups or name in ("batch_size", "seed"))
+        and ADDED_LATER.get(name, ...) != value
     }
     content = json.dumps({"checkpoint": checksum, **options}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

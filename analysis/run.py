@@ -14,7 +14,7 @@ from datasets.binning import Binning
 from datasets.features import SHIFT_MS
 from parsers.load import OPTIONS, Config, ConfigError, load_plan, resolve_pretrained
 from parsers.yaml_file import read_config
-from training import checkpoint, files
+from training import checkpoint, files, same_data
 from training.data import load_data, on_device
 from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
@@ -90,7 +90,9 @@ def open_run(
     device = choose_device(gpu_device)
     weights = find_weights(folder)
     checkpoint.read(weights)  # a fault in it is told before the data are read
-    data = on_device(load_data(options.training, ("test",)), device)
+    data = load_data(same_data.at_its_rate(options.training, folder), ("test",))
+    same_data.check_classes(folder, options.training, data)
+    data = on_device(data, device)
     experiment = Experiment(options, data, None, device)
     initial = {key: value.clone() for key, value in experiment.model.state_dict().items()}
     checkpoint.load_weights(experiment.model, weights)

@@ -9,7 +9,8 @@ from pathlib import Path
 from datasets.audio_reader import AudioReader
 from datasets.audio_set import AudioSet
 from datasets.errors import DataError
-from datasets.features import NB_BINS
+from datasets.features import MIN_RATE, NB_BINS
+from datasets.recordings import MAX_RATE
 from datasets.splits import SPLIT_NAMES, SPLITS, Listing, list_digits, list_words
 
 __all__ = ["AUDIO", "AudioData", "AudioSet", "load_audio"]
@@ -60,6 +61,7 @@ class AudioData:
     validation: str
     classes: list[str]
     checksums: dict[str, str] = field(default_factory=dict)
+    sample_rate: int = 0
 
 
 def load_audio(
@@ -69,6 +71,7 @@ def load_audio(
     num_workers: int = 1,
     splits: Collection[str] = SPLITS,
     skip_bad_files: bool = False,
+    sample_rate: int = 0,
     keep_waveforms: bool = False,
     say: Callable[[str], None] = print,
 ) -> AudioData:
@@ -88,6 +91,7 @@ def load_audio(
         num_workers: threads that read files.
         splits: those of train, valid, test that are needed; the clips of others are not read.
         skip_bad_files: leave out what cannot be used, instead of raising.
+        sample_rate: in Hz, to which recordings at another one are resampled; 0: that of most.
         keep_waveforms: also keep the samples, see `AudioSet.waveforms`.
         say: takes one line at a time for the user.
 
@@ -104,9 +108,11 @@ def load_audio(
         if split not in SPLITS:
             raise DataError(f"split {split!r} is not one of {', '.join(SPLITS)}")
     folder = REPO / AUDIO[name].default_folder if folder is None else Path(folder).expanduser()
+    if sample_rate and not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise DataError(f"--sample_rate {sample_rate}: {MIN_RATE} to {MAX_RATE} Hz can be used")
     listing = _list_clips(name, folder)
     _report_listing(name, listing, say)
-    reader = AudioReader(name, folder, listing, num_workers, skip_bad_files, say)
+    reader = AudioReader(name, folder, listing, num_workers, skip_bad_files, say, sample_rate)
 
     sources = {split: split if split in listing.clips else "test" for split in splits}
     loaded = {
@@ -125,6 +131,7 @@ def load_audio(
         validation=listing.validation,
         classes=listing.classes,
         checksums={folder.name: reader.digest},
+        sample_rate=next(iter(loaded.values())).sample_rate,
     )
 
 

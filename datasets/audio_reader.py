@@ -41,6 +41,7 @@ class AudioReader:
         num_workers: threads that read files.
         skip_bad_files: leave out what cannot be used, instead of raising DataError.
         say: takes one line at a time for the user.
+        rate: sampling rate in Hz that clips are brought to; 0: that of most files.
     """
 
     def __init__(
@@ -51,13 +52,14 @@ class AudioReader:
         num_workers: int,
         skip_bad_files: bool,
         say: Callable[[str], None],
+        rate: int = 0,
     ):
         self.name, self.folder, self.listing = name, folder, listing
         self.num_workers, self.skip_bad_files, self.say = num_workers, skip_bad_files, say
         self.digest = _digest(folder, listing)
         self.bad: list[str] = []
         self.resampled: list[str] = []
-        self.rate: int | None = None
+        self.asked, self.rate = {"rate": rate} if rate else {}, rate
 
     def load(self, split: str, *, keep_waveforms: bool) -> AudioSet:
         """The clips of a split that can be used; DataError for a bad one, or if none is left."""
@@ -128,7 +130,7 @@ class AudioReader:
 
     def _cached(self, split: str, content: str, make: Callable[[Sink, str], dict]) -> Cached:
         clips = f"{SPLIT_NAMES[split]} clips"
-        key = {"content": content, "split": split, "clips": self.digest, **PARAMETERS}
+        key = {"content": content, "split": split, "clips": self.digest, **PARAMETERS, **self.asked}
         try:
             return load_or_make(
                 self.folder,
@@ -171,7 +173,7 @@ class AudioReader:
         return facts
 
     def _new_facts(self) -> dict[str, Any]:
-        if self.rate is None:
+        if not self.rate:
             files = [file for split in self.listing.clips.values() for file, _ in split]
             sampled = files[:: max(1, len(files) // 101)]
             self.rate = prevailing_rate([self.folder / file for file in sampled])

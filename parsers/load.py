@@ -27,7 +27,7 @@ SHD_CHANNELS = 700
 DEBUG_SEED = 13
 MOST_RUNS = 10_000
 RESUME_AUTO = "auto"
-AUDIO_OPTIONS = ("use_augm", "skip_bad_files", "augm_time_mask", "augm_freq_mask")
+AUDIO_OPTIONS = ("use_augm", "skip_bad_files", "sample_rate", "augm_time_mask", "augm_freq_mask")
 SPIKING_OPTIONS = ("augm_channel_shift", "augm_event_drop", "augm_cutmix")
 
 

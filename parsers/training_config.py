@@ -52,6 +52,13 @@ class TrainingConfig:
         group="data",
         help="leave out audio files that cannot be used, and say how many (hd and sc only)",
     )
+    sample_rate: int = option(
+        0,
+        group="data",
+        minimum=0,
+        help="sampling rate in Hz that recordings are brought to; 0: that of most files (hd and sc "
+        "only)",
+    )
     num_workers: int = option(
         8,
         group="data",

@@ -26,6 +26,7 @@ DATA_OPTIONS = (
     "spatial_bin",
     "shd_validation",
     "skip_bad_files",
+    "sample_rate",
 )
 
 
@@ -42,6 +43,7 @@ def load_data(
             options.dataset_name,
             options.data_folder,
             skip_bad_files=options.skip_bad_files,
+            sample_rate=options.sample_rate,
             keep_waveforms="train" in splits and needs_waveforms(options),
             num_workers=options.num_workers,
             **common,

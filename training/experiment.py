@@ -15,7 +15,7 @@ from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.linear import set_precision
 from models.snns import SNN
-from training import checkpoint, divergence, files, folders, state
+from training import checkpoint, divergence, files, folders, same_data, state
 from training.allocator import keep_freed_memory
 from training.augmentation import augmented
 from training.batchnorm import recalibrate
@@ -217,6 +217,7 @@ class Experiment:
         log.error("%s was deleted or moved away; it is made again", self.folder)
         with going_on_without("the folder again"):
             folders.lay_out(self.folder, self.config.to_dict())
+            same_data.write(self.folder, self.options, self.data)
             lines = "".join(map(files.as_line, self.history))
             files.write_text(self.folder / "metrics.jsonl", lines)
             if self.best is not None and self.options.save_best:

@@ -28,6 +28,7 @@ OUTPUTS = (
     state.previous(checkpoint.LAST),
     Path("log") / "exp.log",
     Path("config.yaml"),
+    Path("data.json"),
     Path("metrics.jsonl"),
     Path("summary.json"),
     Path(FAILURE),

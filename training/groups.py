@@ -5,7 +5,7 @@
 import statistics
 
 from datasets.audio import AUDIO
-from datasets.features import FRAME_MS
+from datasets.features import SHIFT_MS
 from training.console import duration, table
 
 DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
@@ -53,7 +53,7 @@ def statistics_of(runs: list[dict]) -> dict:
 def setup(values: dict) -> dict:
     """What a table of results says of every network and its data."""
     if values["dataset_name"] in AUDIO:
-        resolution = float(FRAME_MS)
+        resolution = float(SHIFT_MS)
     else:
         resolution = 1000 * values["max_time"] / values["nb_steps"]
     return {**{name: values[name] for name in SETUP[:-1]}, "ms_per_step": resolution}

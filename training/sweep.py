@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from models.dynamics.backends import why_not
-from training import checkpoint, files, folders, parallel, wandb_agent
+from training import checkpoint, files, folders, parallel, same_data, wandb_agent
 from training.console import activity_rows, log, log_file, percent, table
 from training.data import DataCache
 from training.determinism import determinism
@@ -121,17 +121,21 @@ def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
             send_finished(point, folder, summary)
         return {**result, **summary}
     check_device(point.training, cache.device)
-    experiment = Experiment(point, cache.get(point.training), folder, cache.device)
+    goes_on = resume and (folder / checkpoint.LAST).exists()
+    options = same_data.at_its_rate(point.training, folder) if goes_on else point.training
+    experiment = Experiment(point, cache.get(options), folder, cache.device)
     folders.create_plain(folder)
     folders.note(folder)
     with folders.locked(folder):
-        if resume and (folder / checkpoint.LAST).exists():
+        if goes_on:
             folders.check_same_options(folder, point.to_dict())
+            same_data.check_unchanged(folder, options, experiment.data)
             experiment.resume()
             folders.record_epochs(folder, point.training.nb_epochs)
         else:
             warm_start(experiment)
             folders.create(folder, point.to_dict())
+            same_data.write(folder, options, experiment.data)
         return fit(experiment, result, alone=alone)
 
 
@@ -181,7 +185,9 @@ def evaluate_all(plan, device: torch.device) -> int:
     folder = evaluation_folder(plan)
     cache, results = DataCache(device, ("test",)), []
     for point in plan.points:
-        experiment = Experiment(point, cache.get(point.training), None, device)
+        data = cache.get(same_data.at_its_rate(point.training, path.parents[1]))
+        same_data.check_classes(path.parents[1], point.training, data)
+        experiment = Experiment(point, data, None, device)
         checkpoint.load_weights(experiment.model, path)
         if not results:
             folders.create_plain(folder)

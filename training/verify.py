@@ -18,7 +18,7 @@ from typing import NamedTuple
 from datasets.audio import AUDIO
 from parsers.load import resolve_pretrained
 from parsers.program import Parser, add_gpu_device, run_command
-from training import checkpoint, files, folders
+from training import checkpoint, files, folders, same_data
 from training.console import log, percent, start_logging, table
 from training.data import DataCache
 from training.determinism import determinism
@@ -57,7 +57,8 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     summary = read_summary(folder)
     weights = folder / checkpoint.BEST
     checkpoint.read(weights)  # what is wrong with it is told before the data are read
-    data = cache.get(config.training)
+    data = cache.get(same_data.at_its_rate(config.training, folder))
+    same_data.check_classes(folder, config.training, data)
     with determinism(config.training.deterministic):
         experiment = Experiment(config, data, None, cache.device)
         checkpoint.load_weights(experiment.model, weights)

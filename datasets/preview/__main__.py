@@ -28,6 +28,7 @@ OF_MAIN = (
     "spatial_bin",
     "num_workers",
     "skip_bad_files",
+    "sample_rate",
 )
 MOST_CLIPS = 48
 

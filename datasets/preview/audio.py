@@ -35,6 +35,7 @@ def show_audio(request: Request, page: Page) -> None:
         request.data_folder,
         num_workers=request.num_workers,
         skip_bad_files=request.skip_bad_files,
+        sample_rate=request.sample_rate,
         say=page.say,
     )
     clips, rate = data.train, data.train.sample_rate

@@ -82,6 +82,7 @@ class Request:
     spatial_bin: int
     num_workers: int
     skip_bad_files: bool
+    sample_rate: int
     asked: dict
 
     @property

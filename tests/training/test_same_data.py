@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Networks meet the data they were trained on, or it is said."""
+
+import contextlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+import main
+from analysis.report.__main__ import main as report
+from training.same_data import difference
+from training.verify import main as verify
+
+WORDS = ("Apfel", "Birne", "grüner Tee")
+CLIPS = 12
+
+
+def write_clip(path, seed: int, rate: int = 16000) -> None:
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.1 * rng.standard_normal(rate // 5), rate)
+
+
+def write_lists(folder, words) -> None:
+    """The first clip of a word is for validation, the second for the test."""
+    for number, name in enumerate(("validation_list.txt", "testing_list.txt")):
+        (folder / name).write_text("".join(f"{word}/{number}.wav\n" for word in words))
+
+
+@pytest.fixture
+def words(tmp_path):
+    folder = tmp_path / "words"
+    for label, word in enumerate(WORDS):
+        for clip in range(CLIPS):
+            write_clip(folder / word / f"{clip}.wav", CLIPS * label + clip)
+    write_lists(folder, WORDS)
+    return folder
+
+
+def train(words, folder, *flags) -> int:
+    options = ["--dataset_name", "sc", "--data_folder", words, "--new_exp_folder", folder]
+    options += ["--nb_hiddens", 6, "--nb_epochs", 2, "--seed", 3, *flags]
+    with contextlib.chdir(words.parent):
+        return main.main(list(map(str, options)))
+
+
+def replace_word(words) -> None:
+    """Another word of as many clips, behind which all labels are others."""
+    shutil.move(words / "Birne", words / "Zug")
+    write_lists(words, ("Apfel", "Zug", "grüner Tee"))
+
+
+def test_what_is_recorded(words, tmp_path):
+    assert train(words, tmp_path / "run") == 0
+    found = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert found["classes"] == sorted(WORDS)
+    assert found["clips"] == {"train": 30, "valid": 3, "test": 3}
+    assert found["sample_rate"] == 16000
+
+
+@pytest.mark.parametrize("command", ["evaluate", "verify", "report"])
+def test_a_replaced_word_is_noticed(words, tmp_path, capsys, command):
+    run = tmp_path / "run"
+    assert train(words, run) == 0
+    replace_word(words)
+    capsys.readouterr()
+    with contextlib.chdir(tmp_path):
+        if command == "evaluate":
+            status = main.main([str(run), "--evaluate_pretrained", "True"])
+        else:
+            status = {"verify": verify, "report": report}[command]([str(run)])
+    assert status == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "was trained on 3 classes" in said
+    assert "'Birne' is missing, 'Zug' is new" in said
+
+
+def interrupted(words, run) -> None:
+    """A run whose last epoch has still to come."""
+    assert train(words, run) == 0
+    (run / "summary.json").unlink()
+    shutil.copyfile(run / "checkpoints/last_previous.pth", run / "checkpoints/last.pth")
+
+
+def add_a_clip(words) -> None:
+    write_clip(words / "Apfel" / "new.wav", 99)
+
+
+def touch_a_clip(words) -> None:
+    write_clip(words / "Apfel" / "5.wav", 98)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        (replace_word, 2, "'Birne' is missing, 'Zug' is new"),
+        (add_a_clip, 2, "it was begun with 30 train clips, and there are 31 now"),
+        (touch_a_clip, 0, "have other names, sizes or times"),
+        (lambda words: None, 0, None),
+    ],
+)
+def test_a_run_goes_on_with_its_data_only(words, tmp_path, capsys, change, status, said):
+    run = tmp_path / "run"
+    interrupted(words, run)
+    change(words)
+    capsys.readouterr()
+    assert train(words, run, "--resume", "auto") == status
+    heard = "".join(capsys.readouterr())
+    assert (said in heard) if said else ("have other names" not in heard)
+
+
+def test_recordings_at_another_rate_are_tested_at_that_of_the_training(words, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(words, run) == 0
+    for path in words.rglob("*.wav"):
+        samples, _ = soundfile.read(path)
+        soundfile.write(path, np.repeat(samples, 2), 32000)
+    capsys.readouterr()
+    with contextlib.chdir(tmp_path):
+        assert main.main([str(run), "--evaluate_pretrained", "True", "--seed", "3"]) == 0
+    assert "from 32000 to 16000 Hz" in "".join(capsys.readouterr())
+
+
+def test_a_rate_can_be_set(words, tmp_path, capsys):
+    assert train(words, tmp_path / "run", "--sample_rate", "8000") == 0
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["sample_rate"] == 8000
+    assert "from 16000 to 8000 Hz" in "".join(capsys.readouterr())
+    assert train(words, tmp_path / "low", "--sample_rate", "80") == 2
+    assert "--sample_rate 80: 1000 to 768000 Hz" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_told_in_one_line(words, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(words, run) == 0
+    (run / "data.json").write_text("{")
+    capsys.readouterr()
+    assert verify([str(run)]) == 2
+    assert "data.json is not readable" in capsys.readouterr().err
+
+
+def test_differences_are_named():
+    assert difference(["a", "b"], ["a", "c"]) == "'b' is missing, 'c' is new"
+    assert difference(["a"], ["a", "b", "c"]) == "'b' (and 1 more) is new"
+    assert difference(["a", "b"], ["b", "a"]) == "their order is another"

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Whether a network meets the data that it was trained on: data.json in the folder of a run.
+
+Labels are numbers. Where a word is added to a folder of recordings, or taken out, the words behind
+it get other numbers, and nothing else in a checkpoint would tell.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from datasets.audio import AUDIO
+from training import files
+from training.console import log
+from training.errors import ExperimentError
+
+NAME = "data.json"
+
+
+def record(options, data) -> dict:
+    """What is written down of the data of a run, in plain values."""
+    return {
+        "dataset_name": options.dataset_name,
+        "classes": list(data.classes),
+        "clips": {name: len(getattr(data, name)) for name in ("train", "valid", "test")},
+        "sample_rate": getattr(data, "sample_rate", None),
+        "checksums": data.checksums,
+    }
+
+
+def write(folder: Path, options, data) -> None:
+    """Write down the data of a run in its folder."""
+    files.write_json(folder / NAME, record(options, data))
+
+
+def recorded(folder: Path) -> dict | None:
+    """What ``folder`` says of its data; None for one that says nothing.
+
+    Raises ExperimentError if it cannot be read.
+    """
+    path = folder / NAME
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {**found, "classes": [str(name) for name in found["classes"]]}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ExperimentError(f"{path} is not readable: remove it to go on without it") from None
+
+
+def at_its_rate(options, folder: Path):
+    """``options`` with the sampling rate that the network in ``folder`` was trained at.
+
+    One that is asked for stays, and other data sets are left alone.
+    """
+    before = recorded(folder)
+    if options.sample_rate or before is None or not is_same_set(options, before):
+        return options
+    return replace(options, sample_rate=before.get("sample_rate") or 0)
+
+
+def is_same_set(options, before: dict) -> bool:
+    return before.get("dataset_name") == options.dataset_name
+
+
+def check_classes(folder: Path, options, data) -> None:
+    """ExperimentError unless the classes of ``data`` are those of the network in ``folder``."""
+    before = recorded(folder)
+    if before is None or not is_same_set(options, before):
+        return
+    then, now = before["classes"], list(data.classes)
+    if then != now:
+        raise ExperimentError(
+            f"{folder} was trained on {len(then)} classes, and {options.data_folder or 'the data'} "
+            f"has {len(now)}: {difference(then, now)}. Labels would mean other words; name the "
+            "data it was trained on with --data_folder"
+        )
+
+
+def difference(then: list[str], now: list[str]) -> str:
+    """How two lists of names differ, in words."""
+    parts = []
+    for names, others, what in ((then, now, "is missing"), (now, then, "is new")):
+        only = [name for name in names if name not in others]
+        if only:
+            more = f" (and {len(only) - 1} more)" if len(only) > 1 else ""
+            parts.append(f"{only[0]!r}{more} {what}")
+    return ", ".join(parts) or "their order is another"
+
+
+def check_unchanged(folder: Path, options, data) -> None:
+    """Whether a training in ``folder`` can go on with ``data``.
+
+    Copies of recordings may have other times, so for them a warning is given.
+
+    Raises:
+        ExperimentError: classes, numbers of clips or contents are not what they were.
+    """
+    before = recorded(folder)
+    if before is None:
+        return
+    check_classes(folder, options, data)
+    now = record(options, data)
+    for name, count in now["clips"].items():
+        if before["clips"].get(name, count) != count:
+            raise ExperimentError(
+                f"cannot go on with {folder}: it was begun with {before['clips'][name]:,} {name} "
+                f"clips, and there are {count:,} now; restore the data, or start again with "
+                "--new_exp_folder"
+            )
+    sums = before.get("checksums", {})
+    changed = [name for name, found in now["checksums"].items() if sums.get(name, found) != found]
+    if changed and options.dataset_name in AUDIO:
+        log.warning(
+            "Files in %s have other names, sizes or times than when this run was begun: if that is "
+            "more than a copy, the run no longer repeats",
+            options.data_folder or changed[0],
+        )
+    elif changed:
+        raise ExperimentError(
+            f"cannot go on with {folder}: {changed[0]} is not the file that it was begun with; "
+            "restore it, or start again with --new_exp_folder"
+        )
