@@ -29,9 +29,13 @@ class Goal(NamedTuple):
         return [self.what, f"{sign} {self.target:g}", measured, self.verdict]
 
 
-def goals(dynamics: dict | None, train: dict | None) -> list[Goal]:
-    """All goals, measured where the results of the two benchmarks (None: none) tell."""
-    return [*_of_dynamics(dynamics or {}), *_of_training(train or {})]
+def goals(dynamics: dict | None, train: dict | None, features: dict | None) -> list[Goal]:
+    """All goals, measured where the results of the three benchmarks (None: none) tell."""
+    return [
+        *_of_dynamics(dynamics or {}),
+        *_of_training(train or {}),
+        _of_features((features or {}).get("cuda", {})),
+    ]
 
 
 def _of_dynamics(result: dict) -> Iterator[Goal]:
@@ -65,3 +69,13 @@ def _of_training(result: dict) -> Iterator[Goal]:
     yield Goal("SSC 4 ms, seconds per epoch with validation", 6, True, figure("SSC 4 ms", epoch))
     yield Goal("SSC 4 ms, peak memory, share of naive's", 0.2, True, figure("SSC 4 ms", memory))
     yield Goal("GSC, whole step, times the slow way", 20, False, figure("GSC", ratio))
+
+
+def _of_features(results: dict) -> Goal:
+    """``results`` by what computes them: milliseconds for the same clips."""
+    ours, theirs = (
+        next((values["ms"] for name, values in results.items() if name.startswith(who)), None)
+        for who in ("Sprache", "torchaudio")
+    )
+    ratio = theirs / ours if ours and theirs else None
+    return Goal("features, times torchaudio clip by clip", 5, False, ratio)

@@ -5,10 +5,10 @@
     python -m benchmarks.gpu_check FOLDER [--dry_run]
 
 Runs the tests that need a GPU, two short trainings that must give the same numbers (with and
-without a CUDA graph), and the benchmarks of the dynamics and of training, each in a process of its
-own with a time limit: one that fails or hangs does not stop the others. FOLDER gets their output,
-their JSON files and summary.json; the terminal, a table of what was aimed at. ``--dry_run`` goes
-through all of it with small shapes, on whatever device there is.
+without a CUDA graph), and the benchmarks of features, training and the dynamics, each in a process
+of its own with a time limit: one that fails or hangs does not stop the others. FOLDER gets their
+output, their JSON files and summary.json; the terminal, a table of what was aimed at. ``--dry_run``
+goes through all of it with small shapes, on whatever device there is.
 """
 
 import argparse
@@ -53,13 +53,15 @@ def parts(folder: Path, *, dry_run: bool) -> list[Part]:
     tests.append(f"--junitxml={folder / 'tests.xml'}")
     dynamics = [PYTHON, "-m", "benchmarks.dynamics", "--out", str(folder / "dynamics.json")]
     train = [PYTHON, "-m", "benchmarks.train", "--out", str(folder / "train.json")]
+    features = [PYTHON, "-m", "benchmarks.features", "--out", str(folder / "features.json")]
     return [
-        Part("machine", [PYTHON, "-m", "torch.utils.collect_env"], 30),
-        Part("tests", tests, 150),
+        Part("machine", [PYTHON, "-m", "torch.utils.collect_env"], 25),
+        Part("tests", tests, 140),
         short_run("launched", "off"),
         short_run("graph", graph),
-        Part("train", [*train, *quick], 170),
-        Part("dynamics", [*dynamics, *quick], 150),
+        Part("features", [*features, *quick], 40),
+        Part("train", [*train, *quick], 160),
+        Part("dynamics", [*dynamics, *quick], 135),
     ]
 
 
@@ -93,6 +95,11 @@ def read(path: Path) -> dict | None:
         return None
 
 
+def results(folder: Path) -> list[dict | None]:
+    """What the benchmarks wrote, in the order that `goals` takes it."""
+    return [read(folder / f"{name}.json") for name in ("dynamics", "train", "features")]
+
+
 def same_training(folder: Path) -> bool | None:
     """Whether the two short trainings gave the same figures; None where one has none."""
     figures = []
@@ -111,7 +118,7 @@ def check(folder: Path, *, dry_run: bool, runner: Callable[[Part, Path], dict] =
     for part in parts(folder, dry_run=dry_run):
         print(f"{part.name}: at most {part.limit:g} s", flush=True)
         ended[part.name] = runner(part, folder)
-    found = goals(read(folder / "dynamics.json"), read(folder / "train.json"))
+    found = goals(*results(folder))
     return {
         "parts": ended,
         "same_numbers_with_and_without_graph": same_training(folder),
@@ -130,7 +137,7 @@ def show(summary: dict, folder: Path) -> None:
     words = {True: "yes", False: "NO", None: "not known, a run is missing"}
     same = words[summary["same_numbers_with_and_without_graph"]]
     print(f"\nsame numbers with and without a CUDA graph: {same}\n")
-    found = goals(read(folder / "dynamics.json"), read(folder / "train.json"))
+    found = goals(*results(folder))
     print(tabulate([goal.row() for goal in found], ["goal", "target", "measured", ""]))
     if summary["dry_run"]:
         print("\na dry run: small shapes, whose figures say nothing about the goals")

@@ -5,6 +5,7 @@
 import importlib
 import logging
 import os
+import time
 from collections.abc import Callable
 from functools import cache
 
@@ -24,6 +25,7 @@ _ANNOUNCEMENTS = {
 _TRIED_FIRST = ("cuda",)
 # Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.folding``.
 _FOLDING = ("cuda",)
+_SLOW_TRIAL = 1.0  # s, worth a line in the log
 _OTHERWISE = {
     f"folded {operation}": f"normalisation and dropout around '{operation}'"
     for operation in ("adaptive", "resonate")
@@ -80,7 +82,11 @@ def _disagreement(operation: str, backend: str, device: torch.device) -> str:
     """Why ``backend`` is not to be trusted with ``operation`` on ``device``, "" where it is."""
     from models.dynamics.agreement import disagreement
 
+    start = time.perf_counter()
     found = disagreement(operation, backend, device)
+    seconds = time.perf_counter() - start
+    if seconds > _SLOW_TRIAL:
+        log.info("Compiled and tried the kernels of '%s' in %.1f s", operation, seconds)
     if found:
         log.warning(
             "The kernels of back end '%s' do not do here what they should (%s). Plain PyTorch "

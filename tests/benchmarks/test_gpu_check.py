@@ -29,23 +29,27 @@ def trained(ratio, epoch, peak):
     return {"cases": [{"case": name, "rows": rows} for name in ("SSC 4 ms", "GSC")]}
 
 
+def features(ratio):
+    return {"cuda": {"torchaudio, per clip": {"ms": 3 * ratio}, "Sprache, batch": {"ms": 3}}}
+
+
 def verdicts(*results):
     return [goal.verdict for goal in goals(*results)]
 
 
 def test_goals_are_judged_by_the_faster_way():
-    assert set(verdicts(dynamics(100, 2), trained(50, 6, 20))) == {"reached"}
-    assert verdicts(dynamics(99, 2.1), trained(49, 6.1, 21)) == [
-        *["missed"] * 2, *["reached"] * 7, *["missed"] * 3, "reached",
+    assert set(verdicts(dynamics(100, 2), trained(50, 6, 20), features(5))) == {"reached"}
+    assert verdicts(dynamics(99, 2.1), trained(49, 6.1, 21), features(4)) == [
+        *["missed"] * 2, *["reached"] * 7, *["missed"] * 3, "reached", "missed",
     ]  # fmt: skip
-    assert set(verdicts(dynamics(7, 3), trained(7, 9, 90))) == {"missed"}
+    assert set(verdicts(dynamics(7, 3), trained(7, 9, 90), features(1))) == {"missed"}
 
 
 def test_what_is_missing_is_not_measured():
-    assert set(verdicts(None, None)) == {"not measured"}
-    assert verdicts(dynamics(100, 2), {"cases": []})[-4:] == ["not measured"] * 4
-    on_a_cpu = verdicts(None, trained(99, 1, None))
-    assert on_a_cpu[-4:] == ["reached", "reached", "not measured", "reached"]
+    assert set(verdicts(None, None, None)) == {"not measured"}
+    assert verdicts(dynamics(100, 2), {"cases": []}, {"cpu": {}})[-5:] == ["not measured"] * 5
+    on_a_cpu = verdicts(None, trained(99, 1, None), None)
+    assert on_a_cpu[-5:-1] == ["reached", "reached", "not measured", "reached"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ def test_one_failing_part_stops_no_other(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu_check.check, "__kwdefaults__", {"runner": pretended})
     assert gpu_check.main([str(tmp_path)]) == 1
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert [part["ended"] for part in summary["parts"].values()].count("exit status 0") == 4
+    assert [part["ended"] for part in summary["parts"].values()].count("exit status 0") == 5
     assert summary["same_numbers_with_and_without_graph"] is True
     assert summary["goals"][0]["measured"] == 120
     shown = capsys.readouterr().out

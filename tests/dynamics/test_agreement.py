@@ -81,6 +81,25 @@ def test_auto_takes_what_passes(tried):
     assert chosen.__module__ == "models.dynamics.adaptive.cpu"
 
 
+def test_a_slow_trial_is_told(tried, monkeypatch, caplog):
+    monkeypatch.setattr(backends, "_SLOW_TRIAL", 0.0)
+    with caplog.at_level("INFO", logger="sprache"):
+        backends.implementation("adaptive", "auto", torch.zeros(1, 2, 3))
+    assert "Compiled and tried the kernels of 'adaptive' in " in caplog.text
+
+
+def test_folds_that_do_not_agree_are_undone(monkeypatch, caplog):
+    monkeypatch.setattr(backends, "_FOLDING", ("cpu",))
+    run = backends.implementation("adaptive", "auto", torch.zeros(1, 2, 3))
+    assert backends.can_fold("adaptive", "cpu", run, CPU)  # asked for by name
+    backends._disagreement.cache_clear()
+    with caplog.at_level("WARNING", logger="sprache"):
+        assert not backends.can_fold("adaptive", "auto", run, CPU)  # it has no argument for a fold
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert "PyTorch computes normalisation and dropout around 'adaptive' instead" in message
+    backends._disagreement.cache_clear()
+
+
 def test_auto_leaves_what_does_not_and_says_so_once(tried, monkeypatch, caplog):
     spoil(monkeypatch, "adaptive", lambda out, state: (1 - out, state))
     inputs = adaptive_inputs(2, 5, 7)
