@@ -152,10 +152,10 @@ class SiLIFLayer(AdaptiveLayer):
         self.b = uniform(self.hidden_size, self.ranges["b"])
 
     def coefficients(self):
-        step = self.dt.exp()
+        # exp(dt) twice, so that the gradient of dt is summed as in the published code.
         return AdaptiveCoefficients(
-            alpha=torch.exp(-self.alpha.exp() * step),
-            beta=torch.exp(-self.beta.exp() * step),
+            alpha=torch.exp(-self.alpha.exp() * self.dt.exp()),
+            beta=torch.exp(-self.beta.exp() * self.dt.exp()),
             a=clamped(self, "a"),
             b=clamped(self, "b"),
         )

@@ -140,6 +140,20 @@ def test_coefficients_of_zero_are_no_adaptation_bit_for_bit():
     assert not state.w.any()
 
 
+def test_the_gradient_of_a_spike_is_summed_in_the_published_order():
+    """Recurrent and reset path first, then b: unstable neurons make a last bit a whole spike."""
+    leaves = adaptive_arguments("adaptive recurrent", batch=50, steps=1)
+    leaves["beta"] = torch.ones(H, dtype=torch.float64)  # the gradient of w is then that of b s
+
+    def gradients(b):
+        state = run_adaptive(leaves | {"b": b})[1]
+        weights = random(*state.u.shape, low=-1, seed=10).detach()
+        return torch.autograd.grad((state.u * weights).sum(), (leaves["s"], leaves["w"]))
+
+    of_s, of_w = gradients(leaves["b"])
+    assert torch.equal(of_s, gradients(torch.zeros_like(leaves["b"]))[0] + of_w * leaves["b"])
+
+
 def test_without_adaptation_w_is_handed_back():
     leaves = adaptive_arguments("plain")
     assert run_adaptive(leaves)[1].w is leaves["w"]

@@ -235,6 +235,21 @@ def test_silif_decays():
             assert getattr(used, name)[h].item() == pytest.approx(math.exp(-rate * step))
 
 
+def test_the_time_step_of_silif_learns_from_each_decay_by_itself():
+    """The published sum of its gradient, to the last bit: a threshold makes a bit a spike."""
+    layer = make_layer("SiLIF")
+    weights = torch.rand(2, layer.hidden_size)
+
+    def gradient(of_alpha, of_beta):
+        coefficients = layer.coefficients()
+        total = (coefficients.alpha * of_alpha + coefficients.beta * of_beta).sum()
+        return torch.autograd.grad(total, layer.dt)[0]
+
+    zeros = torch.zeros(2, layer.hidden_size)
+    alone = gradient(weights[0], zeros[0]) + gradient(zeros[1], weights[1])
+    assert torch.equal(gradient(*weights), alone)
+
+
 def test_csilif_transition():
     layer = make_layer("CSiLIF", extra_features={"dt_min": 0.3, "dt_max": 0.4})
     used = layer.coefficients()

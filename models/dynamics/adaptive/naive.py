@@ -12,11 +12,14 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None):
     u, w, s = state
     spikes = []
     for I_t in I.unbind(dim=1):
-        current = I_t if V is None else I_t + s @ V
         if beta is not None:
             w = beta * w + a * u + b * s
+        # In this order autograd sums the gradients of s as in the published code, to the last bit.
+        decayed = alpha * (u - s)
+        current = I_t if V is None else I_t + s @ V
+        if beta is not None:
             current = current - w
-        u = alpha * (u - s) + (1 - alpha) * current
+        u = decayed + (1 - alpha) * current
         s = boxcar(u - theta)
         spikes.append(s)
     return torch.stack(spikes, dim=1), type(state)(u, w, s)
