@@ -12,14 +12,15 @@ from datasets.augment import Augmentation, augment_features, augment_frames, aug
 from datasets.binning import Binning
 from datasets.features import frame_counts, log_mel
 from datasets.placement import gathered, moved
+from parsers.training_config import TrainingConfig
 
 
-def needs_waveforms(options) -> bool:
-    """Whether the training clips of ``options`` (a TrainingConfig) are changed as waveforms."""
+def needs_waveforms(options: TrainingConfig) -> bool:
+    """Whether the training clips of ``options`` are changed as waveforms."""
     return options.dataset_name in AUDIO and Augmentation.of(options).of_waveforms
 
 
-def augmented(split, options, *, epoch: int, step: int, device: torch.device):
+def augmented(split, options: TrainingConfig, *, epoch: int, step: int, device: torch.device):
     """``split`` with batches that are augmented as ``options`` say, or itself where they do not.
 
     Args:

@@ -41,7 +41,7 @@ def holds(group: dict, part: str) -> bool:
     return part.lower() in {model.lower(), MODEL_NAMES.get(model, model).lower()}
 
 
-def same(value, text: str) -> bool:
+def same(value: object, text: str) -> bool:
     """Whether a value is what ``text`` says, numbers by their size."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:

@@ -3,10 +3,14 @@
 """The learning curves of a run as a picture."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
@@ -42,7 +46,7 @@ def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
 
 
-def draw_rates(axis, records: list[dict]) -> None:
+def draw_rates(axis: "Axes", records: list[dict]) -> None:
     """Firing rate of each hidden layer on the validation split."""
     epochs = [record["epoch"] for record in records]
     for layer in range(len(records[0]["firing_rates"])):
@@ -85,7 +89,7 @@ def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:
 
 
 def draw_band(
-    axis, histories: list[list[dict]], split: str, name: str, scale: float, **style
+    axis: "Axes", histories: list[list[dict]], split: str, name: str, scale: float, **style
 ) -> None:
     """One curve: over the epochs that every run has, so that a mean is always over all of them."""
     runs = [{r["epoch"]: scale * r[name] for r in h if r["split"] == split} for h in histories]

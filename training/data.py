@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from datasets.audio import AUDIO, AudioData, load_audio
 from datasets.spiking import SpikingData, load_spiking
+from parsers.training_config import TrainingConfig
 from training.augmentation import needs_waveforms
 from training.console import log
 from training.streaming import Streamed
@@ -31,9 +32,9 @@ DATA_OPTIONS = (
 
 
 def load_data(
-    options, splits: tuple[str, ...] = ("train", "valid", "test")
+    options: TrainingConfig, splits: tuple[str, ...] = ("train", "valid", "test")
 ) -> SpikingData | AudioData:
-    """The splits that ``options`` (a TrainingConfig) ask for.
+    """The splits that ``options`` ask for.
 
     Raises DataError for a fault in the files.
     """
@@ -115,7 +116,7 @@ def batches(frames, batch_size: int, order: Iterable[Tensor] | None = None) -> I
         yield batch
 
 
-def data_key(options) -> tuple:
+def data_key(options: TrainingConfig) -> tuple:
     """What the data of a run depend on; runs with the same key can share them."""
     return *(getattr(options, name) for name in DATA_OPTIONS), needs_waveforms(options)
 
@@ -129,7 +130,7 @@ class DataCache:
         self.key = None
         self.data = None
 
-    def get(self, options):
+    def get(self, options: TrainingConfig) -> SpikingData | AudioData:
         """The dataset of ``options`` on the device."""
         key = data_key(options)
         if key != self.key:

@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,10 @@ from training import files, state
 from training.augmentation import augmented
 from training.data import order_of_batches
 from training.errors import DivergedError
+
+if TYPE_CHECKING:
+    from training.experiment import Experiment
+    from training.steps import Steps
 
 KEPT = Path("diverged") / "step.pth"
 
@@ -42,7 +46,12 @@ class Watch:
         max_norm: length to which the gradient is cut (`torch.nn.utils.clip_grad_norm_`), or None.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], optimizer, max_norm: float | None):
+    def __init__(
+        self,
+        parameters: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        max_norm: float | None,
+    ):
         self.parameters = parameters
         self.optimizer = optimizer
         self.max_norm = max_norm
@@ -148,14 +157,14 @@ class Part(NamedTuple):
     largest: float
 
 
-def examine(steps, step: Step) -> list[Part]:
+def examine(steps: "Steps", step: Step) -> list[Part]:
     """Repeat the forward and backward pass of ``step``, and look at all that takes part in it.
 
     In order: the input, the weights, the outputs of all modules as they are computed, the loss, and
     the gradients as they arise, from the last layer to the first.
 
     Args:
-        steps: a `training.steps.Steps`; its model gets the weights of ``step``.
+        steps: their model gets the weights of ``step``.
         step: what to repeat; on a device of another type dropout and initial states are others.
     """
     model, device = steps.model, steps.device
@@ -210,7 +219,7 @@ def listen_to_gradients(model: nn.Module, parts: list[Part]) -> Iterator:
         yield listen(name, parameter)
 
 
-def tensors_in(output) -> Iterator[Tensor]:
+def tensors_in(output: object) -> Iterator[Tensor]:
     """The tensors in what a module returns: one, or tuples of them."""
     if isinstance(output, Tensor):
         yield output
@@ -219,7 +228,7 @@ def tensors_in(output) -> Iterator[Tensor]:
             yield from tensors_in(entry)
 
 
-def stop_if_bad(experiment) -> None:
+def stop_if_bad(experiment: "Experiment") -> None:
     """Ask a GPU whether one of the last steps was bad, and end the training if so (waits)."""
     watch, progress = experiment.steps.watch, experiment.progress
     noted = len(watch.random_states)
@@ -229,7 +238,7 @@ def stop_if_bad(experiment) -> None:
         stop(experiment, number + 1, watch.random_states[index], *batch_again(experiment, number))
 
 
-def batch_again(experiment, number: int) -> tuple[Tensor, Tensor]:
+def batch_again(experiment: "Experiment", number: int) -> tuple[Tensor, Tensor]:
     """The training batch after ``number`` others of the epoch under way."""
     options, progress, clips = experiment.options, experiment.progress, experiment.data.train
     state.restore_random_state(progress.rng, experiment.device)
@@ -240,7 +249,7 @@ def batch_again(experiment, number: int) -> tuple[Tensor, Tensor]:
     return changed.batch(indices)
 
 
-def stop(experiment, number: int, random: Tensor, x: Tensor, y: Tensor) -> NoReturn:
+def stop(experiment: "Experiment", number: int, random: Tensor, x: Tensor, y: Tensor) -> NoReturn:
     """Keep the bad step ``number`` of the epoch under way; DivergedError says what went wrong."""
     weights = {k: v.detach().clone() for k, v in experiment.model.state_dict().items()}
     step = Step(

@@ -11,10 +11,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from datasets.audio import AudioData
+from datasets.spiking import SpikingData
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.linear import set_precision
 from models.snns import SNN
+from parsers.load import Config
 from training import checkpoint, divergence, files, folders, same_data, state
 from training.allocator import keep_freed_memory
 from training.augmentation import augmented
@@ -67,7 +70,7 @@ def describe_precision(precision: str, device: torch.device) -> str:
     return f"Matrix products: {precision}"
 
 
-def build_model(config, nb_features: int, nb_classes: int) -> nn.Module:
+def build_model(config: Config, nb_features: int, nb_classes: int) -> nn.Module:
     """The network that ``config`` describes, its weights drawn from torch's generator.
 
     Raises ExperimentError for options that no network can have.
@@ -110,7 +113,13 @@ class Experiment:
         device: where to compute.
     """
 
-    def __init__(self, config, data, folder: Path | None, device: torch.device):
+    def __init__(
+        self,
+        config: Config,
+        data: SpikingData | AudioData,
+        folder: Path | None,
+        device: torch.device,
+    ):
         self.config = config
         self.options = config.training
         self.data = data

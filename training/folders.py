@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from parsers.load import Config, ConfigError
+from parsers.load import Config, ConfigError, Plan
 from parsers.program import check_folder
 from training import checkpoint, files, state
 from training.errors import ExperimentError
@@ -77,7 +77,7 @@ def run_name(values: dict, axes: tuple[str, ...] = (), *, with_seed: bool = True
     return name.replace(".", "_")
 
 
-def run_folders(plan) -> list[Path]:
+def run_folders(plan: Plan) -> list[Path]:
     """One folder for each point of a plan."""
     out = plan.points[0].training.new_exp_folder
     if out is not None and not plan.axes:
@@ -86,7 +86,7 @@ def run_folders(plan) -> list[Path]:
     return [root / run_name(point.to_dict(), tuple(plan.axes)) for point in plan.points]
 
 
-def sweep_folder(plan, suffix: str = "sweep") -> Path:
+def sweep_folder(plan: Plan, suffix: str = "sweep") -> Path:
     """Where the common table of a plan is written."""
     options = plan.points[0].training
     if options.new_exp_folder is not None:

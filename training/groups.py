@@ -73,7 +73,7 @@ def mean(values: list[float]) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def only(runs: list[dict], name: str):
+def only(runs: list[dict], name: str) -> int | str | None:
     """What all runs say of ``name``; None if nothing, and all of it where they disagree."""
     found = list(dict.fromkeys(run[name] for run in runs if run.get(name) is not None))
     if len(found) < 2:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.snns import Activity
+
 
 @dataclass
 class Metrics:
@@ -53,7 +55,12 @@ class Meter:
         self.rates.zero_()
 
     def add(
-        self, output: Tensor, y: Tensor, loss: Tensor, activity=None, penalty: Tensor | None = None
+        self,
+        output: Tensor,
+        y: Tensor,
+        loss: Tensor,
+        activity: Activity | None = None,
+        penalty: Tensor | None = None,
     ) -> None:
         """Add a batch: scores [B, C], labels [B], its mean loss, and what an SNN tells."""
         self.samples += len(y)
@@ -61,7 +68,12 @@ class Meter:
 
     @torch.no_grad()
     def accumulate(
-        self, output: Tensor, y: Tensor, loss: Tensor, activity=None, penalty: Tensor | None = None
+        self,
+        output: Tensor,
+        y: Tensor,
+        loss: Tensor,
+        activity: Activity | None = None,
+        penalty: Tensor | None = None,
     ) -> None:
         """The part of ``add`` that happens on the device."""
         count = len(y)

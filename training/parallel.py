@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import torch
 
+from parsers.load import Config, Plan
 from training import files, folders
 from training.console import duration, log, percent
 from training.data import DataCache, data_key
@@ -43,7 +44,7 @@ class Run:
     started: float = field(default_factory=time.monotonic)
 
 
-def train_points(plan, targets: list[Path], common: Path) -> list[dict]:
+def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
     """Train and test every point of ``plan``, ``plan.jobs`` at a time; their results in order.
 
     A run that dies leaves the others alone; its result says why, and its output is kept in
@@ -81,7 +82,7 @@ def train_points(plan, targets: list[Path], common: Path) -> list[dict]:
     return [results[number] for number in sorted(results)]
 
 
-def run_label(plan, point) -> str:
+def run_label(plan: Plan, point: Config) -> str:
     """What tells a run from the others: 'SiLIF seed 13'."""
     values = point.to_dict()
     return " ".join(

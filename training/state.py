@@ -7,6 +7,7 @@ import random
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from training import checkpoint, files
 from training.console import log
 from training.errors import CheckpointError
 from training.metrics import Metrics
+
+if TYPE_CHECKING:
+    from training.experiment import Experiment
 
 FORMAT = 1
 
@@ -69,7 +73,7 @@ def restore_random_state(state: dict, device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def save(experiment, path: Path) -> None:
+def save(experiment: "Experiment", path: Path) -> None:
     """Write the state of ``experiment`` to ``path``, keeping the one before beside it."""
     best = experiment.best
     content = {
@@ -137,7 +141,7 @@ def for_this_device(content: dict, optimizer: torch.optim.Optimizer) -> dict:
     return {**saved, "param_groups": groups}
 
 
-def restore(experiment, content: dict, path: Path) -> None:
+def restore(experiment: "Experiment", content: dict, path: Path) -> None:
     """Put ``experiment`` into the state that ``save`` wrote; CheckpointError if it does not fit."""
     best, model = content["best"], experiment.model
     for weights in (content["model"], *([best["weights"]] if best else [])):

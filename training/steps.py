@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.snns import Activity
+from parsers.training_config import TrainingConfig
 from training.divergence import Watch
 from training.graphs import DeviceRates, Launcher
 from training.metrics import Meter, rate_penalty
@@ -30,11 +31,17 @@ class Steps:
     Args:
         model: an SNN or an ANN, in training mode for ``train``, in evaluation mode else.
         optimizer: of its parameters.
-        options: a TrainingConfig.
+        options: of the training.
         nb_features: of the input.
     """
 
-    def __init__(self, model: nn.Module, optimizer, options, nb_features: int):
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        options: TrainingConfig,
+        nb_features: int,
+    ):
         self.model = model
         self.optimizer = optimizer
         self.options = options
@@ -97,7 +104,7 @@ class Steps:
             *self.watch.tensors(),
         ]
 
-    def penalty(self, activity) -> Tensor | None:
+    def penalty(self, activity: Activity | None) -> Tensor | None:
         """What the regulariser adds to the loss; None where it is off."""
         if not self.options.use_regularizers:
             return None

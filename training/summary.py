@@ -5,18 +5,24 @@
 import contextlib
 import platform
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import torch
 
+from datasets.audio import AudioData
+from datasets.spiking import SpikingData
 from training import files
 from training.curves import draw_curves
 from training.metrics import Metrics, count_parameters
 from training.repository import code_version
 
+if TYPE_CHECKING:
+    from training.experiment import Experiment
+
 LIBRARIES = ("torch", "numpy", "scipy", "h5py", "soundfile", "numba", "triton")
 
 
-def finish(experiment) -> dict:
+def finish(experiment: "Experiment") -> dict:
     """Test the best model of ``experiment``; write and return its summary, and draw its curves.
 
     What cannot be written is said, and named by ``unwritten`` in the summary that is returned.
@@ -40,7 +46,7 @@ def finish(experiment) -> dict:
     return {**summary, "unwritten": sorted(unwritten)} if unwritten else summary
 
 
-def summarize(experiment, test: Metrics) -> dict:
+def summarize(experiment: "Experiment", test: Metrics) -> dict:
     """The content of summary.json, in plain values."""
     options, best = experiment.options, experiment.best
     passes = [record["seconds"] for record in experiment.history]
@@ -63,7 +69,7 @@ def summarize(experiment, test: Metrics) -> dict:
     }
 
 
-def counts(model: torch.nn.Module, data) -> dict:
+def counts(model: torch.nn.Module, data: SpikingData | AudioData) -> dict:
     """How large the network and its data are."""
     clips = {name: len(getattr(data, name)) for name in ("train", "valid", "test")}
     return {

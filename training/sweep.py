@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from models.dynamics.backends import why_not
+from parsers.load import Config, Plan
+from parsers.training_config import TrainingConfig
 from training import checkpoint, files, folders, parallel, same_data, wandb_agent
 from training.console import activity_rows, log, log_file, percent, table
 from training.data import DataCache
@@ -26,7 +28,7 @@ from training.wandb_link import in_sweep, link
 from training.wandb_sweep import plan_of_agent
 
 
-def run(plan) -> int:
+def run(plan: Plan) -> int:
     """Train and test every point of ``plan``, or evaluate a pretrained network; the exit status.
 
     Raises ExperimentError and DataError for what the user can mend, before any training.
@@ -50,7 +52,7 @@ def run(plan) -> int:
         return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
 
 
-def check_device(options, device: torch.device) -> None:
+def check_device(options: TrainingConfig, device: torch.device) -> None:
     """ExperimentError if training options ask for what ``device`` cannot do."""
     if not options.evaluate_pretrained:
         require_gpu(options.cuda_graph, device)
@@ -58,7 +60,7 @@ def check_device(options, device: torch.device) -> None:
         raise ExperimentError(f"--backend {options.backend} cannot run here: {why}")
 
 
-def train_all(plan, device: torch.device) -> int:
+def train_all(plan: Plan, device: torch.device) -> int:
     """Run every point in its own folder; 1 if one of several did not end."""
     if in_sweep():
         plan = plan_of_agent(plan)
@@ -86,7 +88,7 @@ def train_all(plan, device: torch.device) -> int:
     return int(any("error" in result or result.get("unwritten") for result in results))
 
 
-def train_in_turn(chosen: list[tuple], count: int, device: torch.device) -> list[dict]:
+def train_in_turn(chosen: list[tuple[int, tuple]], count: int, device: torch.device) -> list[dict]:
     """Train one run after another, of ``count`` that the plan has; their results."""
     cache, results = DataCache(device), []
     options = chosen[0][1][0].training
@@ -99,7 +101,7 @@ def train_in_turn(chosen: list[tuple], count: int, device: torch.device) -> list
     return results
 
 
-def join_sweep(plan, device: torch.device) -> int:
+def join_sweep(plan: Plan, device: torch.device) -> int:
     """Train runs of a sweep on the wandb server until it has no more; 1 if one did not end."""
     train = functools.partial(train_point, cache=DataCache(device), alone=False)
     plan, results = wandb_agent.join_sweep(plan, train)
@@ -111,7 +113,7 @@ def join_sweep(plan, device: torch.device) -> int:
     return int(any("error" in result for result in results))
 
 
-def train_point(point, folder: Path, cache: DataCache, *, alone: bool) -> dict:
+def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -> dict:
     """Train and test one point; a diverged one of several is noted and the others go on."""
     result = {"folder": str(folder), "values": point.to_dict()}
     resume = point.training.resume is not None
@@ -172,7 +174,7 @@ def warm_start(experiment: Experiment) -> None:
     log.info("Starting from the weights in %s", path)
 
 
-def evaluate_all(plan, device: torch.device) -> int:
+def evaluate_all(plan: Plan, device: torch.device) -> int:
     """Test the pretrained network once per point (seed) and tell the mean; exit status 0."""
     options = plan.points[0].training
     if options.load_exp_folder is None:
@@ -196,15 +198,13 @@ def evaluate_all(plan, device: torch.device) -> int:
     return 0
 
 
-def evaluation_folder(plan) -> Path:
+def evaluation_folder(plan: Plan) -> Path:
     """Where an evaluation is written; never one that holds an earlier one."""
     options = plan.points[0].training
     folder = folders.sweep_folder(plan, "evaluation")
-    return (
-        folder
-        if options.new_exp_folder is not None and not folder.exists()
-        else (folders.unused(folder))
-    )
+    if options.new_exp_folder is not None and not folder.exists():
+        return folder
+    return folders.unused(folder)
 
 
 def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int) -> dict:
@@ -228,7 +228,7 @@ def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int
     }
 
 
-def report(plan, results: list[dict], folder: Path, name: str) -> None:
+def report(plan: Plan, results: list[dict], folder: Path, name: str) -> None:
     """Print one table over all runs, and write it with every run's figures."""
     groups = group_over_seeds(results, [axis for axis in plan.axes if axis != "seed"])
     folders.create_plain(folder)
@@ -240,7 +240,7 @@ def report(plan, results: list[dict], folder: Path, name: str) -> None:
     log.info("all figures lie in %s", folder / name)
 
 
-def list_points(plan) -> int:
+def list_points(plan: Plan) -> int:
     """Print number and folder of every run of the plan; exit status 0."""
     for number, folder in enumerate(folders.run_folders(plan), start=1):
         print(number, folder, sep="\t")

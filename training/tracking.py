@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from parsers.load import Config
 from training import files, folders
 from training.console import log
 from training.stopping import Stopped
@@ -103,7 +104,7 @@ def named_figures(record: dict) -> dict:
 
 
 @contextlib.contextmanager
-def tracked(config, folder: Path, history: list[dict]) -> Iterator[Tracker]:
+def tracked(config: Config, folder: Path, history: list[dict]) -> Iterator[Tracker]:
     """A tracker for the run in ``folder``, from its begin to its end.
 
     ``history`` holds the records of the epochs that are done already; those that the server lacks
@@ -123,7 +124,7 @@ def tracked(config, folder: Path, history: list[dict]) -> Iterator[Tracker]:
     tracker.finish(0)
 
 
-def send_finished(config, folder: Path, summary: dict) -> None:
+def send_finished(config: Config, folder: Path, summary: dict) -> None:
     """Let the server have a run that an earlier process ended."""
     records = files.read_lines(folder / "metrics.jsonl")
     history = [record for record in records if record["split"] != "test"]
@@ -131,7 +132,7 @@ def send_finished(config, folder: Path, summary: dict) -> None:
         tracker.end(summary)
 
 
-def start(config, folder: Path) -> Tracker:
+def start(config: Config, folder: Path) -> Tracker:
     """Begin a wandb run, or go on with the one that is noted in ``folder``."""
     if config.training.resume is None:
         (folder / RUN_FILE).unlink(missing_ok=True)
@@ -155,7 +156,7 @@ def start(config, folder: Path) -> Tracker:
     return tracker
 
 
-def begin(config, folder: Path, mode: str):
+def begin(config: Config, folder: Path, mode: str):
     """Call ``wandb.init`` for the run in ``folder``."""
     import wandb
 

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from parsers.load import Config, Plan
+from parsers.training_config import TrainingConfig
 from training import files, folders
 from training.console import log
 from training.determinism import determinism
@@ -30,7 +32,7 @@ SWEEP_FILE = Path("wandb_sweep.json")
 PATIENCE = 60.0  # s without a server before the sweep is given up
 POLL = 0.1  # s
 OF_A_JOB = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
-Train = Callable[..., dict]  # (point, folder) -> result
+Train = Callable[[Config, Path], dict]  # the result of a run in its folder
 
 
 class SweepLostError(Exception):
@@ -128,7 +130,7 @@ class Agent:
         start_afresh()
 
 
-def check_asked(options) -> None:
+def check_asked(options: TrainingConfig) -> None:
     """ExperimentError if the options ask for a sweep on the server that cannot be."""
     asked = [name for name in ("sweep_id", "only_createsweep") if getattr(options, name)]
     if not asked:
@@ -145,7 +147,7 @@ def check_asked(options) -> None:
         )
 
 
-def makes_sweep(plan, count: int) -> bool:
+def makes_sweep(plan: Plan, count: int) -> bool:
     """Whether ``count`` runs of ``plan`` go through the server, and not over a local grid."""
     options = plan.points[0].training
     if options.sweep_id:
@@ -154,7 +156,7 @@ def makes_sweep(plan, count: int) -> bool:
     return several and not in_sweep() and link.mode(options) == ONLINE
 
 
-def only_create(plan) -> int:
+def only_create(plan: Plan) -> int:
     """Make the sweep and say how to join it; exit status 0."""
     announce(create(plan))
     return 0
@@ -167,7 +169,7 @@ def announce(path: str) -> None:
     log.info("To join it: python main.py --sweep_id %s, or: wandb agent %s", path, path)
 
 
-def join_sweep(plan, train: Train) -> tuple:
+def join_sweep(plan: Plan, train: Train) -> tuple[Plan, list[dict]]:
     """Train runs (point, folder) that the sweep ``--sweep_id`` gives to this process.
 
     Returns the plan that was followed, and the results.
@@ -190,7 +192,9 @@ def join_sweep(plan, train: Train) -> tuple:
     return plan, list(results.values())
 
 
-def train_sweep(plan, runs: list[tuple], common: Path, train: Train) -> list[dict] | None:
+def train_sweep(
+    plan: Plan, runs: list[tuple[Config, Path]], common: Path, train: Train
+) -> list[dict] | None:
     """Train the runs (point, folder) as a sweep that other processes may share.
 
     Returns the results of this process; None if the server takes no sweep, and a local grid has to
@@ -233,7 +237,7 @@ def files_in(folder: Path) -> Iterator[None]:
             del os.environ["WANDB_DIR"]
 
 
-def work(plan, agent: Agent, train: Train, results: dict[str, dict]) -> None:
+def work(plan: Plan, agent: Agent, train: Train, results: dict[str, dict]) -> None:
     """Train what ``agent`` gets, one after another; ``results`` by folder.
 
     Raises SweepLostError, see ``Agent.jobs``.
@@ -254,7 +258,9 @@ def work(plan, agent: Agent, train: Train, results: dict[str, dict]) -> None:
                 results[str(folder)] = stopped
 
 
-def finish_rest(runs, train: Train, results: dict[str, dict], *, also_new: bool) -> None:
+def finish_rest(
+    runs: list[tuple[Config, Path]], train: Train, results: dict[str, dict], *, also_new: bool
+) -> None:
     """Train, without the server's word, runs that were begun and, if ``also_new``, the others."""
     for point, folder in runs:
         begun = (folder / "config.yaml").exists()
@@ -268,13 +274,13 @@ def finish_rest(runs, train: Train, results: dict[str, dict], *, also_new: bool)
                 log.warning("left out: %s", error)
 
 
-def in_order(results: dict[str, dict], runs) -> list[dict]:
+def in_order(results: dict[str, dict], runs: list[tuple[Config, Path]]) -> list[dict]:
     """The results in the order of the grid."""
     place = {str(folder): number for number, (_, folder) in enumerate(runs)}
     return [results[name] for name in sorted(results, key=lambda name: place.get(name, len(place)))]
 
 
-def stored_sweep(plan, common: Path) -> str | None:
+def stored_sweep(plan: Plan, common: Path) -> str | None:
     """The sweep that an earlier process made of the same grid; None if there is none."""
     try:
         stored = json.loads((common / SWEEP_FILE).read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ import threading
 import urllib.error
 import urllib.request
 
+from parsers.training_config import TrainingConfig
 from training.console import log
 from training.errors import ExperimentError
 
@@ -29,7 +30,7 @@ class Link:
         self.known = False
         self.found: str | None = None
 
-    def mode(self, options) -> str | None:
+    def mode(self, options: TrainingConfig) -> str | None:
         """``"online"``, ``"offline"``, or None for no tracking, under the training options.
 
         Raises ExperimentError if ``--tracking wandb`` cannot be.

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from parsers.load import OPTIONS, REPOSITORY, RESUME_AUTO, Config, ConfigError, load_plan
+from parsers.load import OPTIONS, REPOSITORY, RESUME_AUTO, Config, ConfigError, Plan, load_plan
 from training import folders
 from training.errors import ExperimentError
 from training.tracking import noted_run, one_line
@@ -39,7 +39,7 @@ class SweepError(ExperimentError):
     """The server does not have, or does not take, a sweep."""
 
 
-def describe(plan) -> dict:
+def describe(plan: Plan) -> dict:
     """The sweep's configuration: a grid over every listed value.
 
     ``command`` repeats what the user typed, so that ``wandb agent`` makes the same runs.
@@ -56,7 +56,7 @@ def describe(plan) -> dict:
     }
 
 
-def flags_of(plan) -> list[str]:
+def flags_of(plan: Plan) -> list[str]:
     """The command line of ``plan``, without the values of the grid and what is up to one process.
 
     A config of the repository is named, so that it is found on other machines too.
@@ -72,7 +72,7 @@ def flags_of(plan) -> list[str]:
     return flags
 
 
-def create(plan) -> str:
+def create(plan: Plan) -> str:
     """Make a sweep of ``plan`` on the server; its entity/project/id.
 
     Raises SweepError if the server takes none.
@@ -119,7 +119,7 @@ def locate(sweep_id: str, dataset_name: str) -> tuple[str, dict]:
         ) from None
 
 
-def joined(plan, path: str, config: dict):
+def joined(plan: Plan, path: str, config: dict) -> Plan:
     """The plan under which the jobs of a sweep that was made elsewhere are run.
 
     With nothing but ``--sweep_id`` on the command line that is the plan of the sweep's own
@@ -156,7 +156,7 @@ def read_job(path: str) -> dict[str, Any]:
     return {name: entry["value"] for name, entry in content.items() if isinstance(entry, dict)}
 
 
-def point_of(plan, values: dict[str, Any]) -> Config:
+def point_of(plan: Plan, values: dict[str, Any]) -> Config:
     """The run of ``plan`` with the sweep's ``values``.
 
     Raises ExperimentError for values that no run can have, and where some are missing.
@@ -176,7 +176,7 @@ def point_of(plan, values: dict[str, Any]) -> Config:
         raise ExperimentError(f"the sweep gives values that cannot be run: {error}") from None
 
 
-def check_complete(plan, values: dict[str, Any]) -> None:
+def check_complete(plan: Plan, values: dict[str, Any]) -> None:
     """ExperimentError if the options leave more than one run to choose from."""
     for name, axis in plan.axes.items():
         if name not in values:
@@ -186,7 +186,7 @@ def check_complete(plan, values: dict[str, Any]) -> None:
             )
 
 
-def run_of(plan, values: dict[str, Any], run_id: str) -> tuple[Config, Path]:
+def run_of(plan: Plan, values: dict[str, Any], run_id: str) -> tuple[Config, Path]:
     """A job's run and folder. A job that the server gives out again goes on where it stopped."""
     point = point_of(plan, values)
     one = dataclasses.replace(plan, points=(point,), axes=dict.fromkeys(values, ()))
@@ -197,7 +197,7 @@ def run_of(plan, values: dict[str, Any], run_id: str) -> tuple[Config, Path]:
     return point, folder
 
 
-def plan_of_agent(plan):
+def plan_of_agent(plan: Plan) -> Plan:
     """The plan of a process that ``wandb agent`` has started: the run of one job.
 
     Raises ExperimentError if the command line holds more than one.
