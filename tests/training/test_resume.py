@@ -160,14 +160,13 @@ def test_a_stop_during_validation_keeps_the_training_pass(train, tmp_path, monke
 def test_kill_9_from_outside(spikes_folder, tmp_path):
     """The real thing, in another process."""
     command = [sys.executable, str(REPO / "main.py"), "--data_folder", str(spikes_folder)]
-    options = {**OPTIONS, "nb_epochs": 30, "nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 16}
+    options = {**OPTIONS, "nb_epochs": 8, "nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 16}
     command += [str(part) for name, value in options.items() for part in (f"--{name}", value)]
     command += ["--seed", "3", "--resume", "auto", "--new_exp_folder"]
     killed = subprocess.Popen([*command, "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    last, deadline = tmp_path / "killed" / checkpoint.LAST, time.monotonic() + 120
-    while not last.exists() and killed.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.3)
+    second, deadline = tmp_path / "killed" / state.previous(checkpoint.LAST), time.monotonic() + 120
+    while not second.exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
     for name in ("killed", "whole"):
