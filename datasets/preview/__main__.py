@@ -14,7 +14,8 @@ from pathlib import Path
 from datasets.augment import Augmentation
 from datasets.errors import DataError
 from datasets.preview.page import Page, Request
-from parsers.load import AUDIO_OPTIONS, OPTIONS, SPIKING_OPTIONS
+from parsers.consistency import AUDIO_OPTIONS, SPIKING_OPTIONS
+from parsers.load import OPTIONS
 from parsers.program import Parser, numeric, of_option, run_command
 from parsers.training_config import AUDIO_DATASETS
 

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Options that are valid one by one and cannot go together."""
+
+from collections.abc import Sequence
+
+from parsers.model_config import ANN_TYPES, ModelConfig
+from parsers.options import ConfigError
+from parsers.training_config import SPIKING_DATASETS, TrainingConfig
+
+SHD_CHANNELS = 700
+AUDIO_OPTIONS = ("use_augm", "skip_bad_files", "sample_rate", "augm_time_mask", "augm_freq_mask")
+SPIKING_OPTIONS = ("augm_channel_shift", "augm_event_drop", "augm_cutmix")
+
+
+def check_together(model: ModelConfig, training: TrainingConfig) -> None:
+    """Raise ConfigError if options that are valid one by one cannot go together."""
+    spiking_data = training.dataset_name in SPIKING_DATASETS
+    if model.dt_min > model.dt_max:
+        raise ConfigError(f"--dt_min {model.dt_min} is larger than --dt_max {model.dt_max}")
+    if model.model_type == "MLP" and model.bidirectional:
+        raise ConfigError("--bidirectional True needs a model with a state, not --model_type MLP")
+    if model.model_type in ANN_TYPES and training.use_regularizers:
+        raise ConfigError(
+            f"--use_regularizers True acts on firing rates, and --model_type {model.model_type} "
+            "does not spike"
+        )
+    if training.reg_fmin > training.reg_fmax:
+        raise ConfigError(
+            f"--reg_fmin {training.reg_fmin} is larger than --reg_fmax {training.reg_fmax}"
+        )
+    if training.resume is not None and training.overwrite:
+        raise ConfigError("--resume goes on with a run and --overwrite replaces it: choose one")
+    if training.resume is not None and training.evaluate_pretrained:
+        raise ConfigError("--resume goes on with training; --evaluate_pretrained True trains none")
+    if spiking_data:
+        _refuse_set(training, AUDIO_OPTIONS, "audio (--dataset_name sc or hd)")
+    else:
+        _refuse_set(training, SPIKING_OPTIONS, "spiking data (--dataset_name shd, ssc or demo)")
+    if spiking_data and SHD_CHANNELS % training.spatial_bin:
+        raise ConfigError(
+            f"--spatial_bin {training.spatial_bin} does not divide the {SHD_CHANNELS} channels of "
+            f"--dataset_name {training.dataset_name}"
+        )
+    if training.shd_validation != "test" and training.dataset_name not in ("shd", "demo"):
+        raise ConfigError(
+            f"--shd_validation {training.shd_validation} is for --dataset_name shd or demo; "
+            f"{training.dataset_name} has a fixed validation set"
+        )
+    _check_augmentation(training, spiking_data)
+
+
+def _refuse_set(training: TrainingConfig, names: Sequence[str], kind: str) -> None:
+    """Raise ConfigError if one of these options, which are for another kind of data, is set."""
+    for name in names:
+        if value := getattr(training, name):
+            raise ConfigError(
+                f"--{name} {value} is for {kind}, not for --dataset_name {training.dataset_name}"
+            )
+
+
+def _check_augmentation(training: TrainingConfig, spiking_data: bool) -> None:
+    if training.min_snr > training.max_snr:
+        raise ConfigError(
+            f"--min_snr {training.min_snr} is larger than --max_snr {training.max_snr}"
+        )
+    if not spiking_data:
+        return
+    channels = SHD_CHANNELS // training.spatial_bin
+    if training.augm_channel_shift >= channels:
+        raise ConfigError(
+            f"--augm_channel_shift {training.augm_channel_shift} moves clips out of the {channels} "
+            f"channels that --spatial_bin {training.spatial_bin} leaves"
+        )
+    if training.augm_time_shift >= training.max_time:
+        raise ConfigError(
+            f"--augm_time_shift {training.augm_time_shift} moves clips out of --max_time "
+            f"{training.max_time}"
+        )
