@@ -60,8 +60,8 @@ MISTAKES = {
         ("--clips 0", "--clips: '0' is not a whole number from 1 to 48"),
         ("--clips 1_0", "--clips: '1_0' is not a whole number from 1 to 48"),
         ("--data_folder nowhere", "nowhere"),
-        ("--out file", "--out file is a file"),
-        ("--out file/below --dataset_name demo", "file/below"),
+        ("--out file", "file is a file"),
+        ("--out file/below --dataset_name demo", "nothing can be written to file/below"),
         ("--overwrite=yes", "--overwrite: takes no value, but got 'yes'"),
     ],
     "datasets.cochlea": [

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.cochlea import Clip, spikes_from_audio, write_shd
+from datasets.clip_files import Clip, write_shd
+from datasets.cochlea import spikes_from_audio
 from datasets.demo.augment import CLIP, background_voices, random_clip
 from datasets.demo.speech import (
     BABBLE_SPEAKERS,

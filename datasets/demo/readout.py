@@ -17,7 +17,8 @@ import h5py
 import numpy as np
 import scipy.optimize
 
-from datasets.cochlea import CHANNELS, Clip
+from datasets.clip_files import Clip
+from datasets.cochlea import CHANNELS
 from parsers.program import Parser, run_command
 
 PROGRAM = "datasets.demo.readout"

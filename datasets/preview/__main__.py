@@ -16,7 +16,7 @@ from datasets.errors import DataError
 from datasets.preview.page import Page, Request
 from parsers.consistency import AUDIO_OPTIONS, SPIKING_OPTIONS
 from parsers.load import OPTIONS
-from parsers.program import Parser, numeric, of_option, run_command
+from parsers.program import Parser, check_folder, numeric, of_option, run_command
 from parsers.training_config import AUDIO_DATASETS
 
 PROGRAM = "datasets.preview"
@@ -38,8 +38,9 @@ def preview(request: Request, folder: Path, *, overwrite: bool = False) -> Path:
     """Write the page into ``folder``; the path of its index.html.
 
     Raises:
-        DataError: the folder holds something already and ``overwrite`` is not set, or the data
-            cannot be read.
+        ConfigError: the folder cannot be written.
+        DataError: it holds something already and ``overwrite`` is not set, or the data cannot be
+            read.
     """
     _refuse_used(folder, overwrite)
     page = Page(folder, f"{request.dataset_name} as it is read")
@@ -60,8 +61,7 @@ def preview(request: Request, folder: Path, *, overwrite: bool = False) -> Path:
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"--out {folder} is a file")
+    check_folder("--out", folder)
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise DataError(f"--out {folder} is not empty: choose another, or add --overwrite")
 
