@@ -194,9 +194,10 @@ def test_random_numbers_of_its_own_are_noticed(without_gpu, monkeypatch):
     assert steps.launcher.mode == "off"
 
 
-def test_a_capture_that_fails_leaves_launched_steps(without_gpu, monkeypatch):
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError])
+def test_a_capture_that_fails_leaves_launched_steps(kind, without_gpu, monkeypatch):
     def fail(*args):
-        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        raise kind("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(graphs, "Captured", fail)
     steps = steps_of("SiLIF", "auto")
