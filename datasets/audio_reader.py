@@ -118,15 +118,22 @@ class AudioReader:
 
     def _note(self, split: str, facts: dict[str, Any]) -> None:
         """Remember what is said about a split; DataError for a bad file that may not be skipped."""
+        self._refuse_bad(split, facts)
         clips = self.listing.clips[split]
-        for index, reason in facts["bad"]:
-            message = f"{self.folder / clips[index][0]} {reason}"
-            if not self.skip_bad_files:
-                raise DataError(f"{message}: {WAY_OUT}")
-            self.bad.append(message)
+        self.bad += [f"{self.folder / clips[i][0]} {reason}" for i, reason in facts["bad"]]
         for index, rate in facts["resampled"]:
             path = self.folder / clips[index][0]
             self.resampled.append(f"{path}, from {rate} to {facts['rate']} Hz")
+
+    def _refuse_bad(self, split: str, facts: dict[str, Any]) -> None:
+        """DataError for files that cannot be used, unless they are left out."""
+        if self.skip_bad_files or not facts["bad"]:
+            return
+        (index, reason), *others = facts["bad"]
+        path = self.folder / self.listing.clips[split][index][0]
+        what = f"{len(others)} other {SPLIT_NAMES[split]} clip{'s' if len(others) > 1 else ''}"
+        more = f" (and {what} cannot be used)" if others else ""
+        raise DataError(f"{path} {reason}{more}: {WAY_OUT}")
 
     def _cached(self, split: str, content: str, make: Callable[[Sink, str], dict]) -> Cached:
         clips = f"{SPLIT_NAMES[split]} clips"
@@ -196,12 +203,11 @@ class AudioReader:
                 samples = _usable(found, clips[index][1], facts["rate"])
                 if isinstance(samples, str):
                     facts["bad"].append((index, samples))
-                    if not self.skip_bad_files:
-                        self._note(split, facts)
                     samples = np.empty(0, np.int16)
                 elif found.rate != facts["rate"]:
                     facts["resampled"].append((index, found.rate))
                 yield samples
+        self._refuse_bad(split, facts)
 
 
 def _digest(folder: Path, listing: Listing) -> str:

@@ -27,6 +27,7 @@ OPTIONS = options_of(ModelConfig, TrainingConfig)
 DEBUG_SEED = 13
 MOST_RUNS = 10_000
 RESUME_AUTO = "auto"
+AUTHORS = "ref_SSC_"
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,11 @@ def resolve_pretrained(
     names = (
         sorted(entry.name for entry in shelf.iterdir() if entry.is_dir()) if shelf.is_dir() else ()
     )
+    if Path(typed).name.startswith(AUTHORS) and not any(n.startswith(AUTHORS) for n in names):
+        raise ConfigError(
+            f"pretrained model {name} is not a folder: the authors' models are not here, and "
+            f"{shelf / 'README.md'} says how to add them"
+        )
     has = f"has {', '.join(names)}" if names else "has no models"
     raise ConfigError(
         f"pretrained model {name} is not a folder{near(Path(typed).name, names)}; {shelf} {has}"

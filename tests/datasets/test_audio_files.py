@@ -214,3 +214,12 @@ def test_digits_without_their_list_or_name(tmp_path):
 def test_an_unknown_data_set(tmp_path):
     with pytest.raises(DataError, match="'gsc35' is not one of sc, hd"):
         load(tmp_path, name="gsc35")
+
+
+def test_bad_files_are_counted_before_they_stop_a_run(words, said):
+    for number in range(3):
+        write_wav(words / "left" / f"0{number}.wav", np.zeros((4800, 2)))
+    for _ in range(2):  # afresh, and from what is cached
+        with pytest.raises(DataError, match=r"left/00\.wav has 2 .* 2 other training clips cannot"):
+            load(words)
+        assert len(load(words, said, skip_bad_files=True).train) == 9

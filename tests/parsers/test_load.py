@@ -147,6 +147,12 @@ def test_a_missing_pretrained_model_lists_what_is_there(repository, shelf):
     assert "has ref_SSC_RF, ref_SSC_SiLIF" in message
 
 
+def test_the_authors_models_are_said_to_be_added_first(repository):
+    message = repository.error("ref_SSC_SiLIF", *EVALUATE)
+    assert "ref_SSC_SiLIF is not a folder: the authors' models are not here" in message
+    assert message.endswith("reference_models/README.md says how to add them")
+
+
 def test_a_pretrained_file_is_refused(repository):
     (repository.cwd / "best.pth").touch()
     assert "best.pth is a file" in repository.error("best.pth", *EVALUATE)
