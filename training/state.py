@@ -153,6 +153,7 @@ def restore(experiment: "Experiment", content: dict, path: Path) -> None:
         experiment.optimizer.load_state_dict(saved)
         check_moments(experiment.optimizer)
         experiment.scheduler.load_state_dict(content["scheduler"])
+        check_numbers(content["scheduler"])
         experiment.progress = Progress(**content["progress"])
         experiment.best = best and Best(best["epoch"], Metrics(**best["valid"]), best["weights"])
         restore_random_state(content["rng"], experiment.device)
@@ -166,3 +167,10 @@ def check_moments(optimizer: torch.optim.Optimizer) -> None:
         for value in kept.values():
             if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
                 raise ValueError(f"{list(value.shape)} for a parameter {list(parameter.shape)}")
+
+
+def check_numbers(scheduler: dict) -> None:
+    """TypeError or LookupError unless the state of a scheduler holds what it counts with."""
+    for name in ("best", "num_bad_epochs", "last_epoch"):
+        if not isinstance(scheduler[name], int | float):
+            raise TypeError(f"{name} is {scheduler[name]!r}")

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Weights, states and configs of runs that are not what they should be: one line, no harm."""
+
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from damage import cut, directory, fifo, no_bytes, symlink_loop
+from refusal import SMALL, good_clips, refused, small_data, write_clips
+
+import main
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A small sound data set in the SHD layout."""
+    return small_data(tmp_path / "data")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, ("exploded",))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The bytes of a run that was stopped: its config, weights, and state."""
+    folder = tmp_path_factory.mktemp("trained")
+    for split in ("train", "test"):
+        write_clips(folder / f"shd_{split}.h5", *good_clips())
+    argv = ["--data_folder", folder, *SMALL, "--new_exp_folder", folder / "out"]
+    assert main.main([str(arg) for arg in argv]) == 0
+    out = folder / "out"
+    return {
+        "config.yaml": (out / "config.yaml").read_bytes(),
+        "best_model.pth": (out / "checkpoints" / "best_model.pth").read_bytes(),
+        "last.pth": (out / "checkpoints" / "last.pth").read_bytes(),
+    }
+
+
+@pytest.fixture
+def run(trained, data, tmp_path):
+    """An interrupted run of the sound data set."""
+    out = tmp_path / "out"
+    (out / "checkpoints").mkdir(parents=True)
+    config = trained["config.yaml"].decode().splitlines()
+    config = [f"data_folder: {data}" if line[:12] == "data_folder:" else line for line in config]
+    (out / "config.yaml").write_text("\n".join(config) + "\n")
+    for name in ("best_model.pth", "last.pth"):
+        (out / "checkpoints" / name).write_bytes(trained[name])
+    return out
+
+
+def edit(change):
+    def damage(path):
+        content = torch.load(path, weights_only=True)
+        changed = change(content)
+        torch.save(content if changed is None else changed, path)
+
+    return damage
+
+
+def other_shape(weights):
+    weights["snn.0.W.weight"] = weights["snn.0.W.weight"][:, :-1]
+
+
+def other_key(weights):
+    weights["snn.9.W.weight"] = torch.zeros(2)
+
+
+def missing_key(weights):
+    del weights["snn.1.W.weight"]
+
+
+def no_tensor(weights):
+    weights["snn.0.W.weight"] = 3.0
+
+
+def gigantic(weights):
+    weights["snn.0.W.weight"] = torch.zeros(1).expand(10**6, 10**6)
+
+
+def pickled(path):
+    path.write_bytes(pickle.dumps({"snn.0.W.weight": Bomb()}))
+
+
+def pickled_in_archive(path):
+    torch.save({"snn.0.W.weight": Bomb()}, path)
+
+
+def zip_bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("archive/data.pkl", bytes(1 << 24))
+
+
+def other_zip(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme.txt", "no weights")
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x55
+    path.write_bytes(content)
+
+
+def text(path):
+    path.write_text("weights\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (edit(other_shape), "'snn.0.W.weight' is"),
+        (edit(other_key), "'snn.9.W.weight' is not in the model"),
+        (edit(missing_key), "'snn.1.W.weight' is missing"),
+        (edit(no_tensor), "'snn.0.W.weight' is not a tensor"),
+        (edit(gigantic), "1000000"),
+        (edit(lambda _: [1, 2]), "holds a list"),
+        (edit(lambda _: {}), "is missing"),
+        (edit(lambda _: torch.zeros(3)), "holds a Tensor"),
+        (pickled, "more than tensors"),
+        (pickled_in_archive, "more than tensors"),
+        (zip_bomb, "claims to hold more"),
+        (other_zip, "not a readable checkpoint"),
+        (cut(0.5), "not a readable checkpoint"),
+        (cut(0.99), "not a readable checkpoint"),
+        (flipped, "not a readable checkpoint"),
+        (text, "not a readable checkpoint"),
+        (no_bytes, "not a readable checkpoint"),
+        (directory, "no checkpoint"),
+        (fifo, "no checkpoint"),
+        (symlink_loop, "no checkpoint"),
+    ],
+)
+def test_weights(damage, named, run, tmp_path, monkeypatch, capsys):
+    path = run / "checkpoints" / "best_model.pth"
+    damage(path)
+    argv = [run, "--evaluate_pretrained", "True"]
+    line = refused(argv, tmp_path, monkeypatch, capsys)
+    assert named in line
+    assert str(path) in line
+    assert not (tmp_path / "exploded").exists()
+
+
+def moments(content):
+    content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
+
+
+def scheduler(content):
+    content["scheduler"] = {"best": "high"}
+
+
+def scheduler_of_nothing(content):
+    content["scheduler"] = {}
+
+
+def progress(content):
+    content["progress"]["epochs"] = 3
+
+
+def rng(content):
+    content["rng"]["torch"] = torch.zeros(3)
+
+
+def model_of_state(content):
+    content["model"] = {}
+
+
+def best_of_state(content):
+    content["best"]["weights"]["snn.0.W.weight"] = torch.zeros(2)
+
+
+def format_of_later(content):
+    content["format"] = 99
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (edit(moments), "does not fit"),
+        (edit(scheduler), "does not fit"),
+        (edit(scheduler_of_nothing), "does not fit"),
+        (edit(progress), "does not fit"),
+        (edit(rng), "does not fit"),
+        (edit(model_of_state), "is missing"),
+        (edit(best_of_state), "'snn.0.W.weight' is [2]"),
+        (edit(format_of_later), "no training state"),
+        (edit(lambda content: content["model"]), "no training state"),
+        (pickled, "more than tensors"),
+        (cut(0.5), "not a readable checkpoint"),
+        (no_bytes, "not a readable checkpoint"),
+    ],
+)
+def test_states(damage, named, run, tmp_path, monkeypatch, capsys):
+    path = run / "checkpoints" / "last.pth"
+    damage(path)
+    line = refused(["--resume", run], tmp_path, monkeypatch, capsys)
+    assert named in line
+    assert "last.pth" in line
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda path: path.write_text("lrr: 1\n"), "lrr"),
+        (lambda path: path.write_text("lr: [1, 2\n"), "line"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "UTF-8"),
+        (no_bytes, "empty"),
+        (directory, "config.yaml"),
+        (fifo, "config.yaml"),
+    ],
+)
+def test_recorded_configs(damage, named, run, tmp_path, monkeypatch, capsys):
+    damage(run / "config.yaml")
+    line = refused(["--resume", run], tmp_path, monkeypatch, capsys)
+    assert named in line
+    assert "config.yaml" in line
