@@ -327,7 +327,12 @@ def test_a_batch_of_one():
     options = Augmentation(**ON)
     for seed in range(5):
         generator = seeded(seed)
-        augment.augment_waveforms(waves, lengths, RATE, options, generator)
-        augment.augment_features(torch.randn(1, 1, 40), torch.ones(1).long(), options, generator)
-        frames, labels = counts(B=1, T=2)
-        augment.augment_frames(frames, labels, 0.01, options, generator)
+        features, (frames, labels) = torch.randn(1, 1, 40), counts(B=1, T=2)
+        one = torch.ones(1).long()
+        for x, changed in (
+            (waves, augment.augment_waveforms(waves, lengths, RATE, options, generator)),
+            (features, augment.augment_features(features, one, options, generator)),
+            (frames, augment.augment_frames(frames, labels, 0.01, options, generator)),
+        ):
+            assert changed.shape == x.shape
+            assert changed.isfinite().all()

@@ -80,7 +80,8 @@ def test_readme_states_the_counts_of_the_files(demo):
 @pytest.mark.parametrize("split", make.SPLITS, ids=lambda split: split.name)
 def test_first_clips_are_made_again_the_same(demo, split):
     pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the clips")
-    for made, shipped in zip(make.first_clips(split, 20), demo[split.name], strict=False):
+    clips = make.first_clips(split, 12)  # words of both languages
+    for made, shipped in zip(clips, demo[split.name][:12], strict=True):
         assert (made.label, made.speaker) == (shipped.label, shipped.speaker)
         np.testing.assert_array_equal(made.times, shipped.times)
         np.testing.assert_array_equal(made.units, shipped.units)

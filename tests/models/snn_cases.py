@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Small spiking networks, layers and inputs that the tests of the networks share."""
 
-import re
-
 import pytest
 import torch
 
@@ -12,8 +10,6 @@ from models.snns import LAYERS, SNN
 
 B, T, F = 3, 9, 7
 SIZES = [6, 5, 4]
-# Batchnorm subtracts the mean, and with it this bias: its gradient is 0 but for rounding.
-BIAS_OF_W = re.compile(r"W\w?\.bias$")
 RECURRENT = ("RLIF", "RadLIF")
 NORMS = shell.NORMALIZATIONS
 

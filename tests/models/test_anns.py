@@ -3,10 +3,10 @@
 """What every non-spiking network promises: equations, layout, both directions and errors."""
 
 import math
-import re
 
 import pytest
 import torch
+from gradients import check_gradients
 from torch import nn
 from torch.nn import functional
 
@@ -16,8 +16,6 @@ from parsers.model_config import ANN_TYPES
 
 B, T, F = 2, 3, 5
 SIZES = [4, 3, 6]
-# Batchnorm subtracts the mean, and with it this bias: its gradient is 0 but for rounding.
-BIAS_OF_W = re.compile(r"W\w?\.bias$")
 MEMORY = ("RNN", "LiGRU", "GRU")
 GATES = {"MLP": ("",), "RNN": ("",), "LiGRU": ("", "z"), "GRU": ("", "z", "r")}
 
@@ -140,12 +138,7 @@ def test_every_parameter_learns(model, bidirectional, normalization, use_bias, u
     assert rates is None
     assert sop is None
     assert not net.is_snn
-    (output * torch.rand(output.shape)).sum().backward()
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        if not (normalization == "batchnorm" and BIAS_OF_W.search(name)):
-            assert parameter.grad.any(), name
+    check_gradients(net, output, normalization)
 
 
 @all_models
