@@ -26,7 +26,7 @@ from numba.core.compiler import Compiler
 log = logging.getLogger("sprache")
 
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
-UNROLLED = 4  # steps done per visit of a neuron in a backward pass; STEPS_KEPT is a multiple
+UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
 _SLOW_COMPILATION = 1.0  # s, worth a line in the log
 _WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a thread wakes up
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less

@@ -56,18 +56,19 @@ def _make_kernels(adapts: bool):
         return d_current, d_alpha, d_w, alpha * d_u, -alpha * d_u
 
     @inlined
-    def again(n, row, t, k, I, U, W, S, alpha, keep, beta, a, b, theta):
-        """Steps t to t + n once more, from row k of the history."""
+    def again(row, t, k, I, U, W, S, alpha, keep, beta, a, b, theta):
+        """Step t once more, from row k of the history.
+
+        Several steps per visit of a neuron, as below, would read several rows of I at once from
+        memory, which is slower than one after another.
+        """
         for j in range(I.shape[2]):
-            u, w, s = U[k, j], W[k, j], S[k, j]
-            for i in range(n):
-                u, w, s = step(
-                    I[row, t + i, j], u, w, s, alpha[j], keep[j], beta[j], a[j], b[j], theta
-                )
-                U[k + i + 1, j] = u
-                if adapts:
-                    W[k + i + 1, j] = w
-                S[k + i + 1, j] = s
+            U[k + 1, j], w, S[k + 1, j] = step(
+                I[row, t, j], U[k, j], W[k, j], S[k, j],
+                alpha[j], keep[j], beta[j], a[j], b[j], theta,
+            )  # fmt: skip
+            if adapts:
+                W[k + 1, j] = w
 
     @inlined
     def back(
@@ -138,15 +139,8 @@ def _make_kernels(adapts: bool):
                     U[0, j], S[0, j] = kept_u[row, kept, j], kept_s[row, kept, j]
                     if adapts:
                         W[0, j] = kept_w[row, kept, j]
-                for t in range(begin, whole, UNROLLED):
-                    again(
-                        UNROLLED, row, t, t - begin, I, U, W, S,
-                        alpha, keep, beta, a, b, theta,
-                    )  # fmt: skip
-                for t in range(whole, until):
-                    again(
-                        1, row, t, t - begin, I, U, W, S, alpha, keep, beta, a, b, theta
-                    )  # fmt: skip
+                for t in range(begin, until):
+                    again(row, t, t - begin, I, U, W, S, alpha, keep, beta, a, b, theta)
                 for t in range(until - 1, whole - 1, -1):
                     back(
                         1, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s,

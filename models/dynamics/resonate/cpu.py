@@ -62,13 +62,17 @@ def _make_kernels(reset_inside: bool):
         return drift_x, d_A, d_B, d_gain, d_x, d_y, d_s
 
     @inlined
-    def again(n, row, t, k, I, X, Y, S, A, B, gain, reset, scale, theta):
-        """Steps t to t + n once more, from row k of the history."""
+    def again(row, t, k, I, X, Y, S, A, B, gain, reset, scale, theta):
+        """Step t once more, from row k of the history.
+
+        Several steps per visit of a neuron, as below, would read several rows of I at once from
+        memory, which is slower than one after another.
+        """
         for j in range(I.shape[2]):
-            x, y, s = X[k, j], Y[k, j], S[k, j]
-            for i in range(n):
-                x, y, s = step(I[row, t + i, j], x, y, s, A[j], B[j], gain[j], reset, scale, theta)
-                X[k + i + 1, j], Y[k + i + 1, j], S[k + i + 1, j] = x, y, s
+            X[k + 1, j], Y[k + 1, j], S[k + 1, j] = step(
+                I[row, t, j], X[k, j], Y[k, j], S[k, j],
+                A[j], B[j], gain[j], reset, scale, theta,
+            )  # fmt: skip
 
     @inlined
     def back(
@@ -129,12 +133,8 @@ def _make_kernels(reset_inside: bool):
                 for j in range(I.shape[2]):
                     X[0, j], Y[0, j] = kept_x[row, kept, j], kept_y[row, kept, j]
                     S[0, j] = kept_s[row, kept, j]
-                for t in range(begin, whole, UNROLLED):
-                    again(
-                        UNROLLED, row, t, t - begin, I, X, Y, S, A, B, gain, reset, scale, theta
-                    )  # fmt: skip
-                for t in range(whole, until):
-                    again(1, row, t, t - begin, I, X, Y, S, A, B, gain, reset, scale, theta)
+                for t in range(begin, until):
+                    again(row, t, t - begin, I, X, Y, S, A, B, gain, reset, scale, theta)
                 for t in range(until - 1, whole - 1, -1):
                     back(
                         1, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s,
