@@ -8,11 +8,18 @@ nirtorch are optional requirements, see requirements-analysis.txt.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.command import add_run, need
 from parsers.program import Parser, numeric, run_command
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from analysis.nir_check import Mismatch
+    from analysis.run import Run
 
 PROGRAM = "analysis.export_nir"
 PACKAGES = ("nir", "nirtorch")
@@ -78,7 +85,7 @@ def command(arguments: argparse.Namespace) -> None:
         log.info("%s", line)
 
 
-def first_clips(opened, count: int):
+def first_clips(opened: "Run", count: int) -> "Iterator[tuple[Tensor, Tensor]]":
     """Batches of the first test clips, on the CPU, behind a bar."""
     import torch
 
@@ -91,7 +98,7 @@ def first_clips(opened, count: int):
             bar.update(len(indices))
 
 
-def conventions(opened, discretization: str) -> list[str]:
+def conventions(opened: "Run", discretization: str) -> list[str]:
     """What somebody who runs the graph must know."""
     rule = "1 - dt / tau" if discretization == "euler" else "exp(-dt / tau)"
     lines = [
@@ -107,7 +114,7 @@ def conventions(opened, discretization: str) -> list[str]:
     return lines
 
 
-def report(found) -> list[str]:
+def report(found: "Mismatch") -> list[str]:
     """The mismatch in words."""
     lines = [f"against the network, from zero states, on {found.clips:,} test clips:"]
     for i, (differing, fired, places, rounding) in enumerate(

@@ -13,9 +13,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.command import add_run, need
 from parsers.program import Parser, check_file, run_command
+
+if TYPE_CHECKING:
+    from analysis.observe import Observation
+    from analysis.run import Run
+    from models.snns import SNN
 
 PROGRAM = "analysis.neurobench"
 PACKAGES = ("neurobench", "snntorch")
@@ -108,7 +114,7 @@ class Clips:
                 bar.update(len(y))
 
 
-def measure(opened) -> dict:
+def measure(opened: "Run") -> dict:
     """NeuroBench's metrics of the network of a ``Run`` on its test split, under the run's seed."""
     import torch
     from neurobench.benchmarks import Benchmark
@@ -153,14 +159,14 @@ def measure(opened) -> dict:
     return {name: plain(value) for name, value in results.items()}
 
 
-def plain(value):
+def plain(value: object) -> object:
     """A result in types that JSON knows."""
     if isinstance(value, dict):
         return {name: plain(entry) for name, entry in value.items()}
     return value if isinstance(value, int) else float(value)
 
 
-def compare(opened, seen, found: dict) -> list[Row]:
+def compare(opened: "Run", seen: "Observation", found: dict) -> list[Row]:
     """What NeuroBench ``found`` beside what an ``Observation`` holds."""
     from training.metrics import count_parameters
 
@@ -204,7 +210,7 @@ def compare(opened, seen, found: dict) -> list[Row]:
     ]
 
 
-def differences(model) -> str:
+def differences(model: "SNN") -> str:
     """What makes the sums of operations differ, for this network."""
     found = ["theirs leaves out weights that are exactly 0"]
     if has_recurrence(model) and model.hidden_layers[0].init_state == "rand":
@@ -216,14 +222,14 @@ def differences(model) -> str:
     return "; ".join(found)
 
 
-def dense(model) -> str:
+def dense(model: "SNN") -> str:
     """What the dense operations count."""
     if not has_recurrence(model):
         return ""
     return "theirs counts the self-connections in V that do not exist"
 
 
-def has_recurrence(model) -> bool:
+def has_recurrence(model: "SNN") -> bool:
     """Whether a layer has recurrent weights."""
     return any(layer.recurrent for layer in model.hidden_layers)
 

@@ -10,7 +10,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from datasets.audio import AUDIO
+from datasets.audio import AUDIO, AudioData
+from datasets.spiking import SpikingData
+from parsers.training_config import TrainingConfig
 from training import files
 from training.console import log
 from training.errors import ExperimentError
@@ -18,7 +20,7 @@ from training.errors import ExperimentError
 NAME = "data.json"
 
 
-def record(options, data) -> dict:
+def record(options: TrainingConfig, data: SpikingData | AudioData) -> dict:
     """What is written down of the data of a run, in plain values."""
     return {
         "dataset_name": options.dataset_name,
@@ -29,7 +31,7 @@ def record(options, data) -> dict:
     }
 
 
-def write(folder: Path, options, data) -> None:
+def write(folder: Path, options: TrainingConfig, data: SpikingData | AudioData) -> None:
     """Write down the data of a run in its folder."""
     files.write_json(folder / NAME, record(options, data))
 
@@ -42,14 +44,15 @@ def recorded(folder: Path) -> dict | None:
     path = folder / NAME
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {**found, "classes": [str(name) for name in found["classes"]]}
+        parts = {name: dict(found[name]) for name in ("clips", "checksums")}
+        return {**found, **parts, "classes": [str(name) for name in found["classes"]]}
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError):
         raise ExperimentError(f"{path} is not readable: remove it to go on without it") from None
 
 
-def at_its_rate(options, folder: Path):
+def at_its_rate(options: TrainingConfig, folder: Path) -> TrainingConfig:
     """``options`` with the sampling rate that the network in ``folder`` was trained at.
 
     One that is asked for stays, and other data sets are left alone.
@@ -60,11 +63,12 @@ def at_its_rate(options, folder: Path):
     return replace(options, sample_rate=before.get("sample_rate") or 0)
 
 
-def is_same_set(options, before: dict) -> bool:
+def is_same_set(options: TrainingConfig, before: dict) -> bool:
+    """Whether the data were of the set that is asked for now."""
     return before.get("dataset_name") == options.dataset_name
 
 
-def check_classes(folder: Path, options, data) -> None:
+def check_classes(folder: Path, options: TrainingConfig, data: SpikingData | AudioData) -> None:
     """ExperimentError unless the classes of ``data`` are those of the network in ``folder``."""
     before = recorded(folder)
     if before is None or not is_same_set(options, before):
@@ -89,7 +93,7 @@ def difference(then: list[str], now: list[str]) -> str:
     return ", ".join(parts) or "their order is another"
 
 
-def check_unchanged(folder: Path, options, data) -> None:
+def check_unchanged(folder: Path, options: TrainingConfig, data: SpikingData | AudioData) -> None:
     """Whether a training in ``folder`` can go on with ``data``.
 
     Copies of recordings may have other times, so for them a warning is given.

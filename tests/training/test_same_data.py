@@ -136,10 +136,12 @@ def test_a_rate_can_be_set(words, tmp_path, capsys):
 def test_a_damaged_record_is_told_in_one_line(words, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(words, run) == 0
-    (run / "data.json").write_text("{")
-    capsys.readouterr()
-    assert verify([str(run)]) == 2
-    assert "data.json is not readable" in capsys.readouterr().err
+    sound = json.loads((run / "data.json").read_text())
+    for damaged in ("{", "[]", json.dumps(sound | {"clips": 3})):
+        (run / "data.json").write_text(damaged)
+        capsys.readouterr()
+        assert verify([str(run)]) == 2
+        assert "data.json is not readable" in capsys.readouterr().err
 
 
 def test_differences_are_named():
