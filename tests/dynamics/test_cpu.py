@@ -45,16 +45,22 @@ def threads(request, monkeypatch):
     torch.set_num_threads(before)
 
 
+# A bias in front of batch normalisation has no effect: it learns from the rounding of the gradient
+# of the current alone, and Adam makes whole steps of it.
+EXACT = ("I", "u", "w", "s")
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("adapts", [False, True])
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_adaptive(shape, adapts, recurrent, threads):
     inputs = adaptive_inputs(*shape, adapts=adapts, recurrent=recurrent)
-    assert_like_naive(run_adaptive, "cpu", inputs)
+    assert_like_naive(run_adaptive, "cpu", inputs, exact_gradients=EXACT)
 
 
 def test_adaptive_of_unstable_neurons():
-    assert_like_naive(run_adaptive, "cpu", adaptive_inputs(4, 25, 64, a_low=-1.0))
+    inputs = adaptive_inputs(4, 25, 64, a_low=-1.0)
+    assert_like_naive(run_adaptive, "cpu", inputs, exact_gradients=EXACT)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -63,12 +69,14 @@ def test_adaptive_of_unstable_neurons():
 def test_resonate(shape, reset_inside, gain_is_tensor, threads):
     inputs = resonate_inputs(*shape, reset_inside=reset_inside, gain_is_tensor=gain_is_tensor)
     run = functools.partial(run_resonate, reset_inside=reset_inside)
-    assert_like_naive(run, "cpu", inputs)
+    assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 63, 35), (5, 10, 500), (1, 100, 20)])
 def test_readout(shape, threads):
-    assert_like_naive(run_readout, "cpu", readout_inputs(*shape), exact=False)
+    # On several threads PyTorch's softmax rounds otherwise for one row than for more.
+    exact = EXACT if threads == 1 or shape[0] > 1 else ()
+    assert_like_naive(run_readout, "cpu", readout_inputs(*shape), exact_gradients=exact)
 
 
 def test_the_spikes_of_these_tests_are_neither_rare_nor_certain():

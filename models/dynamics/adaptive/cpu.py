@@ -43,17 +43,19 @@ def _make_kernels(adapts: bool):
         return u, w, s
 
     @inlined
-    def adjoint(d_spike, d_u, d_w, d_s, u, new_u, s, current, alpha, keep, a, b, theta):
-        """Gradients of one step: of its current, alpha and w, and of the state before it."""
+    def adjoint(d_s, d_u, d_w, u, new_u, s, current, alpha, keep, a, b, theta):
+        """Gradients of one step: of its current, alpha and w, of the u before it, and of the s
+        before it by way of the reset and of the adaptation."""
         x = new_u - theta
         inside = ONE if (x > -HALF) & (x <= HALF) else ZERO
-        d_u = d_u + (d_s + d_spike) * inside
+        d_u = d_u + d_s * inside
         d_current = keep * d_u
         d_alpha = d_u * ((u - s) - current)
+        decayed = alpha * d_u
         if adapts:
             d_w = d_w - d_current
-            return d_current, d_alpha, d_w, alpha * d_u + a * d_w, b * d_w - alpha * d_u
-        return d_current, d_alpha, d_w, alpha * d_u, -alpha * d_u
+            return d_current, d_alpha, d_w, decayed + a * d_w, -decayed, b * d_w
+        return d_current, d_alpha, d_w, decayed, -decayed, ZERO
 
     @inlined
     def again(row, t, k, I, U, W, S, alpha, keep, beta, a, b, theta):
@@ -72,12 +74,18 @@ def _make_kernels(adapts: bool):
 
     @inlined
     def back(
-        n, row, t, k, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b,
-        alpha, keep, beta, a, b, theta,
+        n, row, t, k, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s, by_reset, by_w, d_alpha, d_beta,
+        d_a, d_b, alpha, keep, beta, a, b, theta,
     ):  # fmt: skip
-        """Gradients of steps t + n - 1 down to t, whose history starts at row k."""
+        """Gradients of steps t + n - 1 down to t, whose history starts at row k.
+
+        What reaches s on its several ways is summed as autograd does, to the last bit.
+        """
         for j in range(d_I.shape[2]):
             du, dw, ds = d_u[row, j], d_w[row, j], d_s[row, j]
+            reset, jump = by_reset[row, j], ZERO
+            if adapts:
+                jump = by_w[row, j]
             sum_alpha, sum_beta, sum_a, sum_b = ZERO, ZERO, ZERO, ZERO
             for later in range(n):
                 i = n - 1 - later
@@ -85,20 +93,21 @@ def _make_kernels(adapts: bool):
                 current = I[row, t + i, j]
                 if adapts:
                     current = current - W[k + i + 1, j]
-                d_current, g_alpha, dw, du, ds = adjoint(
-                    d_spikes[row, t + i, j], du, dw, ds, u, U[k + i + 1, j], s,
+                d_current, g_alpha, dw, du, reset, jump = adjoint(
+                    d_spikes[row, t + i, j] + ds + reset + jump, du, dw, u, U[k + i + 1, j], s,
                     current, alpha[j], keep[j], a[j], b[j], theta,
                 )  # fmt: skip
+                ds = ZERO
                 d_I[row, t + i, j] = d_current
                 sum_alpha += g_alpha
                 sum_beta += dw * w
                 sum_a += dw * u
                 sum_b += dw * s
                 dw = beta[j] * dw
-            d_u[row, j], d_s[row, j] = du, ds
+            d_u[row, j], d_s[row, j], by_reset[row, j] = du, ds, reset
             d_alpha[row, j] += sum_alpha
             if adapts:
-                d_w[row, j] = dw
+                d_w[row, j], by_w[row, j] = dw, jump
                 d_beta[row, j] += sum_beta
                 d_a[row, j] += sum_a
                 d_b[row, j] += sum_b
@@ -128,7 +137,8 @@ def _make_kernels(adapts: bool):
     @kernel
     def adaptive_backward(
         first, end, start, stop, every, I, d_spikes, d_I, kept_u, kept_w, kept_s,
-        d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta, U, W, S,
+        d_u, d_w, d_s, by_reset, by_w, d_alpha, d_beta, d_a, d_b,
+        alpha, keep, beta, a, b, theta, U, W, S,
     ):  # fmt: skip
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
             for kept in range((stop - 1) // every, start // every - 1, -1):
@@ -143,13 +153,13 @@ def _make_kernels(adapts: bool):
                     again(row, t, t - begin, I, U, W, S, alpha, keep, beta, a, b, theta)
                 for t in range(until - 1, whole - 1, -1):
                     back(
-                        1, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
-                        d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
+                        1, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s, by_reset,
+                        by_w, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     back(
                         UNROLLED, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
-                        d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
+                        by_reset, by_w, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
                     )  # fmt: skip
 
     return adaptive_forward, adaptive_backward
@@ -202,13 +212,14 @@ class _Adaptive(torch.autograd.Function):
         d_spikes, d_I = d_spikes.contiguous(), torch.empty_like(current)
         d_u, d_s = _own(d_u), _own(d_s)
         d_w = _own(d_w) if ctx.adapts else d_u
+        ways = d_u.new_zeros(2 if ctx.adapts else 1, B, H)  # to s: by the reset, by adaptation
         sums = d_u.new_zeros(4 if ctx.adapts else 1, B, H)
         d_alpha, d_beta, d_a, d_b = sums if ctx.adapts else sums.expand(4, B, H)
-        # Without adaptation d_w and the sums of beta, a and b are placeholders.
+        # Without adaptation d_w, the second way and the sums of beta, a and b are placeholders.
 
         arguments = arrays(
             current, d_spikes, d_I, kept_u, kept_w, kept_s,
-            d_u, d_w, d_s, d_alpha, d_beta, d_a, d_b, *coefficients,
+            d_u, d_w, d_s, ways[0], ways[-1], d_alpha, d_beta, d_a, d_b, *coefficients,
         )  # fmt: skip
 
         def run(start, stop):
@@ -223,9 +234,11 @@ class _Adaptive(torch.autograd.Function):
         else:
             for t in reversed(range(T)):
                 run(t, t + 1)
-                d_s.addmm_(d_I[:, t], V.T)
+                torch.mm(d_I[:, t].contiguous(), V.T, out=d_s)
             if ctx.needs_input_grad[8]:
                 d_V = kept_s.flatten(0, 1).T @ d_I.flatten(0, 1)
+        for way in ways:
+            d_s += way
         by_neuron = sums.sum(dim=1)
         if not ctx.adapts:
             return d_I, by_neuron[0], None, None, None, d_u, None, d_s, d_V, None, None
