@@ -123,11 +123,12 @@ def _forward(
 
 @triton.jit
 def _adjoint(
-    current, d_spike, u, u_new, s, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b,
+    current, d_s, u, u_new, s, g_u, g_w, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b,
     alpha, keep, beta, a, b, theta, ADAPTS: tl.constexpr,
 ):  # fmt: skip
-    """One step back: the gradients of its current, of the state before it, and the sums."""
-    g_u = g_u + (g_s + d_spike) * inside(u_new - theta)
+    """One step back: the gradients of its current, of u and w before it, of s before it by way of
+    the reset and of the adaptation, and the sums."""
+    g_u = g_u + d_s * inside(u_new - theta)
     g_I = keep * g_u
     sum_alpha += g_u * ((u - s) - current)
     if ADAPTS:
@@ -139,23 +140,25 @@ def _adjoint(
         sum_alpha += x * by_u
         sum_a += g_w * u
         sum_b += g_w * s
-        g_s = b * g_w - alpha * g_u
+        reset, jump = -(alpha * g_u), b * g_w
         g_u = alpha * g_u + a * g_w
         g_w = beta * g_w
     else:
         g_u = alpha * g_u
-        g_s = -g_u
-    return g_I, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b
+        reset, jump = -g_u, g_u * 0.0
+    return g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b
 
 
 @triton.jit(do_not_specialize=["start", "stop"])
 def _backward(
     I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
-    d_u, d_w, d_s, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b, mean, slope, shift, seed,
-    d_slope, d_shift, p, grown, start, stop, T, theta, H,
+    d_u, d_w, d_s, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
+    mean, slope, shift, seed, d_slope, d_shift, p, grown, start, stop, T, theta, H,
     ADAPTS: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Steps stop - 1 down to start; everything [B, H] but the initial state is added to.
+
+    What reaches a spike on its several ways is summed in the order of autograd.
 
     As in the forward pass, four steps are loaded at once; the odd ones come first.
     """
@@ -164,6 +167,7 @@ def _backward(
     mask = j < H
     at = row * H + j
     g_u, g_s = tl.load(d_u + at, mask, 0.0), tl.load(d_s + at, mask, 0.0)
+    reset, jump = tl.load(by_reset + at, mask, 0.0), tl.load(by_jump + at, mask, 0.0)
     sum_alpha = tl.load(d_alpha + at, mask, 0.0)
     s_0 = tl.load(initial_s + at, mask, 0.0)
     alpha_j = tl.load(alpha + j, mask, 0.0)
@@ -198,10 +202,11 @@ def _backward(
             factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
             d_spike = d_spike * one_of_four(factors, t % 4)
         current = normalized(x, mean_j, slope_j, shift_j, NORMALIZES)
-        g_I, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-            current, d_spike, u_t, u_new, s_t, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta,
-            sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
+        g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+            current, d_spike + g_s + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
+            sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
         )  # fmt: skip
+        g_s = tl.zeros((BLOCK,), tl.float32)
         sum_slope, sum_shift = store_gradient(
             d_I + at_t, g_I, x, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
         )
@@ -218,10 +223,11 @@ def _backward(
             if DROPS:
                 d_spike = d_spike * factors[3 - k]
             current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
-            g_I, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-                current, d_spike, u_t, u_new, s_t, g_u, g_w, g_s, by_u, by_w, sum_alpha, sum_beta,
-                sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
+            g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+                current, d_spike + g_s + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w,
+                sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
             )  # fmt: skip
+            g_s = tl.zeros((BLOCK,), tl.float32)
             sum_slope, sum_shift = store_gradient(
                 d_I + last - k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift, mask,
                 NORMALIZES,
@@ -243,6 +249,8 @@ def _backward(
         tl.store(d_shift + at, sum_shift, mask)
     tl.store(d_u + at, g_u, mask)
     tl.store(d_s + at, g_s, mask)
+    tl.store(by_reset + at, reset, mask)
+    tl.store(by_jump + at, jump, mask)
     tl.store(d_alpha + at, sum_alpha, mask)
 
 
@@ -299,6 +307,7 @@ class _Adaptive(torch.autograd.Function):
         d_spikes, d_I = d_spikes.contiguous(), torch.empty_like(I)
         d_u, d_s = dense_copy(d_u), dense_copy(d_s)
         d_w = dense_copy(d_w) if ctx.adapts else d_u
+        ways = I.new_zeros(2, B, H)  # to a spike: by the reset, by the adaptation
         sums = I.new_zeros(6 if ctx.adapts else 1, B, H)
         d_alpha, d_beta, d_a, d_b, *filtered = sums if ctx.adapts else sums.expand(6, B, H)
         # Without adaptation all that belongs to it is a placeholder that no kernel touches.
@@ -307,7 +316,7 @@ class _Adaptive(torch.autograd.Function):
         def run(start, stop):
             launch(
                 _backward, B, H, I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
-                d_u, d_w, d_s, *filtered, d_alpha, d_beta, d_a, d_b, *fold, *by_fold, ctx.p,
+                d_u, d_w, d_s, *ways, *filtered, d_alpha, d_beta, d_a, d_b, *fold, *by_fold, ctx.p,
                 1 / (1 - ctx.p), start, stop, T, ctx.theta, ADAPTS=ctx.adapts,
                 NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
             )  # fmt: skip
@@ -318,7 +327,7 @@ class _Adaptive(torch.autograd.Function):
         else:
             for t in reversed(range(T)):
                 run(t, t + 1)
-                d_s.addmm_(d_I[:, t], V.T)
+                torch.mm(d_I[:, t].contiguous(), V.T, out=d_s)
             if ctx.needs_input_grad[8]:
                 before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
                 d_V = before.flatten(0, 1).T @ d_I.flatten(0, 1)
@@ -327,7 +336,7 @@ class _Adaptive(torch.autograd.Function):
         if ctx.normalizes:
             d_slope, d_shift = by_fold.sum(dim=1)
             d_mean = -fold[1] * d_shift
-        d_state = (d_u, d_w if ctx.adapts else None, d_s)
+        d_state = (d_u, d_w if ctx.adapts else None, d_s + ways[0] + ways[1])
         return d_I, *by_neuron, *d_state, d_V, d_mean, d_slope, d_shift, None, None, None, None
 
 
