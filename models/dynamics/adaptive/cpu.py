@@ -74,18 +74,19 @@ def _make_kernels(adapts: bool):
 
     @inlined
     def back(
-        n, row, t, k, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s, by_reset, by_w, d_alpha, d_beta,
+        n, row, t, k, I, d_spikes, d_I, U, W, S, d_u, d_w, by_reset, by_jump, d_alpha, d_beta,
         d_a, d_b, alpha, keep, beta, a, b, theta,
     ):  # fmt: skip
         """Gradients of steps t + n - 1 down to t, whose history starts at row k.
 
-        What reaches s on its several ways is summed as autograd does, to the last bit.
+        What reaches s, as a spike, by its reset and by the jump of the adaptation, is kept apart
+        and summed as autograd does, to the last bit.
         """
         for j in range(d_I.shape[2]):
-            du, dw, ds = d_u[row, j], d_w[row, j], d_s[row, j]
+            du, dw = d_u[row, j], d_w[row, j]
             reset, jump = by_reset[row, j], ZERO
             if adapts:
-                jump = by_w[row, j]
+                jump = by_jump[row, j]
             sum_alpha, sum_beta, sum_a, sum_b = ZERO, ZERO, ZERO, ZERO
             for later in range(n):
                 i = n - 1 - later
@@ -94,20 +95,19 @@ def _make_kernels(adapts: bool):
                 if adapts:
                     current = current - W[k + i + 1, j]
                 d_current, g_alpha, dw, du, reset, jump = adjoint(
-                    d_spikes[row, t + i, j] + ds + reset + jump, du, dw, u, U[k + i + 1, j], s,
+                    d_spikes[row, t + i, j] + reset + jump, du, dw, u, U[k + i + 1, j], s,
                     current, alpha[j], keep[j], a[j], b[j], theta,
                 )  # fmt: skip
-                ds = ZERO
                 d_I[row, t + i, j] = d_current
                 sum_alpha += g_alpha
                 sum_beta += dw * w
                 sum_a += dw * u
                 sum_b += dw * s
                 dw = beta[j] * dw
-            d_u[row, j], d_s[row, j], by_reset[row, j] = du, ds, reset
+            d_u[row, j], by_reset[row, j] = du, reset
             d_alpha[row, j] += sum_alpha
             if adapts:
-                d_w[row, j], by_w[row, j] = dw, jump
+                d_w[row, j], by_jump[row, j] = dw, jump
                 d_beta[row, j] += sum_beta
                 d_a[row, j] += sum_a
                 d_b[row, j] += sum_b
@@ -137,7 +137,7 @@ def _make_kernels(adapts: bool):
     @kernel
     def adaptive_backward(
         first, end, start, stop, every, I, d_spikes, d_I, kept_u, kept_w, kept_s,
-        d_u, d_w, d_s, by_reset, by_w, d_alpha, d_beta, d_a, d_b,
+        d_u, d_w, by_reset, by_jump, d_alpha, d_beta, d_a, d_b,
         alpha, keep, beta, a, b, theta, U, W, S,
     ):  # fmt: skip
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
@@ -153,13 +153,13 @@ def _make_kernels(adapts: bool):
                     again(row, t, t - begin, I, U, W, S, alpha, keep, beta, a, b, theta)
                 for t in range(until - 1, whole - 1, -1):
                     back(
-                        1, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s, by_reset,
-                        by_w, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
+                        1, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, by_reset,
+                        by_jump, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     back(
-                        UNROLLED, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, d_s,
-                        by_reset, by_w, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
+                        UNROLLED, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, by_reset,
+                        by_jump, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
                     )  # fmt: skip
 
     return adaptive_forward, adaptive_backward
@@ -209,17 +209,16 @@ class _Adaptive(torch.autograd.Function):
         current, *coefficients, kept_u, kept_w, kept_s, V = ctx.saved_tensors
         B, T, H = current.shape
         _, backward = _KERNELS[ctx.adapts]
-        d_spikes, d_I = d_spikes.contiguous(), torch.empty_like(current)
-        d_u, d_s = _own(d_u), _own(d_s)
-        d_w = _own(d_w) if ctx.adapts else d_u
-        ways = d_u.new_zeros(2 if ctx.adapts else 1, B, H)  # to s: by the reset, by adaptation
+        d_spikes = d_spikes.contiguous() if V is None else _own(d_spikes)
+        d_I, d_u, by_reset = torch.empty_like(current), _own(d_u), _own(d_s)
+        d_w, by_jump = (_own(d_w), torch.zeros_like(d_u)) if ctx.adapts else (d_u, d_u)
         sums = d_u.new_zeros(4 if ctx.adapts else 1, B, H)
         d_alpha, d_beta, d_a, d_b = sums if ctx.adapts else sums.expand(4, B, H)
-        # Without adaptation d_w, the second way and the sums of beta, a and b are placeholders.
+        # Without adaptation d_w, by_jump and the sums of beta, a and b are placeholders.
 
         arguments = arrays(
             current, d_spikes, d_I, kept_u, kept_w, kept_s,
-            d_u, d_w, d_s, ways[0], ways[-1], d_alpha, d_beta, d_a, d_b, *coefficients,
+            d_u, d_w, by_reset, by_jump, d_alpha, d_beta, d_a, d_b, *coefficients,
         )  # fmt: skip
 
         def run(start, stop):
@@ -228,17 +227,18 @@ class _Adaptive(torch.autograd.Function):
                 scratch=lambda: working_arrays(3, ctx.every + 1, H),
             )  # fmt: skip
 
-        d_V = None
+        d_V, by_V = None, 0
         if V is None:
             run(0, T)
         else:
             for t in reversed(range(T)):
                 run(t, t + 1)
-                torch.mm(d_I[:, t].contiguous(), V.T, out=d_s)
+                by_V = torch.mm(d_I[:, t].contiguous(), V.T)
+                if t > 0:
+                    d_spikes[:, t - 1] += by_V
             if ctx.needs_input_grad[8]:
                 d_V = kept_s.flatten(0, 1).T @ d_I.flatten(0, 1)
-        for way in ways:
-            d_s += way
+        d_s = by_V + by_reset + by_jump if ctx.adapts else by_V + by_reset
         by_neuron = sums.sum(dim=1)
         if not ctx.adapts:
             return d_I, by_neuron[0], None, None, None, d_u, None, d_s, d_V, None, None

@@ -152,13 +152,14 @@ def _adjoint(
 @triton.jit(do_not_specialize=["start", "stop"])
 def _backward(
     I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
-    d_u, d_w, d_s, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
+    d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
     mean, slope, shift, seed, d_slope, d_shift, p, grown, start, stop, T, theta, H,
     ADAPTS: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Steps stop - 1 down to start; everything [B, H] but the initial state is added to.
 
-    What reaches a spike on its several ways is summed in the order of autograd.
+    What reaches a spike by its reset and by the jump of the adaptation is kept apart and summed in
+    autograd's order.
 
     As in the forward pass, four steps are loaded at once; the odd ones come first.
     """
@@ -166,7 +167,7 @@ def _backward(
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = j < H
     at = row * H + j
-    g_u, g_s = tl.load(d_u + at, mask, 0.0), tl.load(d_s + at, mask, 0.0)
+    g_u = tl.load(d_u + at, mask, 0.0)
     reset, jump = tl.load(by_reset + at, mask, 0.0), tl.load(by_jump + at, mask, 0.0)
     sum_alpha = tl.load(d_alpha + at, mask, 0.0)
     s_0 = tl.load(initial_s + at, mask, 0.0)
@@ -203,10 +204,9 @@ def _backward(
             d_spike = d_spike * one_of_four(factors, t % 4)
         current = normalized(x, mean_j, slope_j, shift_j, NORMALIZES)
         g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-            current, d_spike + g_s + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
+            current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
             sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
         )  # fmt: skip
-        g_s = tl.zeros((BLOCK,), tl.float32)
         sum_slope, sum_shift = store_gradient(
             d_I + at_t, g_I, x, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
         )
@@ -224,10 +224,9 @@ def _backward(
                 d_spike = d_spike * factors[3 - k]
             current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
             g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-                current, d_spike + g_s + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w,
+                current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w,
                 sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
             )  # fmt: skip
-            g_s = tl.zeros((BLOCK,), tl.float32)
             sum_slope, sum_shift = store_gradient(
                 d_I + last - k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift, mask,
                 NORMALIZES,
@@ -248,7 +247,6 @@ def _backward(
         tl.store(d_slope + at, sum_slope, mask)
         tl.store(d_shift + at, sum_shift, mask)
     tl.store(d_u + at, g_u, mask)
-    tl.store(d_s + at, g_s, mask)
     tl.store(by_reset + at, reset, mask)
     tl.store(by_jump + at, jump, mask)
     tl.store(d_alpha + at, sum_alpha, mask)
@@ -304,10 +302,10 @@ class _Adaptive(torch.autograd.Function):
     def backward(ctx, d_spikes, d_u, d_w, d_s):
         I, alpha, beta, a, b, kept_u, initial_w, initial_s, V, spikes, *fold = ctx.saved_tensors
         B, T, H = I.shape
-        d_spikes, d_I = d_spikes.contiguous(), torch.empty_like(I)
-        d_u, d_s = dense_copy(d_u), dense_copy(d_s)
+        d_spikes = d_spikes.contiguous() if V is None else dense_copy(d_spikes)
+        d_I, d_u, by_reset = torch.empty_like(I), dense_copy(d_u), dense_copy(d_s)
         d_w = dense_copy(d_w) if ctx.adapts else d_u
-        ways = I.new_zeros(2, B, H)  # to a spike: by the reset, by the adaptation
+        by_jump = torch.zeros_like(d_u)
         sums = I.new_zeros(6 if ctx.adapts else 1, B, H)
         d_alpha, d_beta, d_a, d_b, *filtered = sums if ctx.adapts else sums.expand(6, B, H)
         # Without adaptation all that belongs to it is a placeholder that no kernel touches.
@@ -316,18 +314,20 @@ class _Adaptive(torch.autograd.Function):
         def run(start, stop):
             launch(
                 _backward, B, H, I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
-                d_u, d_w, d_s, *ways, *filtered, d_alpha, d_beta, d_a, d_b, *fold, *by_fold, ctx.p,
-                1 / (1 - ctx.p), start, stop, T, ctx.theta, ADAPTS=ctx.adapts,
+                d_u, d_w, by_reset, by_jump, *filtered, d_alpha, d_beta, d_a, d_b, *fold, *by_fold,
+                ctx.p, 1 / (1 - ctx.p), start, stop, T, ctx.theta, ADAPTS=ctx.adapts,
                 NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
             )  # fmt: skip
 
-        d_V = None
+        d_V, by_V = None, 0
         if V is None:
             run(0, T)
         else:
             for t in reversed(range(T)):
                 run(t, t + 1)
-                torch.mm(d_I[:, t].contiguous(), V.T, out=d_s)
+                by_V = torch.mm(d_I[:, t].contiguous(), V.T)
+                if t > 0:
+                    d_spikes[:, t - 1] += by_V
             if ctx.needs_input_grad[8]:
                 before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
                 d_V = before.flatten(0, 1).T @ d_I.flatten(0, 1)
@@ -336,7 +336,7 @@ class _Adaptive(torch.autograd.Function):
         if ctx.normalizes:
             d_slope, d_shift = by_fold.sum(dim=1)
             d_mean = -fold[1] * d_shift
-        d_state = (d_u, d_w if ctx.adapts else None, d_s + ways[0] + ways[1])
+        d_state = (d_u, d_w if ctx.adapts else None, by_V + by_reset + by_jump)
         return d_I, *by_neuron, *d_state, d_V, d_mean, d_slope, d_shift, None, None, None, None
 
 
