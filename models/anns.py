@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
-from models.dynamics import gru, ligru, rnn
+from models.dynamics import gru, ligru, rnn, summed
 from models.linear import Linear
 from models.shell import (
     append_flipped,
@@ -135,7 +135,7 @@ class ANNReadoutLayer(nn.Module):
         self.norm = make_norm(normalization, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return normalize(self.norm, self.W(torch.softmax(x, dim=2).sum(dim=1))).float()
+        return normalize(self.norm, self.W(summed(torch.softmax(x, dim=2)))).float()
 
 
 LAYERS: dict[str, type[ANNLayer]] = {

@@ -10,7 +10,7 @@ from models.dynamics.adaptive import AdaptiveState, adaptive
 from models.dynamics.backends import BACKENDS
 from models.dynamics.folding import Fold
 from models.dynamics.readout import readout
-from models.dynamics.recurrent import gru, ligru, rnn
+from models.dynamics.recurrent import gru, ligru, rnn, summed
 from models.dynamics.resonate import ResonateState, resonate
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "readout",
     "resonate",
     "rnn",
+    "summed",
 ]

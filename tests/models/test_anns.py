@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from models import shell
 from models.anns import ANN, LAYERS, ANNLayer
+from models.dynamics import summed
 from parsers.model_config import ANN_TYPES
 
 B, T, F = 2, 3, 5
@@ -84,17 +85,27 @@ def test_equations(model, use_bias):
             assert output[n, t].tolist() == pytest.approx(y, abs=1e-6)
 
 
+def test_steps_are_summed_one_after_another():
+    steps = make_input((B, 200, 40)) * 1e3
+    total = torch.zeros(B, 40)
+    for t in range(200):
+        total += steps[:, t]
+    assert torch.equal(summed(steps), total)
+    on_a_gpu = summed(steps.to("meta"))
+    assert on_a_gpu.shape == total.shape
+
+
 @pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
 def test_readout_equation(normalization):
     net = make_net("MLP", normalization=normalization).eval()
     last = net.ann[-1]
     x = make_input((B, T, SIZES[1]))
     for n in range(B):
-        summed = [0.0] * SIZES[1]
+        total = [0.0] * SIZES[1]
         for t in range(T):
             e = [math.exp(v) for v in x[n, t].tolist()]
-            summed = [s + v / sum(e) for s, v in zip(summed, e, strict=True)]
-        expected = affine(last.W, summed)
+            total = [s + v / sum(e) for s, v in zip(total, e, strict=True)]
+        expected = affine(last.W, total)
         if normalization == "batchnorm":
             expected = [v / math.sqrt(1 + 1e-5) for v in expected]
         if normalization == "layernorm":

@@ -43,6 +43,21 @@ def test_original_implementation(original_goldens, name, backend):
     golden_cases.check(golden, backend=backend)
 
 
+@pytest.mark.parametrize("name", [n for n in OWN_NAMES if n.split("_")[0] in SNN_LAYERS])
+def test_compiled_kernels_give_the_bits_of_plain_pytorch(name):
+    """But for the gradients of the neurons' own parameters, which are summed in another order."""
+    golden = golden_cases.read(OWN / f"{name}.json")
+    expected, found = (
+        golden_cases.run_recipe(golden, backend=backend, init=golden["init"])
+        for backend in ("naive", "cpu")
+    )
+    for field in ("train_out", "loss", "eval_out", "firing_rates", "sop"):
+        assert torch.equal(found[field], expected[field]), field
+    shared = [name for name in expected["grads"] if ".W." in name or ".norm." in name]
+    for parameter in shared:
+        assert torch.equal(found["grads"][parameter], expected["grads"][parameter]), parameter
+
+
 def test_every_model_has_an_own_golden():
     models = {golden_cases.read(OWN / f"{name}.json")["model"] for name in OWN_NAMES}
     assert models == {*SNN_LAYERS, *ANN_LAYERS}

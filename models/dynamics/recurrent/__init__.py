@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Recurrences of the non-spiking comparisons: RNN, Li-GRU and GRU."""
 
-from models.dynamics.recurrent.naive import gru, ligru, rnn
+from models.dynamics.recurrent.naive import gru, ligru, rnn, summed
 
-__all__ = ["gru", "ligru", "rnn"]
+__all__ = ["gru", "ligru", "rnn", "summed"]
