@@ -3,6 +3,8 @@
 """How every program here takes its arguments and tells a mistake: in one line, with status 2."""
 
 import argparse
+import contextlib
+import errno
 import math
 import os
 import re
@@ -97,7 +99,7 @@ def run_command(
     except OSError as error:
         return refuse(program, what_failed(error))
     except KeyboardInterrupt:
-        print(f"{program}: {interrupted}", file=sys.stderr)
+        tell(f"{program}: {interrupted}")
         return 130
 
 
@@ -126,8 +128,28 @@ def check_file(flag: str, file: Path) -> None:
 
 def refuse(program: str, message: str) -> int:
     """Tell a mistake of the user in one line; the exit status."""
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    tell(f"{program}: error: {' '.join(message.split())}")
     return 2
+
+
+def tell(line: str) -> None:
+    """Print on stderr; on a terminal that is gone nothing, now and later."""
+    try:
+        print(line, file=sys.stderr)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        forget_terminal()
+
+
+def forget_terminal() -> None:
+    """Let what is still printed go nowhere: a terminal that was closed ends no training."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # a stream that is no file has no number
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def what_failed(error: OSError) -> str:

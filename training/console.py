@@ -14,6 +14,7 @@ from typing import TextIO
 from tabulate import tabulate
 from tqdm import tqdm
 
+from parsers.program import forget_terminal
 from training.metrics import Metrics
 
 log = logging.getLogger("sprache")
@@ -27,8 +28,9 @@ class _BesideProgressBars(logging.Handler):
             tqdm.write(self.format(record), file=sys.stdout)
             sys.stdout.flush()
         except OSError as error:
-            if error.errno != errno.EIO:  # a terminal that was closed ends no training
+            if error.errno != errno.EIO:
                 raise
+            forget_terminal()
 
 
 class _LogFile(WatchedFileHandler):

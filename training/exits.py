@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: MIT
 """How a training ends: exit status 2 and one line for what the user can mend."""
 
-import sys
 from collections.abc import Callable
 
-from parsers.program import run_command, what_failed
+from parsers.program import run_command, tell, what_failed
 from training.errors import DivergedError
 from training.stopping import Stopped
 
@@ -14,7 +13,7 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
     """The exit status of ``work``, with every fault that is not ours told in one line."""
 
     def end(status: int, message: object) -> int:
-        print(f"{program}: {message}", file=sys.stderr)
+        tell(f"{program}: {message}")
         return status
 
     def train() -> int:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 from training.console import log
 
-# SIGUSR1 is what a batch system is asked to send some time before it ends a job.
-NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+# SIGUSR1 is what a batch system is asked to send some time before it ends a job, SIGHUP what comes
+# when a terminal or its connection is closed.
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+HANG_UP = getattr(signal, "SIGHUP", None)
 ECHO = 1.0  # s within which a signal sent from outside may arrive twice, and means the same
 
 
@@ -26,7 +28,9 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Set by SIGINT, SIGTERM or SIGUSR1; a second signal acts at once, as if nobody listened.
+    """Set by one of ``NAMES``; a second signal acts at once, as if nobody listened.
+
+    Except SIGHUP, which the system and the shell both send when a terminal is closed.
 
     A batch system signals a script and the program in it, and the script passes it on: what comes
     within ``ECHO`` seconds is the first signal again, except for Ctrl-C, which a person presses.
@@ -45,7 +49,7 @@ class StopRequest:
             what = signal.strsignal(signum)
             with contextlib.suppress(RuntimeError):  # the signal came in the middle of a print
                 log.info("%s: stopping after this step; once more stops at once", what)
-        elif now - self.since > ECHO:
+        elif now - self.since > ECHO and signum != HANG_UP:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
 
@@ -57,12 +61,16 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Listen to these signals (in the main thread; elsewhere nothing is listened to)."""
+    """Listen to these signals (in the main thread; elsewhere nothing is listened to).
+
+    SIGHUP stays ignored where it is, as under nohup.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {signum: signal.signal(signum, request.handle) for signum in SIGNALS}
+    heard = [s for s in SIGNALS if s != HANG_UP or signal.getsignal(s) != signal.SIG_IGN]
+    before = {signum: signal.signal(signum, request.handle) for signum in heard}
     try:
         yield request
     finally:

@@ -34,6 +34,7 @@ def saying(monkeypatch):
 
     def say(error):
         monkeypatch.setattr(sys, "stdout", Refusing(error))
+        monkeypatch.setattr(sys, "stderr", Refusing(error))  # else it would be closed for real
         log.info("a line")
 
     return say

@@ -4,6 +4,7 @@
 
 import json
 import os
+import pty
 import random
 import shutil
 import signal
@@ -20,6 +21,7 @@ import main
 from training import checkpoint, files, state
 from training.errors import CheckpointError
 from training.experiment import Experiment
+from training.stopping import Stopped, stop_request
 
 REPO = Path(__file__).resolve().parents[2]
 OPTIONS = {
@@ -157,12 +159,54 @@ def test_a_stop_during_validation_keeps_the_training_pass(train, tmp_path, monke
     same_results(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_kill_9_from_outside(spikes_folder, tmp_path):
-    """The real thing, in another process."""
+def long_command(spikes_folder):
+    """Some epochs of a training, for another process; what follows is the experiment's folder."""
     command = [sys.executable, str(REPO / "main.py"), "--data_folder", str(spikes_folder)]
     options = {**OPTIONS, "nb_epochs": 8, "nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 16}
     command += [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-    command += ["--seed", "3", "--resume", "auto", "--new_exp_folder"]
+    return [*command, "--seed", "3", "--resume", "auto", "--new_exp_folder"]
+
+
+def test_a_closed_terminal_saves(spikes_folder, tmp_path):
+    command = long_command(spikes_folder)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execv(command[0], [*command, "stopped"])
+    saved = tmp_path / "stopped" / checkpoint.LAST
+    while not saved.exists() and os.read(terminal, 1 << 16):
+        continue
+    os.close(terminal)  # the system sends SIGHUP
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    assert not (tmp_path / "stopped" / "summary.json").exists()
+    for name in ("stopped", "whole"):
+        subprocess.run([*command, name], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    same_results(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_nohup_lets_a_training_go_on():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_request() as request:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert request.signum is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_goes_twice_kills_nothing():
+    with stop_request() as request:
+        os.kill(os.getpid(), signal.SIGHUP)
+        request.since -= 10
+        os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(Stopped):
+            request.check()
+
+
+def test_kill_9_from_outside(spikes_folder, tmp_path):
+    """The real thing, in another process."""
+    command = long_command(spikes_folder)
     killed = subprocess.Popen([*command, "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     second, deadline = tmp_path / "killed" / state.previous(checkpoint.LAST), time.monotonic() + 120
     while not second.exists() and killed.poll() is None and time.monotonic() < deadline:
