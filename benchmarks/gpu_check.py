@@ -11,7 +11,6 @@ output, their JSON files and summary.json; the terminal, a table of what was aim
 goes through all of it with small shapes, on whatever device there is.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -22,12 +21,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from tabulate import tabulate
 
 from benchmarks.goals import goals
+from parsers.options import ConfigError
+from parsers.program import Parser, check_folder, run_command
 
 REPO = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
+PROGRAM = "benchmarks.gpu_check"
 
 
 class Part(NamedTuple):
@@ -144,24 +147,27 @@ def show(summary: dict, folder: Path) -> None:
     print(f"\neverything lies in {folder}")
 
 
-def main(argv: list[str] | None = None) -> int:
+def command(argv: list[str] | None) -> int:
     """See the module's text; exit status 1 if a part failed or the trainings differ."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu_check", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("folder", type=Path, help="where all results go")
+    parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where all results go")
     parser.add_argument("--dry_run", action="store_true", help="small shapes, on any device")
     options = parser.parse_args(argv)
+    if not (options.dry_run or torch.cuda.is_available()):
+        raise ConfigError("there is no GPU here; --dry_run goes through all of it without one")
+    check_folder("FOLDER", options.folder)
     folder = options.folder.absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"cannot write to {folder}: {error.strerror}")
+    folder.mkdir(parents=True, exist_ok=True)
     summary = check(folder, dry_run=options.dry_run)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     show(summary, folder)
     failed = any(part["ended"] != "exit status 0" for part in summary["parts"].values())
     return int(failed or summary["same_numbers_with_and_without_graph"] is False)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -12,26 +12,26 @@ rates. The floor is what memory traffic and matrix products alone would take at 
 on this machine. Writes FILE (JSON).
 """
 
-import argparse
 import dataclasses
-import json
+import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from tabulate import tabulate
 
 from benchmarks import floor, slow_way
+from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import interleaved, kept_mib, machine, synchronize
 from datasets.audio_set import AudioSet
 from datasets.features import NB_BINS, frame_counts
 from datasets.frames import FrameSet
 from parsers.load import Config, load_plan
+from parsers.program import Parser, numeric, run_command
 from training.data import batches, order_of_batches
 from training.experiment import Experiment, choose_device
 from training.streaming import Streamed
 
-RESULTS = Path(__file__).parent / "results"
+PROGRAM = "benchmarks.train"
 LIBRARIES = ("torch", "numba", "triton", "numpy")
 EVENTS = 8000  # of a clip
 DENSITY = {100: 0.15, 250: 0.075, 300: 0.06}  # of frames by steps, as measured on the demo
@@ -276,33 +276,34 @@ def print_case(result: dict) -> None:
     print(tabulate(rows, titles), flush=True)
 
 
-def main(argv: list[str] | None = None) -> dict:
+def command(argv: list[str] | None) -> None:
     """Measure and write; see the module's text."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.train", description=__doc__.split("\n", 1)[0]
-    )
+    parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
-    parser.add_argument("--scale", type=float, help="of batch sizes; by default 1, on a CPU 1/8")
-    parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: a check")
-    parser.add_argument("--threads", type=int, help="CPU threads; by default PyTorch's choice")
-    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    parser.add_argument(
+        "--scale",
+        type=numeric(float, 1e-3, 1e3),
+        help="of batch sizes; by default 1, on a CPU 1/8",
+    )
+    add_common(parser)
     options = parser.parse_args(argv)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     device = choose_device(0)
+    file = set_up(options, "train", device.type)
     scale = options.scale or (1.0 if device.type == "cuda" else 0.125)
-    file = options.out or RESULTS / f"train_{device.type}_{torch.get_num_threads()}threads.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
     bandwidth = floor.copy_bandwidth(device.type)
     result = {"benchmark": "train", "machine": machine(LIBRARIES), "scale": scale}
     result |= {"copy_gb_per_s": round(bandwidth / 1e9, 1), "cases": []}
     for name in options.cases:
         result["cases"].append(compare(name, scale, device, options.quick, bandwidth))
         print_case(result["cases"][-1])
-        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(file, result)
     print(f"\nwritten: {file}")
-    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status (2: something the user can mend)."""
+    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,6 +6,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from benchmarks import gpu_check
 from benchmarks.goals import goals
@@ -87,6 +88,7 @@ def test_one_failing_part_stops_no_other(tmp_path, monkeypatch, capsys):
         return {"ended": "exit status 1" if failed else "exit status 0", "seconds": 1.0}
 
     monkeypatch.setattr(gpu_check.check, "__kwdefaults__", {"runner": pretended})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert gpu_check.main([str(tmp_path)]) == 1
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert [part["ended"] for part in summary["parts"].values()].count("exit status 0") == 5
@@ -95,6 +97,13 @@ def test_one_failing_part_stops_no_other(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "dynamics spoke" in shown
     assert "not measured" in shown
+
+
+def test_without_a_gpu_it_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu_check.main([str(tmp_path / "results")]) == 2
+    assert "there is no GPU here; --dry_run" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 def test_different_trainings_are_noticed(tmp_path):
