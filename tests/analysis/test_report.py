@@ -230,7 +230,7 @@ def test_dead_and_saturated_neurons_are_counted(make_run, report, tmp_path):
     ("flags", "named"),
     [
         (["--clips", "23"], "--clips 23: the test split has clips 0 to 22"),
-        (["--clips", "-1"], "--clips -1"),
+        (["--clips", "-1"], "--clips: '-1'"),
         (["--clips", "x"], "--clips"),
         (["--neurons", "3:0"], "--neurons 3:0: the network has hidden layers 1 to 2"),
         (["--neurons", "1:12"], "--neurons 1:12: layer 1 has neurons 0 to 11"),
