@@ -167,7 +167,16 @@ def long_command(spikes_folder):
     return [*command, "--seed", "3", "--resume", "auto", "--new_exp_folder"]
 
 
-def test_a_closed_terminal_saves(spikes_folder, tmp_path):
+@pytest.fixture(scope="module")
+def whole(spikes_folder, tmp_path_factory):
+    """What that training leaves where nothing interrupts it."""
+    place = tmp_path_factory.mktemp("whole")
+    command = [*long_command(spikes_folder), "whole"]
+    subprocess.run(command, cwd=place, stdout=subprocess.DEVNULL, check=True)
+    return place / "whole"
+
+
+def test_a_closed_terminal_saves(spikes_folder, whole, tmp_path):
     command = long_command(spikes_folder)
     child, terminal = pty.fork()
     if child == 0:
@@ -179,9 +188,8 @@ def test_a_closed_terminal_saves(spikes_folder, tmp_path):
     os.close(terminal)  # the system sends SIGHUP
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
     assert not (tmp_path / "stopped" / "summary.json").exists()
-    for name in ("stopped", "whole"):
-        subprocess.run([*command, name], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
-    same_results(tmp_path / "whole", tmp_path / "stopped")
+    subprocess.run([*command, "stopped"], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    same_results(whole, tmp_path / "stopped")
 
 
 def test_nohup_lets_a_training_go_on():
@@ -204,7 +212,7 @@ def test_a_terminal_that_goes_twice_kills_nothing():
             request.check()
 
 
-def test_kill_9_from_outside(spikes_folder, tmp_path):
+def test_kill_9_from_outside(spikes_folder, whole, tmp_path):
     """The real thing, in another process."""
     command = long_command(spikes_folder)
     killed = subprocess.Popen([*command, "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL)
@@ -213,9 +221,8 @@ def test_kill_9_from_outside(spikes_folder, tmp_path):
         time.sleep(0.005)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    for name in ("killed", "whole"):
-        subprocess.run([*command, name], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
-    same_results(tmp_path / "whole", tmp_path / "killed")
+    subprocess.run([*command, "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    same_results(whole, tmp_path / "killed")
 
 
 def test_a_sweep_leaves_out_what_is_finished(train, tmp_path, monkeypatch, capsys):
