@@ -66,6 +66,12 @@ class Cluster:
         jobs = self("squeue", "--noheader", "--array", "--format=%i %T %r").splitlines()
         return next((line.partition(" ")[2] for line in jobs if line.split()[0] == job), "")
 
+    def start_now(self, *tasks):
+        """Start tasks that were queued again, which would wait two minutes."""
+        time.sleep(8)  # a node refuses a job that it remembers killing
+        for task in tasks:
+            self("scontrol", "update", f"JobId={task}", "StartTime=now")
+
 
 def wait_until(true, seconds=400):
     deadline = time.monotonic() + seconds
@@ -108,7 +114,7 @@ def test_an_array_with_interruptions(slurm, spikes_folder, train, tmp_path):
     for task in (f"{array}_1", f"{array}_2"):
         wait_until(lambda: cluster.state(task).startswith("PENDING"))  # noqa: B023
         assert "stopping after this step" in log_of(out, task[-1])
-        cluster("scontrol", "update", f"JobId={task}", "StartTime=now")  # two minutes by default
+    cluster.start_now(f"{array}_1", f"{array}_2")
     assert cluster.state(table) == "PENDING Dependency"
     wait_until(lambda: not cluster("squeue", "--noheader"))
 
@@ -149,8 +155,7 @@ def test_agents_of_a_wandb_sweep(wandb_server, slurm, spikes_folder, train, tmp_
     wait_until((Path(note.read_text().strip()) / checkpoint.LAST).exists)
     cluster("scancel", "--signal=USR1", "--batch", task)
     wait_until(lambda: cluster.state(task).startswith("PENDING"))
-    time.sleep(8)  # a node refuses a job that it remembers killing
-    cluster("scontrol", "update", f"JobId={task}", "StartTime=now")
+    cluster.start_now(task)
     wait_until(lambda: not cluster("squeue", "--noheader"))
     shown = (logs_folder / f"sprache-table_{table}.log").read_text()
     assert [line[:3] for line in shown.splitlines()].count("SHD") == 1
