@@ -40,6 +40,20 @@ def load_four(first, stride, mask):
 
 
 @triton.jit
+def load_fold(
+    mean, slope, shift, seed, j, mask, NORMALIZES: tl.constexpr, DROPS: tl.constexpr
+):  # fmt: skip
+    """mean, slope and shift of the neurons j, and the seed; what is not used is 0."""
+    mean_j, slope_j, shift_j, random = 0.0, 0.0, 0.0, 0
+    if NORMALIZES:
+        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
+        shift_j = tl.load(shift + j, mask, 0.0)
+    if DROPS:
+        random = tl.load(seed)
+    return mean_j, slope_j, shift_j, random
+
+
+@triton.jit
 def normalized(x, mean, slope, shift, NORMALIZES: tl.constexpr):
     """The current of an input, see ``models.dynamics.folding``."""
     if NORMALIZES:

@@ -27,6 +27,7 @@ from models.dynamics.triton_support import (
     four_factors,
     inside,
     launch,
+    load_fold,
     load_four,
     normalized,
     one_of_four,
@@ -82,12 +83,9 @@ def _forward(
         b_j = tl.load(b + j, mask, 0.0)
     else:
         w_t, beta_j, a_j, b_j = u_t, alpha_j, alpha_j, alpha_j  # never looked at
-    mean_j, slope_j, shift_j, random = alpha_j, alpha_j, alpha_j, 0
-    if NORMALIZES:
-        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
-        shift_j = tl.load(shift + j, mask, 0.0)
-    if DROPS:
-        random = tl.load(seed)
+    mean_j, slope_j, shift_j, random = load_fold(
+        mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
+    )
     kept = kept_u + row * H  # kept_u has T + 1 steps
     single = start
     if not RECURRENT:
@@ -183,12 +181,9 @@ def _backward(
     else:  # never looked at
         g_w, by_u, by_w, sum_beta, sum_a, sum_b = g_u, g_u, g_u, g_u, g_u, g_u
         beta_j, a_j, b_j = alpha_j, alpha_j, alpha_j
-    mean_j, slope_j, shift_j, random = alpha_j, alpha_j, alpha_j, 0
-    if NORMALIZES:
-        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
-        shift_j = tl.load(shift + j, mask, 0.0)
-    if DROPS:
-        random = tl.load(seed)
+    mean_j, slope_j, shift_j, random = load_fold(
+        mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
+    )
     sum_slope, sum_shift = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
     kept = kept_u + row * H  # kept_u has T + 1 steps
     u_new = tl.load(kept + (row * T + stop) * H + j, mask, 0.0)

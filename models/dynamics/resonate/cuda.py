@@ -19,6 +19,7 @@ from models.dynamics.triton_support import (
     four_factors,
     inside,
     launch,
+    load_fold,
     load_four,
     normalized,
     one_of_four,
@@ -73,12 +74,9 @@ def _forward(
     s_t = tl.load(s + at, mask, 0.0)
     A_j, B_j = tl.load(A + j, mask, 0.0), tl.load(B + j, mask, 0.0)
     gain_j = tl.load(gain + j, mask, 0.0)
-    mean_j, slope_j, shift_j, random = gain_j, gain_j, gain_j, 0
-    if NORMALIZES:
-        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
-        shift_j = tl.load(shift + j, mask, 0.0)
-    if DROPS:
-        random = tl.load(seed)
+    mean_j, slope_j, shift_j, random = load_fold(
+        mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
+    )
     before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
     whole = T // 4 * 4
     for t in range(0, whole, 4):
@@ -157,12 +155,9 @@ def _backward(
     A_j, B_j = tl.load(A + j, mask, 0.0), tl.load(B + j, mask, 0.0)
     gain_j = tl.load(gain + j, mask, 0.0)
     sum_A, sum_B = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
-    mean_j, slope_j, shift_j, random = gain_j, gain_j, gain_j, 0
-    if NORMALIZES:
-        mean_j, slope_j = tl.load(mean + j, mask, 0.0), tl.load(slope + j, mask, 0.0)
-        shift_j = tl.load(shift + j, mask, 0.0)
-    if DROPS:
-        random = tl.load(seed)
+    mean_j, slope_j, shift_j, random = load_fold(
+        mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
+    )
     sum_gain = tl.zeros((BLOCK,), tl.float32)
     sum_slope, sum_shift = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
     before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
