@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from parsers.errors import UserError
 from parsers.options import ConfigError, Option, parse_float, parse_int, show
@@ -94,7 +94,7 @@ def run_command(
         text = f"out of memory ({needed(error)}): lower batch_size, nb_steps or nb_hiddens"
         return refuse(program, text)
     except BrokenPipeError:  # a reader of the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget(sys.stdout)
         return 0
     except OSError as error:
         return refuse(program, what_failed(error))
@@ -133,20 +133,25 @@ def refuse(program: str, message: str) -> int:
 
 
 def tell(line: str) -> None:
-    """Print on stderr; on a terminal that is gone nothing, now and later."""
+    """Print on stderr; where nobody reads any more nothing, now and later."""
     try:
         print(line, file=sys.stderr)
         sys.stdout.flush()
     except OSError as error:
-        if error.errno != errno.EIO:
+        if error.errno not in (errno.EIO, errno.EPIPE):
             raise
         forget_terminal()
 
 
 def forget_terminal() -> None:
-    """Let what is still printed go nowhere: a terminal that was closed ends no training."""
+    """Print nothing any more: a terminal that was closed ends no training."""
+    forget(sys.stdout, sys.stderr)
+
+
+def forget(*streams: TextIO) -> None:
+    """Let what is still written to ``streams`` go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         with contextlib.suppress(AttributeError, OSError):  # a stream that is no file has no number
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -3,6 +3,7 @@
 """How programs take numbers, look at where they will write, and end."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,26 @@ def test_a_reader_that_has_seen_enough_is_no_fault():
     command = f'{sys.executable} -c "{code}" | head -1'
     done = subprocess.run(command, shell=True, cwd=REPO, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("y\n", "")
+
+
+def test_a_mistake_keeps_its_status_where_nobody_reads():
+    code = (
+        "import sys; from parsers.program import refuse; sys.stdin.read(); "
+        "print('said before'); sys.exit(refuse('tool', 'wrong'))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=REPO,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},  # else print fails
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child.stdout.close()
+    child.stdin.close()  # now it prints, to a pipe that is closed
+    assert child.stderr.read() == "tool: error: wrong\n"
+    assert child.wait(60) == 2
 
 
 def test_where_nothing_can_be_written(tmp_path):
