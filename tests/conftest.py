@@ -32,6 +32,12 @@ def original_goldens() -> Path:
     return shared_folder("goldens")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of ``-n auto``: each imports PyTorch, and many only wait for the slowest test."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+
+
 def pytest_collection_modifyitems(config, items):
     """Leave out what needs a GPU where there is none, and what is slow unless it is asked for."""
     if any(item.get_closest_marker("gpu") for item in items):

@@ -176,6 +176,15 @@ def whole(spikes_folder, tmp_path_factory):
     return place / "whole"
 
 
+@pytest.fixture
+def hangups():
+    """SIGHUP as a shell leaves it, even where pytest itself runs under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups")
 def test_a_closed_terminal_saves(spikes_folder, whole, tmp_path):
     command = long_command(spikes_folder)
     child, terminal = pty.fork()
@@ -203,6 +212,7 @@ def test_nohup_lets_a_training_go_on():
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.usefixtures("hangups")
 def test_a_terminal_that_goes_twice_kills_nothing():
     with stop_request() as request:
         os.kill(os.getpid(), signal.SIGHUP)
