@@ -65,15 +65,34 @@ def project_name(dataset_name: str) -> str:
     return os.environ.get("WANDB_PROJECT") or f"SiLIF_{dataset_name.upper()}_runs"
 
 
-def find_mode(tracking: str) -> str | None:
-    """Decide between online and offline, and say it in one line where it is not online."""
+def wants_server(tracking: str) -> bool:
+    """Whether ``--tracking`` and the environment let this process look for a server."""
+    asked_offline = asked_mode() in ("offline", "dryrun", "disabled")
+    return tracking == "wandb" or (tracking == "auto" and not asked_offline)
+
+
+def require_server(flag: str, tracking: str) -> None:
+    """ExperimentError, which says what is missing, unless ``flag`` finds the server it needs."""
+    set_defaults()
+    if wants_server(tracking):
+        missing = importable() or server_problem()
+    else:
+        missing = "--tracking or WANDB_MODE turns it off"
+    if missing is not None:
+        raise ExperimentError(f"{flag} needs a wandb server and a login: {missing}")
+
+
+def set_defaults() -> None:
+    """Settings of wandb that the environment may override."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    wants_server = tracking == "wandb" or (
-        tracking == "auto" and asked_mode() not in ("offline", "dryrun")
-    )
+
+
+def find_mode(tracking: str) -> str | None:
+    """Decide between online and offline, and say it in one line where it is not online."""
+    set_defaults()
     missing = importable()
-    if missing is None and wants_server:
+    if missing is None and wants_server(tracking):
         missing = server_problem()
         if missing is None:
             return ONLINE

@@ -221,7 +221,16 @@ def test_ctrl_c_saves_the_run_and_resume_ends_the_sweep(
 @pytest.mark.parametrize("flags", [{"sweep_id": "abc"}, {"only_createsweep": True}])
 def test_a_sweep_needs_a_login(train, no_login, capsys, flags):
     assert train(new_exp_folder="out", **flags) == 2
-    assert "needs a wandb server and a login" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "needs a wandb server and a login: no login" in told.err
+    assert "offline" not in told.out + told.err
+
+
+@pytest.mark.parametrize("tracking", ["none", "offline"])
+def test_a_sweep_needs_tracking(train, wandb_server, capsys, tracking):
+    assert train(new_exp_folder="out", only_createsweep=True, tracking=tracking) == 2
+    assert "--tracking or WANDB_MODE turns it off" in capsys.readouterr().err
+    assert not wandb_server.sweeps
 
 
 def test_a_sweep_that_is_not_there(train, wandb_server, capsys):
