@@ -5,11 +5,11 @@
     python -m benchmarks.train [--cases NAME ...] [--scale S] [--quick] [--threads N] [--out FILE]
 
 "slow" is `--backend naive` with a loader that bins (or transforms) each clip at every access;
-"ours" is what `python main.py --config=...` runs. Other rows change one thing of it: in "ours, naive"
-plain PyTorch trains on our data path, in "unfolded" batch normalisation and dropout are not part of
-the neurons' kernels. All rows of a case take turns within one run. The epoch is the published number
-of clips, trained and validated, at the measured rates. The floor is what memory traffic and matrix
-products alone would take at the rates measured on this machine. Writes FILE (JSON).
+"ours" is what `python main.py --config=...` runs. Other rows change one thing of it: "ours, naive"
+is plain PyTorch on our data path; in "unfolded" batch normalisation and dropout are not part of
+the kernels of the neurons. All rows of a case take turns in one run. The epoch is the published
+number of clips, trained and validated, at the measured rates. The floor is what memory traffic and
+matrix products alone would take at the rates measured on this machine. Writes FILE (JSON).
 """
 
 import dataclasses
