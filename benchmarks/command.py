@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from parsers.program import check_file, numeric
+from training.allocator import keep_freed_memory
 from training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,9 +33,11 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 
 def set_up(options: argparse.Namespace, name: str, device: str) -> Path:
-    """Take over ``--threads``; the file to write, which can be written."""
+    """Take over ``--threads``, treat memory as training does; the file to write, which can be."""
     if options.threads:
         torch.set_num_threads(options.threads)
+    if device == "cpu":
+        keep_freed_memory()
     return to_write(options.out, f"{name}_{device}_{torch.get_num_threads()}threads.json")
 
 

@@ -10,7 +10,6 @@ Every round trains some epochs without tracking and as many with it, and begins 
 of its own. Writes FILE (JSON).
 """
 
-import os
 import statistics
 import sys
 import tempfile
@@ -112,7 +111,6 @@ def command(argv: list[str] | None) -> None:
     add_common(parser)
     options = parser.parse_args(argv)
     file = set_up(options, "tracking", choose_device(0).type)
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as main.py does
     rounds, count = (2, 2) if options.quick else (8, 3)
     result = {
         "benchmark": "tracking",
