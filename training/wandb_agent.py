@@ -25,7 +25,7 @@ from training.determinism import determinism
 from training.errors import ExperimentError
 from training.stopping import Stopped
 from training.tracking import one_line, start_afresh
-from training.wandb_link import ONLINE, answers, host, in_sweep, link, require_server
+from training.wandb_link import ONLINE, answers, host, in_sweep, link
 from training.wandb_sweep import SweepError, create, joined, locate, read_job, run_of, url_of
 
 SWEEP_FILE = Path("wandb_sweep.json")
@@ -140,7 +140,7 @@ def check_asked(options: TrainingConfig) -> None:
     if options.evaluate_pretrained or options.debug:
         other = "evaluate_pretrained True" if options.evaluate_pretrained else "debug"
         raise ExperimentError(f"--{asked[0]} is about a sweep of trainings: leave out --{other}")
-    require_server(f"--{asked[0]}", options.tracking)
+    link.require(f"--{asked[0]}", options)
 
 
 def makes_sweep(plan: Plan, count: int) -> bool:

@@ -41,6 +41,17 @@ class Link:
             self.found, self.known = find_mode(options.tracking), True
         return self.found
 
+    def require(self, flag: str, options: TrainingConfig) -> None:
+        """ExperimentError, with what is missing, unless ``flag`` finds the server it needs."""
+        set_defaults()
+        if wants_server(options.tracking):
+            missing = importable() or server_problem()
+        else:
+            missing = "--tracking or WANDB_MODE turns it off"
+        if missing is not None:
+            raise ExperimentError(f"{flag} needs a wandb server and a login: {missing}")
+        self.known, self.found = True, ONLINE
+
     def lose(self, why: str) -> None:
         """Go on offline in this process."""
         self.known, self.found = True, OFFLINE
@@ -67,19 +78,9 @@ def project_name(dataset_name: str) -> str:
 
 def wants_server(tracking: str) -> bool:
     """Whether ``--tracking`` and the environment let this process look for a server."""
-    asked_offline = asked_mode() in ("offline", "dryrun", "disabled")
-    return tracking == "wandb" or (tracking == "auto" and not asked_offline)
-
-
-def require_server(flag: str, tracking: str) -> None:
-    """ExperimentError, which says what is missing, unless ``flag`` finds the server it needs."""
-    set_defaults()
-    if wants_server(tracking):
-        missing = importable() or server_problem()
-    else:
-        missing = "--tracking or WANDB_MODE turns it off"
-    if missing is not None:
-        raise ExperimentError(f"{flag} needs a wandb server and a login: {missing}")
+    if asked_mode() == "disabled":
+        return False
+    return tracking == "wandb" or (tracking == "auto" and asked_mode() not in ("offline", "dryrun"))
 
 
 def set_defaults() -> None:

@@ -226,8 +226,12 @@ def test_a_sweep_needs_a_login(train, no_login, capsys, flags):
     assert "offline" not in told.out + told.err
 
 
-@pytest.mark.parametrize("tracking", ["none", "offline"])
-def test_a_sweep_needs_tracking(train, wandb_server, capsys, tracking):
+@pytest.mark.parametrize(
+    ("tracking", "mode"),
+    [("none", ""), ("offline", ""), ("auto", "offline"), ("wandb", "disabled")],
+)
+def test_a_sweep_needs_tracking(train, wandb_server, capsys, monkeypatch, tracking, mode):
+    monkeypatch.setenv("WANDB_MODE", mode)
     assert train(new_exp_folder="out", only_createsweep=True, tracking=tracking) == 2
     assert "--tracking or WANDB_MODE turns it off" in capsys.readouterr().err
     assert not wandb_server.sweeps
