@@ -10,6 +10,7 @@ from models.dynamics.folding import Fold
 from models.surrogate import HALF_WIDTH
 
 LARGEST_BLOCK = 128  # neurons of one program
+RUN = 8  # steps whose states are computed again, in registers, from the state before the first
 _HALF = tl.constexpr(HALF_WIDTH)
 
 
@@ -26,8 +27,8 @@ def inside(x):
 
 
 @triton.jit
-def load_four(first, stride, mask):
-    """What lies at ``first`` and at the next three multiples of ``stride`` behind it.
+def load_eight(first, stride, mask):
+    """What lies at ``first`` and at the next seven multiples of ``stride`` behind it.
 
     Loads of several steps before any is used: a load that follows a store waits for it.
     """
@@ -36,6 +37,10 @@ def load_four(first, stride, mask):
         tl.load(first + stride, mask, 0.0),
         tl.load(first + 2 * stride, mask, 0.0),
         tl.load(first + 3 * stride, mask, 0.0),
+        tl.load(first + 4 * stride, mask, 0.0),
+        tl.load(first + 5 * stride, mask, 0.0),
+        tl.load(first + 6 * stride, mask, 0.0),
+        tl.load(first + 7 * stride, mask, 0.0),
     )
 
 
@@ -59,6 +64,14 @@ def normalized(x, mean, slope, shift, NORMALIZES: tl.constexpr):
     if NORMALIZES:
         x = (x - mean) * slope + shift
     return x
+
+
+@triton.jit
+def store_spikes(target, s, factor, mask, DROPS: tl.constexpr):
+    """Store the spikes ``s`` after dropout."""
+    if DROPS:
+        s = s * factor
+    tl.store(target, s, mask)
 
 
 @triton.jit
@@ -95,6 +108,14 @@ def four_factors(seed, row, t, T, H, j, p, grown, DROPS: tl.constexpr):
 
 
 @triton.jit
+def eight_factors(seed, row, t, T, H, j, p, grown, DROPS: tl.constexpr):
+    """The same for eight steps from ``t``, a multiple of four."""
+    low = four_factors(seed, row, t, T, H, j, p, grown, DROPS)
+    high = four_factors(seed, row, t + 4, T, H, j, p, grown, DROPS)
+    return (low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3])
+
+
+@triton.jit
 def one_of_four(four, k):
     """``four[k]`` for a k that is not known when the kernel is compiled."""
     return tl.where(k == 0, four[0], tl.where(k == 1, four[1], tl.where(k == 2, four[2], four[3])))
@@ -124,6 +145,11 @@ def fold_arguments(fold: Fold | None) -> tuple:
     if fold is None:
         return None, None, None, None, 0.0
     return fold.mean, fold.slope, fold.shift, fold.seed, float(fold.p)
+
+
+def kept_states(steps: int) -> int:
+    """How many states of a sequence are kept: one per whole run, and that before each odd step."""
+    return steps // RUN + steps % RUN
 
 
 def launch(kernel, rows: int, neurons: int, *arguments, block: int | None = None, **flags) -> None:

@@ -47,7 +47,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
 OPERATIONS = ["adaptive", "resonate", "readout", "folded adaptive", "folded resonate"]
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu
-SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33)]
+SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
 
 
 def interpreted(test):
@@ -129,7 +129,7 @@ def fold_inputs(H, *, normalizes=True):
 
 
 FOLDS = [(True, 0.0), (False, 0.4), (True, 0.4)]  # whether it normalises, and p of dropout
-SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 7, 9)]
+SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 23, 9)]
 
 
 @interpreted

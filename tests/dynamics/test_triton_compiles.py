@@ -23,6 +23,7 @@ FLAGS = {  # that are on or off together, by recurrence and direction
     ("adaptive", "_forward"): {"ADAPTS", "KEEP", "NORMALIZES", "DROPS"},
     ("adaptive", "_backward"): {"ADAPTS", "NORMALIZES", "DROPS"},
     ("recurrent adaptive", "_forward"): {"ADAPTS", "KEEP"},
+    ("recurrent adaptive", "_backward"): {"ADAPTS"},
     ("resonate", "_forward"): {"RESET_INSIDE", "KEEP", "NORMALIZES", "DROPS"},
     ("resonate", "_backward"): {"RESET_INSIDE", "NORMALIZES", "DROPS"},
     ("readout", "_forward"): {"KEEP"},
@@ -57,3 +58,16 @@ def test_kernels_compile_and_contract_nothing(recurrence, direction, on, tmp_pat
         assert len(result.asm["cubin"]) > 1000
         # A fused multiply-add rounds once where the specification rounds twice.
         assert "fma" not in result.asm["ptx"] or operation == "readout"
+
+
+@pytest.mark.parametrize("direction", ["_forward", "_backward"])
+@pytest.mark.parametrize("operation", ["adaptive", "resonate", "readout"])
+def test_one_step_and_one_neuron_compile(operation, direction, tmp_path, monkeypatch):
+    """Triton makes a constant of an integer argument that is 1."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = getattr(importlib.import_module(f"models.dynamics.{operation}.cuda"), direction)
+    constants = dict.fromkeys(FLAGS[operation, direction], True)
+    flags = {name: False for name in kernel.arg_names if name.isupper() and len(name) > 1}
+    ones = {name: 1 for name in ("T", "H", "C") if name in kernel.arg_names}
+    result = compiled(kernel, flags | constants | ones | {"BLOCK": 1}, 90)
+    assert len(result.asm["cubin"]) > 1000

@@ -3,17 +3,20 @@
 """Adaptive recurrence in fused GPU kernels, with a hand-written backward pass.
 
 The loop over time runs inside the kernels, the state of a neuron stays in registers. Kept for the
-backward pass: the input current and u. The adaptation w is not: it enters the gradients of alpha
-and beta only as sums over time of ``weight_t * w_t``, and because w is a linear filter of
-``x_t = a u_{t-1} + b s_{t-1}`` such a sum equals that of ``x_t * filtered_t``, where the weights
-are filtered by the same decay beta backwards in time.
+backward pass: the input current, and the state before every eighth step, from which the backward
+pass computes the seven behind it again, by the same operations. That moves and holds fewer bytes
+than every u.
+
+The adaptation w enters the gradients of alpha and beta only as sums over time of ``weight_t *
+w_t``, and because w is a linear filter of ``x_t = a u_{t-1} + b s_{t-1}`` such a sum equals that of
+``x_t * filtered_t``, where the weights are filtered by the same decay beta backwards in time.
 
 Without recurrent weights the kernels also do what a ``Fold`` says, normalisation before and dropout
 after the recurrence, while the values are in registers; what is kept then is the input as it was
 before normalisation. With recurrent weights, each step is a matrix product and one launch of the
-same kernels. Nothing in the loop waits for the host, so that a CUDA graph of a training step
-launches all of it at once. V multiplies in float32 whatever the precision of the feed-forward
-products.
+same kernels, every u is kept and no w. Nothing in the loop waits for the host, so that a CUDA graph
+of a training step launches all of it at once. V multiplies in float32 whatever the precision of the
+feed-forward products.
 """
 
 import torch
@@ -22,53 +25,56 @@ import triton.language as tl
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.triton_support import (
+    RUN,
     dense_copy,
+    eight_factors,
     fold_arguments,
     four_factors,
     inside,
+    kept_states,
     launch,
+    load_eight,
     load_fold,
-    load_four,
     normalized,
     one_of_four,
     spike,
     store_gradient,
+    store_spikes,
 )
+
+_RUN = tl.constexpr(RUN)
 
 
 @triton.jit
-def _step(
-    at, current, u, w, s, factor, spikes, kept_u, kept_I, alpha, keep, beta, a, b, theta, mask,
-    ADAPTS: tl.constexpr, KEEP_I: tl.constexpr, KEEP: tl.constexpr, DROPS: tl.constexpr,
-):  # fmt: skip
-    """One step: what the backward pass needs and the spikes are stored, the new state returned."""
-    if KEEP:
-        tl.store(kept_u, u, mask)
-        if KEEP_I:
-            tl.store(kept_I + at, current, mask)
+def _step(current, u, w, s, alpha, keep, beta, a, b, theta, ADAPTS: tl.constexpr):
+    """The state after a step."""
     if ADAPTS:
         w = beta * w + a * u + b * s
         current = current - w
     u = alpha * (u - s) + keep * current
-    s = spike(u - theta)
-    if DROPS:
-        tl.store(spikes + at, s * factor, mask)
-    else:
-        tl.store(spikes + at, s, mask)
-    return u, w, s
+    return u, w, spike(u - theta)
+
+
+@triton.jit
+def _keep(kept_u, kept_w, at, u, w, mask, ADAPTS: tl.constexpr, KEEP: tl.constexpr):
+    if KEEP:
+        tl.store(kept_u + at, u, mask)
+        if ADAPTS:
+            tl.store(kept_w + at, w, mask)
 
 
 @triton.jit(do_not_specialize=["start", "stop"])
 def _forward(
-    I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_I, mean, slope, shift, seed,
-    p, grown, start, stop, T, theta, H,
+    I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_w, kept_I, mean, slope, shift,
+    seed, p, grown, start, stop, T, theta, H,
     ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr,
     DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Steps start to stop; u, w and s [B, H] are read before and written after.
 
-    Currents are loaded four steps ahead of their use: a load that follows a store waits for it, and
-    one load at a time leaves the memory idle. With recurrent weights there is one step a launch.
+    Currents are loaded eight steps ahead of their use: a load that follows a store waits for it,
+    and one load at a time leaves the memory idle. With recurrent weights there is one step a
+    launch, without them start is 0.
     """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -83,40 +89,69 @@ def _forward(
         b_j = tl.load(b + j, mask, 0.0)
     else:
         w_t, beta_j, a_j, b_j = u_t, alpha_j, alpha_j, alpha_j  # never looked at
-    mean_j, slope_j, shift_j, random = load_fold(
-        mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
-    )
-    kept = kept_u + row * H  # kept_u has T + 1 steps
-    single = start
-    if not RECURRENT:
-        single = start + (stop - start) // 4 * 4
-        for t in range(start, single, 4):
-            first = (row * T + t) * H + j
-            inputs = load_four(I + first, H, mask)
-            factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
-            for k in tl.static_range(4):
-                at_t = first + k * H
+    if RECURRENT:
+        for t in range(start, stop):
+            at_t = (row * T + t) * H + j
+            current = tl.load(I + at_t, mask, 0.0) + tl.load(recurrent + at, mask, 0.0)
+            if KEEP:
+                tl.store(kept_u + row * H + at_t, u_t, mask)  # kept_u has T + 1 steps
+                tl.store(kept_I + at_t, current, mask)
+            u_t, w_t, s_t = _step(
+                current, u_t, w_t, s_t, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS
+            )
+            tl.store(spikes + at_t, s_t, mask)
+        if KEEP:
+            tl.store(kept_u + (row * (T + 1) + stop) * H + j, u_t, mask)
+    else:
+        mean_j, slope_j, shift_j, random = load_fold(
+            mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
+        )
+        runs = stop // _RUN
+        I, spikes = I + row * T * H, spikes + row * T * H
+        kept_u += row * (runs + stop % _RUN) * H
+        kept_w += row * (runs + stop % _RUN) * H
+        kept = j
+        for t in range(0, runs * _RUN, _RUN):
+            first = t * H + j
+            inputs = load_eight(I + first, H, mask)
+            _keep(kept_u, kept_w, kept, u_t, w_t, mask, ADAPTS, KEEP)
+            kept += H
+            for k in tl.static_range(_RUN):
+                if k % 4 == 0:
+                    factors = four_factors(random, row, t + k, T, H, j, p, grown, DROPS)
                 current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
                 u_t, w_t, s_t = _step(
-                    at_t, current, u_t, w_t, s_t, factors[k], spikes, kept + at_t, kept_I, alpha_j,
-                    keep_j, beta_j, a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP, DROPS,
-                )  # fmt: skip
-    for t in range(single, stop):
-        at_t = (row * T + t) * H + j
-        current = normalized(tl.load(I + at_t, mask, 0.0), mean_j, slope_j, shift_j, NORMALIZES)
-        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
-        if RECURRENT:
-            current = current + tl.load(recurrent + at, mask, 0.0)
-        u_t, w_t, s_t = _step(
-            at_t, current, u_t, w_t, s_t, one_of_four(factors, t % 4), spikes, kept + at_t, kept_I,
-            alpha_j, keep_j, beta_j, a_j, b_j, theta, mask, ADAPTS, RECURRENT, KEEP, DROPS,
-        )  # fmt: skip
-    if KEEP:
-        tl.store(kept_u + (row * (T + 1) + stop) * H + j, u_t, mask)
+                    current, u_t, w_t, s_t, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS
+                )
+                store_spikes(spikes + first + k * H, s_t, factors[k % 4], mask, DROPS)
+        for t in range(runs * _RUN, stop):
+            at_t = t * H + j
+            current = normalized(tl.load(I + at_t, mask, 0.0), mean_j, slope_j, shift_j, NORMALIZES)
+            factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
+            _keep(kept_u, kept_w, kept, u_t, w_t, mask, ADAPTS, KEEP)
+            kept += H
+            u_t, w_t, s_t = _step(
+                current, u_t, w_t, s_t, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS
+            )
+            store_spikes(spikes + at_t, s_t, one_of_four(factors, t % 4), mask, DROPS)
     tl.store(u + at, u_t, mask)
     tl.store(s + at, s_t, mask)
     if ADAPTS:
         tl.store(w + at, w_t, mask)
+
+
+@triton.jit
+def _run_again(
+    inputs, u, w, s, mean, slope, shift, alpha, keep, beta, a, b, theta,
+    ADAPTS: tl.constexpr, NORMALIZES: tl.constexpr,
+):  # fmt: skip
+    """u before each of eight steps, and after the last."""
+    us = (u,)
+    for k in tl.static_range(_RUN):
+        current = normalized(inputs[k], mean, slope, shift, NORMALIZES)
+        u, w, s = _step(current, u, w, s, alpha, keep, beta, a, b, theta, ADAPTS)
+        us = us + (u,)  # noqa: RUF005 (Triton knows no unpacking)
+    return us
 
 
 @triton.jit
@@ -149,17 +184,18 @@ def _adjoint(
 
 @triton.jit(do_not_specialize=["start", "stop"])
 def _backward(
-    I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
+    I, d_spikes, d_I, kept_u, kept_w, initial_w, initial_s, alpha, beta, a, b,
     d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
     mean, slope, shift, seed, d_slope, d_shift, p, grown, start, stop, T, theta, H,
-    ADAPTS: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
+    ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Steps stop - 1 down to start; everything [B, H] but the initial state is added to.
 
     What reaches a spike by its reset and by the jump of the adaptation is kept apart and summed in
     autograd's order.
 
-    As in the forward pass, four steps are loaded at once; the odd ones come first.
+    As in the forward pass, eight steps are loaded at once; the odd ones come first.
     """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -181,52 +217,88 @@ def _backward(
     else:  # never looked at
         g_w, by_u, by_w, sum_beta, sum_a, sum_b = g_u, g_u, g_u, g_u, g_u, g_u
         beta_j, a_j, b_j = alpha_j, alpha_j, alpha_j
-    mean_j, slope_j, shift_j, random = load_fold(
-        mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
-    )
-    sum_slope, sum_shift = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
-    kept = kept_u + row * H  # kept_u has T + 1 steps
-    u_new = tl.load(kept + (row * T + stop) * H + j, mask, 0.0)
-    odd = (stop - start) % 4
-    for done in range(odd):
-        t = stop - 1 - done
-        at_t = (row * T + t) * H + j
-        u_t = tl.load(kept + at_t, mask, 0.0)
-        x, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
-        s_t = tl.where(t > 0, spike(u_t - theta), s_0)
-        if DROPS:
-            factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
-            d_spike = d_spike * one_of_four(factors, t % 4)
-        current = normalized(x, mean_j, slope_j, shift_j, NORMALIZES)
-        g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-            current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
-            sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
-        )  # fmt: skip
-        sum_slope, sum_shift = store_gradient(
-            d_I + at_t, g_I, x, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
-        )
-        u_new = u_t
-    for done in range(odd, stop - start, 4):
-        t = stop - 1 - done
-        last = (row * T + t) * H + j
-        us, inputs = load_four(kept + last, -H, mask), load_four(I + last, -H, mask)
-        d_four = load_four(d_spikes + last, -H, mask)
-        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
-        for k in tl.static_range(4):
-            u_t, d_spike = us[k], d_four[k]
-            s_t = tl.where(t > k, spike(u_t - theta), s_0)
-            if DROPS:
-                d_spike = d_spike * factors[3 - k]
-            current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
+    if RECURRENT:
+        kept = kept_u + row * H  # kept_u has T + 1 steps
+        u_new = tl.load(kept + (row * T + stop) * H + j, mask, 0.0)
+        for done in range(stop - start):
+            t = stop - 1 - done
+            at_t = (row * T + t) * H + j
+            u_t = tl.load(kept + at_t, mask, 0.0)
+            current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
+            s_t = tl.where(t > 0, spike(u_t - theta), s_0)
             g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-                current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w,
-                sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
+                current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
+                sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
+            )  # fmt: skip
+            tl.store(d_I + at_t, g_I, mask)
+            u_new = u_t
+    else:
+        mean_j, slope_j, shift_j, random = load_fold(
+            mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
+        )
+        sum_slope, sum_shift = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
+        runs, odd = stop // _RUN, stop % _RUN
+        I, d_I, d_spikes = I + row * T * H, d_I + row * T * H, d_spikes + row * T * H
+        kept_u += row * (runs + odd) * H
+        kept_w += row * (runs + odd) * H
+        kept = (runs + odd) * H + j
+        for done in range(odd):
+            t = stop - 1 - done
+            at_t = t * H + j
+            kept -= H
+            u_t, w_t = tl.load(kept_u + kept, mask, 0.0), g_w
+            if ADAPTS:
+                w_t = tl.load(kept_w + kept, mask, 0.0)
+            x, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
+            s_t = tl.where(t > 0, spike(u_t - theta), s_0)
+            if DROPS:
+                factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
+                d_spike = d_spike * one_of_four(factors, t % 4)
+            current = normalized(x, mean_j, slope_j, shift_j, NORMALIZES)
+            u_new, _, _ = _step(
+                current, u_t, w_t, s_t, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS
+            )
+            g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+                current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
+                sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
             )  # fmt: skip
             sum_slope, sum_shift = store_gradient(
-                d_I + last - k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift, mask,
-                NORMALIZES,
+                d_I + at_t, g_I, x, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
+            )
+        for done in range(runs):
+            t = (runs - 1 - done) * _RUN
+            first = t * H + j
+            kept -= H
+            u_t, w_t = tl.load(kept_u + kept, mask, 0.0), g_w
+            if ADAPTS:
+                w_t = tl.load(kept_w + kept, mask, 0.0)
+            inputs, d_eight = load_eight(I + first, H, mask), load_eight(d_spikes + first, H, mask)
+            factors = eight_factors(random, row, t, T, H, j, p, grown, DROPS)
+            s_first = tl.where(t > 0, spike(u_t - theta), s_0)
+            us = _run_again(
+                inputs, u_t, w_t, s_first, mean_j, slope_j, shift_j, alpha_j, keep_j, beta_j, a_j,
+                b_j, theta, ADAPTS, NORMALIZES,
             )  # fmt: skip
-            u_new = u_t
+            for k in tl.static_range(_RUN - 1, -1, -1):
+                s_t = s_first if k == 0 else spike(us[k] - theta)
+                d_spike = d_eight[k]
+                if DROPS:
+                    d_spike = d_spike * factors[k]
+                current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
+                g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = (
+                    _adjoint(
+                        current, d_spike + reset + jump, us[k], us[k + 1], s_t, g_u, g_w, by_u,
+                        by_w, sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j,
+                        theta, ADAPTS,
+                    )
+                )  # fmt: skip
+                sum_slope, sum_shift = store_gradient(
+                    d_I + first + k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift,
+                    mask, NORMALIZES,
+                )  # fmt: skip
+        if NORMALIZES:
+            tl.store(d_slope + at, sum_slope, mask)
+            tl.store(d_shift + at, sum_shift, mask)
     if ADAPTS:
         if start == 0:
             w_0 = tl.load(initial_w + at, mask, 0.0)
@@ -238,9 +310,6 @@ def _backward(
         tl.store(d_beta + at, sum_beta, mask)
         tl.store(d_a + at, sum_a, mask)
         tl.store(d_b + at, sum_b, mask)
-    if NORMALIZES:
-        tl.store(d_slope + at, sum_slope, mask)
-        tl.store(d_shift + at, sum_shift, mask)
     tl.store(d_u + at, g_u, mask)
     tl.store(by_reset + at, reset, mask)
     tl.store(by_jump + at, jump, mask)
@@ -267,15 +336,20 @@ class _Adaptive(torch.autograd.Function):
         u, s = dense_copy(u), dense_copy(s)
         w = dense_copy(initial_w) if adapts else u
         spikes = torch.empty_like(I)
-        kept_u = I.new_empty(B, T + 1, H) if for_backward else u
+        kept_u, kept_w = u, w
+        if for_backward and V is None:
+            kept_u = I.new_empty(B, kept_states(T), H)
+            kept_w = torch.empty_like(kept_u) if adapts else kept_u
+        elif for_backward:
+            kept_u = I.new_empty(B, T + 1, H)
         recurrent = u if V is None else torch.empty_like(u)
         kept_I = torch.empty_like(I) if V is not None and for_backward else I
 
         def run(start, stop):
             launch(
-                _forward, B, H, I, recurrent, *coefficients, u, w, s, spikes, kept_u, kept_I, *fold,
-                p, 1 / (1 - p), start, stop, T, theta, ADAPTS=adapts, RECURRENT=V is not None,
-                KEEP=for_backward, NORMALIZES=normalizes, DROPS=drops,
+                _forward, B, H, I, recurrent, *coefficients, u, w, s, spikes, kept_u, kept_w,
+                kept_I, *fold, p, 1 / (1 - p), start, stop, T, theta, ADAPTS=adapts,
+                RECURRENT=V is not None, KEEP=for_backward, NORMALIZES=normalizes, DROPS=drops,
             )  # fmt: skip
 
         if V is None:
@@ -287,7 +361,7 @@ class _Adaptive(torch.autograd.Function):
         if for_backward:
             kept_spikes = None if V is None else spikes
             ctx.save_for_backward(
-                kept_I, *coefficients, kept_u, initial_w, initial_s, V, kept_spikes, *fold
+                kept_I, *coefficients, kept_u, kept_w, initial_w, initial_s, V, kept_spikes, *fold
             )
             ctx.adapts, ctx.normalizes, ctx.p, ctx.theta = adapts, normalizes, p, theta
         return spikes, u, w if adapts else None, s
@@ -295,7 +369,8 @@ class _Adaptive(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, d_spikes, d_u, d_w, d_s):
-        I, alpha, beta, a, b, kept_u, initial_w, initial_s, V, spikes, *fold = ctx.saved_tensors
+        I, alpha, beta, a, b, kept_u, kept_w, *rest = ctx.saved_tensors
+        initial_w, initial_s, V, spikes, *fold = rest
         B, T, H = I.shape
         d_spikes = d_spikes.contiguous() if V is None else dense_copy(d_spikes)
         d_I, d_u, by_reset = torch.empty_like(I), dense_copy(d_u), dense_copy(d_s)
@@ -308,10 +383,11 @@ class _Adaptive(torch.autograd.Function):
 
         def run(start, stop):
             launch(
-                _backward, B, H, I, d_spikes, d_I, kept_u, initial_w, initial_s, alpha, beta, a, b,
-                d_u, d_w, by_reset, by_jump, *filtered, d_alpha, d_beta, d_a, d_b, *fold, *by_fold,
-                ctx.p, 1 / (1 - ctx.p), start, stop, T, ctx.theta, ADAPTS=ctx.adapts,
-                NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
+                _backward, B, H, I, d_spikes, d_I, kept_u, kept_w, initial_w, initial_s, alpha,
+                beta, a, b, d_u, d_w, by_reset, by_jump, *filtered, d_alpha, d_beta, d_a, d_b,
+                *fold, *by_fold, ctx.p, 1 / (1 - ctx.p), start, stop, T, ctx.theta,
+                ADAPTS=ctx.adapts,
+                RECURRENT=V is not None, NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
             )  # fmt: skip
 
         d_V, by_V = None, 0

@@ -4,8 +4,9 @@
 
 The loop over time runs inside the kernels, the state of a neuron stays in registers. Complex
 numbers are pairs of reals ``u = x + iy`` and ``A + iB``; the gradient of a complex number is that
-of its real plus i times that of its imaginary part. Kept for the backward pass: the input and u.
-What a ``Fold`` says is done on the way, as in the adaptive recurrence.
+of its real plus i times that of its imaginary part. Kept for the backward pass: the input, and u
+before every eighth step; the seven behind it are computed again, by the same operations. What a
+``Fold`` says is done on the way, as in the adaptive recurrence.
 """
 
 import torch
@@ -14,29 +15,29 @@ import triton.language as tl
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.triton_support import (
+    RUN,
     dense_copy,
+    eight_factors,
     fold_arguments,
     four_factors,
     inside,
+    kept_states,
     launch,
+    load_eight,
     load_fold,
-    load_four,
     normalized,
     one_of_four,
     spike,
     store_gradient,
+    store_spikes,
 )
+
+_RUN = tl.constexpr(RUN)
 
 
 @triton.jit
-def _step(
-    at, current, x, y, s, factor, spikes, kept_x, kept_y, A, B, gain, reset, scale, theta, mask,
-    RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, DROPS: tl.constexpr,
-):  # fmt: skip
-    """One step: what the backward pass needs and the spikes are stored, the new state returned."""
-    if KEEP:
-        tl.store(kept_x + at, x, mask)
-        tl.store(kept_y + at, y, mask)
+def _step(current, x, y, s, A, B, gain, reset, scale, theta, RESET_INSIDE: tl.constexpr):
+    """The state after a step."""
     if RESET_INSIDE:
         x = x - reset * s
         x_new = (A * x - B * y) + gain * current
@@ -47,12 +48,14 @@ def _step(
         drift_y = A * y + B * x
         x = (x + gain * drift_x) - reset * s
         y = y + gain * drift_y
-    s = spike(scale * x - theta)
-    if DROPS:
-        tl.store(spikes + at, s * factor, mask)
-    else:
-        tl.store(spikes + at, s, mask)
-    return x, y, s
+    return x, y, spike(scale * x - theta)
+
+
+@triton.jit
+def _keep(kept_x, kept_y, at, x, y, mask, KEEP: tl.constexpr):
+    if KEEP:
+        tl.store(kept_x + at, x, mask)
+        tl.store(kept_y + at, y, mask)
 
 
 @triton.jit
@@ -63,8 +66,8 @@ def _forward(
 ):  # fmt: skip
     """x, y and s [B, H] are read before and written after.
 
-    Currents are loaded four steps ahead of their use: a load that follows a store waits for it, and
-    one load at a time leaves the memory idle.
+    Currents are loaded eight steps ahead of their use: a load that follows a store waits for it,
+    and one load at a time leaves the memory idle.
     """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -77,31 +80,51 @@ def _forward(
     mean_j, slope_j, shift_j, random = load_fold(
         mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
     )
-    before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
-    whole = T // 4 * 4
-    for t in range(0, whole, 4):
-        first = (row * T + t) * H + j
-        inputs = load_four(I + first, H, mask)
-        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
-        for k in tl.static_range(4):
+    runs = T // _RUN
+    I, spikes = I + row * T * H, spikes + row * T * H
+    kept_x += row * (runs + T % _RUN) * H
+    kept_y += row * (runs + T % _RUN) * H
+    kept = j
+    for t in range(0, runs * _RUN, _RUN):
+        first = t * H + j
+        inputs = load_eight(I + first, H, mask)
+        _keep(kept_x, kept_y, kept, x_t, y_t, mask, KEEP)
+        kept += H
+        for k in tl.static_range(_RUN):
+            if k % 4 == 0:
+                factors = four_factors(random, row, t + k, T, H, j, p, grown, DROPS)
             current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
             x_t, y_t, s_t = _step(
-                first + k * H, current, x_t, y_t, s_t, factors[k], spikes, before_x, before_y, A_j,
-                B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE, KEEP, DROPS,
-            )  # fmt: skip
-    for t in range(whole, T):
-        at_t = (row * T + t) * H + j
-        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
+                current, x_t, y_t, s_t, A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE
+            )
+            store_spikes(spikes + first + k * H, s_t, factors[k % 4], mask, DROPS)
+    for t in range(runs * _RUN, T):
+        at_t = t * H + j
         current = normalized(tl.load(I + at_t, mask, 0.0), mean_j, slope_j, shift_j, NORMALIZES)
+        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
+        _keep(kept_x, kept_y, kept, x_t, y_t, mask, KEEP)
+        kept += H
         x_t, y_t, s_t = _step(
-            at_t, current, x_t, y_t, s_t, one_of_four(factors, t % 4), spikes, before_x, before_y,
-            A_j, B_j, gain_j, reset, scale, theta, mask, RESET_INSIDE, KEEP, DROPS,
-        )  # fmt: skip
-    if KEEP:
-        tl.store(kept_x + (row * (T + 1) + T) * H + j, x_t, mask)
+            current, x_t, y_t, s_t, A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE
+        )
+        store_spikes(spikes + at_t, s_t, one_of_four(factors, t % 4), mask, DROPS)
     tl.store(x + at, x_t, mask)
     tl.store(y + at, y_t, mask)
     tl.store(s + at, s_t, mask)
+
+
+@triton.jit
+def _run_again(
+    inputs, x, y, s, mean, slope, shift, A, B, gain, reset, scale, theta,
+    RESET_INSIDE: tl.constexpr, NORMALIZES: tl.constexpr,
+):  # fmt: skip
+    """x and y before each of eight steps, and after the last."""
+    xs, ys = (x,), (y,)
+    for k in tl.static_range(_RUN):
+        current = normalized(inputs[k], mean, slope, shift, NORMALIZES)
+        x, y, s = _step(current, x, y, s, A, B, gain, reset, scale, theta, RESET_INSIDE)
+        xs, ys = xs + (x,), ys + (y,)  # noqa: RUF005 (Triton knows no unpacking)
+    return xs, ys
 
 
 @triton.jit
@@ -144,7 +167,7 @@ def _backward(
 ):  # fmt: skip
     """d_x, d_y and d_s [B, H] are read before and written after; the other sums are written.
 
-    As in the forward pass, four steps are loaded at once; the odd ones come first.
+    As in the forward pass, eight steps are loaded at once; the odd ones come first.
     """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -160,19 +183,25 @@ def _backward(
     )
     sum_gain = tl.zeros((BLOCK,), tl.float32)
     sum_slope, sum_shift = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
-    before_x, before_y = kept_x + row * H, kept_y + row * H  # these have T + 1 steps
-    x_new = tl.load(before_x + (row * T + T) * H + j, mask, 0.0)
-    odd = T % 4
+    runs, odd = T // _RUN, T % _RUN
+    I, d_I, d_spikes = I + row * T * H, d_I + row * T * H, d_spikes + row * T * H
+    kept_x += row * (runs + odd) * H
+    kept_y += row * (runs + odd) * H
+    kept = (runs + odd) * H + j
     for done in range(odd):
         t = T - 1 - done
-        at_t = (row * T + t) * H + j
-        x_t, y_t = tl.load(before_x + at_t, mask, 0.0), tl.load(before_y + at_t, mask, 0.0)
+        at_t = t * H + j
+        kept -= H
+        x_t, y_t = tl.load(kept_x + kept, mask, 0.0), tl.load(kept_y + kept, mask, 0.0)
         input_t, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
         s_t = tl.where(t > 0, spike(scale * x_t - theta), s_0)
         if DROPS:
             factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
             d_spike = d_spike * one_of_four(factors, t % 4)
         current = normalized(input_t, mean_j, slope_j, shift_j, NORMALIZES)
+        x_new, _, _ = _step(
+            current, x_t, y_t, s_t, A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE
+        )
         g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
             current, d_spike, x_t, x_new, y_t, s_t, g_x, g_y, g_s, sum_A, sum_B, sum_gain, A_j,
             B_j, gain_j, reset, scale, theta, RESET_INSIDE,
@@ -180,28 +209,32 @@ def _backward(
         sum_slope, sum_shift = store_gradient(
             d_I + at_t, g_I, input_t, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
         )
-        x_new = x_t
-    for done in range(odd, T, 4):
-        t = T - 1 - done
-        last = (row * T + t) * H + j
-        xs, ys = load_four(before_x + last, -H, mask), load_four(before_y + last, -H, mask)
-        inputs, d_four = load_four(I + last, -H, mask), load_four(d_spikes + last, -H, mask)
-        factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
-        for k in tl.static_range(4):
-            x_t, d_spike = xs[k], d_four[k]
-            s_t = tl.where(t > k, spike(scale * x_t - theta), s_0)
+    for done in range(runs):
+        t = (runs - 1 - done) * _RUN
+        first = t * H + j
+        kept -= H
+        x_t, y_t = tl.load(kept_x + kept, mask, 0.0), tl.load(kept_y + kept, mask, 0.0)
+        inputs, d_eight = load_eight(I + first, H, mask), load_eight(d_spikes + first, H, mask)
+        factors = eight_factors(random, row, t, T, H, j, p, grown, DROPS)
+        s_first = tl.where(t > 0, spike(scale * x_t - theta), s_0)
+        xs, ys = _run_again(
+            inputs, x_t, y_t, s_first, mean_j, slope_j, shift_j, A_j, B_j, gain_j, reset, scale,
+            theta, RESET_INSIDE, NORMALIZES,
+        )  # fmt: skip
+        for k in tl.static_range(_RUN - 1, -1, -1):
+            s_t = s_first if k == 0 else spike(scale * xs[k] - theta)
+            d_spike = d_eight[k]
             if DROPS:
-                d_spike = d_spike * factors[3 - k]
+                d_spike = d_spike * factors[k]
             current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
             g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
-                current, d_spike, x_t, x_new, ys[k], s_t, g_x, g_y, g_s, sum_A, sum_B, sum_gain,
-                A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE,
+                current, d_spike, xs[k], xs[k + 1], ys[k], s_t, g_x, g_y, g_s, sum_A, sum_B,
+                sum_gain, A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE,
             )  # fmt: skip
             sum_slope, sum_shift = store_gradient(
-                d_I + last - k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift, mask,
+                d_I + first + k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift, mask,
                 NORMALIZES,
             )  # fmt: skip
-            x_new = x_t
     if NORMALIZES:
         tl.store(d_slope + at, sum_slope, mask)
         tl.store(d_shift + at, sum_shift, mask)
@@ -232,7 +265,7 @@ class _Resonate(torch.autograd.Function):
             coefficients[2] if x is None else x.contiguous() for x in (mean, slope, shift, seed)
         ]
         spikes = torch.empty_like(I)
-        kept_x, kept_y = I.new_empty(2, batch, T + 1, H) if for_backward else (x, y)
+        kept_x, kept_y = I.new_empty(2, batch, kept_states(T), H) if for_backward else (x, y)
         launch(
             _forward, batch, H, I, *coefficients, x, y, s, spikes, kept_x, kept_y, *fold, p,
             1 / (1 - p), T, *constants, RESET_INSIDE=reset_inside, KEEP=for_backward,
