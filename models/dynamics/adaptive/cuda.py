@@ -184,16 +184,17 @@ def _adjoint(
 
 @triton.jit(do_not_specialize=["start", "stop"])
 def _backward(
-    I, d_spikes, d_I, kept_u, kept_w, initial_w, initial_s, alpha, beta, a, b,
+    I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w, initial_s, alpha, beta, a, b,
     d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
     mean, slope, shift, seed, d_slope, d_shift, p, grown, start, stop, T, theta, H,
     ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Steps stop - 1 down to start; everything [B, H] but the initial state is added to.
+    """Steps stop - 1 down to start; gradients [B, H] are read before and written after.
 
     What reaches a spike by its reset and by the jump of the adaptation is kept apart and summed in
-    autograd's order.
+    autograd's order. With recurrent weights there is one step a launch: what reaches its spikes
+    through V is read from ``by_V``, the gradient of its current written to ``d_I_now``, too.
 
     As in the forward pass, eight steps are loaded at once; the odd ones come first.
     """
@@ -225,12 +226,14 @@ def _backward(
             at_t = (row * T + t) * H + j
             u_t = tl.load(kept + at_t, mask, 0.0)
             current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
+            d_spike += tl.load(by_V + at, mask, 0.0)
             s_t = tl.where(t > 0, spike(u_t - theta), s_0)
             g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
                 current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
                 sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
             )  # fmt: skip
             tl.store(d_I + at_t, g_I, mask)
+            tl.store(d_I_now + at, g_I, mask)
             u_new = u_t
     else:
         mean_j, slope_j, shift_j, random = load_fold(
@@ -336,10 +339,10 @@ class _Adaptive(torch.autograd.Function):
         u, s = dense_copy(u), dense_copy(s)
         w = dense_copy(initial_w) if adapts else u
         spikes = torch.empty_like(I)
-        kept_u, kept_w = u, w
+        kept_u = kept_w = initial_s  # a placeholder
         if for_backward and V is None:
             kept_u = I.new_empty(B, kept_states(T), H)
-            kept_w = torch.empty_like(kept_u) if adapts else kept_u
+            kept_w = torch.empty_like(kept_u) if adapts else initial_s
         elif for_backward:
             kept_u = I.new_empty(B, T + 1, H)
         recurrent = u if V is None else torch.empty_like(u)
@@ -372,10 +375,11 @@ class _Adaptive(torch.autograd.Function):
         I, alpha, beta, a, b, kept_u, kept_w, *rest = ctx.saved_tensors
         initial_w, initial_s, V, spikes, *fold = rest
         B, T, H = I.shape
-        d_spikes = d_spikes.contiguous() if V is None else dense_copy(d_spikes)
+        d_spikes = d_spikes.contiguous()
         d_I, d_u, by_reset = torch.empty_like(I), dense_copy(d_u), dense_copy(d_s)
         d_w = dense_copy(d_w) if ctx.adapts else d_u
-        by_jump = torch.zeros_like(d_u)
+        by_jump, by_V = torch.zeros_like(d_u), torch.zeros_like(d_u)
+        d_I_now = d_u if V is None else torch.empty_like(d_u)
         sums = I.new_zeros(6 if ctx.adapts else 1, B, H)
         d_alpha, d_beta, d_a, d_b, *filtered = sums if ctx.adapts else sums.expand(6, B, H)
         # Without adaptation all that belongs to it is a placeholder that no kernel touches.
@@ -383,22 +387,20 @@ class _Adaptive(torch.autograd.Function):
 
         def run(start, stop):
             launch(
-                _backward, B, H, I, d_spikes, d_I, kept_u, kept_w, initial_w, initial_s, alpha,
-                beta, a, b, d_u, d_w, by_reset, by_jump, *filtered, d_alpha, d_beta, d_a, d_b,
-                *fold, *by_fold, ctx.p, 1 / (1 - ctx.p), start, stop, T, ctx.theta,
-                ADAPTS=ctx.adapts,
-                RECURRENT=V is not None, NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
+                _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w,
+                initial_s, alpha, beta, a, b, d_u, d_w, by_reset, by_jump, *filtered, d_alpha,
+                d_beta, d_a, d_b, *fold, *by_fold, ctx.p, 1 / (1 - ctx.p), start, stop, T,
+                ctx.theta, ADAPTS=ctx.adapts, RECURRENT=V is not None, NORMALIZES=ctx.normalizes,
+                DROPS=ctx.p > 0,
             )  # fmt: skip
 
-        d_V, by_V = None, 0
+        d_V = None
         if V is None:
             run(0, T)
         else:
             for t in reversed(range(T)):
                 run(t, t + 1)
-                by_V = torch.mm(d_I[:, t].contiguous(), V.T)
-                if t > 0:
-                    d_spikes[:, t - 1] += by_V
+                torch.mm(d_I_now, V.T, out=by_V)
             if ctx.needs_input_grad[8]:
                 before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
                 d_V = before.flatten(0, 1).T @ d_I.flatten(0, 1)
