@@ -152,7 +152,15 @@ def kept_states(steps: int) -> int:
     return steps // RUN + steps % RUN
 
 
-def launch(kernel, rows: int, neurons: int, *arguments, block: int | None = None, **flags) -> None:
+def launch(
+    kernel,
+    rows: int,
+    neurons: int,
+    *arguments,
+    block: int | None = None,
+    warps: int | None = None,
+    **flags,
+) -> None:
     """Run one program per batch row and block of neurons on the device of the first argument.
 
     Contraction to fused multiply-adds is off: it would round differently from the specification,
@@ -160,7 +168,7 @@ def launch(kernel, rows: int, neurons: int, *arguments, block: int | None = None
     """
     if block is None:
         block = min(LARGEST_BLOCK, triton.next_power_of_2(neurons))
-    warps = max(1, min(4, block // 32))
+    warps = warps or max(1, min(4, block // 32))
     with torch.cuda.device_of(arguments[0]):
         kernel[(rows, triton.cdiv(neurons, block))](
             *arguments, neurons, **flags, BLOCK=block, num_warps=warps, enable_fp_fusion=False

@@ -11,7 +11,9 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.triton_support import dense_copy, launch
+from models.dynamics.triton_support import RUN, dense_copy, launch, load_eight
+
+_RUN = tl.constexpr(RUN)
 
 
 @triton.jit
@@ -25,8 +27,9 @@ def _softmax(u, mask):
 def _forward(I, alpha, u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.constexpr):
     """u [B, C] is read before and written after.
 
-    Every current is loaded while the step before it is computed: with one program a row there are
-    few of them, and nothing else hides the time that a load takes.
+    There are few programs, so nothing hides the time that a load or a softmax takes but what else
+    the program can do meanwhile: eight currents are loaded at once, and no potential waits for the
+    softmax of another.
     """
     row = tl.program_id(0).to(tl.int64)
     j = tl.arange(0, BLOCK)
@@ -36,25 +39,45 @@ def _forward(I, alpha, u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.const
     alpha_j = tl.load(alpha + j, mask, 0.0)
     keep_j = 1.0 - alpha_j
     total = tl.zeros((BLOCK,), tl.float32)
-    next_I = tl.load(I + row * T * C + j, mask, 0.0)
-    for t in range(T):
-        step = (row * T + t) * C + j
-        current = next_I
-        ahead = (row * T + tl.minimum(t + 1, T - 1)) * C + j
-        next_I = tl.load(I + ahead, mask, 0.0)
+    I += row * T * C
+    kept_u += row * (T + 1) * C
+    whole = T // _RUN * _RUN
+    for t in range(0, whole, _RUN):
+        step = t * C + j
+        inputs = load_eight(I + step, C, mask)
+        for k in tl.static_range(_RUN):
+            if KEEP:
+                tl.store(kept_u + step + k * C, u_t, mask)
+            u_t = alpha_j * u_t + keep_j * inputs[k]
+            total += _softmax(u_t, mask)
+    for t in range(whole, T):
+        step = t * C + j
+        current = tl.load(I + step, mask, 0.0)
         if KEEP:
-            tl.store(kept_u + step + row * C, u_t, mask)  # kept_u has T + 1 steps
+            tl.store(kept_u + step, u_t, mask)
         u_t = alpha_j * u_t + keep_j * current
         total += _softmax(u_t, mask)
     if KEEP:
-        tl.store(kept_u + (row * (T + 1) + T) * C + j, u_t, mask)
+        tl.store(kept_u + T * C + j, u_t, mask)
     tl.store(u + at, u_t, mask)
     tl.store(out + at, total, mask)
 
 
 @triton.jit
+def _adjoint(current, u, u_new, g_out, g_u, sum_alpha, alpha, keep, mask):
+    """One step back: the gradients of its current and of u before it, and the sum."""
+    p = _softmax(u_new, mask)
+    g_u = g_u + p * (g_out - tl.sum(p * g_out, axis=0))
+    sum_alpha += g_u * (u - current)
+    return keep * g_u, alpha * g_u, sum_alpha
+
+
+@triton.jit
 def _backward(I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T, C, BLOCK: tl.constexpr):
-    """d_u [B, C] is read before and written after, d_alpha [B, C] written."""
+    """d_u [B, C] is read before and written after, d_alpha [B, C] written.
+
+    As in the forward pass, eight steps are loaded at once; the odd ones come first.
+    """
     row = tl.program_id(0).to(tl.int64)
     j = tl.arange(0, BLOCK)
     mask = j < C
@@ -63,21 +86,27 @@ def _backward(I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T, C, BLOCK: tl.conste
     alpha_j = tl.load(alpha + j, mask, 0.0)
     keep_j = 1.0 - alpha_j
     sum_alpha = tl.zeros((BLOCK,), tl.float32)
-    kept = kept_u + row * C  # kept_u has T + 1 steps
-    last = (row * T + T - 1) * C + j
-    u_new = tl.load(kept + last + C, mask, 0.0)
-    next_u, next_I = tl.load(kept + last, mask, 0.0), tl.load(I + last, mask, 0.0)
-    for done in range(T):
-        step = last - done * C
-        u_t, current = next_u, next_I
-        ahead = (row * T + tl.maximum(T - 2 - done, 0)) * C + j
-        next_u, next_I = tl.load(kept + ahead, mask, 0.0), tl.load(I + ahead, mask, 0.0)
-        p = _softmax(u_new, mask)
-        g_u = g_u + p * (g_out - tl.sum(p * g_out, axis=0))
-        tl.store(d_I + step, keep_j * g_u, mask)
-        sum_alpha += g_u * (u_t - current)
-        g_u = alpha_j * g_u
+    I, d_I = I + row * T * C, d_I + row * T * C
+    kept_u += row * (T + 1) * C
+    u_new = tl.load(kept_u + T * C + j, mask, 0.0)
+    runs, odd = T // _RUN, T % _RUN
+    for done in range(odd):
+        step = (T - 1 - done) * C + j
+        u_t, current = tl.load(kept_u + step, mask, 0.0), tl.load(I + step, mask, 0.0)
+        g_I, g_u, sum_alpha = _adjoint(
+            current, u_t, u_new, g_out, g_u, sum_alpha, alpha_j, keep_j, mask
+        )
+        tl.store(d_I + step, g_I, mask)
         u_new = u_t
+    for done in range(runs):
+        step = (runs - 1 - done) * _RUN * C + j
+        us, inputs = load_eight(kept_u + step, C, mask), load_eight(I + step, C, mask)
+        for k in tl.static_range(_RUN - 1, -1, -1):
+            g_I, g_u, sum_alpha = _adjoint(
+                inputs[k], us[k], u_new, g_out, g_u, sum_alpha, alpha_j, keep_j, mask
+            )
+            tl.store(d_I + step + k * C, g_I, mask)
+            u_new = us[k]
     tl.store(d_u + at, g_u, mask)
     tl.store(d_alpha + at, sum_alpha, mask)
 
@@ -91,8 +120,7 @@ class _Readout(torch.autograd.Function):
         I, alpha, u = I.contiguous(), alpha.contiguous(), dense_copy(u)
         out = torch.empty_like(u)
         kept_u = I.new_empty(B, T + 1, C) if for_backward else u
-        block = triton.next_power_of_2(C)
-        launch(_forward, B, C, I, alpha, u, out, kept_u, T, block=block, KEEP=for_backward)
+        launch(_forward, B, C, I, alpha, u, out, kept_u, T, KEEP=for_backward, **_program(C))
         if for_backward:
             ctx.save_for_backward(I, alpha, kept_u)
         return out, u
@@ -104,11 +132,17 @@ class _Readout(torch.autograd.Function):
         B, T, C = I.shape
         d_I, d_u = torch.empty_like(I), dense_copy(d_u)
         d_alpha = torch.empty_like(d_u)
-        block = triton.next_power_of_2(C)
         launch(
-            _backward, B, C, I, kept_u, d_out.contiguous(), d_u, d_I, d_alpha, alpha, T, block=block
-        )
+            _backward, B, C, I, kept_u, d_out.contiguous(), d_u, d_I, d_alpha, alpha, T,
+            **_program(C),
+        )  # fmt: skip
         return d_I, d_alpha.sum(dim=0), d_u, None
+
+
+def _program(classes: int) -> dict[str, int]:
+    """The size of a program; one warp sums over few classes without waiting for others."""
+    block = triton.next_power_of_2(classes)
+    return {"block": block, "warps": 1 if block <= 64 else 4}
 
 
 def readout(I, alpha, *, state):
