@@ -11,13 +11,14 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TextIO
 
-from tabulate import tabulate
+import tabulate
 from tqdm import tqdm
 
 from parsers.program import forget_terminal
 from training.metrics import Metrics
 
 log = logging.getLogger("sprache")
+tabulate.MIN_PADDING = 0  # headers no wider than they are: a table of results fits a terminal
 
 
 class _BesideProgressBars(logging.Handler):
@@ -85,7 +86,7 @@ def progress_bar(total: int, label: str) -> tqdm:
 def table(rows: list[tuple], headers: list[str], *, numbers: int = 0, kind: str = "simple") -> str:
     """An aligned table, in a format of tabulate; the last ``numbers`` columns end flush."""
     align = ["left"] * (len(headers) - numbers) + ["right"] * numbers
-    return tabulate(rows, headers, tablefmt=kind, disable_numparse=True, colalign=align)
+    return tabulate.tabulate(rows, headers, tablefmt=kind, disable_numparse=True, colalign=align)
 
 
 def percent(share: float, digits: int = 2) -> str:
