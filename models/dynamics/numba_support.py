@@ -5,23 +5,21 @@
 Kernels are plain sequential functions over a range of batch rows that release the GIL. The rows are
 spread over threads here rather than by Numba's own parallel loops, because Numba's OpenMP pool is a
 second one beside PyTorch's (its idle threads spin on the cores that PyTorch needs) and its other
-portable layer aborts the process when two Python threads meet in it. Idle threads of this pool
-sleep.
+portable layer aborts the process when two Python threads meet in it.
 """
 
 import itertools
 import logging
-import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 import torch
 from numba.core.compiler import Compiler
+
+from models.dynamics.threads import run_on
 
 log = logging.getLogger("sprache")
 
@@ -72,28 +70,6 @@ def kernel(function: Callable) -> Callable:
     except RuntimeError as error:  # neither beside the source nor in the user's cache folder
         log.debug("compiled kernels are not kept: %s", error)
         return numba.njit(**options)(function)
-
-
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
-
-
-def _forget_pool() -> None:
-    """Threads do not survive a fork; neither does a lock that one of them may hold."""
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sprache-dynamics")
-        return _pool
 
 
 def compile_first(compiled: Callable, arguments: tuple) -> None:
@@ -149,12 +125,10 @@ def run_rows(
     turns = itertools.count()
 
     def work():
-        own = scratch()
-        while (turn := next(turns)) < chunks:
+        turn, own = next(turns), None
+        while turn < chunks:
+            own = own or scratch()
             compiled(bounds[turn], bounds[turn + 1], *arguments, *own)
+            turn = next(turns)
 
-    helpers = [_threads().submit(work) for _ in range(threads - 1)]
-    work()
-    for helper in helpers:
-        if not helper.cancel():  # a helper that never got its turn has nothing left to do
-            helper.result()
+    run_on(threads, work)
