@@ -11,6 +11,7 @@ output, their JSON files and summary.json; the terminal, a table of what was aim
 goes through all of it with small shapes, on whatever device there is.
 """
 
+import importlib.util
 import json
 import os
 import signal
@@ -54,6 +55,8 @@ def parts(folder: Path, *, dry_run: bool) -> list[Part]:
 
     tests = [PYTHON, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     tests.append(f"--junitxml={folder / 'tests.xml'}")
+    if importlib.util.find_spec("xdist"):  # most of the time goes into compiling kernels
+        tests += ["-n", "4", "--dist", "worksteal"]
     dynamics = [PYTHON, "-m", "benchmarks.dynamics", "--out", str(folder / "dynamics.json")]
     train = [PYTHON, "-m", "benchmarks.train", "--out", str(folder / "train.json")]
     features = [PYTHON, "-m", "benchmarks.features", "--out", str(folder / "features.json")]

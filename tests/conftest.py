@@ -38,9 +38,23 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
 
 
+def pytest_configure(config):
+    """Hide GPUs from tests that were not written for one, and from the programs they start."""
+    if not asks_for_gpu(config):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def asks_for_gpu(config) -> bool:
+    """Whether this is ``pytest -m gpu``."""
+    expression = config.option.markexpr
+    return "gpu" in expression and "not gpu" not in expression
+
+
 def pytest_collection_modifyitems(config, items):
-    """Leave out what needs a GPU where there is none, and what is slow unless it is asked for."""
-    if any(item.get_closest_marker("gpu") for item in items):
+    """Leave out what needs a GPU, and what is slow, unless it is asked for."""
+    if not asks_for_gpu(config):
+        skip_marked(items, "gpu", "needs a CUDA GPU; run with `pytest -m gpu`")
+    elif any(item.get_closest_marker("gpu") for item in items):
         import torch
 
         if not torch.cuda.is_available():

@@ -131,7 +131,11 @@ class Launcher:
                 f"the training step cannot become a CUDA graph ({reason}): use --cuda_graph off"
             )
         self.mode = "off"
-        log.warning("No CUDA graph of the training step (%s): steps are launched", reason)
+        log.warning(
+            "No CUDA graph of the training step (%s): steps are launched. --cuda_graph off spares "
+            "the memory that the attempt may have left in use",
+            reason,
+        )
 
     def changing(self, meter: Meter) -> list[Tensor]:
         """All tensors that a step changes."""

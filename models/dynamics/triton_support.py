@@ -11,6 +11,8 @@ from models.surrogate import HALF_WIDTH
 
 LARGEST_BLOCK = 128  # neurons of one program
 RUN = 8  # steps whose states are computed again, in registers, from the state before the first
+# Steps and neurons; a kernel made anew for every kind of number gains nothing by it.
+SIZES = ["T", "H"]
 _HALF = tl.constexpr(HALF_WIDTH)
 
 
@@ -121,7 +123,7 @@ def one_of_four(four, k):
     return tl.where(k == 0, four[0], tl.where(k == 1, four[1], tl.where(k == 2, four[2], four[3])))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _factors(seed, out, T, p, grown, H, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

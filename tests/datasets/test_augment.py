@@ -13,7 +13,7 @@ from datasets import augment
 from datasets.augment import Augmentation
 
 RATE = 4000
-DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 ON = {
     "use_augm": True,
     "min_snr": 0.1,

@@ -26,6 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.triton_support import (
     RUN,
+    SIZES,
     dense_copy,
     eight_factors,
     fold_arguments,
@@ -63,7 +64,7 @@ def _keep(kept_u, kept_w, at, u, w, mask, ADAPTS: tl.constexpr, KEEP: tl.constex
             tl.store(kept_w + at, w, mask)
 
 
-@triton.jit(do_not_specialize=["start", "stop"])
+@triton.jit(do_not_specialize=["start", "stop", *SIZES])
 def _forward(
     I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_w, kept_I, mean, slope, shift,
     seed, p, grown, start, stop, T, theta, H,
@@ -182,7 +183,7 @@ def _adjoint(
     return g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b
 
 
-@triton.jit(do_not_specialize=["start", "stop"])
+@triton.jit(do_not_specialize=["start", "stop", *SIZES])
 def _backward(
     I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w, initial_s, alpha, beta, a, b,
     d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,

@@ -23,7 +23,7 @@ def _softmax(u, mask):
     return e / tl.sum(e, axis=0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "C"])
 def _forward(I, alpha, u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.constexpr):
     """u [B, C] is read before and written after.
 
@@ -72,7 +72,7 @@ def _adjoint(current, u, u_new, g_out, g_u, sum_alpha, alpha, keep, mask):
     return keep * g_u, alpha * g_u, sum_alpha
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "C"])
 def _backward(I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T, C, BLOCK: tl.constexpr):
     """d_u [B, C] is read before and written after, d_alpha [B, C] written.
 

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.triton_support import (
     RUN,
+    SIZES,
     dense_copy,
     eight_factors,
     fold_arguments,
@@ -58,7 +59,7 @@ def _keep(kept_x, kept_y, at, x, y, mask, KEEP: tl.constexpr):
         tl.store(kept_y + at, y, mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _forward(
     I, A, B, gain, x, y, s, spikes, kept_x, kept_y, mean, slope, shift, seed, p, grown, T, reset,
     scale, theta, H, RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr,
@@ -159,7 +160,7 @@ def _adjoint(
     return g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _backward(
     I, d_spikes, d_I, kept_x, kept_y, initial_s, A, B, gain, d_x, d_y, d_s, d_A, d_B, d_gain,
     mean, slope, shift, seed, d_slope, d_shift, p, grown, T, reset, scale, theta, H,
