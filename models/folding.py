@@ -5,8 +5,8 @@
 On a GPU a training step mostly moves currents and spikes. Batch normalisation, once its statistics
 are known, reads and writes all currents once more, and dropout all spikes, forwards and backwards;
 in the kernels of the recurrence (``models.dynamics.folding``) both cost arithmetic only, and
-neither the normalised currents nor the mask are kept for the backward pass. In evaluation nothing
-is folded.
+neither the normalised currents nor the mask are kept for the backward pass. The spikes are counted
+there, too. In evaluation nothing is folded.
 """
 
 import inspect
@@ -54,10 +54,11 @@ def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
         current, *affine = _standardized(layer.norm, current)
     elif layer.norm is not None:
         current = layer.norm(current.flatten(0, 1)).view_as(current)
+    counts = current.new_empty(current.shape[0], current.shape[2])
     if not layer.drop.training or layer.drop.p == 0:
-        return current, Fold(*affine)
+        return current, Fold(*affine, counts=counts)
     seed = torch.randint(2**62, (1,), device=current.device)
-    return current, Fold(*affine, layer.drop.p, seed)
+    return current, Fold(*affine, layer.drop.p, seed, counts)
 
 
 def _normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
@@ -104,3 +105,22 @@ class _BatchStatistics(torch.autograd.Function):
         count = x.shape[0] * x.shape[1]
         slope = -d_rate * rate**3 / count  # of the gradient over x - mean
         return torch.addcmul(d_x, x, slope).add_(d_mean / count - slope * mean), None
+
+
+class CountedRates(torch.autograd.Function):
+    """Firing rates [H] of spikes x [B, T, H] whose ``counts`` [B, H] are known.
+
+    ``kept`` is the share that dropout left, whose reciprocal it multiplied spikes by; the gradient
+    is that of ``x.mean(dim=(0, 1)) * kept``.
+    """
+
+    @staticmethod
+    def forward(ctx, x, counts, kept):
+        ctx.shape, ctx.kept = x.shape, kept
+        return counts.sum(dim=0) / (x.shape[0] * x.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_rates):
+        B, T, _ = ctx.shape
+        return (d_rates * (ctx.kept / (B * T))).expand(ctx.shape), None, None

@@ -96,6 +96,20 @@ class LayerOutput(NamedTuple):
     spikes: Tensor
     state: tuple  # after the last step
 
+    counts = None  # not a field, see CountedOutput
+
+
+class CountedOutput(LayerOutput):
+    """What a layer hands on whose spikes were counted on the way.
+
+    Attribute ``counts`` [B, H] or [B, 2H]: how many spikes of ``output`` a neuron has.
+    """
+
+    def __new__(cls, output: Tensor, spikes: Tensor, state: tuple, counts: Tensor | None = None):
+        self = super().__new__(cls, output, spikes, state)
+        self.counts = counts
+        return self
+
 
 class SpikingLayer(nn.Module):
     """Shell of all spiking layers: flip? -> W -> norm -> dynamics -> unflip? -> dropout.
@@ -208,4 +222,9 @@ class SpikingLayer(nn.Module):
         result = self.dynamics(current, state, **folded)
         spikes, state = self._checked(result, current)
         joined = join_directions(spikes) if self.bidirectional else spikes
-        return LayerOutput(joined if folded else self.drop(joined), spikes, state)
+        if not folded:
+            return LayerOutput(self.drop(joined), spikes, state)
+        counts = folded["fold"].counts
+        if self.bidirectional:
+            counts = torch.cat(counts.chunk(2), dim=1)
+        return CountedOutput(joined, spikes, state, counts)

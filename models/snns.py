@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
+from models.folding import CountedRates
 from models.linear import Linear
 from models.shell import (
     LayerOutput,
@@ -409,13 +410,14 @@ class SNN(nn.Module):
         recurrent_sop = x.new_zeros(())
         layers = []
         keep = 1 - self.dropout if self.training else 1.0
+        counts = None  # of what the layer sees, where they are known
         for layer in self.snn:
-            sop = sop + events_per_sample(x) * layer.hidden_size
+            sop = sop + events_per_sample(x, counts) * layer.hidden_size
             if isinstance(layer, SpikingLayer):
                 result = layer(x)
                 layers.append(result)
-                x = result.output
-                rates.append(x.mean(dim=(0, 1)) * keep)
+                x, counts = result.output, result.counts
+                rates.append(firing_rates(x, counts, keep))
                 if layer.recurrent:
                     recurrent_sop = recurrent_sop + recurrent_operations(result.spikes, len(x))
             else:
@@ -429,10 +431,21 @@ def input_rates(x: Tensor) -> Tensor:
     return x.masked_fill(x > 0.9, 1.0).mean(dim=(0, 1))
 
 
+def firing_rates(x: Tensor, counts: Tensor | None, keep: float) -> Tensor:
+    """Mean activity [H] of spikes ``x`` [B, T, H] of which dropout left the share ``keep``."""
+    if counts is None:
+        return x.mean(dim=(0, 1)) * keep
+    return CountedRates.apply(x, counts, keep)
+
+
 @torch.no_grad()
-def events_per_sample(x: Tensor) -> Tensor:
-    """Mean over the batch of the number of non-zero entries of ``x`` [B, ...]."""
-    return torch.count_nonzero(x) / len(x)
+def events_per_sample(x: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Mean over the batch of the number of non-zero entries of ``x`` [B, ...].
+
+    ``counts`` [B, H]: what is known of them already.
+    """
+    entries = torch.count_nonzero(x) if counts is None else counts.sum(dtype=torch.int64)
+    return entries / len(x)
 
 
 @torch.no_grad()

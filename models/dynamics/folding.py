@@ -4,6 +4,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,7 +14,8 @@ class Fold(NamedTuple):
 
     The current is ``(I - mean) * slope + shift``, each [H], or ``I`` where they are None. A spike
     is dropped with probability ``p``, else multiplied by ``1 / (1 - p)``; 0 <= p < 1. ``seed`` [1],
-    int64, on the device of the current, decides which; it is needed where p > 0.
+    int64, on the device of the current, decides which; it is needed where p > 0. Where there is
+    ``counts`` [B, H], float32, it is overwritten by how many spikes of a neuron are left.
     """
 
     mean: Tensor | None = None
@@ -21,11 +23,15 @@ class Fold(NamedTuple):
     shift: Tensor | None = None
     p: float = 0.0
     seed: Tensor | None = None
+    counts: Tensor | None = None
 
     def current(self, I: Tensor) -> Tensor:
         """The current of ``I`` [B, T, H], in plain PyTorch."""
         return I if self.mean is None else (I - self.mean) * self.slope + self.shift
 
     def dropped(self, spikes: Tensor) -> Tensor:
-        """Spikes of any shape after dropout, in plain PyTorch: by its generator, not ``seed``."""
-        return functional.dropout(spikes, self.p) if self.p > 0 else spikes
+        """Spikes [B, T, H] after dropout, in plain PyTorch: by its generator, not ``seed``."""
+        spikes = functional.dropout(spikes, self.p) if self.p > 0 else spikes
+        if self.counts is not None:
+            self.counts.copy_(torch.count_nonzero(spikes, dim=1))
+        return spikes

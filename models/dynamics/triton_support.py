@@ -69,11 +69,14 @@ def normalized(x, mean, slope, shift, NORMALIZES: tl.constexpr):
 
 
 @triton.jit
-def store_spikes(target, s, factor, mask, DROPS: tl.constexpr):
-    """Store the spikes ``s`` after dropout."""
+def store_spikes(target, s, factor, count, mask, DROPS: tl.constexpr, COUNTS: tl.constexpr):
+    """Store the spikes ``s`` after dropout; ``count`` with those that are left."""
     if DROPS:
         s = s * factor
     tl.store(target, s, mask)
+    if COUNTS:
+        count += tl.where(s > 0.0, 1.0, 0.0)
+    return count
 
 
 @triton.jit
@@ -143,10 +146,10 @@ def dropout_factors(shape: tuple[int, int, int], p: float, seed: torch.Tensor) -
 
 
 def fold_arguments(fold: Fold | None) -> tuple:
-    """mean, slope, shift, seed, p as the recurrences' autograd functions take them."""
+    """mean, slope, shift, seed, counts, p as the recurrences' autograd functions take them."""
     if fold is None:
-        return None, None, None, None, 0.0
-    return fold.mean, fold.slope, fold.shift, fold.seed, float(fold.p)
+        return None, None, None, None, None, 0.0
+    return fold.mean, fold.slope, fold.shift, fold.seed, fold.counts, float(fold.p)
 
 
 def kept_states(steps: int) -> int:

@@ -111,9 +111,12 @@ def within_fold(run, p):
     def run_folded(backend, I, mean, slope, shift, **inputs):
         support = importlib.import_module("models.dynamics.triton_support")
         seed = torch.tensor([2**40 + 3], device=I.device)
-        fold = Fold(mean, slope, shift, p, seed)
+        counts = I.new_full((I.shape[0], I.shape[2]), -1)
+        fold = Fold(mean, slope, shift, p, seed, counts)
         if backend != "naive":
-            return run(backend, I=I, **inputs, fold=fold)
+            spikes, *state = run(backend, I=I, **inputs, fold=fold)
+            assert torch.equal(counts, torch.count_nonzero(spikes, dim=1).float())
+            return [spikes, *state]
         current = I if mean is None else (I - mean) * slope + shift
         spikes, *state = run(backend, I=current, **inputs)
         factors = support.dropout_factors(tuple(I.shape), p, seed) if p else 1

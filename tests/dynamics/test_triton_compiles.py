@@ -20,11 +20,11 @@ TYPES = {
     "*i64": {"seed"},
 }
 FLAGS = {  # that are on or off together, by recurrence and direction
-    ("adaptive", "_forward"): {"ADAPTS", "KEEP", "NORMALIZES", "DROPS"},
+    ("adaptive", "_forward"): {"ADAPTS", "KEEP", "NORMALIZES", "DROPS", "COUNTS"},
     ("adaptive", "_backward"): {"ADAPTS", "NORMALIZES", "DROPS"},
     ("recurrent adaptive", "_forward"): {"ADAPTS", "KEEP"},
     ("recurrent adaptive", "_backward"): {"ADAPTS"},
-    ("resonate", "_forward"): {"RESET_INSIDE", "KEEP", "NORMALIZES", "DROPS"},
+    ("resonate", "_forward"): {"RESET_INSIDE", "KEEP", "NORMALIZES", "DROPS", "COUNTS"},
     ("resonate", "_backward"): {"RESET_INSIDE", "NORMALIZES", "DROPS"},
     ("readout", "_forward"): {"KEEP"},
     ("readout", "_backward"): set(),

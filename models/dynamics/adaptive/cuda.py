@@ -67,9 +67,9 @@ def _keep(kept_u, kept_w, at, u, w, mask, ADAPTS: tl.constexpr, KEEP: tl.constex
 @triton.jit(do_not_specialize=["start", "stop", *SIZES])
 def _forward(
     I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_w, kept_I, mean, slope, shift,
-    seed, p, grown, start, stop, T, theta, H,
+    seed, counts, p, grown, start, stop, T, theta, H,
     ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr,
-    DROPS: tl.constexpr, BLOCK: tl.constexpr,
+    DROPS: tl.constexpr, COUNTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Steps start to stop; u, w and s [B, H] are read before and written after.
 
@@ -112,6 +112,7 @@ def _forward(
         kept_u += row * (runs + stop % _RUN) * H
         kept_w += row * (runs + stop % _RUN) * H
         kept = j
+        count = tl.zeros((BLOCK,), tl.float32)
         for t in range(0, runs * _RUN, _RUN):
             first = t * H + j
             inputs = load_eight(I + first, H, mask)
@@ -124,7 +125,9 @@ def _forward(
                 u_t, w_t, s_t = _step(
                     current, u_t, w_t, s_t, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS
                 )
-                store_spikes(spikes + first + k * H, s_t, factors[k % 4], mask, DROPS)
+                count = store_spikes(
+                    spikes + first + k * H, s_t, factors[k % 4], count, mask, DROPS, COUNTS
+                )
         for t in range(runs * _RUN, stop):
             at_t = t * H + j
             current = normalized(tl.load(I + at_t, mask, 0.0), mean_j, slope_j, shift_j, NORMALIZES)
@@ -134,7 +137,10 @@ def _forward(
             u_t, w_t, s_t = _step(
                 current, u_t, w_t, s_t, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS
             )
-            store_spikes(spikes + at_t, s_t, one_of_four(factors, t % 4), mask, DROPS)
+            factor = one_of_four(factors, t % 4)
+            count = store_spikes(spikes + at_t, s_t, factor, count, mask, DROPS, COUNTS)
+        if COUNTS:
+            tl.store(counts + at, count, mask)
     tl.store(u + at, u_t, mask)
     tl.store(s + at, s_t, mask)
     if ADAPTS:
@@ -323,12 +329,13 @@ def _backward(
 class _Adaptive(torch.autograd.Function):
     """Inputs [B, T, H], [H] and [B, H]; beta, a, b and w are None together, V may be None.
 
-    So may mean, slope and shift [H], and seed [1].
+    So may mean, slope and shift [H], seed [1], and counts [B, H], which is written.
     """
 
     @staticmethod
     def forward(
-        ctx, I, alpha, beta, a, b, u, w, s, V, mean, slope, shift, seed, p, theta, for_backward
+        ctx, I, alpha, beta, a, b, u, w, s, V, mean, slope, shift, seed, counts, p, theta,
+        for_backward,
     ):  # fmt: skip
         B, T, H = I.shape
         adapts = beta is not None
@@ -352,8 +359,9 @@ class _Adaptive(torch.autograd.Function):
         def run(start, stop):
             launch(
                 _forward, B, H, I, recurrent, *coefficients, u, w, s, spikes, kept_u, kept_w,
-                kept_I, *fold, p, 1 / (1 - p), start, stop, T, theta, ADAPTS=adapts,
-                RECURRENT=V is not None, KEEP=for_backward, NORMALIZES=normalizes, DROPS=drops,
+                kept_I, *fold, _dense(counts, u), p, 1 / (1 - p), start, stop, T, theta,
+                ADAPTS=adapts, RECURRENT=V is not None, KEEP=for_backward, NORMALIZES=normalizes,
+                DROPS=drops, COUNTS=counts is not None,
             )  # fmt: skip
 
         if V is None:
@@ -411,7 +419,8 @@ class _Adaptive(torch.autograd.Function):
             d_slope, d_shift = by_fold.sum(dim=1)
             d_mean = -fold[1] * d_shift
         d_state = (d_u, d_w if ctx.adapts else None, by_V + by_reset + by_jump)
-        return d_I, *by_neuron, *d_state, d_V, d_mean, d_slope, d_shift, None, None, None, None
+        by_fold = (d_mean, d_slope, d_shift, None, None, None)
+        return d_I, *by_neuron, *d_state, d_V, *by_fold, None, None
 
 
 def _dense(x: torch.Tensor | None, placeholder: torch.Tensor) -> torch.Tensor:

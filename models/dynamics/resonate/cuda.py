@@ -61,9 +61,10 @@ def _keep(kept_x, kept_y, at, x, y, mask, KEEP: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def _forward(
-    I, A, B, gain, x, y, s, spikes, kept_x, kept_y, mean, slope, shift, seed, p, grown, T, reset,
-    scale, theta, H, RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr,
-    DROPS: tl.constexpr, BLOCK: tl.constexpr,
+    I, A, B, gain, x, y, s, spikes, kept_x, kept_y, mean, slope, shift, seed, counts, p, grown, T,
+    reset, scale, theta, H,
+    RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
+    COUNTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """x, y and s [B, H] are read before and written after.
 
@@ -86,6 +87,7 @@ def _forward(
     kept_x += row * (runs + T % _RUN) * H
     kept_y += row * (runs + T % _RUN) * H
     kept = j
+    count = tl.zeros((BLOCK,), tl.float32)
     for t in range(0, runs * _RUN, _RUN):
         first = t * H + j
         inputs = load_eight(I + first, H, mask)
@@ -98,7 +100,9 @@ def _forward(
             x_t, y_t, s_t = _step(
                 current, x_t, y_t, s_t, A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE
             )
-            store_spikes(spikes + first + k * H, s_t, factors[k % 4], mask, DROPS)
+            count = store_spikes(
+                spikes + first + k * H, s_t, factors[k % 4], count, mask, DROPS, COUNTS
+            )
     for t in range(runs * _RUN, T):
         at_t = t * H + j
         current = normalized(tl.load(I + at_t, mask, 0.0), mean_j, slope_j, shift_j, NORMALIZES)
@@ -108,7 +112,10 @@ def _forward(
         x_t, y_t, s_t = _step(
             current, x_t, y_t, s_t, A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE
         )
-        store_spikes(spikes + at_t, s_t, one_of_four(factors, t % 4), mask, DROPS)
+        factor = one_of_four(factors, t % 4)
+        count = store_spikes(spikes + at_t, s_t, factor, count, mask, DROPS, COUNTS)
+    if COUNTS:
+        tl.store(counts + at, count, mask)
     tl.store(x + at, x_t, mask)
     tl.store(y + at, y_t, mask)
     tl.store(s + at, s_t, mask)
@@ -250,12 +257,14 @@ def _backward(
 class _Resonate(torch.autograd.Function):
     """I [B, T, H]; A complex, gain [H]; u complex, s [B, H]; constants: reset, scale, theta.
 
-    mean, slope and shift [H] are a ``Fold``'s; they and seed [1] may be None.
+    mean, slope and shift [H] are a ``Fold``'s; they, seed [1] and counts [B, H], which is written,
+    may be None.
     """
 
     @staticmethod
     def forward(
-        ctx, I, A, gain, u, s, mean, slope, shift, seed, p, constants, reset_inside, for_backward
+        ctx, I, A, gain, u, s, mean, slope, shift, seed, counts, p, constants, reset_inside,
+        for_backward,
     ):  # fmt: skip
         batch, T, H = I.shape
         normalizes = mean is not None
@@ -268,9 +277,10 @@ class _Resonate(torch.autograd.Function):
         spikes = torch.empty_like(I)
         kept_x, kept_y = I.new_empty(2, batch, kept_states(T), H) if for_backward else (x, y)
         launch(
-            _forward, batch, H, I, *coefficients, x, y, s, spikes, kept_x, kept_y, *fold, p,
-            1 / (1 - p), T, *constants, RESET_INSIDE=reset_inside, KEEP=for_backward,
-            NORMALIZES=normalizes, DROPS=p > 0,
+            _forward, batch, H, I, *coefficients, x, y, s, spikes, kept_x, kept_y, *fold,
+            s if counts is None else counts, p, 1 / (1 - p), T, *constants,
+            RESET_INSIDE=reset_inside, KEEP=for_backward, NORMALIZES=normalizes, DROPS=p > 0,
+            COUNTS=counts is not None,
         )  # fmt: skip
         if for_backward:
             ctx.save_for_backward(I, *coefficients, kept_x, kept_y, initial_s, *fold)
@@ -298,7 +308,7 @@ class _Resonate(torch.autograd.Function):
             d_slope, d_shift = sums[3:].sum(dim=1)
             d_mean = -fold[1] * d_shift
         gradients = d_I, d_A, d_gain, d_u, d_s, d_mean, d_slope, d_shift
-        return *gradients, None, None, None, None, None
+        return *gradients, None, None, None, None, None, None
 
 
 def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, fold=None):
