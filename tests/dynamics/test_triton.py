@@ -265,20 +265,24 @@ def test_adaptive_on_gpu(shape, adapts, recurrent):
     assert_like_naive(run_adaptive, "cuda", inputs, device="cuda")
 
 
+def specified_on_cpu(reset_inside):
+    """Run a recurrence, ``naive`` on the CPU: PyTorch's complex product on a GPU contracts."""
+
+    def run(backend, fold=None, **inputs):
+        if backend == "naive":
+            inputs = {name: x.cpu() for name, x in inputs.items()}
+        outputs = run_resonate(backend, **inputs, reset_inside=reset_inside, fold=fold)
+        return [x.cuda() for x in outputs]
+
+    return run
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("reset_inside", [False, True])
 def test_resonate_on_gpu(shape, reset_inside):
-    """Against the specification on the CPU: PyTorch's complex product on a GPU contracts."""
-
-    def run(backend, **inputs):
-        if backend == "naive":
-            inputs = {name: x.cpu() for name, x in inputs.items()}
-        outputs = run_resonate(backend, **inputs, reset_inside=reset_inside)
-        return [x.cuda() for x in outputs]
-
     inputs = resonate_inputs(*shape, reset_inside=reset_inside)
-    assert_like_naive(run, "cuda", inputs, device="cuda")
+    assert_like_naive(specified_on_cpu(reset_inside), "cuda", inputs, device="cuda")
 
 
 @pytest.mark.gpu
@@ -294,6 +298,15 @@ def test_adaptive_within_a_fold_on_gpu(adapts, normalizes, p):
     inputs = adaptive_inputs(32, 99, 500, adapts=adapts)
     inputs |= fold_inputs(500, normalizes=normalizes)
     assert_like_naive(within_fold(run_adaptive, p), "cuda", inputs, device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("reset_inside", [False, True])
+@pytest.mark.parametrize(("normalizes", "p"), FOLDS)
+def test_resonate_within_a_fold_on_gpu(reset_inside, normalizes, p):
+    inputs = resonate_inputs(9, 47, 500, reset_inside=reset_inside)
+    inputs |= fold_inputs(500, normalizes=normalizes)
+    assert_like_naive(within_fold(specified_on_cpu(reset_inside), p), "cuda", inputs, device="cuda")
 
 
 @pytest.mark.gpu

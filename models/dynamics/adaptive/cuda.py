@@ -359,9 +359,9 @@ class _Adaptive(torch.autograd.Function):
         def run(start, stop):
             launch(
                 _forward, B, H, I, recurrent, *coefficients, u, w, s, spikes, kept_u, kept_w,
-                kept_I, *fold, _dense(counts, u), p, 1 / (1 - p), start, stop, T, theta,
-                ADAPTS=adapts, RECURRENT=V is not None, KEEP=for_backward, NORMALIZES=normalizes,
-                DROPS=drops, COUNTS=counts is not None,
+                kept_I, *fold, u if counts is None else counts, p, 1 / (1 - p), start, stop, T,
+                theta, ADAPTS=adapts, RECURRENT=V is not None, KEEP=for_backward,
+                NORMALIZES=normalizes, DROPS=drops, COUNTS=counts is not None,
             )  # fmt: skip
 
         if V is None:
