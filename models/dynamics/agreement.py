@@ -14,7 +14,9 @@ from torch import Tensor
 
 from models import dynamics
 
-B, T, H = 3, 29, 150  # neither whole blocks of neurons nor whole runs of unrolled steps
+# Neither whole blocks of neurons nor whole runs of unrolled steps; B * H is a multiple of 4, as
+# arrays are in training, so that the same compiled kernels serve there.
+B, T, H = 4, 29, 150
 FLIPPED = 2e-3  # share of spikes that rounding may turn
 RELATIVE = 1e-2  # distance of a gradient or state; rounding alone stays under 1e-5
 SEED = 12
@@ -109,11 +111,11 @@ def _variants(operation: str) -> Iterator[tuple[str, dict, Callable]]:
 
 
 def _adaptive(I, alpha, u, w, s, beta=None, a=None, b=None, V=None, *, backend, **fold):
-    spikes, state = _folded(
+    spikes, state, counts = _folded(
         dynamics.adaptive, I, alpha, beta, a, b, theta=1.0, state=dynamics.AdaptiveState(u, w, s),
         V=V, backend=backend, **fold,
     )  # fmt: skip
-    return {"the spikes": spikes, "u": state.u, "w": state.w, "s": state.s}
+    return {"the spikes": spikes, "u": state.u, "w": state.w, "s": state.s} | counts
 
 
 def _reset_inside(I, A, gain, u, s, *, backend, **fold):
@@ -125,25 +127,28 @@ def _reset_outside(I, A, u, s, *, backend, **fold):
 
 
 def _resonate(I, A, reset, gain, scale, u, s, *, inside, backend, **fold):
-    spikes, state = _folded(
+    spikes, state, counts = _folded(
         dynamics.resonate, I, A, reset, gain, scale=scale, theta=1.0,
         state=dynamics.ResonateState(u, s), reset_inside=inside, backend=backend, **fold,
     )  # fmt: skip
-    return {"the spikes": spikes, "u": state.u, "s": state.s}
+    return {"the spikes": spikes, "u": state.u, "s": state.s} | counts
 
 
 def _folded(recurrence, I, *coefficients, backend, mean=None, slope=None, shift=None, **options):
-    """The recurrence within normalisation and dropout, if ``mean`` is given."""
+    """The recurrence; within normalisation, dropout and counting, if ``mean`` is given."""
     if mean is None:
-        return recurrence(I, *coefficients, backend=backend, **options)
+        return *recurrence(I, *coefficients, backend=backend, **options), {}
     seed = torch.full((1,), SEED, device=I.device)
-    fold = dynamics.Fold(mean, slope, shift, P, seed)
+    counts = I.new_empty(I.shape[0], I.shape[2])
+    fold = dynamics.Fold(mean, slope, shift, P, seed, counts)
     if backend != "naive":
-        return recurrence(I, *coefficients, backend=backend, **options, fold=fold)
+        folded = recurrence(I, *coefficients, backend=backend, **options, fold=fold)
+        return *folded, {"the counts": counts}
     from models.dynamics.triton_support import dropout_factors
 
     spikes, state = recurrence(fold.current(I), *coefficients, backend=backend, **options)
-    return spikes * dropout_factors(I.shape, P, seed), state
+    spikes = spikes * dropout_factors(I.shape, P, seed)
+    return spikes, state, {"the counts": torch.count_nonzero(spikes, dim=1).float()}
 
 
 def _readout(I, alpha, u, *, backend):
