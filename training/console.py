@@ -107,14 +107,13 @@ def duration(seconds: float) -> str:
 def epoch_line(
     epoch: int, last: int, train: Metrics, valid: Metrics, lr: float, is_best: bool
 ) -> str:
-    """One line that tells an epoch."""
+    """One line that tells an epoch; the progress bars tell the clips per second."""
     rate = f"  rate {percent(valid.mean_rate, 1)}" if valid.firing_rates else ""
     return (
         f"epoch {epoch:>{len(str(last))}}/{last}"
         f"  train loss {train.loss:.4f} acc {percent(train.accuracy)}"
         f"  valid loss {valid.loss:.4f} acc {percent(valid.accuracy)}{rate}"
-        f"  lr {lr:.3g}  {duration(train.seconds)}"
-        f"  {train.samples / max(train.seconds, 1e-9):.0f} clips/s{'  *best*' if is_best else ''}"
+        f"  lr {lr:.3g}  {duration(train.seconds)}{'  *best*' if is_best else ''}"
     )
 
 
