@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.dynamics import Fold
-from models.dynamics.backends import compiled_on_gpu
+from models.dynamics.backends import agrees, compiled_on_gpu
 
 
 def can_fold(layer: nn.Module, current: Tensor) -> bool:
@@ -75,7 +75,8 @@ def _normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
 
 def _standardized(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``x`` [B, T, H] untouched, and mean, slope and shift [H] that make ``norm(x)`` of it."""
-    x, mean, rate, variance = _BatchStatistics.apply(x, norm.eps)
+    kernels = compiled_on_gpu("auto", x) and agrees("batch statistics", "cuda", x.device)
+    x, mean, rate, variance = BatchStatistics.apply(x, norm.eps, kernels)
     count = x.shape[0] * x.shape[1]
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)
@@ -84,14 +85,16 @@ def _standardized(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor, Tens
     return x, mean, norm.weight * rate, norm.bias
 
 
-class _BatchStatistics(torch.autograd.Function):
+class BatchStatistics(torch.autograd.Function):
     """x [B, T, H] -> x, its mean, 1 / sqrt(variance + eps) and its variance [H].
 
-    x is handed through so that what the statistics add to its gradient is added in one pass.
+    x is handed through so that what the statistics add to its gradient is added in one pass, by a
+    GPU kernel or by PyTorch.
     """
 
     @staticmethod
-    def forward(ctx, x, eps):
+    def forward(ctx, x, eps, kernels):
+        ctx.kernels = kernels
         variance, mean = torch.var_mean(x, dim=(0, 1), correction=0)
         rate = torch.rsqrt(variance + eps)
         ctx.save_for_backward(x, mean, rate)
@@ -104,7 +107,12 @@ class _BatchStatistics(torch.autograd.Function):
         x, mean, rate = ctx.saved_tensors
         count = x.shape[0] * x.shape[1]
         slope = -d_rate * rate**3 / count  # of the gradient over x - mean
-        return torch.addcmul(d_x, x, slope).add_(d_mean / count - slope * mean), None
+        offset = d_mean / count - slope * mean
+        if not ctx.kernels:
+            return torch.addcmul(d_x, x, slope).add_(offset), None, None
+        from models.gpu.statistics import add_scaled
+
+        return add_scaled(d_x, x, slope, offset), None, None
 
 
 class CountedRates(torch.autograd.Function):

@@ -28,7 +28,8 @@ def disagreement(operation: str, backend: str, device: torch.device) -> str:
 
     Runs every variant of the recurrence forward and backward and compares spikes or scores, final
     states and the gradients of all inputs with those of ``naive``. "folded adaptive" and "folded
-    resonate" are the recurrences with a ``Fold``. Draws from no global generator.
+    resonate" are the recurrences with a ``Fold``, "batch statistics" those of ``models.folding``.
+    Draws from no global generator.
     Any exception of the back end counts as a disagreement: it is told in the text returned.
     """
     # Gradients in full precision, whatever mode the first use happens to be in.
@@ -105,6 +106,8 @@ def _variants(operation: str) -> Iterator[tuple[str, dict, Callable]]:
         outside = {"I": draw(-20, 60, B, T, H), "A": continuous}
         yield "C-SiLIF", inside | state | fold, _reset_inside
         yield "Resonate-and-Fire", outside | state | fold, _reset_outside
+    elif operation == "batch statistics":
+        yield "batch normalisation", {"x": draw(-1, 3, B, T, H)}, _batch_statistics
     else:
         inputs = {"I": draw(-3, 3, B, T, H), "alpha": draw(0.8, 0.96, H), "u": draw(0, 1, B, H)}
         yield "read-out", inputs, _readout
@@ -149,6 +152,13 @@ def _folded(recurrence, I, *coefficients, backend, mean=None, slope=None, shift=
     spikes, state = recurrence(fold.current(I), *coefficients, backend=backend, **options)
     spikes = spikes * dropout_factors(I.shape, P, seed)
     return spikes, state, {"the counts": torch.count_nonzero(spikes, dim=1).float()}
+
+
+def _batch_statistics(x, *, backend):
+    from models.folding import BatchStatistics
+
+    x, mean, rate, _ = BatchStatistics.apply(x, 1e-5, backend != "naive")
+    return {"x": x, "mean": mean, "rate": rate}
 
 
 def _readout(I, alpha, u, *, backend):

@@ -29,7 +29,7 @@ _SLOW_TRIAL = 1.0  # s, worth a line in the log
 _OTHERWISE = {
     f"folded {operation}": f"normalisation and dropout around '{operation}'"
     for operation in ("adaptive", "resonate")
-}
+} | {"batch statistics": "the gradient of batch normalisation"}
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
 
 
@@ -96,6 +96,11 @@ def _disagreement(operation: str, backend: str, device: torch.device) -> str:
             _OTHERWISE.get(operation, f"'{operation}'"),
         )
     return found
+
+
+def agrees(operation: str, backend: str, device: torch.device) -> bool:
+    """Whether a first trial of ``backend`` on ``device`` gave what ``naive`` gives."""
+    return not _disagreement(operation, backend, device)
 
 
 def can_fold(operation: str, backend: str, run: Callable, device: torch.device) -> bool:

@@ -46,6 +46,7 @@ REPO = Path(__file__).resolve().parents[2]
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
 OPERATIONS = ["adaptive", "resonate", "readout", "folded adaptive", "folded resonate"]
+OPERATIONS += ["batch statistics"]
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu
 SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
 

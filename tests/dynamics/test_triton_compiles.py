@@ -60,6 +60,13 @@ def test_kernels_compile_and_contract_nothing(recurrence, direction, on, tmp_pat
         assert "fma" not in result.asm["ptx"] or operation == "readout"
 
 
+def test_the_gradient_of_batch_statistics_compiles(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = importlib.import_module("models.gpu.statistics")._add_scaled
+    for capability in (80, 90):
+        assert len(compiled(kernel, {"BLOCK": 128}, capability).asm["cubin"]) > 1000
+
+
 @pytest.mark.parametrize(("recurrence", "direction"), FLAGS)
 def test_kernels_are_made_once_for_all_sizes(recurrence, direction):
     """Triton would make a constant of a 1, and other kernels for multiples of 16."""
