@@ -14,16 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.activity import events_per_sample, recurrent_operations
 from models.anns import ANNReadoutLayer
 from models.shell import SpikingLayer
-from models.snns import (
-    Activity,
-    AdaptiveLayer,
-    ResonateFireLayer,
-    ResonateLayer,
-    events_per_sample,
-    recurrent_operations,
-)
+from models.snns import Activity, AdaptiveLayer, ResonateFireLayer, ResonateLayer
 
 ENERGY_PJ = {"AC": 0.9, "MAC": 4.6}
 ENERGY_SOURCE = (

@@ -113,22 +113,3 @@ class BatchStatistics(torch.autograd.Function):
         from models.gpu.statistics import add_scaled
 
         return add_scaled(d_x, x, slope, offset), None, None
-
-
-class CountedRates(torch.autograd.Function):
-    """Firing rates [H] of spikes x [B, T, H] whose ``counts`` [B, H] are known.
-
-    ``kept`` is the share that dropout left, whose reciprocal it multiplied spikes by; the gradient
-    is that of ``x.mean(dim=(0, 1)) * kept``.
-    """
-
-    @staticmethod
-    def forward(ctx, x, counts, kept):
-        ctx.shape, ctx.kept = x.shape, kept
-        return counts.sum(dim=0) / (x.shape[0] * x.shape[1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_rates):
-        B, T, _ = ctx.shape
-        return (d_rates * (ctx.kept / (B * T))).expand(ctx.shape), None, None

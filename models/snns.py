@@ -16,8 +16,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.activity import (
+    events_per_sample,
+    firing_rates,
+    input_rates,
+    recurrent_operations,
+)
 from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
-from models.folding import CountedRates
 from models.linear import Linear
 from models.shell import (
     LayerOutput,
@@ -423,32 +428,3 @@ class SNN(nn.Module):
             else:
                 x = layer(x)
         return Activity(x, torch.cat(rates), sop, recurrent_sop, layers)
-
-
-@torch.no_grad()
-def input_rates(x: Tensor) -> Tensor:
-    """Mean activity [F] of the input [B, T, F], entries above 0.9 counted as 1."""
-    return x.masked_fill(x > 0.9, 1.0).mean(dim=(0, 1))
-
-
-def firing_rates(x: Tensor, counts: Tensor | None, keep: float) -> Tensor:
-    """Mean activity [H] of spikes ``x`` [B, T, H] of which dropout left the share ``keep``."""
-    if counts is None:
-        return x.mean(dim=(0, 1)) * keep
-    return CountedRates.apply(x, counts, keep)
-
-
-@torch.no_grad()
-def events_per_sample(x: Tensor, counts: Tensor | None = None) -> Tensor:
-    """Mean over the batch of the number of non-zero entries of ``x`` [B, ...].
-
-    ``counts`` [B, H]: what is known of them already.
-    """
-    entries = torch.count_nonzero(x) if counts is None else counts.sum(dtype=torch.int64)
-    return entries / len(x)
-
-
-@torch.no_grad()
-def recurrent_operations(spikes: Tensor, batch_size: int) -> Tensor:
-    """Operations through V per sample: a spike before the last step reaches H - 1 neurons."""
-    return torch.count_nonzero(spikes[:, :-1]) / batch_size * (spikes.shape[2] - 1)
