@@ -108,7 +108,7 @@ def can_fold(operation: str, backend: str, run: Callable, device: torch.device) 
     chosen = run.__module__.rpartition(".")[2]
     if chosen not in _FOLDING:
         return False
-    return backend != "auto" or not _disagreement(f"folded {operation}", chosen, device)
+    return backend != "auto" or agrees(f"folded {operation}", chosen, device)
 
 
 def implementation(operation: str, backend: str, *tensors: torch.Tensor | float | None) -> Callable:

@@ -257,6 +257,22 @@ def test_the_trial_before_first_use_passes(operation, monkeypatch):
     assert disagreement(operation, "cuda", torch.device("cpu")) == ""
 
 
+@interpreted
+@pytest.mark.parametrize("wrong", ["slope", "offset", "tail"])
+def test_a_wrong_gradient_of_batch_statistics_is_seen(wrong, monkeypatch):
+    statistics = importlib.import_module("models.gpu.statistics")
+    right = statistics.add_scaled
+
+    def add_scaled(g, x, slope, offset):
+        if wrong == "tail":
+            return torch.cat([right(g, x, slope, offset)[:, :-1], g[:, -1:]], dim=1)
+        return right(g, x, slope * (wrong != "slope"), offset * (wrong != "offset"))
+
+    monkeypatch.setattr(statistics, "add_scaled", add_scaled)
+    found = disagreement("batch statistics", "cuda", torch.device("cpu"))
+    assert "the gradient of x not as in plain PyTorch" in found
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("shape", [*SHAPES, (32, 100, 512)])
 @pytest.mark.parametrize("adapts", [False, True])
