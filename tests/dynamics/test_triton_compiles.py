@@ -15,7 +15,7 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 TYPES = {
-    "i32": {"start", "stop", "T", "H", "C"},
+    "i32": {"step", "T", "H", "C"},
     "fp32": {"theta", "reset", "scale", "p", "grown"},
     "*i64": {"seed"},
 }

@@ -64,18 +64,17 @@ def _keep(kept_u, kept_w, at, u, w, mask, ADAPTS: tl.constexpr, KEEP: tl.constex
             tl.store(kept_w + at, w, mask)
 
 
-@triton.jit(do_not_specialize=["start", "stop", *SIZES])
+@triton.jit(do_not_specialize=["step", *SIZES])
 def _forward(
     I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_w, kept_I, mean, slope, shift,
-    seed, counts, p, grown, start, stop, T, theta, H,
+    seed, counts, p, grown, step, T, theta, H,
     ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr,
     DROPS: tl.constexpr, COUNTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Steps start to stop; u, w and s [B, H] are read before and written after.
+    """All steps, or with recurrent weights this one; u, w and s [B, H] are read and then written.
 
     Currents are loaded eight steps ahead of their use: a load that follows a store waits for it,
-    and one load at a time leaves the memory idle. With recurrent weights there is one step a
-    launch, without them start is 0.
+    and one load at a time leaves the memory idle.
     """
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -91,26 +90,26 @@ def _forward(
     else:
         w_t, beta_j, a_j, b_j = u_t, alpha_j, alpha_j, alpha_j  # never looked at
     if RECURRENT:
-        for t in range(start, stop):
-            at_t = (row * T + t) * H + j
-            current = tl.load(I + at_t, mask, 0.0) + tl.load(recurrent + at, mask, 0.0)
-            if KEEP:
-                tl.store(kept_u + row * H + at_t, u_t, mask)  # kept_u has T + 1 steps
-                tl.store(kept_I + at_t, current, mask)
-            u_t, w_t, s_t = _step(
-                current, u_t, w_t, s_t, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS
-            )
-            tl.store(spikes + at_t, s_t, mask)
+        at_t = (row * T + step) * H + j
+        kept_u += row * H + at_t  # it has T + 1 steps
+        current = tl.load(I + at_t, mask, 0.0) + tl.load(recurrent + at, mask, 0.0)
         if KEEP:
-            tl.store(kept_u + (row * (T + 1) + stop) * H + j, u_t, mask)
+            tl.store(kept_u, u_t, mask)
+            tl.store(kept_I + at_t, current, mask)
+        u_t, w_t, s_t = _step(
+            current, u_t, w_t, s_t, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS
+        )
+        tl.store(spikes + at_t, s_t, mask)
+        if KEEP:
+            tl.store(kept_u + H, u_t, mask)
     else:
         mean_j, slope_j, shift_j, random = load_fold(
             mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
         )
-        runs = stop // _RUN
+        runs = T // _RUN
         I, spikes = I + row * T * H, spikes + row * T * H
-        kept_u += row * (runs + stop % _RUN) * H
-        kept_w += row * (runs + stop % _RUN) * H
+        kept_u += row * (runs + T % _RUN) * H
+        kept_w += row * (runs + T % _RUN) * H
         kept = j
         count = tl.zeros((BLOCK,), tl.float32)
         for t in range(0, runs * _RUN, _RUN):
@@ -128,7 +127,7 @@ def _forward(
                 count = store_spikes(
                     spikes + first + k * H, s_t, factors[k % 4], count, mask, DROPS, COUNTS
                 )
-        for t in range(runs * _RUN, stop):
+        for t in range(runs * _RUN, T):
             at_t = t * H + j
             current = normalized(tl.load(I + at_t, mask, 0.0), mean_j, slope_j, shift_j, NORMALIZES)
             factors = four_factors(random, row, t, T, H, j, p, grown, DROPS)
@@ -189,19 +188,19 @@ def _adjoint(
     return g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b
 
 
-@triton.jit(do_not_specialize=["start", "stop", *SIZES])
+@triton.jit(do_not_specialize=["step", *SIZES])
 def _backward(
     I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w, initial_s, alpha, beta, a, b,
     d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
-    mean, slope, shift, seed, d_slope, d_shift, p, grown, start, stop, T, theta, H,
+    mean, slope, shift, seed, d_slope, d_shift, p, grown, step, T, theta, H,
     ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Steps stop - 1 down to start; gradients [B, H] are read before and written after.
+    """All steps, or with recurrent weights this one; gradients [B, H] are read and then written.
 
     What reaches a spike by its reset and by the jump of the adaptation is kept apart and summed in
-    autograd's order. With recurrent weights there is one step a launch: what reaches its spikes
-    through V is read from ``by_V``, the gradient of its current written to ``d_I_now``, too.
+    autograd's order. With recurrent weights what reaches the spikes through V is read from
+    ``by_V``, and the gradient of the current written to ``d_I_now``, too.
 
     As in the forward pass, eight steps are loaded at once; the odd ones come first.
     """
@@ -226,34 +225,30 @@ def _backward(
         g_w, by_u, by_w, sum_beta, sum_a, sum_b = g_u, g_u, g_u, g_u, g_u, g_u
         beta_j, a_j, b_j = alpha_j, alpha_j, alpha_j
     if RECURRENT:
-        kept = kept_u + row * H  # kept_u has T + 1 steps
-        u_new = tl.load(kept + (row * T + stop) * H + j, mask, 0.0)
-        for done in range(stop - start):
-            t = stop - 1 - done
-            at_t = (row * T + t) * H + j
-            u_t = tl.load(kept + at_t, mask, 0.0)
-            current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
-            d_spike += tl.load(by_V + at, mask, 0.0)
-            s_t = tl.where(t > 0, spike(u_t - theta), s_0)
-            g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
-                current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
-                sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
-            )  # fmt: skip
-            tl.store(d_I + at_t, g_I, mask)
-            tl.store(d_I_now + at, g_I, mask)
-            u_new = u_t
+        at_t = (row * T + step) * H + j
+        kept_u += row * H + at_t  # it has T + 1 steps
+        u_t, u_new = tl.load(kept_u, mask, 0.0), tl.load(kept_u + H, mask, 0.0)
+        current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
+        d_spike += tl.load(by_V + at, mask, 0.0)
+        s_t = tl.where(step > 0, spike(u_t - theta), s_0)
+        g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
+            current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
+            sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
+        )  # fmt: skip
+        tl.store(d_I + at_t, g_I, mask)
+        tl.store(d_I_now + at, g_I, mask)
     else:
         mean_j, slope_j, shift_j, random = load_fold(
             mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
         )
         sum_slope, sum_shift = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
-        runs, odd = stop // _RUN, stop % _RUN
+        runs, odd = T // _RUN, T % _RUN
         I, d_I, d_spikes = I + row * T * H, d_I + row * T * H, d_spikes + row * T * H
         kept_u += row * (runs + odd) * H
         kept_w += row * (runs + odd) * H
         kept = (runs + odd) * H + j
         for done in range(odd):
-            t = stop - 1 - done
+            t = T - 1 - done
             at_t = t * H + j
             kept -= H
             u_t, w_t = tl.load(kept_u + kept, mask, 0.0), g_w
@@ -310,7 +305,7 @@ def _backward(
             tl.store(d_slope + at, sum_slope, mask)
             tl.store(d_shift + at, sum_shift, mask)
     if ADAPTS:
-        if start == 0:
+        if step == 0:
             w_0 = tl.load(initial_w + at, mask, 0.0)
             sum_beta += w_0 * by_w
             sum_alpha += w_0 * (beta_j * by_u)
@@ -356,20 +351,20 @@ class _Adaptive(torch.autograd.Function):
         recurrent = u if V is None else torch.empty_like(u)
         kept_I = torch.empty_like(I) if V is not None and for_backward else I
 
-        def run(start, stop):
+        def run(step):
             launch(
                 _forward, B, H, I, recurrent, *coefficients, u, w, s, spikes, kept_u, kept_w,
-                kept_I, *fold, u if counts is None else counts, p, 1 / (1 - p), start, stop, T,
+                kept_I, *fold, u if counts is None else counts, p, 1 / (1 - p), step, T,
                 theta, ADAPTS=adapts, RECURRENT=V is not None, KEEP=for_backward,
                 NORMALIZES=normalizes, DROPS=drops, COUNTS=counts is not None,
             )  # fmt: skip
 
         if V is None:
-            run(0, T)
+            run(0)
         else:
             for t in range(T):
                 torch.mm(s, V, out=recurrent)
-                run(t, t + 1)
+                run(t)
         if for_backward:
             kept_spikes = None if V is None else spikes
             ctx.save_for_backward(
@@ -394,21 +389,21 @@ class _Adaptive(torch.autograd.Function):
         # Without adaptation all that belongs to it is a placeholder that no kernel touches.
         by_fold = I.new_empty(2, B, H) if ctx.normalizes else sums[:1].expand(2, B, H)
 
-        def run(start, stop):
+        def run(step):
             launch(
                 _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w,
                 initial_s, alpha, beta, a, b, d_u, d_w, by_reset, by_jump, *filtered, d_alpha,
-                d_beta, d_a, d_b, *fold, *by_fold, ctx.p, 1 / (1 - ctx.p), start, stop, T,
+                d_beta, d_a, d_b, *fold, *by_fold, ctx.p, 1 / (1 - ctx.p), step, T,
                 ctx.theta, ADAPTS=ctx.adapts, RECURRENT=V is not None, NORMALIZES=ctx.normalizes,
                 DROPS=ctx.p > 0,
             )  # fmt: skip
 
         d_V = None
         if V is None:
-            run(0, T)
+            run(0)
         else:
             for t in reversed(range(T)):
-                run(t, t + 1)
+                run(t)
                 torch.mm(d_I_now, V.T, out=by_V)
             if ctx.needs_input_grad[8]:
                 before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
