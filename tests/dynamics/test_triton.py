@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The GPU kernels against the executable specification.
 
-Without a GPU, Triton's interpreter runs them on the CPU. It is switched on when Triton is imported,
-so these tests run in a process of their own: nothing else of the suite sees the switch.
+Without a GPU they run on the CPU in two ways: Triton's interpreter runs their source, and an
+emulated GPU what they are compiled to. Both are switched on for a whole process, so each has one of
+its own: nothing else of the suite sees the switch.
 """
 
 import functools
@@ -44,37 +45,53 @@ triton = pytest.importorskip("triton")
 
 REPO = Path(__file__).resolve().parents[2]
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+EMULATED = os.environ.get("SPRACHE_EMULATES_GPU") == "1" and not INTERPRETED
 TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
 OPERATIONS = ["adaptive", "resonate", "readout", "folded adaptive", "folded resonate"]
 OPERATIONS += ["batch statistics"]
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu
 SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
+SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 23, 9)]
+if EMULATED:  # each is compiled for itself, which takes seconds
+    SMALL_SHAPES, SHAPES_WITHIN = [(2, 17, 130)], [(2, 23, 40)]
 
 
-def interpreted(test):
-    """Runs where the interpreter is on: in the process that the test below starts."""
-    return test if INTERPRETED else None
+def without_gpu(test):
+    """Runs in the processes that the two tests below start."""
+    return test if INTERPRETED or EMULATED else None
 
 
-@pytest.mark.skipif(
-    all(TOO_OLD_FOR_NUMPY), reason="the interpreter of Triton before 3.7 needs NumPy before 2.4"
-)
-def test_in_the_interpreter():
-    if INTERPRETED:
-        return
+def run_without_gpu(*files, **switch):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
         cwd=REPO,
-        env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **switch},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
 
 
-@interpreted
+if EMULATED:
+    from emulated_gpu import emulate_gpu
+
+    emulate_gpu()
+elif not INTERPRETED:
+
+    @pytest.mark.skipif(
+        all(TOO_OLD_FOR_NUMPY), reason="the interpreter of Triton before 3.7 needs NumPy before 2.4"
+    )
+    def test_in_the_interpreter():
+        run_without_gpu(__file__, TRITON_INTERPRET="1")
+
+    def test_on_an_emulated_gpu(tmp_path):
+        files = __file__, str(Path(__file__).with_name("test_emulated_gpu.py"))
+        run_without_gpu(*files, SPRACHE_EMULATES_GPU="1", TRITON_CACHE_DIR=str(tmp_path))
+
+
+@without_gpu
 @pytest.mark.parametrize("shape", SMALL_SHAPES)
 @pytest.mark.parametrize("adapts", [False, True])
 @pytest.mark.parametrize("recurrent", [False, True])
@@ -83,14 +100,14 @@ def test_adaptive(shape, adapts, recurrent):
     assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT)
 
 
-@interpreted
+@without_gpu
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_adaptive_of_unstable_neurons(recurrent):
     inputs = adaptive_inputs(2, 25, 40, a_low=-1.0, recurrent=recurrent)
     assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT)
 
 
-@interpreted
+@without_gpu
 @pytest.mark.parametrize("shape", SMALL_SHAPES)
 @pytest.mark.parametrize("reset_inside", [False, True])
 @pytest.mark.parametrize("gain_is_tensor", [False, True])
@@ -100,7 +117,7 @@ def test_resonate(shape, reset_inside, gain_is_tensor):
     assert_like_naive(run, "cuda", inputs, exact_gradients=EXACT)
 
 
-@interpreted
+@without_gpu
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 20, 35), (3, 8, 64), (2, 3, 1000)])
 def test_readout(shape):
     assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False)
@@ -133,10 +150,9 @@ def fold_inputs(H, *, normalizes=True):
 
 
 FOLDS = [(True, 0.0), (False, 0.4), (True, 0.4)]  # whether it normalises, and p of dropout
-SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 23, 9)]
 
 
-@interpreted
+@without_gpu
 @pytest.mark.parametrize("shape", SHAPES_WITHIN)
 @pytest.mark.parametrize("adapts", [False, True])
 @pytest.mark.parametrize(("normalizes", "p"), FOLDS)
@@ -145,7 +161,7 @@ def test_adaptive_within_a_fold(shape, adapts, normalizes, p):
     assert_like_naive(within_fold(run_adaptive, p), "cuda", inputs)
 
 
-@interpreted
+@without_gpu
 @pytest.mark.parametrize("shape", SHAPES_WITHIN)
 @pytest.mark.parametrize("reset_inside", [False, True])
 @pytest.mark.parametrize(("normalizes", "p"), FOLDS)
@@ -156,7 +172,7 @@ def test_resonate_within_a_fold(shape, reset_inside, normalizes, p):
     assert_like_naive(within_fold(run, p), "cuda", inputs | fold)
 
 
-@interpreted
+@without_gpu
 def test_the_mask_of_dropout():
     support = importlib.import_module("models.dynamics.triton_support")
     shape, p = (8, 26, 128), 0.3
@@ -173,7 +189,7 @@ def test_the_mask_of_dropout():
     assert 0.5 < (dropped == (other == 0)).double().mean() < 0.66  # 0.58 if they are independent
 
 
-@interpreted
+@without_gpu
 @pytest.mark.parametrize(("neuron", "bidirectional"), [("SiLIF", True), ("CSiLIF", False)])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_networks_train_alike_with_folded_layers(neuron, bidirectional, dropout, monkeypatch):
@@ -223,7 +239,7 @@ def drop_as_kernels_do(net, monkeypatch):
         monkeypatch.setattr(layer, "drop", torch.nn.Identity())
 
 
-@interpreted
+@without_gpu
 def test_inputs_need_not_be_dense():
     inputs = adaptive_inputs(3, 8, 20, recurrent=True)
     inputs["I"] = inputs["I"].transpose(0, 1).contiguous().transpose(0, 1)
@@ -232,7 +248,7 @@ def test_inputs_need_not_be_dense():
     assert_like_naive(run_adaptive, "cuda", inputs)
 
 
-@interpreted
+@without_gpu
 def test_nothing_is_kept_without_gradients():
     inputs = adaptive_inputs(2, 5, 8)
     expected = run_adaptive("naive", **inputs)
@@ -243,13 +259,13 @@ def test_nothing_is_kept_without_gradients():
     assert all(torch.equal(x, y) for x, y in zip(outputs, expected, strict=True))
 
 
-@interpreted
+@without_gpu
 def test_more_neurons_than_one_program_holds():
     assert importlib.import_module("models.dynamics.triton_support").LARGEST_BLOCK < 300
     assert_like_naive(run_adaptive, "cuda", adaptive_inputs(1, 4, 300))
 
 
-@interpreted
+@without_gpu
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_trial_before_first_use_passes(operation, monkeypatch):
     for name, size in {"B": 2, "T": 10, "H": 40}.items():  # the interpreter is slow
@@ -257,7 +273,7 @@ def test_the_trial_before_first_use_passes(operation, monkeypatch):
     assert disagreement(operation, "cuda", torch.device("cpu")) == ""
 
 
-@interpreted
+@without_gpu
 @pytest.mark.parametrize("wrong", ["slope", "offset", "tail"])
 def test_a_wrong_gradient_of_batch_statistics_is_seen(wrong, monkeypatch):
     statistics = importlib.import_module("models.gpu.statistics")
