@@ -88,7 +88,7 @@ def open_run(
         moved = Path(data_folder).expanduser().absolute()
         options = replace(options, training=replace(options.training, data_folder=moved))
     device = choose_device(gpu_device)
-    weights = find_weights(folder)
+    weights = checkpoint.find_weights(folder)
     checkpoint.read(weights)  # a fault in it is told before the data are read
     data = load_data(same_data.at_its_rate(options.training, folder), ("test",))
     same_data.check_classes(folder, options.training, data)
@@ -126,17 +126,6 @@ def read_options(folder: Path, config: str | None) -> Config:
         else "say which options it was trained with by --config NAME"
     )
     raise ExperimentError(f"{folder} holds no config.yaml: {way_out}")
-
-
-def find_weights(folder: Path) -> Path:
-    """The best weights of a run, or the last ones where no best were saved."""
-    for path in (folder / checkpoint.BEST, folder / checkpoint.LAST):
-        if path.is_file():
-            return path
-    raise ExperimentError(
-        f"{folder} holds no weights yet ({checkpoint.BEST} or {checkpoint.LAST}): its first epoch "
-        "has not ended"
-    )
 
 
 def read_summary(folder: Path) -> dict | None:

@@ -42,13 +42,14 @@ class ANNLayer(nn.Module):
         normalization: str = "batchnorm",
         use_bias: bool = False,
         bidirectional: bool = False,
+        backend: str = "auto",
     ):
         super().__init__()
         self.hidden_size = hidden_size
         self.bidirectional = bidirectional
         recurrent = []
         for gate in self.gates:
-            self.add_module(f"W{gate}", Linear(input_size, hidden_size, bias=use_bias))
+            self.add_module(f"W{gate}", Linear(input_size, hidden_size, use_bias, backend=backend))
             if self.has_recurrent_weights:
                 recurrent.append(nn.Linear(hidden_size, hidden_size, bias=False))
                 self.add_module(f"V{gate}", recurrent[-1])
@@ -56,7 +57,7 @@ class ANNLayer(nn.Module):
             nn.init.orthogonal_(linear.weight)
         for gate in self.gates:
             self.add_module(f"norm{gate}", make_norm(normalization, hidden_size))
-        self.drop = Dropout(dropout)
+        self.drop = Dropout(dropout, backend=backend)
 
     @property
     def output_size(self) -> int:
@@ -128,10 +129,11 @@ class ANNReadoutLayer(nn.Module):
         *,
         normalization: str = "batchnorm",
         use_bias: bool = False,
+        backend: str = "auto",
     ):
         super().__init__()
         self.hidden_size = hidden_size
-        self.W = Linear(input_size, hidden_size, bias=use_bias)
+        self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         self.norm = make_norm(normalization, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -155,6 +157,8 @@ class ANN(nn.Module):
         ann_type: a name of ``LAYERS``.
         dropout, normalization, use_bias, bidirectional: as for the spiking layers.
         use_readout_layer: end in an ``ANNReadoutLayer``; otherwise the last layer's outputs.
+        backend: "naive" for PyTorch's own operations where the CPU has faster ones of ours; a
+            recurrence is plain PyTorch under every back end.
 
     Raises:
         ValueError: unknown type or normalisation, impossible sizes, or a bidirectional MLP.
@@ -170,6 +174,7 @@ class ANN(nn.Module):
         use_bias: bool = False,
         bidirectional: bool = False,
         use_readout_layer: bool = True,
+        backend: str = "auto",
     ):
         super().__init__()
         if ann_type not in LAYERS:
@@ -178,7 +183,7 @@ class ANN(nn.Module):
         self.input_size = input_size(input_shape)
         self.layer_sizes = list(layer_sizes)
         self.ann_type = ann_type
-        common = {"normalization": normalization, "use_bias": use_bias}
+        common = {"normalization": normalization, "use_bias": use_bias, "backend": backend}
         self.ann = nn.ModuleList()
         size = self.input_size
         for hidden in layer_sizes[:-1] if use_readout_layer else layer_sizes:

@@ -25,6 +25,8 @@ def check_together(model: ModelConfig, training: TrainingConfig) -> None:
             f"--use_regularizers True acts on firing rates, and --model_type {model.model_type} "
             "does not spike"
         )
+    if training.s4_opt:
+        raise ConfigError("--s4_opt True is for state-space models, and none is here yet")
     if training.reg_fmin > training.reg_fmax:
         raise ConfigError(
             f"--reg_fmin {training.reg_fmin} is larger than --reg_fmax {training.reg_fmax}"

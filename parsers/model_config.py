@@ -49,6 +49,13 @@ class ModelConfig:
     dt_max: float = option(
         0.5, group="model", above=0, grid=True, help="largest initial time step (CSiLIF)"
     )
+    state_size: int = option(
+        64,
+        group="model",
+        minimum=1,
+        grid=True,
+        help="state of a state-space model; none is here yet, and the other models have none",
+    )
     init_state: str = option(
         "rand",
         group="model",

@@ -146,6 +146,12 @@ class TrainingConfig:
     lr: float = option(
         0.01, group="training", above=0, maximum=1e6, grid=True, help="initial learning rate"
     )
+    s4_opt: bool = option(
+        False,
+        group="training",
+        grid=True,
+        help="optimiser of state-space models; none is here yet, so this can only be False",
+    )
     scheduler_patience: int = option(
         10,
         group="training",
@@ -179,11 +185,11 @@ class TrainingConfig:
     )
 
     bn_statistics: str = option(
-        "recalibrated",
+        "running",
         group="training",
-        choices=("recalibrated", "running"),
-        help="batchnorm statistics that a model is validated and tested with: of its present "
-        "weights, or the running means over past weights, as published. Weights train the same",
+        choices=("running", "recalibrated"),
+        help="batchnorm statistics that a model is validated and tested with: running means over "
+        "past weights, as published, or those of its present weights, better on small data sets",
     )
 
     use_regularizers: bool = option(

@@ -15,8 +15,8 @@ def recalibrate(model: nn.Module, frames, batch_size: int, seed: int) -> None:
     The running averages look back over 1 / momentum = 20 steps, in which the weights have moved;
     on small data sets that is an epoch. Here the statistics are averaged over up to
     ``RECALIBRATION_BATCHES`` batches of training clips, the same ones in every epoch, with dropout
-    off as in evaluation. Training normalises by the batch, so its course does not change, and the
-    global random stream is left as it was.
+    off as in evaluation. Training normalises by the batch, and the global random stream is left
+    as it was, so a training step does not change; the learning rate may, as it follows validation.
 
     Args:
         model: in any mode; left in evaluation mode.

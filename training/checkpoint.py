@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Reading and writing checkpoints."""
 
+import os
 import warnings
 import zipfile
 from pathlib import Path
@@ -13,6 +14,20 @@ from training.errors import CheckpointError
 
 BEST = Path("checkpoints") / "best_model.pth"
 LAST = Path("checkpoints") / "last.pth"
+
+
+def find_weights(folder: Path) -> Path:
+    """The best weights of a run, or the last ones where no best were saved.
+
+    Raises CheckpointError if there are none.
+    """
+    for path in (folder / BEST, folder / LAST):
+        if os.path.lexists(path):  # a best_model.pth that is no file is told when it is read
+            return path
+    raise CheckpointError(
+        f"no checkpoint at {folder / BEST}, and no {LAST.name} beside it: this is no run, or its "
+        "first epoch has not ended"
+    )
 
 
 def read(path: Path) -> dict:

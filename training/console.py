@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import sys
+from collections import deque
 from collections.abc import Iterator
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -45,27 +46,52 @@ class _LogFile(WatchedFileHandler):
         """Say nothing: a disk that is full is told by what matters more."""
 
 
+class _BeforeTheFile(logging.Handler):
+    """Keeps what is said while no log file is open: it is the beginning of the next one."""
+
+    def __init__(self):
+        super().__init__()
+        self.records: deque[logging.LogRecord] = deque(maxlen=1000)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def hand_over(self, handler: logging.Handler) -> None:
+        """Empty into ``handler``."""
+        while self.records:
+            handler.handle(self.records.popleft())
+
+
+_before = _BeforeTheFile()
+
+
 def start_logging() -> None:
     """Send what the program says to the terminal; calling it again changes nothing."""
     log.setLevel(logging.INFO)
     log.propagate = False
     if not log.handlers:
         log.addHandler(_BesideProgressBars())
+        log.addHandler(_before)
 
 
 @contextlib.contextmanager
 def log_file(path: Path | None) -> Iterator[None]:
-    """Also append everything said to ``path``, with the time; None: no file."""
+    """Also append everything said to ``path``, with the time; None: no file.
+
+    That includes what was said since the program began, or the last file was closed.
+    """
     if path is None:
         yield
         return
     handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
-    log.addHandler(handler)
+    _before.hand_over(handler)
+    others = log.handlers
+    log.handlers = [*(other for other in others if other is not _before), handler]
     try:
         yield
     finally:
-        log.removeHandler(handler)
+        log.handlers = others
         handler.close()
 
 

@@ -83,6 +83,7 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> nn.Module:
         "normalization": options.normalization,
         "use_bias": options.use_bias,
         "bidirectional": options.bidirectional,
+        "backend": config.training.backend,
     }
     try:
         if options.model_type in ANN_LAYERS:
@@ -94,7 +95,6 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> nn.Module:
                 options.model_type,
                 extra_features=asdict(options),
                 init_state=options.init_state,
-                backend=config.training.backend,
                 **common,
             )
     except ValueError as error:
@@ -146,6 +146,23 @@ class Experiment:
         self.stop = StopRequest()
         self.tracker = Tracker()
         self.last_saved = time.monotonic()
+
+    def check_batches(self) -> None:
+        """ExperimentError if training would come to a batch that batchnorm cannot take.
+
+        The read-out of a non-spiking network has one value per clip and class: its steps are summed
+        before they are normalised.
+        """
+        model = self.config.model
+        if model.model_type not in ANN_LAYERS or model.normalization != "batchnorm":
+            return
+        size, clips = self.options.batch_size, len(self.data.train)
+        if min(size, clips) == 1 or clips % size == 1:
+            raise ExperimentError(
+                f"--batch_size {size} leaves one of the {clips:,} training clips in a batch by "
+                f"itself, over which the read-out of {model.model_type} cannot be normalised: "
+                "choose another size, or --normalization layernorm or none"
+            )
 
     @property
     def lr(self) -> float:

@@ -126,6 +126,7 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
     goes_on = resume and (folder / checkpoint.LAST).exists()
     options = same_data.at_its_rate(point.training, folder) if goes_on else point.training
     experiment = Experiment(point, cache.get(options), folder, cache.device)
+    experiment.check_batches()
     folders.create_plain(folder)
     folders.note(folder)
     with folders.locked(folder):
@@ -169,7 +170,7 @@ def warm_start(experiment: Experiment) -> None:
             "with a --start_epoch above 0"
         )
         return
-    path = Path(options.load_exp_folder) / checkpoint.BEST
+    path = checkpoint.find_weights(Path(options.load_exp_folder))
     checkpoint.load_weights(experiment.model, path)
     log.info("Starting from the weights in %s", path)
 
@@ -182,7 +183,7 @@ def evaluate_all(plan: Plan, device: torch.device) -> int:
             "--evaluate_pretrained True needs a pretrained network: name its folder behind the "
             "config or with --load_exp_folder"
         )
-    path = Path(options.load_exp_folder) / checkpoint.BEST
+    path = checkpoint.find_weights(Path(options.load_exp_folder))
     checkpoint.read(path)  # a fault in it is told before the data are read
     folder = evaluation_folder(plan)
     cache, results = DataCache(device, ("test",)), []

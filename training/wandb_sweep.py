@@ -7,6 +7,7 @@ import dataclasses
 import io
 import itertools
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,12 @@ def describe(plan: Plan) -> dict:
         "method": "grid",
         "metric": {"name": METRIC, "goal": "maximize"},
         "parameters": {axis: {"values": list(values)} for axis, values in axes.items()},
-        "command": ["${env}", "${interpreter}", "${program}", *flags_of(plan), "${args}"],
+        "command": ["${env}", "${interpreter}", "${program}", *flags_of(plan, axes), "${args}"],
     }
 
 
-def flags_of(plan: Plan) -> list[str]:
-    """The command line of ``plan``, without the values of the grid and what is up to one process.
+def flags_of(plan: Plan, axes: Container[str] = ()) -> list[str]:
+    """The command line of ``plan``, without its axes or ``axes`` and what is up to one process.
 
     A config of the repository is named, so that it is found on other machines too.
     """
@@ -66,7 +67,7 @@ def flags_of(plan: Plan) -> list[str]:
         shipped = plan.config_file.parent == CONFIGS
         flags.append(f"--config={plan.config_file.name if shipped else plan.config_file}")
     for name, values in plan.typed.items():
-        if name in plan.axes or name in OF_ONE_PROCESS:
+        if name in axes or name in plan.axes or name in OF_ONE_PROCESS:
             continue
         flags.append(f"--{name}" if OPTIONS[name].rules.switch else f"--{name}={values[0]}")
     return flags

@@ -281,3 +281,10 @@ def test_impossible_inputs(shape):
 def test_a_layer_without_a_recurrence_says_so():
     with pytest.raises(TypeError, match="ANNLayer"):
         ANNLayer(F, 3)(make_input())
+
+
+@pytest.mark.parametrize("name", ["MLP", "GRU"])
+def test_naive_means_every_part(name):
+    parts = [part for part in make_net(name, backend="naive").modules() if hasattr(part, "backend")]
+    assert len(parts) > 3
+    assert {part.backend for part in parts} == {"naive"}

@@ -66,6 +66,7 @@ def test_a_run_writes_down_everything(train, tmp_path, capsys):
     log = (out / "log" / "exp.log").read_text()
     assert "epoch 3/3" in log
     assert "test accuracy" in log
+    assert "are dropped" in log, "what is said before the run has a folder"
     assert not list(out.rglob("*.tmp"))
 
 
@@ -204,7 +205,8 @@ def test_speakers_held_out_are_named(train, tmp_path):
 
 def test_regularizer_changes_what_is_learnt(train, tmp_path):
     for name, flag in (("without", False), ("with", True)):
-        assert train(new_exp_folder=name, use_regularizers=flag, reg_fmin=0.2, reg_factor=5) == 0
+        options = {"reg_fmin": 0.2, "reg_factor": 5, "bn_statistics": "recalibrated"}
+        assert train(new_exp_folder=name, use_regularizers=flag, **options) == 0
     rates = [summary_of(tmp_path / n)["test"]["firing_rates"][1] for n in ("without", "with")]
     assert rates[1] > 1.2 * rates[0]
     penalties = [r.get("regularization") for r in records_of(tmp_path / "with")]
@@ -270,3 +272,20 @@ def test_nothing_is_saved_that_was_not_asked_for(train, tmp_path):
     assert not (out / "checkpoints" / "best_model.pth").exists()
     assert not (out / "log" / "exp.log").exists()
     assert (out / "summary.json").exists()
+
+
+def test_last_weights_are_evaluated_where_no_best_were_saved(train, tmp_path, capsys):
+    assert train(new_exp_folder="out", save_best=False, nb_epochs=1) == 0
+    assert train(load_exp_folder="out", evaluate_pretrained=True, new_exp_folder="test") == 0
+    assert "out/checkpoints/last.pth on 60 test clips" in capsys.readouterr().out
+
+
+def test_a_clip_by_itself_is_refused_where_it_cannot_be_normalised(train, tmp_path, capsys):
+    for size in (53, 1):  # of 160 clips
+        assert train(new_exp_folder="out", model_type="GRU", batch_size=size) == 2
+        line = capsys.readouterr().err
+        assert f"--batch_size {size} leaves one of the 160 training clips in a batch" in line
+        assert not (tmp_path / "out").exists()
+    assert train(new_exp_folder="out", model_type="SiLIF", batch_size=53) == 0
+    options = {"model_type": "GRU", "normalization": "layernorm"}
+    assert train(new_exp_folder="gru", batch_size=53, **options) == 0
