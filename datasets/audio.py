@@ -50,7 +50,8 @@ class AudioData:
     """The splits that were asked for, None for the others, and what validation means here.
 
     ``classes`` are the names of the labels. ``checksums`` holds one SHA-256 over the splits, names,
-    sizes and modification times of all recordings, by the name of their folder.
+    sizes and modification times of all recordings, by the name of their folder. ``split_by`` says
+    who split them, ``left_out`` how many could not be used.
     """
 
     train: AudioSet | None
@@ -62,6 +63,8 @@ class AudioData:
     classes: list[str]
     checksums: dict[str, str] = field(default_factory=dict)
     sample_rate: int = 0
+    split_by: str = ""
+    left_out: int = 0
 
 
 def load_audio(
@@ -132,6 +135,8 @@ def load_audio(
         classes=listing.classes,
         checksums={folder.name: reader.digest},
         sample_rate=next(iter(loaded.values())).sample_rate,
+        split_by=listing.rule,
+        left_out=len(reader.bad),
     )
 
 
@@ -158,6 +163,8 @@ def _report_listing(name: str, listing: Listing, say: Callable[[str], None]) -> 
         f"{name}: {', '.join(counts[:-1])} and {counts[-1]} clips of {len(listing.classes)} "
         f"classes, split by {listing.rule}"
     )
+    for note in listing.notes:
+        say(f"{name}: {note}")
     if name == "sc" and len(listing.classes) != PUBLISHED_WORDS:
         say(
             f"{name}: {len(listing.classes)} words here, where Google Speech Commands has "

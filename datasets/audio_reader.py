@@ -4,6 +4,7 @@
 
 import hashlib
 import os
+import statistics
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from datasets.audio_set import AudioSet
 from datasets.cache import Cached, Sink, load_or_make
 from datasets.errors import DataError
-from datasets.features import FRAME_MS, NB_BINS, PARAMETERS, frame_counts, log_mel
+from datasets.features import FRAME_MS, NB_BINS, PARAMETERS, SHIFT_MS, frame_counts, log_mel
 from datasets.recordings import (
     FULL_SCALE,
     BadRecordingError,
@@ -28,7 +29,10 @@ from datasets.recordings import (
 from datasets.splits import NO_CLASS, SPLIT_NAMES, Listing
 
 GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
+LONG = 4  # times the usual length, from which a clip is worth a line
+NO_WORD = "is named in a list but is no clip of a word"
 WAY_OUT = "repair or remove it, or leave such files out with --skip_bad_files True"
+LIST_WAY_OUT = "mend the list that names it, or leave such files out with --skip_bad_files True"
 
 
 class AudioReader:
@@ -59,6 +63,7 @@ class AudioReader:
         self.digest = _digest(folder, listing)
         self.bad: list[str] = []
         self.resampled: list[str] = []
+        self.frames: list[tuple[int, str]] = []  # of every clip that is used, and its path
         self.asked, self.rate = {"rate": rate} if rate else {}, rate
 
     def load(self, split: str, *, keep_waveforms: bool) -> AudioSet:
@@ -66,8 +71,8 @@ class AudioReader:
         clips = self.listing.clips[split]
         if not clips:
             raise DataError(
-                f"{self.folder}: {self.listing.rule} leaves no {SPLIT_NAMES[split]} clip; name "
-                "some in such a list"
+                f"{self.folder}: there is no {SPLIT_NAMES[split]} clip by {self.listing.rule}; "
+                "name some in such a list"
             )
         waveforms = None
         if keep_waveforms:
@@ -83,8 +88,8 @@ class AudioReader:
         if len(good) == 0:
             raise DataError(f"{self.folder}: no {SPLIT_NAMES[split]} clip is left")
         labels = torch.tensor([label for _, label in clips])[good]
-        if split == "train":
-            self._report_unheard(labels)
+        self._report_unheard(split, labels)
+        self.frames += [(int(n), clips[i][0]) for n, i in zip(lengths[good], good, strict=True)]
         kept = {}
         if waveforms is not None:
             kept = {
@@ -101,7 +106,7 @@ class AudioReader:
         )
 
     def report(self) -> None:
-        """Say what was left out and what was resampled, in a line each."""
+        """Say what was left out, what was resampled and what is long, in a line each."""
         if self.bad:
             files = "file is" if len(self.bad) == 1 else "files are"
             self.say(f"{len(self.bad)} bad {files} left out, the first: {self.bad[0]}")
@@ -109,12 +114,23 @@ class AudioReader:
             files = "file is" if len(self.resampled) == 1 else "files are"
             self.say(f"{len(self.resampled)} {files} resampled, the first: {self.resampled[0]}")
 
-    def _report_unheard(self, labels: torch.Tensor) -> None:
+        longest, path = max(self.frames)
+        usual = statistics.median_low(n for n, _ in self.frames)
+        if longest > LONG * usual:
+            longest, usual = (n * SHIFT_MS / 1000 for n in (longest, usual))
+            self.say(
+                f"{self.folder / path} takes {longest:.1f} s and most clips about {usual:.1f} s: "
+                "every batch is as long as its longest clip"
+            )
+
+    def _report_unheard(self, split: str, labels: torch.Tensor) -> None:
         heard = set(labels.unique().tolist())
         unheard = [word for i, word in enumerate(self.listing.classes) if i not in heard]
         if unheard:
             several = f" (and {len(unheard) - 1} more)" if len(unheard) > 1 else ""
-            self.say(f"no training clip is of class {unheard[0]!r}{several}: it cannot be learnt")
+            effect = ": it cannot be learnt" if split == "train" else ""
+            clip = f"{SPLIT_NAMES[split]} clip"
+            self.say(f"no {clip} is of class {unheard[0]!r}{several}{effect}")
 
     def _note(self, split: str, facts: dict[str, Any]) -> None:
         """Remember what is said about a split; DataError for a bad file that may not be skipped."""
@@ -133,7 +149,8 @@ class AudioReader:
         path = self.folder / self.listing.clips[split][index][0]
         what = f"{len(others)} other {SPLIT_NAMES[split]} clip{'s' if len(others) > 1 else ''}"
         more = f" (and {what} cannot be used)" if others else ""
-        raise DataError(f"{path} {reason}{more}: {WAY_OUT}")
+        listed = path.exists() and reason != NO_WORD
+        raise DataError(f"{path} {reason}{more}: {WAY_OUT if listed else LIST_WAY_OUT}")
 
     def _cached(self, split: str, content: str, make: Callable[[Sink, str], dict]) -> Cached:
         clips = f"{SPLIT_NAMES[split]} clips"
@@ -229,7 +246,7 @@ def _usable(found: Recording | BadRecordingError, label: int, rate: int) -> np.n
     if isinstance(found, BadRecordingError):
         return str(found)
     if label == NO_CLASS:
-        return "is named in a list but is no clip of a word"
+        return NO_WORD
     samples = resample(found, rate).samples
     if frame_counts(len(samples), rate) == 0:
         return f"is too short: {1000 * len(samples) / rate:.1f} ms, where a frame takes {FRAME_MS}"

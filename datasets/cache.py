@@ -14,7 +14,14 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
-from datasets.unpack import BLOCK, atomic_file, is_disk_full, path_digest, user_cache_folder
+from datasets.unpack import (
+    BLOCK,
+    atomic_file,
+    is_disk_full,
+    path_digest,
+    remove_leftovers,
+    user_cache_folder,
+)
 
 FORMAT_VERSION = 2
 MAGIC = b"SPRACHE-FRAMES "
@@ -69,6 +76,7 @@ def load_or_make(
     in_user_cache = user_cache_folder() / "frames" / path_digest(folder)
     targets = [folder / ".frames" / name, in_user_cache / name]
     for target in targets:
+        remove_leftovers(target)
         try:
             cached = _read(target, key)
         except _DamagedCacheError:

@@ -9,8 +9,8 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.errors import DataError
@@ -35,13 +35,15 @@ class Listing:
 
     ``clips`` maps train, valid and test to (path below the folder, class index) in a fixed order;
     a data set that is validated on its test split has no valid. ``rule`` says who split them.
-    A clip of class -1 is named in a list but is not there.
+    A clip of class -1 is named in a list but is not there. ``notes`` are lines for the user about
+    what may not be meant.
     """
 
     clips: dict[str, list[tuple[str, int]]]
     classes: list[str]
     rule: str
     validation: str
+    notes: tuple[str, ...] = ()
 
 
 def list_words(folder: Path) -> Listing:
@@ -50,28 +52,56 @@ def list_words(folder: Path) -> Listing:
     The splits come from ``validation_list.txt`` and ``testing_list.txt``, where train is all the
     rest; else from ``train.csv``, ``val.csv`` and ``test.csv`` with the columns file and class;
     else from the SHA-1 rule of Speech Commands, `which_set`. Folders that begin with ``_`` or ``.``
-    (background noise) are left out, and so are those without a WAV or FLAC file.
+    (background noise) are left out, and so are those without a WAV or FLAC file. A listed file is
+    found whatever the case of its letters.
 
     Raises:
-        DataError: there are no words, a list is missing or damaged, or names a clip twice.
+        DataError: there are no words or only one, a list is missing or damaged, or names a clip
+            twice.
     """
-    if _present(folder, TABLES) and not _present(folder, WORD_LISTS):
-        return _by_tables(folder)
     words = {name: _recordings(folder / name) for name in _subfolders(folder)}
-    words = {name: files for name, files in words.items() if files}
-    if not words:
+    if _present(folder, TABLES) and not _present(folder, WORD_LISTS):
+        listing = _by_tables(folder, words)
+    else:
+        listing = _by_folders(folder, words)
+    if len(listing.classes) == 1:
+        raise DataError(
+            f"{folder} has recordings of one class only, {listing.classes[0]!r}: there is nothing "
+            "to tell apart"
+        )
+    return replace(listing, notes=(*listing.notes, *_alike(listing.classes)))
+
+
+def _by_folders(folder: Path, words: dict[str, list[str]]) -> Listing:
+    classes = sorted(name for name, files in words.items() if files)
+    if not classes:
         raise DataError(_no_words(folder))
-    classes = sorted(words)
     clips = [
         (f"{word}/{file}", label) for label, word in enumerate(classes) for file in words[word]
     ]
-    if _present(folder, WORD_LISTS):
-        return _by_lists(folder, clips, classes)
+    by_lists = _present(folder, WORD_LISTS)
+    listing = _by_lists(folder, clips, classes) if by_lists else _by_hash(clips, classes)
+    silent = sorted(name for name, files in words.items() if not files)
+    note = [f"no WAV or FLAC file lies in the folder {_some(silent)}: no class"] if silent else []
+    return replace(listing, notes=(*note, *listing.notes))
+
+
+def _by_hash(clips: list[tuple[str, int]], classes: list[str]) -> Listing:
     by_split = {split: [] for split in SPLITS}
     for path, label in clips:
         by_split[which_set(path)].append((path, label))
-    rule = f"the SHA-1 rule of Speech Commands (there is no {WORD_LISTS['test']})"
-    return Listing(by_split, classes, rule, "10% by the SHA-1 rule of Speech Commands")
+    told = sum("_nohash_" in path for path, _ in clips)
+    note = (
+        "file names are not like SPEAKER_nohash_0.wav and tell no speaker: clips of one may be in "
+        f"training and in test; part them by {_names(WORD_LISTS)}"
+    )
+    return Listing(
+        by_split,
+        classes,
+        f"the SHA-1 rule of Speech Commands (there is no {WORD_LISTS['test']} or {TABLES['test']})",
+        "clips chosen by the SHA-1 rule of Speech Commands",
+        () if 2 * told >= len(clips) else (note,),
+    )
 
 
 def which_set(path: str) -> str:
@@ -112,9 +142,10 @@ def list_digits(folder: Path) -> Listing:
 
 def _by_lists(folder: Path, clips: list[tuple[str, int]], classes: list[str]) -> Listing:
     labels, by_split = dict(clips), {"train": []}
+    found = _finder(labels)
     for split, name in WORD_LISTS.items():
         # What is named but missing stays in: whoever reads the clips tells.
-        paths = [_first_of(_tails(line), labels.__contains__) for line in _lines(folder / name)]
+        paths = [found(_tails(line)) or _tails(line)[0] for line in _lines(folder / name)]
         by_split[split] = [(path, labels.get(path, NO_CLASS)) for path in paths]
     _refuse_repeated(folder, by_split, WORD_LISTS)
     listed = {path for split in WORD_LISTS for path, _ in by_split[split]}
@@ -122,40 +153,99 @@ def _by_lists(folder: Path, clips: list[tuple[str, int]], classes: list[str]) ->
     return Listing(by_split, classes, _names(WORD_LISTS), "the dataset's own validation split")
 
 
-def _by_tables(folder: Path) -> Listing:
+def _by_tables(folder: Path, words: dict[str, list[str]]) -> Listing:
     rows = {split: _table(folder / name) for split, name in TABLES.items()}
     classes = sorted({word for split in rows.values() for _, word in split})
     labels = {name: label for label, name in enumerate(classes)}
+    lying = [f"{word}/{file}" for word, files in words.items() for file in files]
+    found = _finder(lying)
     clips = {
-        split: [(_find(folder, path), labels[word]) for path, word in table]
+        split: [(_find(folder, path, found=found), labels[word]) for path, word in table]
         for split, table in rows.items()
     }
     _refuse_repeated(folder, clips, TABLES)
-    return Listing(clips, classes, _names(TABLES), "the dataset's own validation split")
+    listed = {path: classes[label] for split in clips.values() for path, label in split}
+    unlisted = [path for path in lying if path not in listed]
+    elsewhere = [
+        f"{path} as {word!r}"
+        for path, word in listed.items()
+        if Path(path).parent.name in labels and Path(path).parent.name != word
+    ]
+    notes = [f"{_names(TABLES)} do not name {_some(unlisted)}"] if unlisted else []
+    if elsewhere:
+        notes.append(f"listed under another class than its folder's: {_some(elsewhere)}")
+    return Listing(
+        clips, classes, _names(TABLES), "the dataset's own validation split", tuple(notes)
+    )
+
+
+def _alike(classes: list[str]) -> list[str]:
+    """A note on classes that are one word but for capitals, or that there are none."""
+    twins = [
+        " and ".join(sorted(same))
+        for folded in sorted({name.casefold() for name in classes})
+        if len(same := [name for name in classes if name.casefold() == folded]) > 1
+    ]
+    return [f"classes that differ in capitals only: {_some(twins)}"] if twins else []
+
+
+def _some(names: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    return names[0] + (f" (and {len(names) - 1:,} more)" if len(names) > 1 else "")
 
 
 def _table(path: Path) -> list[tuple[str, str]]:
     """(file, class) of every row of a CSV file."""
     lines = _lines(path)
     rows = csv.DictReader(lines, skipinitialspace=True)
-    missing = {"file", "class"} - {name.strip() for name in rows.fieldnames or ()}
-    if missing:
-        raise DataError(f"{path} has no column {min(missing)}: its first line must name file,class")
+    rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+    if missing := [name for name in ("file", "class") if name not in rows.fieldnames]:
+        raise DataError(
+            f"{path} has no column {missing[0]}: its first line must name file,class"
+            + (f", and is {lines[0]!r}" if lines else "")
+        )
     pairs = []
     for row in rows:
-        if not row["file"] or not row["class"]:
-            raise DataError(f"{path}, line {rows.line_num}: {lines[rows.line_num - 1]!r} is no row")
+        for name in ("file", "class"):
+            if not row[name]:
+                line = lines[rows.line_num - 1]
+                raise DataError(f"{path}, line {rows.line_num}: {line!r} has no {name}")
         pairs.append((row["file"].strip(), row["class"].strip()))
     return pairs
 
 
-def _find(folder: Path, listed: str, home: str | None = None) -> str:
-    """Path of a listed file, which may lie in ``home``, relative to ``folder`` or absolute."""
+def _find(
+    folder: Path,
+    listed: str,
+    home: str | None = None,
+    found: Callable[[list[str]], str | None] = lambda _: None,
+) -> str:
+    """Path of a listed file, which may lie in ``home``, relative to ``folder`` or absolute.
+
+    Where no file has the name, what ``found`` says, see `_finder`.
+    """
     if Path(listed).is_absolute() and Path(listed).is_file():
         return listed
     tails = _tails(listed)
-    at_home = [] if home is None else [f"{home}/{tail}" for tail in tails]
-    return _first_of(at_home + tails, lambda path: (folder / path).is_file())
+    places = [*([] if home is None else [f"{home}/{tail}" for tail in tails]), *tails]
+    there = (path for path in places if (folder / path).is_file())
+    return next(there, None) or found(tails) or places[0]
+
+
+def _finder(paths: Iterable[str]) -> Callable[[list[str]], str | None]:
+    """A function that finds the first of several readings among ``paths``, if any.
+
+    One in other letters, such as .WAV for .wav, serves where there is none in the same.
+    """
+    exact = set(paths)
+    folded = {path.casefold(): path for path in exact}
+
+    def found(readings: list[str]) -> str | None:
+        same = (reading for reading in readings if reading in exact)
+        alike = (folded[r.casefold()] for r in readings if r.casefold() in folded)
+        return next(same, None) or next(alike, None)
+
+    return found
 
 
 def _tails(listed: str) -> list[str]:
@@ -164,17 +254,12 @@ def _tails(listed: str) -> list[str]:
     return ["/".join(parts[i:]) for i in range(len(parts))] or [listed]
 
 
-def _first_of(paths: list[str], is_there: Callable[[str], bool]) -> str:
-    """The first that is there, else the first."""
-    return next(filter(is_there, paths), paths[0])
-
-
 def _present(folder: Path, lists: dict[str, str]) -> bool:
     """Whether the lists are there; DataError where some are."""
     there = [name for name in lists.values() if (folder / name).is_file()]
     if there and len(there) < len(lists):
         missing = next(name for name in lists.values() if name not in there)
-        raise DataError(f"{folder} has {there[0]} but no {missing}: both say who splits the clips")
+        raise DataError(f"{folder} has {there[0]} but no {missing}: {_names(lists)} go together")
     return bool(there)
 
 

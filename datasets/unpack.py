@@ -7,6 +7,7 @@ import glob
 import gzip
 import hashlib
 import os
+import platform
 import secrets
 import time
 import zipfile
@@ -42,14 +43,15 @@ def path_digest(path: Path) -> str:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when complete and on disk.
 
-    Makes the folder. Whatever ends the block early, also an interrupt, removes the file; what a
-    killed process left of the same file is removed by the next that writes it, after a day.
+    Makes the folder. Whatever ends the block early, also an interrupt, removes the file; for what a
+    killed process leaves see `remove_leftovers`.
     Raises OSError where the folder cannot be made or written.
     """
     _refuse_read_only(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    remove_leftovers(path)
+    writer = f"{platform.node()}-{os.getpid()}"
+    temporary = path.with_name(f".{path.name}.{writer}-{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -62,11 +64,30 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed left of ``path``.
+
+    One of this machine is known by its number; what another left is a leftover after a day.
+    """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
+        node, *numbers = leftover.name.removeprefix(f".{path.name}.").rsplit("-", 2)
+        with suppress(OSError, ValueError):
+            gone = node == platform.node() and not _is_running(int(numbers[0]))
+            if gone or time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
                 leftover.unlink()
+
+
+def _is_running(number: int) -> bool:
+    """Whether there is a process of that number on this machine."""
+    if os.name == "nt":  # where os.kill would end it
+        return True
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def _refuse_read_only(folder: Path) -> None:

@@ -131,7 +131,7 @@ def table(text):
         (list_of("../../../etc/passwd\n"), "passwd"),
         (list_of("left/a b\r\nc.wav\n"), "a b"),
         (list_of(b"left/\xff\xfe.wav\n"), "no text file in UTF-8"),
-        (list_of(""), "leaves no test clip"),
+        (list_of(""), "there is no test clip"),
         (one_list, "validation_list.txt but no testing_list.txt"),
         (table("file,word\nleft/00.wav,left\n"), "no column class"),
         (table("file,class\nleft/00.wav\n"), "line 2"),

@@ -29,6 +29,10 @@ def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
     Raises ExperimentError or ConfigError if none is kept there, or if it does not fit the config.
     """
     config = folders.recorded_config(folder)
+    if not (folder / KEPT).exists():
+        raise CheckpointError(
+            f"no step is kept in {folder / KEPT.parent}: this run did not diverge"
+        )
     content = checkpoint.read(folder / KEPT)
     try:
         step = Step(**content)

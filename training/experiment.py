@@ -22,7 +22,8 @@ from training import checkpoint, divergence, files, folders, same_data, state
 from training.allocator import keep_freed_memory
 from training.augmentation import augmented
 from training.batchnorm import recalibrate
-from training.console import closing_table, epoch_line, log, log_file, percent
+from training.checks import note_own_recurrences, warn_of_idle_layers, warn_of_unreached
+from training.console import closing_table, epoch_line, log, log_file
 from training.data import batches, order_of_batches
 from training.divergence import BadStepError
 from training.errors import DivergedError, ExperimentError
@@ -36,7 +37,6 @@ from training.summary import finish
 from training.tracking import Tracker, tracked
 
 MIN_LR = 1e-6
-SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
 
 
 def choose_device(gpu_device: int) -> torch.device:
@@ -146,23 +146,7 @@ class Experiment:
         self.stop = StopRequest()
         self.tracker = Tracker()
         self.last_saved = time.monotonic()
-
-    def check_batches(self) -> None:
-        """ExperimentError if training would come to a batch that batchnorm cannot take.
-
-        The read-out of a non-spiking network has one value per clip and class: its steps are summed
-        before they are normalised.
-        """
-        model = self.config.model
-        if model.model_type not in ANN_LAYERS or model.normalization != "batchnorm":
-            return
-        size, clips = self.options.batch_size, len(self.data.train)
-        if min(size, clips) == 1 or clips % size == 1:
-            raise ExperimentError(
-                f"--batch_size {size} leaves one of the {clips:,} training clips in a batch by "
-                f"itself, over which the read-out of {model.model_type} cannot be normalised: "
-                "choose another size, or --normalization layernorm or none"
-            )
+        self.has_stepped = False
 
     @property
     def lr(self) -> float:
@@ -186,6 +170,7 @@ class Experiment:
             if self.options.precision != "fp32":
                 log.info(describe_precision(self.options.precision, self.device))
             log.info(self.describe())
+            note_own_recurrences(self.model)
             if self.progress.epoch > self.options.start_epoch or self.progress.step:
                 log.info("Going on after %s", describe_progress(self.progress))
             last = self.options.start_epoch + self.options.nb_epochs
@@ -354,6 +339,9 @@ class Experiment:
         except BadStepError:
             random = self.steps.watch.random_states[-1]
             divergence.stop(self, self.progress.step + 1, random, x, y)
+        if not self.has_stepped:
+            self.has_stepped = True
+            warn_of_unreached(self.model)
 
     def evaluate(self, split, label: str) -> Metrics:
         """One pass over ``split`` without learning."""
@@ -370,20 +358,6 @@ class Experiment:
         """Test the present weights; ``seed`` sets the random initial states."""
         torch.manual_seed(seed)
         return self.evaluate(self.data.test, "test")
-
-
-def warn_of_idle_layers(train: Metrics) -> None:
-    """Say which layers were silent, or fired at nearly every step, for a whole epoch."""
-    for layer, rate in enumerate(train.firing_rates, start=1):
-        if rate < SILENT:
-            log.warning(
-                "Layer %d hardly fires (%.1e spikes per step): a larger --lr or "
-                "--use_regularizers True may wake it up",
-                layer,
-                rate,
-            )
-        elif rate > SATURATED:
-            log.warning("Layer %d fires at nearly every step (%s)", layer, percent(rate))
 
 
 def describe_progress(progress: state.Progress) -> str:

@@ -86,13 +86,13 @@ def run_folders(plan: Plan) -> list[Path]:
     return [root / run_name(point.to_dict(), tuple(plan.axes)) for point in plan.points]
 
 
-def sweep_folder(plan: Plan, suffix: str = "sweep") -> Path:
+def sweep_folder(plan: Plan) -> Path:
     """Where the common table of a plan is written."""
     options = plan.points[0].training
     if options.new_exp_folder is not None:
         return Path(options.new_exp_folder)
     name = options.sweep_name or run_name(plan.points[0].to_dict(), with_seed=False)
-    return DEFAULT_ROOT / f"{name}_{suffix}"
+    return DEFAULT_ROOT / f"{name}_sweep"
 
 
 def check_free(folders: list[Path], overwrite: bool) -> None:

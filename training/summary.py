@@ -63,6 +63,7 @@ def summarize(experiment: "Experiment", test: Metrics) -> dict:
         "seconds": experiment.progress.seconds + test.seconds,
         "seconds_per_epoch": sum(passes) / options.nb_epochs,
         "data_checksums": experiment.data.checksums,
+        **listing_facts(experiment.data),
         "device": device_facts(experiment.device),
         "code": code_version(),
         "versions": versions(experiment.device),
@@ -77,6 +78,13 @@ def counts(model: torch.nn.Module, data: SpikingData | AudioData) -> dict:
         "state_variables": model.nb_state_variables() if model.is_snn else None,
         "clips": clips,
     }
+
+
+def listing_facts(data: SpikingData | AudioData) -> dict:
+    """Who split recordings, and how many files could not be used; nothing for spikes."""
+    if not isinstance(data, AudioData):
+        return {}
+    return {"split_by": data.split_by, "files_left_out": data.left_out}
 
 
 def device_facts(device: torch.device) -> dict:

@@ -14,6 +14,7 @@ from models.dynamics.backends import why_not
 from parsers.load import Config, Plan
 from parsers.training_config import TrainingConfig
 from training import checkpoint, files, folders, parallel, same_data, wandb_agent
+from training.checks import check_batches
 from training.console import activity_rows, log, log_file, percent, table
 from training.data import DataCache
 from training.determinism import determinism
@@ -125,8 +126,9 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
     check_device(point.training, cache.device)
     goes_on = resume and (folder / checkpoint.LAST).exists()
     options = same_data.at_its_rate(point.training, folder) if goes_on else point.training
-    experiment = Experiment(point, cache.get(options), folder, cache.device)
-    experiment.check_batches()
+    data = cache.get(options)
+    check_batches(point, data, cache.device)
+    experiment = Experiment(point, data, folder, cache.device)
     folders.create_plain(folder)
     folders.note(folder)
     with folders.locked(folder):
@@ -200,12 +202,13 @@ def evaluate_all(plan: Plan, device: torch.device) -> int:
 
 
 def evaluation_folder(plan: Plan) -> Path:
-    """Where an evaluation is written; never one that holds an earlier one."""
+    """Where an evaluation is written, by the name of what is evaluated; never an earlier one's."""
     options = plan.points[0].training
-    folder = folders.sweep_folder(plan, "evaluation")
-    if options.new_exp_folder is not None and not folder.exists():
-        return folder
-    return folders.unused(folder)
+    if options.new_exp_folder is None:
+        name = f"{Path(options.load_exp_folder).resolve().name}_evaluation"
+        return folders.unused(folders.DEFAULT_ROOT / name)
+    folder = Path(options.new_exp_folder)
+    return folder if not folder.exists() else folders.unused(folder)
 
 
 def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int) -> dict:

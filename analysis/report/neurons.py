@@ -11,8 +11,8 @@ from analysis.report import figures
 from analysis.report.page import Page
 from analysis.run import Run
 from analysis.traces import LayerTrace
+from training.checks import SATURATED
 from training.console import percent
-from training.experiment import SATURATED
 
 Neuron = tuple[int, int]  # layer from 1, neuron from 0
 
@@ -37,8 +37,8 @@ def show_clips(
     for clip in clips:
         x, traces = observer.trace(clip)
         label, guess = int(seen.labels[clip]), int(seen.predictions[clip])
-        verdict = "right" if label == guess else f"taken for {names[guess]}"
-        title = f"test clip {clip}: {names[label]}, {verdict}"
+        verdict = "recognised" if label == guess else f"taken for '{names[guess]}'"
+        title = f"test clip {clip}: '{names[label]}', {verdict}"
         watched.append((title, traces))
         picture = figures.raster(
             figures.Raster(

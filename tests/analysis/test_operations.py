@@ -32,6 +32,8 @@ class Multiplications(TorchDispatchMode):
 @pytest.mark.parametrize("neuron", LAYERS)
 def test_multiplications_of_a_neuron_are_those_of_its_recurrence(neuron):
     layer = LAYERS[neuron](F, 1, normalization="none", backend="naive").eval()
+    if not any(update_operations(layer)):
+        pytest.skip("the updates of a recurrence of its own are not counted")
     current = torch.rand(1, 1, 1)
     counts = []
     with torch.no_grad():

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Bad recordings, lists and folders: one line that names the path, or left out when asked."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -141,8 +143,10 @@ def test_a_list_that_names_what_is_no_clip(words, said, name):
 def test_a_table_that_names_a_missing_file(tmp_path):
     write_words(tmp_path, lists=False)
     for split, clip in (("train", 0), ("val", 1), ("test", 99)):
-        (tmp_path / f"{split}.csv").write_text(f"file,class\n./data/up/{clip:02d}.wav,up\n")
-    with pytest.raises(DataError, match=r"data/up/99.wav does not exist"):
+        (tmp_path / f"{split}.csv").write_text(
+            f"file,class\n./data/up/{clip:02d}.wav,up\nleft/{clip:02d}.wav,left\n"
+        )
+    with pytest.raises(DataError, match=r"data/up/99.wav does not exist .*: mend the list that"):
         load(tmp_path)
 
 
@@ -152,17 +156,17 @@ def test_a_table_that_names_a_missing_file(tmp_path):
         ({"testing_list.txt": None}, "has validation_list.txt but no testing_list.txt"),
         ({"validation_list.txt": "up/05.wav\n"}, "up/05.wav is named in validation_list.txt and t"),
         ({"validation_list.txt": "up/00.wav\nup/00.wav"}, "named twice in validation_list.txt"),
-        ({"validation_list.txt": "\n"}, "leaves no validation clip"),
+        ({"validation_list.txt": "\n"}, "there is no validation clip by validation_list.txt and"),
         ({"validation_list.txt": b"\xff\xfe\x00"}, "validation_list.txt is no text file"),
         (
             {"train.csv": "a,b\n1,2\n", "val.csv": "", "test.csv": "", **dict.fromkeys(
                 ("validation_list.txt", "testing_list.txt"))},
-            r"train.csv has no column class: its first line must name file,class",
+            r"train.csv has no column file: its first line must name file,class, and is 'a,b'",
         ),
         (
             {"train.csv": "file,class\nup/00.wav\n", "val.csv": "", "test.csv": "",
              **dict.fromkeys(("validation_list.txt", "testing_list.txt"))},
-            r"train.csv, line 2: 'up/00.wav' is no row",
+            r"train.csv, line 2: 'up/00.wav' has no class",
         ),
     ],
 )  # fmt: skip
@@ -179,7 +183,7 @@ def test_bad_lists(words, change, message):
 
 def test_a_small_folder_that_the_hash_does_not_split(tmp_path):
     write_words(tmp_path, nb_clips=1, lists=False)
-    with pytest.raises(DataError, match=r"the SHA-1 rule .* leaves no"):
+    with pytest.raises(DataError, match=r"there is no \w+ clip by the SHA-1 rule"):
         load(tmp_path)
 
 
@@ -223,3 +227,61 @@ def test_bad_files_are_counted_before_they_stop_a_run(words, said):
         with pytest.raises(DataError, match=r"left/00\.wav has 2 .* 2 other training clips cannot"):
             load(words)
         assert len(load(words, said, skip_bad_files=True).train) == 9
+
+
+def test_one_class_is_no_task(tmp_path):
+    write_words(tmp_path, words=["up"])
+    with pytest.raises(DataError, match="recordings of one class only, 'up'"):
+        load(tmp_path)
+
+
+def test_what_may_not_be_meant_is_said(words, said):
+    (words / "empty").mkdir()
+    (words / "songs").mkdir()
+    (words / "songs" / "1.mp3").write_bytes(b"ID3")
+    shutil.copytree(words / "up", words / "Up")
+    write_wav(words / "left" / "00.wav", chirp(0, 0, seconds=3.0))
+    load(words, said)
+    assert said.about("no WAV or FLAC file lies in the folder empty (and 1 more): no class")
+    assert said.about("classes that differ in capitals only: Up and up")
+    assert said.about("no test clip is of class 'Up'")
+    assert said.about("left/00.wav takes 3.0 s and most clips about 0.3 s")
+
+
+def test_names_that_tell_no_speaker(tmp_path, said):
+    write_words(tmp_path, nb_clips=40, lists=False)
+    load(tmp_path, said)
+    assert said.about("file names are not like SPEAKER_nohash_0.wav and tell no speaker")
+
+
+def test_tables_that_may_be_wrong(words, said):
+    for name, clips in (("train", [0, 1]), ("val", [4]), ("test", [5])):
+        rows = [f"{word}/{clip:02d}.wav, {word}" for clip in clips for word in WORDS]
+        if name == "test":
+            rows.append(f"{WORDS[0]}/03.wav,{WORDS[1]}")
+        (words / f"{name}.csv").write_text("\n".join(["File, Class", *rows]))
+    for name in ("validation_list.txt", "testing_list.txt"):
+        (words / name).unlink()
+    data = load(words, said)
+    assert [len(split) for split in (data.train, data.valid, data.test)] == [6, 3, 4]
+    assert said.about("train.csv, val.csv and test.csv do not name down/02.wav (and 4 more)")
+    assert said.about("listed under another class than its folder's: down/03.wav as 'left'")
+
+
+@pytest.mark.parametrize("tables", [False, True])
+def test_listed_names_in_other_letters(words, tables):
+    expected = load(words)
+    if tables:
+        for name in ("train", "valid", "test"):
+            clips = getattr(expected, name).files
+            rows = [f"{clip},{clip.split('/')[0]}" for clip in clips]
+            name = name.removesuffix("id")
+            (words / f"{name}.csv").write_text("\n".join(["file,class", *rows]))
+        for name in ("validation_list.txt", "testing_list.txt"):
+            (words / name).unlink()
+    for path in words.glob("*/*.wav"):
+        path.rename(path.with_suffix(".WAV"))
+    found = load(words)
+    for name in ("train", "valid", "test"):
+        upper = [file.replace(".wav", ".WAV") for file in getattr(expected, name).files]
+        assert getattr(found, name).files == upper

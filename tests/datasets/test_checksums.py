@@ -4,7 +4,9 @@
 
 import hashlib
 import os
+import platform
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -14,7 +16,7 @@ from datasets import checksums, guard
 from datasets.checksums import known_sum, sha256_of_file
 from datasets.errors import DataError
 from datasets.spiking import load_spiking
-from datasets.unpack import atomic_file
+from datasets.unpack import atomic_file, remove_leftovers
 
 CHOICE = {"nb_steps": 10, "max_time": 1.0, "spatial_bin": 100, "say": lambda line: None}
 
@@ -35,6 +37,19 @@ def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):
     with atomic_file(tmp_path / "a") as file:
         file.write(b"whole")
     assert sorted(tmp_path.iterdir()) == [young, other, tmp_path / "a"]
+
+
+def test_what_a_process_of_this_machine_left_is_removed_at_once(tmp_path):
+    gone, node = subprocess.Popen(["true"]), platform.node()
+    gone.wait()
+    dead, alive, elsewhere = (
+        tmp_path / f".a.{where}-{number}-beef.tmp"
+        for where, number in ((node, gone.pid), (node, os.getpid()), ("x-1", gone.pid))
+    )
+    for path in (dead, alive, elsewhere):
+        path.write_text("half")
+    remove_leftovers(tmp_path / "a")
+    assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere])
 
 
 def test_a_file_is_hashed_once(tmp_path, monkeypatch):

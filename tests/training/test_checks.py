@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What would spoil a training is told before it, or after its first step."""
+
+import re
+import types
+
+import pytest
+import torch
+from torch.nn import functional
+
+from datasets.audio import AudioData
+from datasets.audio_set import AudioSet
+from models.snns import SNN
+from parsers.load import Config
+from training import checks
+from training.console import log
+from training.errors import ExperimentError
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(log, level, lambda line, *values: lines.append(line % values))
+    return lines
+
+
+def recordings(lengths):
+    clips = len(lengths)
+    train = AudioSet(
+        features=torch.zeros(1, 40),
+        lengths=torch.tensor(lengths),
+        labels=torch.zeros(clips, dtype=torch.int64),
+        files=[f"up/{i}.wav" for i in range(clips)],
+        sample_rate=16000,
+    )
+    return AudioData(train, None, None, nb_classes=2, nb_features=40, validation="", classes=[])
+
+
+def test_clips_that_fit_no_memory_are_refused(monkeypatch):
+    config = Config.from_dict({"dataset_name": "sc", "nb_hiddens": 500, "batch_size": 128})
+    data = recordings([98] * 99 + [50_000])
+    monkeypatch.setattr(checks, "_memory", lambda: 24e9)
+    with pytest.raises(ExperimentError) as error:  # 4 B * 100 clips * 50,000 * (40 + 3 * 1000)
+        checks.check_batches(config, data, CPU)
+    assert str(error.value) == (
+        "a training step on 100 clips of 50,000 time steps needs more than 61 GB, where this "
+        "machine has 24 GB: choose a smaller --batch_size, or leave out up/99.wav, the longest "
+        "training clip"
+    )
+    checks.check_batches(config, data, GPU)  # CUDA tells by itself
+    checks.check_batches(config, recordings([98] * 100), CPU)
+    monkeypatch.setattr(checks, "_memory", lambda: 1e9)
+    spikes = types.SimpleNamespace(train=range(1000), nb_features=140)
+    long = Config.from_dict({"dataset_name": "shd", "nb_steps": 10_000})
+    with pytest.raises(
+        ExperimentError, match=r"on 128 clips of 10,000 .*: choose a smaller --batc"
+    ):
+        checks.check_batches(long, spikes, CPU)
+
+
+def test_this_machine_tells_its_memory():
+    assert 1e8 < checks._memory() < 1e15
+
+
+def trained_one_step(spike):
+    """A network of which the hidden layers make spikes by ``spike`` of the potential."""
+    torch.manual_seed(0)
+    net = SNN((None, None, 8), [16, 16, 3], "SiLIF", threshold=0.3)
+
+    def dynamics(self, current, state):
+        return spike(current), state
+
+    for layer in net.hidden_layers:
+        layer.dynamics = types.MethodType(dynamics, layer)
+    output, _, _ = net(torch.rand(4, 10, 8))
+    functional.cross_entropy(output, torch.tensor([0, 1, 2, 0])).backward()
+    return net
+
+
+def test_layers_that_cannot_learn_are_named(said):
+    checks.warn_of_unreached(trained_one_step(lambda u: (u > 0.3).float()))
+    (line,) = (line for line in said if "learn" in line)
+    assert re.match(r"'snn\.0\.\w+' and 15 more will not learn: no gradient reaches it\.", line)
+    assert "models.surrogate.boxcar" in line
+
+
+def test_nothing_is_said_of_networks_that_learn(said):
+    torch.manual_seed(0)
+    net = SNN((None, None, 8), [16, 16, 3], "RadLIF", use_bias=True, bidirectional=True)
+    functional.cross_entropy(net(torch.rand(4, 10, 8))[0], torch.tensor([0, 1, 2, 0])).backward()
+    said.clear()
+    checks.warn_of_unreached(net)
+    checks.note_own_recurrences(net)
+    assert said == []
+
+
+def test_a_recurrence_of_its_own_is_noted(said, monkeypatch):
+    from own_neuron import own_recurrence
+
+    from models.snns import LAYERS
+
+    monkeypatch.setitem(LAYERS, "ALIF", own_recurrence(monkeypatch))
+    checks.note_own_recurrences(SNN((None, None, 8), [16, 16, 3], "ALIF"))
+    assert said == ["ALIFLayer has a recurrence of its own, in plain PyTorch under every back end"]

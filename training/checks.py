@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What would spoil a training, or make it worthless without anyone noticing."""
+
+import os
+
+import torch
+from torch import nn
+
+from datasets.audio import AudioData
+from datasets.spiking import SpikingData
+from models.anns import LAYERS as ANN_LAYERS
+from models.snns import AdaptiveLayer, ResonateLayer
+from parsers.load import Config
+from training.console import log, percent
+from training.errors import ExperimentError
+from training.metrics import Metrics
+
+SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
+HELD_AT_LEAST = 3  # tensors [B, T, H] that a layer's training step has at once
+FLOAT_BYTES = 4
+
+
+def check_batches(config: Config, data: SpikingData | AudioData, device: torch.device) -> None:
+    """ExperimentError if a training step would fail for the number or the length of its clips."""
+    _refuse_lonely_clip(config, len(data.train))
+    if device.type == "cpu":
+        _refuse_too_long(config, data)
+
+
+def _refuse_lonely_clip(config: Config, clips: int) -> None:
+    """A non-spiking read-out has one value per clip and class: steps are summed before its norm."""
+    model, size = config.model, config.training.batch_size
+    if model.model_type not in ANN_LAYERS or model.normalization != "batchnorm":
+        return
+    if min(size, clips) == 1 or clips % size == 1:
+        raise ExperimentError(
+            f"--batch_size {size} leaves one of the {clips:,} training clips in a batch by "
+            f"itself, over which the read-out of {model.model_type} cannot be normalised: "
+            "choose another size, or --normalization layernorm or none"
+        )
+
+
+def _refuse_too_long(config: Config, data: SpikingData | AudioData) -> None:
+    """The system ends a program that takes more memory than there is, without a word."""
+    model, clips = config.model, min(config.training.batch_size, len(data.train))
+    units = (model.nb_layers - 1) * model.nb_hiddens * (2 if model.bidirectional else 1)
+    steps, longest = config.training.nb_steps, ""
+    if isinstance(data, AudioData):
+        index = int(data.train.lengths.argmax())
+        steps, longest = int(data.train.lengths[index]), data.train.files[index]
+    needed = FLOAT_BYTES * clips * steps * (data.nb_features + HELD_AT_LEAST * units)
+    if needed > (there := _memory()):
+        raise ExperimentError(
+            f"a training step on {clips} clips of {steps:,} time steps needs more than "
+            f"{needed / 1e9:.0f} GB, where this machine has {there / 1e9:.0f} GB: choose a smaller "
+            "--batch_size"
+            + (f", or leave out {longest}, the longest training clip" if longest else "")
+        )
+
+
+def _memory() -> float:
+    """Bytes of memory that this machine has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # a system that does not tell
+        return float("inf")
+
+
+def warn_of_unreached(model: nn.Module) -> None:
+    """Say which parameters the first backward pass gave no gradient: they will not learn."""
+    unreached = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    if unreached:
+        more = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
+        log.warning(
+            "'%s'%s will not learn: no gradient reaches it. Spikes of a neuron of your own must be "
+            "made by models.surrogate.boxcar, since a comparison has no gradient",
+            unreached[0],
+            more,
+        )
+
+
+def note_own_recurrences(model: nn.Module) -> None:
+    """Say which hidden layers no compiled kernel computes."""
+    if not model.is_snn:
+        return
+    known = (AdaptiveLayer, ResonateLayer)
+    own = {type(x).__name__ for x in model.hidden_layers if not isinstance(x, known)}
+    for name in sorted(own):
+        log.info("%s has a recurrence of its own, in plain PyTorch under every back end", name)
+
+
+def warn_of_idle_layers(train: Metrics) -> None:
+    """Say which layers were silent, or fired at nearly every step, for a whole epoch."""
+    for layer, rate in enumerate(train.firing_rates, start=1):
+        if rate < SILENT:
+            log.warning(
+                "Layer %d hardly fires (%.1e spikes per step): a larger --lr or "
+                "--use_regularizers True may wake it up",
+                layer,
+                rate,
+            )
+        elif rate > SATURATED:
+            log.warning("Layer %d fires at nearly every step (%s)", layer, percent(rate))
