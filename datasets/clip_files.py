@@ -67,6 +67,16 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
     return audio[:, 0], rate
 
 
+def check_wav(path: Path) -> None:
+    """DataError for a file that `read_wav` would refuse by its header."""
+    try:
+        channels = soundfile.info(path).channels
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise DataError(f"{path} is not a readable audio file ({error})") from error
+    if channels != 1:
+        raise DataError(f"{path} has {channels} channels: mix it down to one")
+
+
 def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:
     """WAV files of ``folder``, their labels and the class names (sub-folders, sorted by name).
 

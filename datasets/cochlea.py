@@ -17,7 +17,11 @@ but are not a continuation of it. Unit 0 lies at the base of the cochlea (next t
 frequencies), unit 699 at the apex (low frequencies).
 """
 
+import multiprocessing
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import lru_cache
 from math import gcd
 from pathlib import Path
@@ -28,11 +32,12 @@ import scipy.fft
 import scipy.signal
 from tqdm import tqdm
 
-from datasets.clip_files import Clip, find_wavs, read_wav, speaker_numbers, write_shd
+from datasets.clip_files import Clip, check_wav, find_wavs, read_wav, speaker_numbers, write_shd
 from datasets.errors import DataError
-from parsers.program import Parser, numeric, run_command
+from parsers.program import Parser, check_folder, numeric, run_command
 
 PROGRAM = "datasets.cochlea"
+CLIPS_WORTH_A_PROCESS = 16  # fewer are done before other processes have begun
 RATE = 16_000  # Hz inside the model: speech bandwidth; one step of 62.5 us resolves the 1 ms cells
 CHANNELS = 700
 TARGET_RMS = 0.3
@@ -304,28 +309,54 @@ def spikes_from_audio(
 
 
 def convert(
-    folder: Path, out: Path, seed: int = 0, speaker_from: str | None = None, overwrite: bool = False
+    folder: Path,
+    out: Path,
+    seed: int = 0,
+    speaker_from: str | None = None,
+    overwrite: bool = False,
+    num_workers: int = 1,
 ) -> int:
-    """Turn a folder of WAV files into one file in the SHD layout; returns the number of clips."""
-    # Before the long work, not after it.
+    """Turn a folder of WAV files into one file in the SHD layout; returns the number of clips.
+
+    The spikes of a clip follow from ``seed`` and its place in the folder: ``num_workers`` processes
+    give the same file as one. Makes the folder of ``out``. Raises DataError, before the long work,
+    for a file that is there or cannot be used.
+    """
     if out.is_dir():
         raise DataError(f"{out} is a folder: name the file to write")
     if out.exists() and not overwrite:
         raise DataError(f"{out} exists: choose another name or pass --overwrite")
-    if not out.parent.is_dir():
-        raise DataError(f"no folder {out.parent} to write {out.name} in")
+    check_folder("OUT", out.parent)
     paths, labels, keys = find_wavs(folder)
     speakers = speaker_numbers(paths, speaker_from)
-    clips = []
-    for i, path in enumerate(tqdm(paths, unit="clip", desc=folder.name, disable=None)):
-        audio, rate = read_wav(path)
-        try:
-            times, units = spikes_from_audio(audio, rate, seed=[seed, i])
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
-        clips.append(Clip(times, units, labels[i], speakers[i]))
+    for path in paths:
+        check_wav(path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    seeds = [[seed, i] for i in range(len(paths))]
+    with ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(total=len(paths), unit="clip", desc=folder.name, disable=None)
+        )
+        run = map
+        if num_workers > 1 and len(paths) > CLIPS_WORTH_A_PROCESS:
+            spawn = multiprocessing.get_context("spawn")  # threads do not survive a fork
+            pool = stack.enter_context(ProcessPoolExecutor(num_workers, spawn))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            run = pool.map
+        clips = []
+        for clip in run(_clip, paths, labels, speakers, seeds):
+            clips.append(clip)
+            bar.update()
     write_shd(out, clips, keys, overwrite)
     return len(clips)
+
+
+def _clip(path: Path, label: int, speaker: int, seed: list[int]) -> Clip:
+    audio, rate = read_wav(path)
+    try:
+        return Clip(*spikes_from_audio(audio, rate, seed), label, speaker)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def command(argv: list[str] | None) -> None:
@@ -340,9 +371,17 @@ def command(argv: list[str] | None) -> None:
     )
     speaker = "group 1 of REGEX in a file name, such as '^([^_]+)_nohash' for Speech Commands"
     parser.add_argument("--speaker_from", "--speaker-from", metavar="REGEX", help=speaker)
+    parser.add_argument(
+        "--num_workers",
+        type=numeric(int, 1),
+        default=os.cpu_count() or 1,
+        help="processes [default: one for each processor]",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
-    count = convert(args.folder, args.out, args.seed, args.speaker_from, args.overwrite)
+    count = convert(
+        args.folder, args.out, args.seed, args.speaker_from, args.overwrite, args.num_workers
+    )
     print(f"{count} clips in {args.out}")
 
 

@@ -79,7 +79,9 @@ def _decode(content: bytes) -> Recording:
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             if file.channels != 1:
-                raise BadRecordingError(f"has {file.channels} channels, where one is needed")
+                raise BadRecordingError(
+                    f"has {file.channels} channels, where one is needed (sox IN OUT remix 1-)"
+                )
             if file.subtype not in FINE_ENOUGH:
                 raise BadRecordingError(
                     f"is {file.subtype_info}, where 16-bit PCM or better is needed"

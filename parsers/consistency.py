@@ -79,3 +79,19 @@ def _check_augmentation(training: TrainingConfig, spiking_data: bool) -> None:
             f"--augm_time_shift {training.augm_time_shift} moves clips out of --max_time "
             f"{training.max_time}"
         )
+
+
+def without_effect(model: ModelConfig, training: TrainingConfig) -> dict[str, str]:
+    """Options that do nothing beside the others, and what they are for."""
+    found = {}
+    if training.dataset_name not in SPIKING_DATASETS:
+        found |= dict.fromkeys(("nb_steps", "max_time", "spatial_bin"), "spiking data")
+    if not training.use_augm:
+        found |= dict.fromkeys(("min_snr", "max_snr"), "--use_augm True")
+    if model.model_type != "CSiLIF":
+        found |= dict.fromkeys(("dt_min", "dt_max"), "--model_type CSiLIF")
+    if model.model_type in ANN_TYPES:
+        found["init_state"] = "spiking models"
+    if not training.use_regularizers:
+        found |= dict.fromkeys(("reg_factor", "reg_fmin", "reg_fmax"), "--use_regularizers True")
+    return found

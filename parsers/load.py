@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from parsers.command_line import CommandLine, one_too_many, read_command_line
-from parsers.consistency import check_together
+from parsers.consistency import check_together, without_effect
 from parsers.control import check_only_point, take_control
 from parsers.model_config import ANN_TYPES, SNN_TYPES, ModelConfig
 from parsers.options import ConfigError, Option, near, options_of, show
@@ -125,7 +125,7 @@ def load_plan(
     axes = {name: axis for name, axis in values.items() if len(axis) > 1}
     config_file = config_file and config_file.absolute()
     typed_values = {name: values[name] for name in from_argv}
-    notes = recorded_notes + notes
+    notes = recorded_notes + notes + _idle_options(points, from_argv)
     return Plan(points, axes, config_file, notes, **control, typed=typed_values)
 
 
@@ -337,6 +337,16 @@ def _keep_first_values(values: dict[str, tuple], seed_is_typed: bool) -> tuple[s
             values[name] = (kept,)
             notes.append(f"debug: {name} {kept} only; left out: {dropped}")
     return tuple(notes)
+
+
+def _idle_options(points: tuple[Config, ...], typed: Mapping[str, tuple]) -> tuple[str, ...]:
+    """A note for each typed option that does nothing in any run."""
+    idle = [without_effect(point.model, point.training) for point in points]
+    return tuple(
+        f"--{name} has no effect here: it is for {idle[0][name]}"
+        for name in typed
+        if all(name in options for options in idle)
+    )
 
 
 def _grid(values: Mapping[str, tuple]) -> list[dict[str, Any]]:

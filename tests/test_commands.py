@@ -70,7 +70,7 @@ MISTAKES = {
         ("nowhere out.h5", "no folder nowhere"),
         ("file out.h5", "no folder file"),
         ("empty out.h5", "no .wav files"),
-        ("empty file/out.h5", "no folder file"),
+        ("empty file/out.h5", "file is a file"),
         ("empty empty --overwrite", "empty is a folder"),
         ("empty out.h5 --seed -1", "--seed: '-1' is not a whole number from 0"),
     ],

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Runs that differ in their seed only, as one row of a table."""
 
+import shutil
 import statistics
+from textwrap import fill
 
 from datasets.audio import AUDIO
 from datasets.features import SHIFT_MS
@@ -12,6 +14,7 @@ DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
 # As papers spell them.
 MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
+WIDTH = 120  # columns that a terminal is thought to have at least
 NAMES = 2  # columns that hold no number
 SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
 
@@ -101,9 +104,14 @@ def telling_options(groups: list[dict]) -> list[str]:
     ]
 
 
-def table_columns(groups: list[dict]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Headers and rows, as text, of the table of results; a column without content is left out."""
-    options = telling_options(groups)
+def table_columns(
+    groups: list[dict], options: list[str] | None = None
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Headers and rows, as text, of the table of results; a column without content is left out.
+
+    ``options`` have a column each; None: those that tell groups apart.
+    """
+    options = telling_options(groups) if options is None else options
     headers = [
         "data",
         "model",
@@ -146,14 +154,27 @@ def table_columns(groups: list[dict]) -> tuple[list[str], list[tuple[str, ...]]]
 
 
 def result_table(groups: list[dict], *, numbered: bool = False) -> str:
-    """The table of results for the terminal, its rows ``numbered``, and what its marks mean."""
-    headers, rows = table_columns(groups)
+    """The table of results for the terminal, its rows ``numbered``, and what its marks mean.
+
+    Where it has no room for a column for each option that tells groups apart, they are below it.
+    """
+    text, options = numbered_table(groups, numbered=numbered), telling_options(groups)
+    lines, room = legend(groups), max(WIDTH, shutil.get_terminal_size().columns)
+    if options and max(map(len, text.splitlines())) > room:
+        text = numbered_table(groups, [], numbered=True)
+        for number, group in enumerate(groups, start=1):
+            values = ", ".join(f"{name} {group['values'][name]}" for name in options)
+            lines.append(fill(f"{number}) {values}", WIDTH, subsequent_indent="   "))
+    return "\n".join([text, *lines])
+
+
+def numbered_table(groups: list[dict], options: list[str] | None = None, *, numbered: bool) -> str:
+    """The table of `table_columns`, with a number before each row if they are ``numbered``."""
+    headers, rows = table_columns(groups, options)
     if numbered:
         headers = ["", *headers]
         rows = [(f"{number})", *row) for number, row in enumerate(rows, start=1)]
-    return "\n".join(
-        [table(rows, headers, numbers=len(headers) - NAMES - numbered), *legend(groups)]
-    )
+    return table(rows, headers, numbers=len(headers) - NAMES - numbered)
 
 
 def legend(groups: list[dict]) -> list[str]:

@@ -27,6 +27,7 @@ from training.groups import (
 )
 
 PROGRAM = "training.results"
+LEGEND_WIDTH = 60  # characters in a line of the curves' legend
 FORMATS = {"markdown": (".md",), "latex": (".tex",), "csv": (".csv",)}
 PICTURES = (".png", ".pdf", ".svg")
 STDOUT = "-"
@@ -233,7 +234,9 @@ def draw(groups: list[dict], runs: list[Run], axes: list[str], path: Path) -> No
         if histories:
             accuracy = group["test_accuracy"]["mean"]
             name = f"{label(groups, row)} ({len(histories)} seeds, test {100 * accuracy:.2f} %)"
-            drawn.append((name.replace("(1 seeds", "(1 seed"), histories))
+            drawn.append(
+                (textwrap.fill(name.replace("(1 seeds", "(1 seed"), LEGEND_WIDTH), histories)
+            )
     if not drawn:
         raise ExperimentError("--curves: no finished run has a metrics.jsonl to draw")
     draw_bands(drawn, path)

@@ -119,7 +119,8 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
     result = {"folder": str(folder), "values": point.to_dict()}
     resume = point.training.resume is not None
     if resume and (summary := folders.finished(folder, point.to_dict())):
-        log.info("Finished before: test accuracy %s", percent(summary["test"]["accuracy"]))
+        accuracy = percent(summary["test"]["accuracy"])
+        log.info("Finished before, %d epochs: test accuracy %s", summary["epochs"], accuracy)
         if in_sweep():
             send_finished(point, folder, summary)
         return {**result, **summary}

@@ -114,7 +114,7 @@ def compare_validation(recorded: dict, now: dict, exact: bool) -> Check:
     error = math.sqrt(max(share * (1 - share), 0.25 / now["samples"]) / now["samples"])
     allowed = 1e-9 if exact else SIGMAS * error
     return Check(
-        figure if exact else f"{figure} (± {SIGMAS} standard errors: other initial states)",
+        figure if exact else f"{figure} (± {100 * allowed:.2f})",  # from other initial states
         percent(share),
         percent(now["accuracy"]),
         abs(share - now["accuracy"]) <= allowed,
@@ -134,7 +134,12 @@ def compare_history(folder: Path, summary: dict) -> Check:
 def compare_facts(summary: dict, now: dict, *, judge_data: bool) -> list[Check]:
     """Counts and checksums have to be the same; versions and device are told where they differ."""
     checks = [
-        Check(name, str(summary.get(name)), str(now[name]), summary.get(name) == now[name])
+        Check(
+            name.replace("_", " "),
+            counted(summary.get(name)),
+            counted(now[name]),
+            summary.get(name) == now[name],
+        )
         for name in ("parameters", "state_variables", "clips")
     ]
     recorded = summary.get("data_checksums", {})
@@ -150,6 +155,13 @@ def compare_facts(summary: dict, now: dict, *, judge_data: bool) -> list[Check]:
             if values[0] != values[1]:
                 checks.append(Check(f"{kind}: {name}", *map(str, values), None))
     return checks
+
+
+def counted(number: int | dict | None) -> str:
+    """A number, or several by name, as they are read by people."""
+    if isinstance(number, dict):
+        return ", ".join(f"{name} {counted(value)}" for name, value in number.items())
+    return f"{number:,}" if isinstance(number, int) else "none"
 
 
 def show(name: str, value: float) -> str:

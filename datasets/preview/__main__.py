@@ -15,7 +15,7 @@ from datasets.augment import Augmentation
 from datasets.errors import DataError
 from datasets.preview.page import Page, Request
 from parsers.consistency import AUDIO_OPTIONS, SPIKING_OPTIONS
-from parsers.load import OPTIONS
+from parsers.load import OPTIONS, load_plan
 from parsers.program import Parser, check_folder, numeric, of_option, run_command
 from parsers.training_config import AUDIO_DATASETS
 
@@ -79,12 +79,12 @@ def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
     add("--overwrite", action="store_true", help="write into a folder that is not empty")
     add("--clips", type=numeric(int, 1, MOST_CLIPS), default=8, help="clips to show [default: 8]")
     add("--seed", type=of_option(OPTIONS["seed"]), default=0, help="chooses the clips [default: 0]")
+    add("--config", help="config of main.py, whose data options are taken where none are given")
     for name in OF_MAIN:
         default = OPTIONS[name].default
         add(
             f"--{name}",
             type=of_option(OPTIONS[name]),
-            default=default,
             metavar="|".join(OPTIONS[name].rules.choices) or None,
             help=OPTIONS[name].rules.help + ("" if default is None else f" [default: {default}]"),
         )
@@ -92,6 +92,11 @@ def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
         option = OPTIONS[augmentation.name]
         add(f"--{option.name}", type=of_option(option), help=option.rules.help)
     arguments = parser.parse_args(argv)
+    config = [] if arguments.config is None else [f"--config={arguments.config}"]
+    options = load_plan([*config, "--debug"]).points[0].training
+    for name in OF_MAIN:
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, getattr(options, name))
     out = Path(arguments.out or f"preview_{arguments.dataset_name}").expanduser()
     request = Request(
         nb_clips=arguments.clips,

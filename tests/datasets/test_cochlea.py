@@ -187,6 +187,17 @@ def test_convert_writes_labels_speakers_and_keys(wav_folder, tmp_path):
     assert out.read_bytes() == first
 
 
+def test_several_processes_write_the_same_file(wav_folder, tmp_path, monkeypatch):
+    one, several = tmp_path / "one.h5", tmp_path / "new" / "several.h5"
+    cochlea.convert(wav_folder, one)
+    monkeypatch.setattr(cochlea, "CLIPS_WORTH_A_PROCESS", 1)
+    cochlea.convert(wav_folder, several, num_workers=2)
+    assert several.read_bytes() == one.read_bytes()
+    soundfile.write(wav_folder / "yes" / "c.wav", np.zeros(100), 16_000)
+    with pytest.raises(DataError, match=r"yes/c.wav: .*silent"):
+        cochlea.convert(wav_folder, tmp_path / "bad.h5", num_workers=2)
+
+
 def test_existing_file_is_kept_without_overwrite(wav_folder, tmp_path, capsys):
     out = tmp_path / "words.h5"
     out.write_text("precious")
@@ -227,7 +238,7 @@ def test_bad_wav_is_named_in_one_line(wav_folder, tmp_path, capsys, spoil):
     [
         (["missing", "o.h5"], "no folder missing"),
         (["{wavs}/yes", "o.h5"], "no .wav files"),
-        (["{wavs}", "missing/o.h5"], "no folder missing"),
+        (["{wavs}", "{wavs}/yes/a_1.wav/o.h5"], "a_1.wav is a file"),
         (["{wavs}", "o.h5", "--speaker-from", "("], "no regular expression"),
         (["{wavs}", "o.h5", "--speaker-from", "a_1"], "finds no group"),
     ],

@@ -199,3 +199,19 @@ def test_bars_hold_whole_steps_and_every_value(values, step):
     if step is not None:
         widths = np.diff(edges) / step
         np.testing.assert_allclose(widths, np.round(widths), atol=1e-6)
+
+
+def test_the_data_of_a_config(show, shd_folder, tmp_path):
+    config = tmp_path / "my.yaml"
+    config.write_text(
+        f"dataset_name: shd\ndata_folder: {shd_folder}\nnb_steps: 50\nspatial_bin: 20\n"
+    )
+    for flags, steps in (([], 50), (["--nb_steps", "25", "--overwrite"], 25)):
+        status, folder, _ = show("--config", str(config), *flags)
+        assert status == 0
+        page = (folder / "index.html").read_text(encoding="utf-8")
+        assert f"{steps} bins" in page
+        assert "35 channels" in page
+    status, _, line = show("--config", "nowhere.yaml")
+    assert status == 2
+    assert "nowhere.yaml" in line

@@ -128,7 +128,7 @@ def main(wanted: list[str]) -> None:
     known = cases()
     for name in wanted or known:
         if name not in known:
-            raise SystemExit(f"no golden case {name}; there are {', '.join(known)}")
+            raise SystemExit(f"usage: make.py [CASE ...], where CASE is one of {', '.join(known)}")
         golden = make(name, *known[name])
         path = HERE / f"{name}.json"
         golden_cases.write(golden, path)

@@ -183,3 +183,27 @@ def test_misplaced_pretrained_folder(repository, shelf, argv, named):
 def test_a_wrong_value_is_not_taken_for_a_folder(repository):
     assert "folder" not in repository.error("--seed", "13", "1.5")
     assert "folder" not in repository.error("--seed", "fast")
+
+
+@pytest.mark.parametrize(
+    ("flags", "idle"),
+    [
+        (
+            "--dataset_name sc --nb_steps 50",
+            "--nb_steps has no effect here: it is for spiking data",
+        ),
+        ("--dt_min 0.1", "--dt_min has no effect here: it is for --model_type CSiLIF"),
+        ("--dt_min 0.1 --model_type SiLIF CSiLIF", None),
+        ("--min_snr 0.1 --dataset_name sc", "--min_snr has no effect here: it is for --use_augm T"),
+        (
+            "--init_state zero --model_type GRU",
+            "--init_state has no effect here: it is for spiking",
+        ),
+        ("--reg_fmin 0.1", "--reg_fmin has no effect here: it is for --use_regularizers True"),
+        ("--reg_fmin 0.1 --use_regularizers True --nb_steps 50", None),
+    ],
+)
+def test_typed_options_without_effect_are_noted(repository, flags, idle):
+    notes = [note for note in repository.plan(*flags.split()).notes if "no effect" in note]
+    assert len(notes) == (idle is not None)
+    assert all(note.startswith(idle) for note in notes)

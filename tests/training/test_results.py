@@ -310,3 +310,18 @@ def test_bad_input(root, capsys):
     (root / "sweep_summary.json").write_text("[]")
     assert "damaged" in refused(capsys, root)
     assert "FOLDER" in refused(capsys)
+
+
+def test_many_options_are_below_the_table(root, capsys, monkeypatch):
+    """A terminal that is too narrow for their columns shows the table without them."""
+    for i in range(2):
+        options = {"pdrop": i / 10, "dt_min": 0.1 + i / 10, "lr": 0.1 / (i + 1), "use_bias": i == 0}
+        write_run(root / f"run{i}", **options, reg_factor=float(i), max_grad_norm=1.0 + i)
+    for width, below in ((80, True), (250, False)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert call(root) == 0
+        said = capsys.readouterr().out
+        assert ("\n2) pdrop 0.1, use_bias False, dt_min 0.2, lr 0.05" in said) == below
+        head = said.splitlines()[0]
+        assert ("dt_min" in head) != below
+        assert said.count("12,345") == 2
