@@ -3,6 +3,7 @@
 """What a user can get wrong: one line that names it, exit code 2, nothing written."""
 
 import gzip
+import math
 import os
 import pickle
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from refusal import SMALL, good_clips, refused, small_data, write_clips
 
 import main
+from training import checks
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -333,6 +335,10 @@ def test_output_folders_that_cannot_be(data, tmp_path, monkeypatch, capsys):
 
 def test_a_network_larger_than_the_memory(data, tmp_path, monkeypatch, capsys):
     argv = ["--data_folder", data, *SMALL[2:], "--nb_hiddens", "100000000000"]
+    line = refused(argv, tmp_path, monkeypatch, capsys)
+    assert "this machine has" in line
+    assert "--nb_hiddens 100000000000" in line
+    monkeypatch.setattr(checks, "_memory", lambda: math.inf)  # a system that does not tell
     line = refused(argv, tmp_path, monkeypatch, capsys)
     assert "out of memory" in line
     assert "nb_hiddens" in line

@@ -51,11 +51,13 @@ def _refuse_too_long(config: Config, data: SpikingData | AudioData) -> None:
         steps, longest = int(data.train.lengths[index]), data.train.files[index]
     needed = FLOAT_BYTES * clips * steps * (data.nb_features + HELD_AT_LEAST * units)
     if needed > (there := _memory()):
+        smaller = f"--batch_size, --nb_steps or --nb_hiddens {model.nb_hiddens}"
+        if longest:
+            smaller = f"--batch_size or --nb_hiddens, or leave out {longest}, the longest clip"
         raise ExperimentError(
             f"a training step on {clips} clips of {steps:,} time steps needs more than "
-            f"{needed / 1e9:.0f} GB, where this machine has {there / 1e9:.0f} GB: choose a smaller "
-            "--batch_size"
-            + (f", or leave out {longest}, the longest training clip" if longest else "")
+            f"{needed / 1e9:,.0f} GB, where this machine has {there / 1e9:.0f} GB: choose a "
+            f"smaller {smaller}"
         )
 
 

@@ -48,8 +48,8 @@ def test_clips_that_fit_no_memory_are_refused(monkeypatch):
         checks.check_batches(config, data, CPU)
     assert str(error.value) == (
         "a training step on 100 clips of 50,000 time steps needs more than 61 GB, where this "
-        "machine has 24 GB: choose a smaller --batch_size, or leave out up/99.wav, the longest "
-        "training clip"
+        "machine has 24 GB: choose a smaller --batch_size or --nb_hiddens, or leave out up/99.wav, "
+        "the longest clip"
     )
     checks.check_batches(config, data, GPU)  # CUDA tells by itself
     checks.check_batches(config, recordings([98] * 100), CPU)
