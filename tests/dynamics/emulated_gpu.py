@@ -149,28 +149,28 @@ class _Program:
 class _Machine:
     """One launch: registers of all threads, shared memory of all programs, and the arguments."""
 
-    def __init__(self, program: _Program, grid, shared: int, arguments: dict, memories: list):
-        self.program, self.arguments, self.memories = program, arguments, memories
-        programs, threads = math.prod(grid), program.threads
+    def __init__(self, kernel: _Program, grid, shared: int, arguments: dict, memories: list):
+        self.kernel, self.arguments, self.memories = kernel, arguments, memories
+        programs, threads = math.prod(grid), kernel.threads
         lane = np.arange(programs * threads)
         self.count = len(lane)
-        self.warp, self.index = lane // WARP, lane // threads
+        self.warp, self.program = lane // WARP, lane // threads
         # Programs do not see each other's shared memory: each has a part of one array.
         size = -(-shared // 16) * 16
         self.shared = _Memory(np.zeros(programs * size, np.uint8))
-        self.shared_base = self.index * size
+        self.shared_base = self.program * size
         special = {
             "%tid.x": lane % threads,
-            "%ctaid.x": self.index % grid[0],
-            "%ctaid.y": self.index // grid[0] % grid[1],
-            "%ctaid.z": self.index // (grid[0] * grid[1]),
+            "%ctaid.x": self.program % grid[0],
+            "%ctaid.y": self.program // grid[0] % grid[1],
+            "%ctaid.z": self.program // (grid[0] * grid[1]),
         }
         self.registers = {name: value.astype(np.uint32) for name, value in special.items()}
 
     def run(self) -> None:
         at = 0
         while True:
-            guard, inverted, name, parts, operands = self.program.code[at]
+            guard, inverted, name, parts, operands = self.kernel.code[at]
             at += 1
             active = None
             if guard:
@@ -179,7 +179,7 @@ class _Machine:
                 return
             if name == "bra":
                 if self.goes(active):
-                    at = self.program.labels[operands[0]]
+                    at = self.kernel.labels[operands[0]]
             elif active is None or active.any():
                 getattr(self, f"do_{name}", functools.partial(self.elementwise, name))(
                     active, parts, operands
@@ -219,7 +219,7 @@ class _Machine:
         value = operation(*(self.read(x, dtype) for x in sources))
         self.write(active, target, value.astype(dtype))
 
-    def do_mul(self, active, parts, operands, added=None):
+    def do_mul(self, active, parts, operands):
         dtype, kind = _TYPES[parts[-1]], parts[0]
         target, *sources = operands
         x, y = (self.read(source, dtype) for source in sources[:2])
@@ -237,14 +237,14 @@ class _Machine:
     do_mad = do_mul
 
     def do_fma(self, active, parts, operands):
-        x, y, z = (self.read(source, np.dtype(np.float32)) for source in operands[1:])
+        x, y, z = (self.read(source, _TYPES["f32"]) for source in operands[1:])
         exact = x.astype(np.longdouble) * y.astype(np.longdouble) + z
         self.write(active, operands[0], exact.astype(np.float32))
 
     def _shift(self, operation, active, parts, operands):
         dtype = _TYPES[parts[-1]]
-        amount = np.minimum(self.read(operands[2], np.dtype(np.uint32)), 8 * dtype.itemsize - 1)
-        if (amount != self.read(operands[2], np.dtype(np.uint32))).any():
+        amount = self.read(operands[2], _TYPES["u32"])
+        if (amount >= 8 * dtype.itemsize).any():
             beyond("shifts beyond the width")
         value = operation(self.read(operands[1], dtype), amount.astype(dtype))
         self.write(active, operands[0], value)
@@ -314,7 +314,9 @@ class _Machine:
         for i, name in enumerate(targets):
             giver = lane // WARP * WARP + 8 * i + lane % WARP // 4
             address = row[giver] + 4 * (lane % 4)
-            self.write(None, name, self.shared.load(address, _TYPES["b32"], self.warp, self.index))
+            self.write(
+                None, name, self.shared.load(address, _TYPES["b32"], self.warp, self.program)
+            )
 
     def _place(self, operand: str, kind: str) -> np.ndarray:
         """Address of every thread: register and offset, as in [ %rd1 + 16 ]."""
@@ -330,7 +332,7 @@ class _Machine:
         raise GPUError("touches memory that is no argument")
 
     def _access(self, active, parts, operand):
-        """Memory, addresses and warps of the active threads, for each element of a vector."""
+        """The type, the active threads, the memory, and addresses for each element of a vector."""
         dtype = _TYPES[parts[-1]]
         chosen = np.arange(self.count) if active is None else np.flatnonzero(active)
         address = self._place(operand, parts[0])[chosen]
@@ -348,16 +350,15 @@ class _Machine:
         target, place = operands
         if parts[0] == "param":
             value = self.arguments[place.strip("[] ")]
-            bits = np.array([value]).astype(_TYPES[parts[-1]] if value.dtype.kind != "f" else "f4")
-            name = np.dtype(np.int64 if target.startswith("%rd") else bits.dtype)
-            value = bits.astype(name) if bits.dtype.kind == "i" else bits
-            self.write(active, target, np.repeat(value, self.count))
+            if parts[-1] == "s32" and target.startswith("%rd"):  # a register of 64 bits
+                value = value.astype(np.int64)
+            self.write(active, target, np.full(self.count, value))
             return
         dtype, chosen, memory, places = self._access(active, parts, place)
         names = [name.strip() for name in target.strip("{} ").split(",")]
         for name, address in zip(names, places, strict=True):
             value = np.zeros(self.count, dtype)
-            value[chosen] = memory.load(address, dtype, self.warp[chosen], self.index[chosen])
+            value[chosen] = memory.load(address, dtype, self.warp[chosen], self.program[chosen])
             self.write(active, name, value)
 
     def do_st(self, active, parts, operands):
@@ -366,7 +367,7 @@ class _Machine:
         names = [name.strip() for name in source.strip("{} ").split(",")]
         for name, address in zip(names, places, strict=True):
             value = self.read(name, dtype)[chosen]
-            memory.store(address, value, self.warp[chosen], self.index[chosen])
+            memory.store(address, value, self.warp[chosen], self.program[chosen])
 
 
 @functools.cache
