@@ -11,11 +11,15 @@ one that races with another.
 All threads of all programs take each instruction together, as arrays over the threads. So every
 branch has to go the same way for all of them, which is how our kernels are written.
 
+``SPRACHE_EMULATES_GPU=80 python -m pytest tests/dynamics/test_triton.py`` runs the tests of the
+kernels as compiled for GPUs of compute capability 8.0 (Ampere; 90, 100 and 120 are newer ones).
+
 Instructions are those of NVIDIA's "Parallel Thread Execution ISA". Approximate ones are exact here.
 """
 
 import functools
 import math
+import os
 import re
 
 import numpy as np
@@ -30,7 +34,7 @@ from models.dynamics import backends
 from models.dynamics.backends import _obstacle
 
 WARP = 32
-CAPABILITY = 90  # what to compile for: Hopper
+CAPABILITY = int(os.environ.get("SPRACHE_EMULATES_GPU", "90"))  # 90: Hopper
 NOBODY, SEVERAL = -1, -2
 
 _TYPES = {
@@ -47,7 +51,7 @@ _COMPARISONS = {
 _ELEMENTWISE = {
     "add": np.add, "sub": np.subtract, "neg": np.negative, "abs": np.abs, "not": np.bitwise_not,
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-    "min": np.fmin, "max": np.fmax, "div": np.divide, "ex2": np.exp2,
+    "mul": np.multiply, "min": np.fmin, "max": np.fmax, "div": np.divide, "ex2": np.exp2,
 }  # fmt: skip
 _LINE = re.compile(r"(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*?);")
 _OPERAND = re.compile(r"\[[^]]*\]|\{[^}]*\}|[^,\s]+")
@@ -214,12 +218,19 @@ class _Machine:
     def elementwise(self, name, active, parts, operands):
         if name not in _ELEMENTWISE:
             beyond(f"the instruction {name}")
-        operation, dtype = _ELEMENTWISE[name], _TYPES[parts[-1]]
         target, *sources = operands
-        value = operation(*(self.read(x, dtype) for x in sources))
+        if parts[-1] == "f32x2":
+            values = [self.read(x, _TYPES["b64"]).view(_TYPES["f32"]) for x in sources]
+            self.write(active, target, _ELEMENTWISE[name](*values).view(_TYPES["b64"]))
+            return
+        dtype = _TYPES[parts[-1]]
+        value = _ELEMENTWISE[name](*(self.read(x, dtype) for x in sources))
         self.write(active, target, value.astype(dtype))
 
     def do_mul(self, active, parts, operands):
+        if parts[-1] == "f32x2":
+            self.elementwise("mul", active, parts, operands)
+            return
         dtype, kind = _TYPES[parts[-1]], parts[0]
         target, *sources = operands
         x, y = (self.read(source, dtype) for source in sources[:2])
@@ -280,7 +291,10 @@ class _Machine:
                     self.write(active, name.strip(), np.ascontiguousarray(half))
         elif source.startswith("{"):
             half = np.dtype(f"u{dtype.itemsize // 2}")
-            low, high = (self.read(x.strip(), half) for x in source.strip("{} ").split(","))
+            names = [name.strip() for name in source.strip("{} ").split(",")]
+            for name in names:  # a half that nobody looks at may never have been written
+                self.registers.setdefault(name, np.zeros(self.count, half))
+            low, high = (self.read(name, half) for name in names)
             self.write(active, target, np.stack([low, high], axis=1).view(dtype).ravel())
         else:
             self.write(active, target, self.read(source, dtype))
@@ -303,6 +317,12 @@ class _Machine:
         lane = np.arange(self.count)
         other = lane ^ other if parts[1] == "bfly" else lane // WARP * WARP + other % WARP
         self.write(active, operands[0], value[other])
+
+    def do_redux(self, active, parts, operands):
+        if parts != ["sync", "max", "f32"] or self.count % WARP:
+            beyond(f"redux {parts}")
+        value = np.fmax.reduce(self.read(operands[1], _TYPES["f32"]).reshape(-1, WARP), axis=1)
+        self.write(active, operands[0], np.repeat(value, WARP))
 
     def do_ldmatrix(self, active, parts, operands):
         """Eight by eight halves each; the lanes of the n-th eight give rows of the n-th matrix."""
