@@ -134,7 +134,7 @@ def epoch_line(
     epoch: int, last: int, train: Metrics, valid: Metrics, lr: float, is_best: bool
 ) -> str:
     """One line that tells an epoch; the progress bars tell the clips per second."""
-    rate = f"  rate {percent(valid.mean_rate, 1)}" if valid.firing_rates else ""
+    rate = f"  firing {percent(valid.mean_rate, 1)}" if valid.firing_rates else ""
     return (
         f"epoch {epoch:>{len(str(last))}}/{last}"
         f"  train loss {train.loss:.4f} acc {percent(train.accuracy)}"
