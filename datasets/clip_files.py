@@ -4,6 +4,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,23 +60,25 @@ def write_shd(path: Path, clips: list[Clip], keys: list[str], overwrite: bool = 
 
 def read_wav(path: Path) -> tuple[np.ndarray, int]:
     """Samples [T] and rate of a mono audio file; DataErrors name ``path``."""
-    try:
-        audio, rate = soundfile.read(path, always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise DataError(f"{path} is not a readable audio file ({error})") from error
-    if audio.shape[1] != 1:
-        raise DataError(f"{path} has {audio.shape[1]} channels: mix it down to one")
-    return audio[:, 0], rate
+    check_wav(path)
+    with _told_as_data_error(path):
+        return soundfile.read(path)
 
 
 def check_wav(path: Path) -> None:
-    """DataError for a file that `read_wav` would refuse by its header."""
-    try:
+    """DataError for a file that is no mono audio by its header."""
+    with _told_as_data_error(path):
         channels = soundfile.info(path).channels
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise DataError(f"{path} is not a readable audio file ({error})") from error
     if channels != 1:
         raise DataError(f"{path} has {channels} channels: mix it down to one")
+
+
+@contextmanager
+def _told_as_data_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise DataError(f"{path} is not a readable audio file ({error})") from error
 
 
 def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import wandb
 from wandb.agents.pyagent import Agent as WandbAgent
 
 from parsers.load import load_plan
@@ -264,7 +265,9 @@ def test_one_run_is_no_sweep(train, wandb_server):
     assert len(wandb_server.runs) == 1
 
 
-def test_a_grid_goes_offline_without_a_login(train, tmp_path, no_login, capsys):
+def test_a_grid_goes_offline_without_a_login(train, tmp_path, no_login, capsys, monkeypatch):
+    for call in ("sweep", "agent", "Api"):  # each would wait for a server
+        monkeypatch.setattr(wandb, call, lambda *_, call=call, **__: pytest.fail(f"wandb.{call}"))
     begin = time.monotonic()
     assert train(new_exp_folder="out", seed=[1, 2], nb_epochs=1) == 0
     assert time.monotonic() - begin < 40  # a server that is asked in vain takes 20 s a call
