@@ -83,7 +83,7 @@ def _check_augmentation(training: TrainingConfig, spiking_data: bool) -> None:
 
 def without_effect(model: ModelConfig, training: TrainingConfig) -> dict[str, str]:
     """Options that do nothing beside the others, and what they are for."""
-    found = {}
+    found = {"state_size": "state-space models, and none is here yet"}
     if training.dataset_name not in SPIKING_DATASETS:
         found |= dict.fromkeys(("nb_steps", "max_time", "spatial_bin"), "spiking data")
     if not training.use_augm:

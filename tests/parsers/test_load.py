@@ -192,6 +192,7 @@ def test_a_wrong_value_is_not_taken_for_a_folder(repository):
             "--dataset_name sc --nb_steps 50",
             "--nb_steps has no effect here: it is for spiking data",
         ),
+        ("--state_size 32", "--state_size has no effect here: it is for state-space models"),
         ("--dt_min 0.1", "--dt_min has no effect here: it is for --model_type CSiLIF"),
         ("--dt_min 0.1 --model_type SiLIF CSiLIF", None),
         ("--min_snr 0.1 --dataset_name sc", "--min_snr has no effect here: it is for --use_augm T"),
