@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cache
 
 import torch
@@ -31,6 +32,15 @@ _OTHERWISE = {
     for operation in ("adaptive", "resonate")
 } | {"batch statistics": "the gradient of batch normalisation"}
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
+
+
+_trying: ContextVar[bool] = ContextVar("trying", default=False)
+
+
+def _announce(backend: str, why: str) -> None:
+    """Say once what computes the dynamics; a trial uses `naive` for comparison only."""
+    if not _trying.get():
+        _say_once(backend, why)
 
 
 @cache
@@ -83,7 +93,11 @@ def _disagreement(operation: str, backend: str, device: torch.device) -> str:
     from models.dynamics.agreement import disagreement
 
     start = time.perf_counter()
-    found = disagreement(operation, backend, device)
+    trying = _trying.set(True)
+    try:
+        found = disagreement(operation, backend, device)
+    finally:
+        _trying.reset(trying)
     seconds = time.perf_counter() - start
     if seconds > _SLOW_TRIAL:
         log.info("Compiled and tried the kernels of '%s' in %.1f s", operation, seconds)
@@ -134,6 +148,6 @@ def implementation(operation: str, backend: str, *tensors: torch.Tensor | float 
         if why and backend != "auto":
             raise ValueError(f"backend '{backend}' cannot run here: {why}")
         chosen = "naive" if why else chosen
-    _say_once(chosen, why)
+    _announce(chosen, why)
     module = importlib.import_module(f"models.dynamics.{operation}.{chosen}")
     return getattr(module, operation)

@@ -17,10 +17,12 @@ kernels as compiled for GPUs of compute capability 8.0 (Ampere; 90, 100 and 120 
 Instructions are those of NVIDIA's "Parallel Thread Execution ISA". Approximate ones are exact here.
 """
 
+import ctypes
 import functools
 import math
 import os
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -390,32 +392,42 @@ class _Machine:
             memory.store(address, value, self.warp[chosen], self.program[chosen])
 
 
+def _bytes_at(base: int, size: int) -> np.ndarray:
+    if size == 0:
+        return np.empty(0, np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(base))
+
+
 @functools.cache
 def _taken_apart(ptx: str) -> _Program:
     return _Program(ptx)
 
 
 def _launch(
-    kernel: CompiledKernel, x, y, z, _stream, _function, _packed, _meta, _enter, _leave, *args
-):
+    note, kernel: CompiledKernel, x, y, z, _stream, _function, _packed, _meta, _enter, _leave, *args
+):  # fmt: skip
     """What CompiledKernel.run does on a GPU."""
     program = _taken_apart(kernel.asm["ptx"])
     names = [n for n, kind in kernel.src.signature.items() if kind != "constexpr"]
     given = dict(zip(kernel.src.fn.arg_names, args, strict=True))
     values = [given[name] for name in names]
-    memories, arguments = {}, {}
+    regions, arguments = {}, {}
     # Behind the kernel's own there are pointers to scratch memory, which none of ours asks for.
     for (kind, parameter), value in zip(program.parameters, [*values, 0, 0], strict=True):
         if isinstance(value, torch.Tensor):
             storage = value.untyped_storage()
-            flat = torch.empty(0, dtype=torch.uint8).set_(storage)
-            memories[storage.data_ptr()] = _Memory(flat.detach().numpy(), storage.data_ptr())
+            regions[storage.data_ptr()] = storage.nbytes()
             value = value.data_ptr()
         arguments[parameter] = np.array(value, _TYPES[kind])
-    with np.errstate(all="ignore"):
-        _Machine(
-            program, (x, y, z), kernel.metadata.shared, arguments, list(memories.values())
-        ).run()
+
+    def run():
+        memories = [_Memory(_bytes_at(base, size), base) for base, size in regions.items()]
+        with np.errstate(all="ignore"):
+            _Machine(program, (x, y, z), kernel.metadata.shared, arguments, memories).run()
+
+    run()
+    if note is not None:
+        note(run, regions)
 
 
 class _Driver:
@@ -431,15 +443,24 @@ class _Driver:
         return GPUTarget("cuda", CAPABILITY, WARP)
 
 
-def emulate_gpu() -> None:
-    """From now on, this process launches kernels here, and takes tensors of the CPU for a GPU's."""
+def run_kernels_here(note: Callable | None = None) -> None:
+    """From now on, what this process launches on a GPU is run here.
+
+    ``note(run, regions)`` is told of each launch: a function that repeats it, and the addresses
+    and sizes in bytes of the memories that it may touch.
+    """
 
     def ready(kernel):
-        kernel._run = functools.partial(_launch, kernel)
+        kernel._run = functools.partial(_launch, note, kernel)
 
     CompiledKernel._init_handles = ready
     # The assembler, whose work nobody needs here, takes most of the time to compile a kernel.
     CUDABackend.make_cubin = lambda *_: b""
     driver.set_active(_Driver())
+
+
+def emulate_gpu() -> None:
+    """The same, and tensors of the CPU are taken for a GPU's."""
+    run_kernels_here()
     obstacle = _obstacle
     backends._obstacle = lambda name, tensors: "" if name == "cuda" else obstacle(name, tensors)

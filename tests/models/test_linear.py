@@ -16,7 +16,8 @@ def results(linear, x, gradient):
     linear.zero_grad()
     y = linear(x)
     y.backward(gradient)
-    return [y.detach(), x.grad, *(p.grad for p in linear.parameters())]
+    # Copies: moving a network to a GPU takes its gradients along.
+    return [y.detach(), x.grad, *(p.grad.clone() for p in linear.parameters())]
 
 
 @pytest.fixture

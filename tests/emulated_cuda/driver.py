@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What Python asks of a CUDA driver, for the emulated devices."""
+
+import contextlib
+import importlib.util
+import os
+import time
+from types import SimpleNamespace
+
+import torch
+from torch import cuda
+
+DEVICES = 2
+MEMORY = int(os.environ.get("SPRACHE_EMULATED_MEMORY", 8 * 2**30))  # bytes, of all together
+ops = torch.ops.emulated_cuda
+
+
+class _Stream:
+    """Everything is done at once and in order, whatever stream it is on."""
+
+    def __init__(self, device=None, priority=0, number=None):
+        index = torch.device("cuda" if device is None else device).index
+        self.device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
+        self.cuda_stream = id(self) if number is None else number
+
+    def wait_stream(self, stream):
+        assert isinstance(stream, _Stream)
+
+    def wait_event(self, event):
+        assert event.at is not None, "waits for an event that was never recorded"
+
+    def record_event(self, event=None):
+        event = event or _Event()
+        event.record(self)
+        return event
+
+    def query(self):
+        return True
+
+    def synchronize(self):
+        ops.add_wait("synchronize a stream")
+
+
+class _Event:
+    def __init__(self, enable_timing=False, blocking=False, interprocess=False):
+        self.timed, self.at = enable_timing, None
+
+    def record(self, stream=None):
+        assert stream is None or isinstance(stream, _Stream)
+        self.at = time.perf_counter()
+
+    def query(self):
+        assert self.at is not None, "asks for an event that was never recorded"
+        return True
+
+    def wait(self, stream=None):
+        assert self.at is not None, "waits for an event that was never recorded"
+
+    def synchronize(self):
+        ops.add_wait("synchronize an event")
+
+    def elapsed_time(self, end):
+        assert self.timed
+        assert end.timed
+        return 1e3 * (end.at - self.at)
+
+
+class _Graph:
+    """What the host launched while it was captured; in between, its Python is left out."""
+
+    def __init__(self, keep_graph=False):
+        self.number = ops.new_graph()
+        self.launches = []  # of our own kernels
+
+    def replay(self):
+        launches, at = iter(self.launches), 0
+        while (at := ops.replay(self.number, at)) >= 0:
+            next(launches)()
+            at += 1
+
+    def reset(self):
+        ops.free_graph(self.number)
+
+    def __del__(self):
+        self.reset()
+
+
+class _Capture:
+    """As ``torch.cuda.graph``: nothing is computed."""
+
+    under_way = None
+
+    def __init__(self, graph, pool=None, stream=None, capture_error_mode="global"):
+        self.graph = graph
+        self.on_stream = torch.cuda.stream(stream or _Stream())
+
+    def __enter__(self):
+        self.on_stream.__enter__()
+        ops.begin_capture(self.graph.number)
+        _Capture.under_way = self.graph
+
+    def __exit__(self, *exception):
+        _Capture.under_way = None
+        ops.end_capture()
+        return self.on_stream.__exit__(*exception)
+
+    @staticmethod
+    def note(run, regions) -> None:
+        """A kernel of ours has been launched."""
+        graph = _Capture.under_way
+
+        def run_again():
+            for address, size in regions.items():
+                if size:
+                    ops.check_memory(address)
+            run()
+
+        if graph is not None:
+            graph.launches.append(run_again)
+            ops.record_launch()
+
+
+def replace_driver() -> None:
+    """Let PyTorch and Triton find the emulated devices."""
+    ops.set_available(MEMORY)
+    defaults = {i: _Stream(torch.device("cuda", i), number=0) for i in range(DEVICES)}
+    now = dict(defaults)
+
+    def index_of(device=None) -> int:
+        if isinstance(device, int):
+            return device if device >= 0 else ops.exchange_device(-1)
+        index = None if device is None else torch.device(device).index
+        return ops.exchange_device(-1) if index is None else index
+
+    @contextlib.contextmanager
+    def on_stream(stream):
+        if stream is None:
+            yield
+            return
+        device, before = ops.exchange_device(stream.device.index), now[stream.device.index]
+        now[stream.device.index] = stream
+        try:
+            yield
+        finally:
+            now[stream.device.index] = before
+            ops.exchange_device(device)
+
+    def generator(device=None):
+        return ops.generator(index_of(device))
+
+    def seed_all(seed):
+        for i in range(DEVICES):
+            generator(i).manual_seed(seed)
+
+    replacements = {
+        "_lazy_init": lambda: None,
+        "_lazy_call": lambda call, **_: call(),
+        "_exchange_device": lambda i: ops.exchange_device(i),
+        "_maybe_exchange_device": lambda i: ops.exchange_device(i),
+        "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "device_count": lambda: DEVICES,
+        "current_device": lambda: ops.exchange_device(-1),
+        "set_device": lambda device: ops.exchange_device(index_of(device)),
+        "get_device_name": lambda device=None: "Emulated GPU",
+        "get_device_capability": lambda device=None: (9, 0),
+        "get_device_properties": lambda device=None: SimpleNamespace(
+            name="Emulated GPU", total_memory=MEMORY, multi_processor_count=132, major=9, minor=0
+        ),
+        "mem_get_info": lambda device=None: (MEMORY - ops.allocated(), MEMORY),
+        "memory_allocated": lambda device=None: ops.allocated(),
+        "max_memory_allocated": lambda device=None: ops.peak(),
+        "reset_peak_memory_stats": lambda device=None: ops.reset_peak(),
+        "empty_cache": lambda: None,
+        "synchronize": lambda device=None: ops.add_wait("synchronize"),
+        "Stream": _Stream,
+        "Event": _Event,
+        "stream": on_stream,
+        "current_stream": lambda device=None: now[index_of(device)],
+        "default_stream": lambda device=None: defaults[index_of(device)],
+        "is_current_stream_capturing": lambda: ops.capturing(),
+        "CUDAGraph": _Graph,
+        "graph": _Capture,
+        "set_sync_debug_mode": lambda mode: ops.forbid_waits(mode in ("error", 2)),
+        "_sleep": lambda cycles: None,
+        "default_generators": tuple(map(generator, range(DEVICES))),
+        "get_rng_state": lambda device="cuda": generator(device).get_state(),
+        "set_rng_state": lambda state, device="cuda": generator(device).set_state(state),
+        "manual_seed": lambda seed: generator().manual_seed(seed),
+        "manual_seed_all": seed_all,
+    }
+    for name, value in replacements.items():
+        setattr(cuda, name, value)
+        for module in (cuda.random, cuda.memory):
+            if hasattr(module, name):
+                setattr(module, name, value)
+
+    def storage_to(storage, device, non_blocking=False):
+        made = torch.empty(storage.size(), dtype=torch.uint8, device=device).untyped_storage()
+        return made.copy_(storage, non_blocking)
+
+    torch.storage._to = storage_to
+    torch.UntypedStorage.clone = lambda storage: storage_to(storage, storage.device)
+    torch.Tensor.record_stream = lambda tensor, stream: None
+    torch.version.cuda = "0.0"
+    torch.backends.cuda.is_built = lambda: True
+    if importlib.util.find_spec("triton"):
+        from tests.dynamics.emulated_gpu import run_kernels_here
+
+        run_kernels_here(_Capture.note)

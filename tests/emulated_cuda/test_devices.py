@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The emulated devices see what a program does wrong; ../test_emulated_cuda.py starts these."""
+
+import os
+
+import pytest
+import torch
+
+if "SPRACHE_EMULATES_CUDA" not in os.environ:
+    pytest.skip("no emulated devices", allow_module_level=True)
+
+ops = torch.ops.emulated_cuda
+
+
+@pytest.fixture
+def x():
+    return torch.arange(6.0).view(2, 3).cuda()
+
+
+def captured(work):
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph
+
+
+def test_it_computes_what_the_cpu_computes(x):
+    linear = torch.nn.Linear(3, 4)
+    expected = linear(x.cpu()).relu().sum()
+    expected.backward()
+    gradient = linear.weight.grad.clone()
+    linear.zero_grad()
+    found = linear.cuda()(x).relu().sum()
+    found.backward()
+    assert found.is_cuda
+    assert found.item() == expected.item()
+    assert torch.equal(linear.weight.grad.cpu(), gradient)
+
+
+def test_operands_of_two_devices_are_refused(x):
+    with pytest.raises(RuntimeError, match="same device"):
+        torch.maximum(x, torch.ones(2, 3))
+    with pytest.raises(RuntimeError, match="same device"):
+        torch.maximum(x, torch.ones(2, 3, device="cuda:1"))
+    assert (x + torch.tensor(1.0)).sum().item() == 21  # a number of the CPU is allowed
+
+
+def test_new_memory_holds_no_numbers():
+    assert torch.empty(5, device="cuda").isnan().all()
+
+
+def test_it_counts_what_waits(x):
+    pinned = torch.ones(2, 3).pin_memory()
+
+    def waits(work):
+        before = ops.waits()
+        work()
+        return ops.waits() - before
+
+    assert waits(lambda: x.cumsum(0).mul_(2)) == 0
+    assert waits(lambda: pinned.to("cuda", non_blocking=True)) == 0
+    assert waits(lambda: pinned.copy_(x, non_blocking=True)) == 0
+    for work in (
+        x.sum().item,
+        x.cpu,
+        x.nonzero,
+        torch.cuda.synchronize,
+        lambda: x[x > 2],
+        lambda: x.copy_(torch.ones(2, 3)),
+        lambda: float(x[0, 0]),
+    ):
+        assert waits(work) > 0
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises(RuntimeError, match="item"):
+            x.sum().item()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_device_has_its_own_random_numbers():
+    torch.manual_seed(3)
+    first, before = torch.rand(4, device="cuda"), torch.get_rng_state()
+    state = torch.cuda.get_rng_state()
+    second = torch.rand(4, device="cuda")
+    assert not torch.equal(first, second)
+    torch.cuda.set_rng_state(state)
+    dropped = torch.nn.functional.dropout(torch.ones(4, device="cuda"))
+    torch.cuda.set_rng_state(state)
+    assert torch.equal(torch.rand(4, device="cuda"), second)
+    torch.cuda.set_rng_state(state)
+    assert torch.equal(torch.nn.functional.dropout(torch.ones(4, device="cuda")), dropped)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(RuntimeError, match="generator"):
+        torch.rand(4, device="cuda", generator=torch.Generator())
+
+
+def test_memory_can_run_out():
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
+        torch.empty(10**11, device="cuda")
+
+
+def test_a_capture_computes_nothing_and_a_replay_does_it_again(x):
+    out = torch.zeros_like(x)
+    torch.manual_seed(5)
+    state = torch.cuda.get_rng_state()
+
+    def work():
+        out.add_(torch.rand_like(x) * x)
+
+    graph = captured(work)
+    assert not out.any()
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    graph.replay()
+    x.mul_(2)
+    graph.replay()
+    found = out.clone()
+    out.zero_()
+    x.div_(2)
+    torch.cuda.set_rng_state(state)
+    work()
+    x.mul_(2)
+    work()
+    assert torch.equal(out, found)
+
+
+def test_a_graph_keeps_numbers_of_the_host(x):
+    out, factor = torch.zeros_like(x), 2.0
+    graph = captured(lambda: out.copy_(x * factor))
+    factor = 3.0
+    graph.replay()
+    assert torch.equal(out, 2 * x)
+
+
+def test_a_graph_that_outlives_its_memory_is_refused(x):
+    others = [torch.ones(2, 3, device="cuda")]
+    graph = captured(lambda: x.add_(others[0]))
+    graph.replay()
+    others.clear()
+    with pytest.raises(RuntimeError, match="has been freed"):
+        graph.replay()
+
+
+def test_nothing_waits_within_a_capture(x):
+    with pytest.raises(RuntimeError, match="capturing"):
+        captured(lambda: x.sum().item())
+    assert x.sum().item() == 15
