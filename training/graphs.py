@@ -200,9 +200,11 @@ def on_stream(stream: torch.cuda.Stream) -> Iterator[None]:
     """
     current = torch.cuda.current_stream(stream.device)
     stream.wait_stream(current)
-    with torch.cuda.stream(stream):
-        yield
-    current.wait_stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:  # also what comes after a step that failed: it uses the same memory
+        current.wait_stream(stream)
 
 
 def durations(run: Callable[[], None], device: torch.device) -> tuple[float, float]:

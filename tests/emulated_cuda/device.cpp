@@ -4,7 +4,8 @@
 // CUDA devices for a PyTorch without any: tensors say `cuda:0`, lie in this process's memory, and
 // are computed with by the kernels of the CPU. What a real device would not take, or would make
 // the host wait for, is found out: tensors of several devices in one operation, fresh memory that
-// is read before it is written (it is filled with NaN), and waits, which are counted.
+// is read before it is written (it is filled with NaN), work on several streams that no event puts in
+// order, and waits, which are counted.
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -44,6 +45,31 @@ int64_t available = 0;
 std::string last_wait;  // the operation of the last one
 bool waiting_is_an_error = false;
 
+// ---- order ----
+
+// Everything is done at once, but only what a real device would do in order may touch the same
+// memory. A stream counts its operations; its clock says up to which one of every other stream has
+// surely been done before its own next one, and the host's, before all that is launched from now on.
+using StreamKey = int64_t;  // device and stream
+using Clock = std::map<StreamKey, int64_t>;
+
+std::map<StreamKey, Clock> clocks;
+Clock host;
+std::string broken;  // what was found where nothing can be thrown
+std::recursive_mutex order;
+
+StreamKey key_of(c10::DeviceIndex device, c10::StreamId stream) { return device + DEVICES * stream; }
+StreamKey here() { return key_of(current, streams[current]); }
+
+void merge(Clock& clock, const Clock& other) {
+  for (auto [stream, time] : other) clock[stream] = std::max(clock[stream], time);
+}
+
+int64_t known(const Clock& clock, StreamKey stream) {
+  auto found = clock.find(stream);
+  return found == clock.end() ? 0 : found->second;
+}
+
 // ---- graphs ----
 
 // What was done while it was captured, and the memory that was allocated meanwhile: it stays the
@@ -62,6 +88,9 @@ void wait(const std::string& what) {
   TORCH_CHECK(!waiting_is_an_error, "called a synchronizing CUDA operation (", what, ")");
   ++waits;
   last_wait = what;
+  std::lock_guard lock(order);
+  for (auto& [stream, clock] : clocks)
+    if (stream == here() || what == "synchronize") merge(host, clock);
 }
 
 // ---- memory ----
@@ -75,11 +104,15 @@ struct Block {
 struct Memory final : c10::Allocator {
   struct Extent {
     size_t size;
-    int64_t number;  // how many were allocated before
+    int64_t number;       // how many were allocated before
+    StreamKey home = 0;   // the stream on which it was asked for, and is used again
+    Clock reads, writes;  // the last ones of every stream
+    std::set<StreamKey> recorded = {};
+    std::string last = {};  // operation that touched it
   };
   static inline std::map<uintptr_t, Extent> blocks;  // all that may be touched
   static inline int64_t allocations = 0;
-  static inline std::recursive_mutex mutex;
+
   c10::DataPtr allocate(size_t size) override {
     TORCH_CHECK_WITH(OutOfMemoryError, live + static_cast<int64_t>(size) <= available,
                      "CUDA out of memory. Tried to allocate ", size / 1048576., " MiB.");
@@ -87,41 +120,77 @@ struct Memory final : c10::Allocator {
     if (data) std::memset(data, 0xff, size);
     live += size;
     if (live > peak) peak = live.load();
-    std::lock_guard lock(mutex);
-    if (data) blocks[reinterpret_cast<uintptr_t>(data)] = {size, ++allocations};
+    std::lock_guard lock(order);
+    if (data) blocks[reinterpret_cast<uintptr_t>(data)] = {size, ++allocations, here()};
     return {data, new Block{data, size, capturing}, &drop, Device(CUDA, current)};
   }
+
   static void drop(void* context) {
     auto block = static_cast<Block*>(context);
     live -= block->size;
     if (block->data) {
-      std::lock_guard lock(mutex);
+      std::lock_guard lock(order);
+      auto at = reinterpret_cast<uintptr_t>(block->data);
+      auto graph = block->graph.lock();
+      if (!graph) check_uses(blocks.at(at));
       std::memset(block->data, 0xff, block->size);
-      if (auto graph = block->graph.lock()) {
+      if (graph) {
         graph->memory.push_back(block->data);
       } else {
-        blocks.erase(reinterpret_cast<uintptr_t>(block->data));
+        blocks.erase(at);
         std::free(block->data);
       }
     }
     delete block;
   }
-  static void check(const Tensor& x, const std::string& what) {
-    if (x.numel()) check(reinterpret_cast<uintptr_t>(x.const_data_ptr()), what);
+
+  // What is asked for next on the same stream may get this memory, when the streams for which it
+  // was recorded have come as far as they are now.
+  static void check_uses(const Extent& extent) {
+    auto over = host;
+    merge(over, clocks[extent.home]);
+    for (auto stream : extent.recorded) merge(over, clocks[stream]);
+    for (auto* uses : {&extent.reads, &extent.writes})
+      for (auto [stream, time] : *uses)
+        if (stream != extent.home && !extent.recorded.count(stream) && known(over, stream) < time)
+          broken = c10::str("memory was freed while another stream may be using it (record_stream): ",
+                            extent.size, " bytes of stream ", extent.home, ", ", extent.last,
+                            " on stream ", stream);
   }
-  static void check(uintptr_t at, const std::string& what) {
-    std::lock_guard lock(mutex);
+
+  static Extent& extent_at(uintptr_t at, const std::string& what) {
     auto next = blocks.upper_bound(at);
     TORCH_CHECK(next != blocks.begin() && at < std::prev(next)->first + std::prev(next)->second.size,
-                "a graph touches memory that has been freed (", what, ")");
+                what, " touches memory that has been freed");
+    return std::prev(next)->second;
   }
+
+  // An operation on the current stream reads or writes what lies at an address.
+  static void touch(const void* pointer, bool writes, const std::string& what) {
+    std::lock_guard lock(order);
+    auto& extent = extent_at(reinterpret_cast<uintptr_t>(pointer), what);
+    TORCH_CHECK(broken.empty(), broken);
+    auto stream = here();
+    auto& clock = clocks[stream];
+    merge(clock, host);
+    for (auto* uses : {&extent.writes, writes ? &extent.reads : &extent.writes})
+      for (auto [other, time] : *uses)
+        TORCH_CHECK(other == stream || known(clock, other) >= time, what, writes ? " writes" : " reads",
+                    " what another stream may be using (wait_stream)");
+    (writes ? extent.writes : extent.reads)[stream] = ++clock[stream];
+    extent.last = what;
+  }
+  static void touch(const Tensor& x, bool writes, const std::string& what) {
+    if (x.numel()) touch(x.const_data_ptr(), writes, what);
+  }
+
   void copy_data(void* to, const void* from, std::size_t count) const override {
     std::memcpy(to, from, count);
   }
 } memory;
 
 Graph::~Graph() {
-  std::lock_guard lock(Memory::mutex);
+  std::lock_guard lock(order);
   for (void* data : memory) {
     Memory::blocks.erase(reinterpret_cast<uintptr_t>(data));
     std::free(data);
@@ -180,12 +249,27 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     return before;
   }
   c10::DeviceIndex deviceCount() const noexcept override { return DEVICES; }
-  void record(void**, const c10::Stream&, const c10::DeviceIndex,
-              const c10::EventFlag) const override {}
-  void block(void*, const c10::Stream&) const override {}
+  void record(void** event, const c10::Stream& stream, const c10::DeviceIndex,
+              const c10::EventFlag) const override {
+    std::lock_guard lock(order);
+    if (!*event) *event = new Clock;
+    *static_cast<Clock*>(*event) = clocks[key_of(stream.device_index(), stream.id())];
+  }
+  void block(void* event, const c10::Stream& stream) const override {
+    std::lock_guard lock(order);
+    if (event)
+      merge(clocks[key_of(stream.device_index(), stream.id())], *static_cast<Clock*>(event));
+  }
   bool queryEvent(void*) const override { return true; }
-  void destroyEvent(void*, const c10::DeviceIndex) const noexcept override {}
-  void recordDataPtrOnStream(const c10::DataPtr&, const c10::Stream&) const override {}
+  void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override {
+    delete static_cast<Clock*>(event);
+  }
+  void recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& stream) const override {
+    std::lock_guard lock(order);
+    if (data.get())
+      Memory::extent_at(reinterpret_cast<uintptr_t>(data.get()), "record_stream")
+          .recorded.insert(key_of(stream.device_index(), stream.id()));
+  }
 } const guard;
 C10_REGISTER_GUARD_IMPL(CUDA, Guard)
 
@@ -296,25 +380,31 @@ Tensor to_device(const Tensor& x, Device device) {
 }
 
 at::Scalar scalar_of(const Tensor& x) {
+  Memory::touch(x, false, "item");
   wait("item");
   return at::_local_scalar_dense(on_cpu(x));
 }
 
 Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
-  auto host = self.is_cuda() ? source : self;
-  if (!host.is_cuda() && host.numel() && !(non_blocking && host.is_pinned()))
-    wait(self.is_cuda() ? "copy to the device" : "copy to the host");
+  auto host = self.is_cuda() ? source : self;  // of a copy between host and device, the former
+  auto waits = !host.is_cuda() && host.numel() && !(non_blocking && host.is_pinned());
   if (!self.numel()) return self;
   auto to = self.is_cuda() ? on_cpu(self) : self;
   auto from = source.is_cuda() ? on_cpu(source) : source;
   auto move = [=, devices = std::pair(self.is_cuda(), source.is_cuda())]() {
-    if (devices.first) Memory::check(to, "aten::copy_");
-    if (devices.second) Memory::check(from, "aten::copy_");
+    if (devices.second) Memory::touch(from, false, "aten::copy_");
+    if (devices.first) Memory::touch(to, true, "aten::copy_");
     at::AutoDispatchBelowADInplaceOrView below;
     to.copy_(from);
   };
+  if (capturing) {
+    TORCH_CHECK(!waits, "CUDA error: operation not permitted when stream is capturing (copy)");
+    capturing->steps.push_back(move);
+    to.copy_(from);
+    return self;
+  }
   move();
-  if (capturing) capturing->steps.push_back(move);
+  if (waits) wait(self.is_cuda() ? "copy to the device" : "copy to the host");
   return self;
 }
 
@@ -327,11 +417,12 @@ const std::set<std::string> INDEXING = {
     "aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"};
 
 struct Call {
-  const std::string& name;
+  std::string name;
   std::vector<std::pair<Tensor, Tensor>> replaced;  // alias on the CPU, tensor on the device
+  std::vector<std::pair<Tensor, bool>> touched;     // the aliases, and whether they are written to
   std::optional<Device> device;
 
-  Tensor alias(const Tensor& x) {
+  Tensor alias(const Tensor& x, bool writes) {
     if (!x.defined()) return x;
     if (!x.is_cuda()) {
       TORCH_CHECK(x.dim() == 0 || INDEXING.count(name), "Expected all tensors to be on the same ",
@@ -344,7 +435,14 @@ struct Call {
     device = x.device();
     if (INDEXING.count(name) && x.scalar_type() == at::kBool) wait(name + " with a mask");
     replaced.emplace_back(on_cpu(x), x);
+    touched.emplace_back(replaced.back().first, writes);
     return replaced.back().first;
+  }
+
+  void touch() const {
+    for (bool writes : {false, true})
+      for (auto& [alias, written] : touched)
+        if (written == writes) Memory::touch(alias, writes, name);
   }
 
   Tensor original(const Tensor& result) {
@@ -356,22 +454,27 @@ struct Call {
       }
       return tensor;
     }
-    return result.defined() ? to_device(result, device.value_or(Device(CUDA, current))) : result;
+    if (!result.defined()) return result;
+    auto made = to_device(result, device.value_or(Device(CUDA, current)));
+    if (!capturing) Memory::touch(made, true, name);
+    return made;
   }
 };
 
 // Lets a graph do the same again: the same arguments in the same places, the results to theirs.
 void record(const c10::OperatorHandle& op, const Call& call, c10::Stack given, c10::Stack results) {
-  std::vector<Tensor> inputs, places;
-  for (auto& [alias, tensor] : call.replaced)  // but for what was an empty `out`
-    if (alias.const_data_ptr() == tensor.const_data_ptr()) inputs.push_back(alias);
+  std::vector<Tensor> places;
+  Call again{call.name, {}, {}, {}};
+  for (size_t i = 0; i < call.replaced.size(); ++i)  // but for what was an empty `out`
+    if (call.replaced[i].first.const_data_ptr() == call.replaced[i].second.const_data_ptr())
+      again.touched.push_back(call.touched[i]);
   for (auto& value : results) {
     TORCH_CHECK(value.isTensor() || value.isTensorList(), "a graph cannot hold ", call.name);
     for (auto& x : value.isTensor() ? std::vector{value.toTensor()} : value.toTensorVector())
       places.push_back(x.defined() ? on_cpu(x) : x);
   }
   capturing->steps.push_back([=]() {
-    for (auto& x : inputs) Memory::check(x, op.schema().name());
+    again.touch();
     auto stack = given;
     at::AutoDispatchBelowADInplaceOrView below;
     op.callBoxed(stack);
@@ -379,29 +482,32 @@ void record(const c10::OperatorHandle& op, const Call& call, c10::Stack given, c
     for (auto& value : stack)
       for (auto& x : value.isTensor() ? std::vector{value.toTensor()} : value.toTensorVector()) {
         auto& place = places.at(i++);
-        if (place.defined() && place.numel() && place.data_ptr() != x.data_ptr()) place.copy_(x);
+        if (!place.defined() || !place.numel() || place.data_ptr() == x.data_ptr()) continue;
+        Memory::touch(place, true, again.name);
+        place.copy_(x);
       }
   });
 }
 
 void compute(const c10::OperatorHandle& op, c10::Stack* stack) {
   const auto& schema = op.schema();
-  Call call{schema.name(), {}, {}};
-  if (WAITING.count(call.name)) wait(call.name);
+  Call call{schema.name(), {}, {}, {}};
   auto arguments = torch::jit::last(stack, schema.arguments().size());
   std::vector<size_t> generators;
   for (size_t i = 0; i < arguments.size(); ++i) {
     IValue& value = stack->at(stack->size() - arguments.size() + i);
+    auto* info = schema.arguments()[i].alias_info();
+    bool writes = info && info->isWrite();
     if (value.isTensor()) {
-      value = call.alias(value.toTensor());
+      value = call.alias(value.toTensor(), writes);
     } else if (value.isTensorList()) {
       c10::List<Tensor> list;
-      for (const Tensor& x : value.toTensorVector()) list.push_back(call.alias(x));
+      for (const Tensor& x : value.toTensorVector()) list.push_back(call.alias(x, writes));
       value = list;
     } else if (value.isOptionalTensorList()) {
       c10::List<std::optional<Tensor>> list;
       for (const std::optional<Tensor>& x : value.toOptionalTensorVector())
-        list.push_back(x ? std::optional(call.alias(*x)) : std::nullopt);
+        list.push_back(x ? std::optional(call.alias(*x, writes)) : std::nullopt);
       value = list;
     } else if (value.isDevice()) {
       call.device = value.toDevice();
@@ -415,6 +521,9 @@ void compute(const c10::OperatorHandle& op, c10::Stack* stack) {
     }
   }
   auto index = call.device ? call.device->index() : current;
+  c10::DeviceGuard in(Device(CUDA, index));
+  if (!capturing) call.touch();
+  if (WAITING.count(call.name)) wait(call.name);
   for (auto i : generators) stack->at(i) = inner(generator(index));
   c10::Stack given;
   if (capturing) given.assign(stack->end() - arguments.size(), stack->end());
@@ -515,6 +624,8 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("mm.dtype", TORCH_FN(product));
 }
 
+std::map<int64_t, Clock> events;
+
 TORCH_LIBRARY(emulated_cuda, m) {
   m.def("generator(int device) -> Generator?", [](int64_t i) { return generator(i); });
   m.def("exchange_device(int device) -> int", [](int64_t i) {
@@ -531,7 +642,38 @@ TORCH_LIBRARY(emulated_cuda, m) {
   m.def("begin_capture(int graph) -> ()", &begin_capture);
   m.def("end_capture() -> ()", &end_capture);
   m.def("capturing() -> bool", []() { return capturing != nullptr; });
-  m.def("check_memory(int address) -> ()", [](int64_t address) { Memory::check(uintptr_t(address), "a kernel"); });
+  m.def("forget_what_was_found() -> ()", []() { broken.clear(); });
+  m.def("touch(int address) -> ()", [](int64_t address) {
+    if (!capturing) Memory::touch(reinterpret_cast<void*>(address), true, "a kernel");
+  });
+  m.def("exchange_stream(int device, int stream) -> int", [](int64_t device, int64_t stream) {
+    auto before = streams[device];
+    if (stream >= 0) streams[device] = stream;
+    return static_cast<int64_t>(before);
+  });
+  m.def("record_event(int device, int stream, int event) -> ()",
+        [](int64_t device, int64_t stream, int64_t event) {
+          std::lock_guard lock(order);
+          events[event] = clocks[key_of(device, stream)];
+        });
+  m.def("wait_event(int device, int stream, int event) -> ()",
+        [](int64_t device, int64_t stream, int64_t event) {
+          std::lock_guard lock(order);
+          merge(clocks[key_of(device, stream)], events.at(event));
+        });
+  m.def("see_event(int event) -> ()", [](int64_t event) {
+    std::lock_guard lock(order);
+    merge(host, events.at(event));
+  });
+  m.def("free_event(int event) -> ()", [](int64_t event) {
+    std::lock_guard lock(order);
+    events.erase(event);
+  });
+  m.def("record_stream(Tensor x, int device, int stream) -> ()",
+        [](Tensor x, int64_t device, int64_t stream) {
+          c10::Stream on(c10::Stream::UNSAFE, Device(CUDA, device), stream);
+          guard.recordDataPtrOnStream(x.storage().data_ptr(), on);
+        });
   m.def("record_launch() -> ()", []() { capturing->steps.emplace_back(); });
   m.def("replay(int graph, int from_step) -> int", &replay);
   m.def("forbid_waits(bool forbid) -> ()", [](bool forbid) { waiting_is_an_error = forbid; });

@@ -4,9 +4,11 @@
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import time
 from types import SimpleNamespace
+from typing import ClassVar
 
 import torch
 from torch import cuda
@@ -17,18 +19,23 @@ ops = torch.ops.emulated_cuda
 
 
 class _Stream:
-    """Everything is done at once and in order, whatever stream it is on."""
+    """Everything is done at once; `device.cpp` knows which order that would have on a device."""
+
+    known: ClassVar[dict[tuple[int, int], "_Stream"]] = {}
+    numbers = itertools.count(1)
 
     def __init__(self, device=None, priority=0, number=None):
         index = torch.device("cuda" if device is None else device).index
-        self.device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
-        self.cuda_stream = id(self) if number is None else number
+        self.device = torch.device("cuda", cuda.current_device() if index is None else index)
+        self.cuda_stream = next(self.numbers) if number is None else number
+        self.key = self.device.index, self.cuda_stream
+        self.known[self.key] = self
 
     def wait_stream(self, stream):
-        assert isinstance(stream, _Stream)
+        self.wait_event(stream.record_event())
 
     def wait_event(self, event):
-        assert event.at is not None, "waits for an event that was never recorded"
+        event.wait(self)
 
     def record_event(self, event=None):
         event = event or _Event()
@@ -39,31 +46,38 @@ class _Stream:
         return True
 
     def synchronize(self):
-        ops.add_wait("synchronize a stream")
+        self.record_event().synchronize()
 
 
 class _Event:
+    numbers = itertools.count(1)
+
     def __init__(self, enable_timing=False, blocking=False, interprocess=False):
+        self.number = next(self.numbers)
         self.timed, self.at = enable_timing, None
 
     def record(self, stream=None):
-        assert stream is None or isinstance(stream, _Stream)
+        ops.record_event(*(stream or cuda.current_stream()).key, self.number)
         self.at = time.perf_counter()
 
     def query(self):
-        assert self.at is not None, "asks for an event that was never recorded"
+        ops.see_event(self.number)
         return True
 
     def wait(self, stream=None):
-        assert self.at is not None, "waits for an event that was never recorded"
+        ops.wait_event(*(stream or cuda.current_stream()).key, self.number)
 
     def synchronize(self):
         ops.add_wait("synchronize an event")
+        ops.see_event(self.number)
 
     def elapsed_time(self, end):
         assert self.timed
         assert end.timed
         return 1e3 * (end.at - self.at)
+
+    def __del__(self):
+        ops.free_event(self.number)
 
 
 class _Graph:
@@ -109,14 +123,17 @@ class _Capture:
     def note(run, regions) -> None:
         """A kernel of ours has been launched."""
         graph = _Capture.under_way
+        addresses = [address for address, size in regions.items() if size]
 
         def run_again():
-            for address, size in regions.items():
-                if size:
-                    ops.check_memory(address)
+            for address in addresses:
+                ops.touch(address)
             run()
 
-        if graph is not None:
+        if graph is None:
+            for address in addresses:
+                ops.touch(address)
+        else:
             graph.launches.append(run_again)
             ops.record_launch()
 
@@ -125,7 +142,6 @@ def replace_driver() -> None:
     """Let PyTorch and Triton find the emulated devices."""
     ops.set_available(MEMORY)
     defaults = {i: _Stream(torch.device("cuda", i), number=0) for i in range(DEVICES)}
-    now = dict(defaults)
 
     def index_of(device=None) -> int:
         if isinstance(device, int):
@@ -138,13 +154,17 @@ def replace_driver() -> None:
         if stream is None:
             yield
             return
-        device, before = ops.exchange_device(stream.device.index), now[stream.device.index]
-        now[stream.device.index] = stream
+        device = ops.exchange_device(stream.device.index)
+        before = ops.exchange_stream(*stream.key)
         try:
             yield
         finally:
-            now[stream.device.index] = before
+            ops.exchange_stream(stream.device.index, before)
             ops.exchange_device(device)
+
+    def current_stream(device=None):
+        index = index_of(device)
+        return _Stream.known[index, ops.exchange_stream(index, -1)]
 
     def generator(device=None):
         return ops.generator(index_of(device))
@@ -177,7 +197,7 @@ def replace_driver() -> None:
         "Stream": _Stream,
         "Event": _Event,
         "stream": on_stream,
-        "current_stream": lambda device=None: now[index_of(device)],
+        "current_stream": current_stream,
         "default_stream": lambda device=None: defaults[index_of(device)],
         "is_current_stream_capturing": lambda: ops.capturing(),
         "CUDAGraph": _Graph,
@@ -202,7 +222,7 @@ def replace_driver() -> None:
 
     torch.storage._to = storage_to
     torch.UntypedStorage.clone = lambda storage: storage_to(storage, storage.device)
-    torch.Tensor.record_stream = lambda tensor, stream: None
+    torch.Tensor.record_stream = lambda tensor, stream: ops.record_stream(tensor, *stream.key)
     torch.version.cuda = "0.0"
     torch.backends.cuda.is_built = lambda: True
     if importlib.util.find_spec("triton"):

@@ -15,7 +15,8 @@ ops = torch.ops.emulated_cuda
 
 @pytest.fixture
 def x():
-    return torch.arange(6.0).view(2, 3).cuda()
+    yield torch.arange(6.0).view(2, 3).cuda()
+    torch.cuda.synchronize()
 
 
 def captured(work):
@@ -146,3 +147,67 @@ def test_nothing_waits_within_a_capture(x):
     with pytest.raises(RuntimeError, match="capturing"):
         captured(lambda: x.sum().item())
     assert x.sum().item() == 15
+
+
+def side_stream():
+    return torch.cuda.stream(torch.cuda.Stream())
+
+
+def test_streams_that_nothing_puts_in_order_are_found(x):
+    x.mul_(2)
+    with side_stream(), pytest.raises(RuntimeError, match="another stream may be using"):
+        x.add(1)
+    with side_stream():
+        torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
+        y = x.add(1)
+    with pytest.raises(RuntimeError, match="another stream may be using"):
+        y.mul(2)
+    with pytest.raises(RuntimeError, match="another stream may be using"):
+        x.zero_()  # which the other may not have read yet
+    torch.cuda.synchronize()
+
+
+def test_an_event_or_the_host_puts_streams_in_order(x):
+    stream, event = torch.cuda.Stream(), torch.cuda.Event()
+    x.mul_(2)
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        x.add_(1)
+        event.record()
+        y = x + 1
+    torch.cuda.current_stream().wait_event(event)
+    x.sum()
+    with pytest.raises(RuntimeError, match="another stream may be using"):
+        y.sum()
+    torch.cuda.synchronize()
+    y.sum()
+    torch.cuda.synchronize()
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_memory_is_not_given_back_while_another_stream_uses_it(recorded):
+    stream = torch.cuda.Stream()
+    x = torch.ones(5, device="cuda")
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        x.add_(1)
+    if recorded:
+        x.record_stream(stream)
+    del x
+    if recorded:
+        torch.ones(1, device="cuda").add_(1)
+    else:
+        with pytest.raises(RuntimeError, match="record_stream"):
+            torch.ones(1, device="cuda").add_(1)
+        ops.forget_what_was_found()
+
+
+def test_a_backward_pass_follows_the_streams_of_the_forward_pass(x):
+    stream = torch.cuda.Stream()
+    x.requires_grad_()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        y = (x * x).sum()
+        y.backward()
+    torch.cuda.current_stream().wait_stream(stream)
+    assert torch.equal(x.grad, 2 * x)
