@@ -5,12 +5,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import REPO
 
 from tests.emulated_cuda.library import CannotEmulateError, built
 
+REPO = Path(__file__).resolve().parents[1]
 SMALL = ["--config=demo.yaml", "--debug", "--nb_hiddens", "16", "--nb_steps", "8"]
 
 

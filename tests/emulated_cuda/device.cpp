@@ -380,6 +380,7 @@ Tensor to_device(const Tensor& x, Device device) {
 }
 
 at::Scalar scalar_of(const Tensor& x) {
+  c10::DeviceGuard in(x.device());
   Memory::touch(x, false, "item");
   wait("item");
   return at::_local_scalar_dense(on_cpu(x));
@@ -389,6 +390,7 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
   auto host = self.is_cuda() ? source : self;  // of a copy between host and device, the former
   auto waits = !host.is_cuda() && host.numel() && !(non_blocking && host.is_pinned());
   if (!self.numel()) return self;
+  c10::DeviceGuard in(self.is_cuda() ? self.device() : source.device());
   auto to = self.is_cuda() ? on_cpu(self) : self;
   auto from = source.is_cuda() ? on_cpu(source) : source;
   auto move = [=, devices = std::pair(self.is_cuda(), source.is_cuda())]() {
@@ -644,7 +646,10 @@ TORCH_LIBRARY(emulated_cuda, m) {
   m.def("capturing() -> bool", []() { return capturing != nullptr; });
   m.def("forget_what_was_found() -> ()", []() { broken.clear(); });
   m.def("touch(int address) -> ()", [](int64_t address) {
-    if (!capturing) Memory::touch(reinterpret_cast<void*>(address), true, "a kernel");
+    if (capturing) return;
+    auto& extent = Memory::extent_at(static_cast<uintptr_t>(address), "a kernel");
+    TORCH_CHECK(extent.home % DEVICES == current, "a kernel touches memory of another device");
+    Memory::touch(reinterpret_cast<void*>(address), true, "a kernel");
   });
   m.def("exchange_stream(int device, int stream) -> int", [](int64_t device, int64_t stream) {
     auto before = streams[device];
