@@ -56,6 +56,10 @@ class _BeforeTheFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
 
+    def add(self, records: list[logging.LogRecord]) -> None:
+        """Keep what was said before, but for what is kept already."""
+        self.records.extend(record for record in records if record not in self.records)
+
     def hand_over(self, handler: logging.Handler) -> None:
         """Empty into ``handler``."""
         while self.records:
@@ -93,6 +97,32 @@ def log_file(path: Path | None) -> Iterator[None]:
     finally:
         log.handlers = others
         handler.close()
+
+
+class Remembered:
+    """What is said while something is made belongs into the log of every run that uses it.
+
+    ``with remembered.making(): ...``, and ``remembered.repeat()`` before each run.
+    """
+
+    def __init__(self):
+        self.records: list[logging.LogRecord] = []
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """Forget what was, and remember what is said now."""
+        self.records = []
+        handler = logging.Handler()
+        handler.emit = self.records.append
+        log.addHandler(handler)
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+
+    def repeat(self) -> None:
+        """Begin the next log file with it; the terminal has seen it."""
+        _before.add(self.records)
 
 
 _bars = {"disable": None, "dynamic_ncols": True}  # None: none where nobody looks

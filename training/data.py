@@ -14,7 +14,7 @@ from datasets.audio import AUDIO, AudioData, load_audio
 from datasets.spiking import SpikingData, load_spiking
 from parsers.training_config import TrainingConfig
 from training.augmentation import needs_waveforms
-from training.console import log
+from training.console import Remembered, log
 from training.streaming import Streamed
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the network's work
@@ -129,12 +129,16 @@ class DataCache:
         self.splits = splits
         self.key = None
         self.data = None
+        self.said = Remembered()
 
     def get(self, options: TrainingConfig) -> SpikingData | AudioData:
         """The dataset of ``options`` on the device."""
         key = data_key(options)
         if key != self.key:
             self.data = None  # frees the old one first
-            loaded = load_data(options, self.splits)
-            self.data, self.key = on_device(loaded, self.device, options.data_placement), key
+            with self.said.making():
+                loaded = load_data(options, self.splits)
+                self.data = on_device(loaded, self.device, options.data_placement)
+            self.key = key
+        self.said.repeat()
         return self.data

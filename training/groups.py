@@ -4,9 +4,10 @@
 
 import shutil
 import statistics
+from pathlib import Path
 from textwrap import fill
 
-from datasets.audio import AUDIO
+from datasets.audio import AUDIO, PUBLISHED_WORDS
 from datasets.features import SHIFT_MS
 from training.console import duration, table
 
@@ -38,7 +39,7 @@ def statistics_of(runs: list[dict]) -> dict:
     """The figures of one group; those without a "test" are told by "runs" and in no mean."""
     sound = [run for run in runs if "error" not in run]
     return {
-        "setup": setup(runs[0]["values"]),
+        "setup": setup(runs[0]),
         "seeds": [run["values"]["seed"] for run in runs],
         "runs": f"{len(sound)} of {len(runs)}",
         "test_accuracy": mean_and_deviation(sound, "test", "accuracy"),
@@ -53,13 +54,23 @@ def statistics_of(runs: list[dict]) -> dict:
     }
 
 
-def setup(values: dict) -> dict:
+def setup(run: dict) -> dict:
     """What a table of results says of every network and its data."""
+    values = run["values"]
     if values["dataset_name"] in AUDIO:
         resolution = float(SHIFT_MS)
     else:
         resolution = 1000 * values["max_time"] / values["nb_steps"]
-    return {**{name: values[name] for name in SETUP[:-1]}, "ms_per_step": resolution}
+    shown = {name: values[name] for name in SETUP[1:-1]}
+    return {"dataset_name": data_name(run), **shown, "ms_per_step": resolution}
+
+
+def data_name(run: dict) -> str:
+    """The data set as papers spell it; other words than Speech Commands' go by their folder."""
+    name, folder = run["values"]["dataset_name"], run["values"].get("data_folder")
+    if name == "sc" and folder and run.get("classes", PUBLISHED_WORDS) != PUBLISHED_WORDS:
+        return Path(folder).name or name
+    return DATA_NAMES.get(name, name)
 
 
 def mean_and_deviation(runs: list[dict], split: str, figure: str) -> dict | None:
@@ -129,7 +140,7 @@ def table_columns(
     ]
     rows = [
         (
-            DATA_NAMES.get(group["setup"]["dataset_name"], group["setup"]["dataset_name"]),
+            group["setup"]["dataset_name"],
             MODEL_NAMES.get(group["setup"]["model_type"], group["setup"]["model_type"]),
             str(group["setup"]["nb_hiddens"]),
             f"{group['setup']['ms_per_step']:.3g}",

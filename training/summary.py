@@ -60,6 +60,7 @@ def summarize(experiment: "Experiment", test: Metrics) -> dict:
         "valid": best.valid.to_dict(),
         "test": test.to_dict(),
         **counts(experiment.model, experiment.data),
+        "classes": experiment.data.nb_classes,
         "seconds": experiment.progress.seconds + test.seconds,
         "seconds_per_epoch": sum(passes) / options.nb_epochs,
         "data_checksums": experiment.data.checksums,

@@ -230,6 +230,7 @@ def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int
         "values": experiment.config.to_dict(),
         "test": test,
         "parameters": count_parameters(experiment.model),
+        "classes": experiment.data.nb_classes,
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from parsers.load import Config
-from training import files, results
+from training import files, groups, results
 
 
 @pytest.fixture
@@ -325,3 +325,18 @@ def test_many_options_are_below_the_table(root, capsys, monkeypatch):
         head = said.splitlines()[0]
         assert ("dt_min" in head) != below
         assert said.count("12,345") == 2
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "name"),
+    [
+        (35, {"dataset_name": "sc", "data_folder": "some/words"}, "GSC"),
+        (12, {"dataset_name": "sc", "data_folder": "some/words"}, "words"),
+        (12, {"dataset_name": "sc"}, "GSC"),
+        (20, {"dataset_name": "shd", "data_folder": "some/words"}, "SHD"),
+        (20, {"dataset_name": "demo"}, "demo"),
+    ],
+)
+def test_other_words_than_those_of_speech_commands_go_by_their_folder(classes, options, name):
+    values = Config.from_dict({**options, "seed": 1}).to_dict()
+    assert groups.setup({"values": values, "classes": classes})["dataset_name"] == name

@@ -133,6 +133,14 @@ def test_a_grid_ends_in_one_table(train, tmp_path, capsys):
         assert shown in re.sub(" +", " ", said)
 
 
+def test_every_run_of_a_grid_has_its_data_in_its_log(train, tmp_path, capsys):
+    assert train(seed=[1, 2], nb_epochs=1, new_exp_folder="out") == 0
+    assert capsys.readouterr().out.count("are dropped") == 2  # a line for each file, said once
+    logs = [path.read_text() for path in sorted(tmp_path.glob("out/*/log/exp.log"))]
+    assert len(logs) == 2
+    assert all(log.count("are dropped") == 2 for log in logs)
+
+
 def test_one_point_of_a_grid(train, tmp_path, capsys):
     grid = {"seed": [1, 2, 3], "new_exp_folder": "out", "nb_epochs": 1}
     assert train("--list_points", **grid) == 0
