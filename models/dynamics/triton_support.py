@@ -183,3 +183,13 @@ def launch(
 def dense_copy(x: torch.Tensor) -> torch.Tensor:
     """A copy that a kernel may write to."""
     return x.clone(memory_format=torch.contiguous_format)
+
+
+def own_gradient(x: torch.Tensor | None, of: torch.Tensor) -> torch.Tensor:
+    """The gradient ``x`` of an output that is shaped like ``of``, or zeros where there is none.
+
+    A kernel may write to it. PyTorch would make zeros of its own, and these be copied.
+    """
+    if x is None:
+        return torch.zeros_like(of, memory_format=torch.contiguous_format)
+    return dense_copy(x)

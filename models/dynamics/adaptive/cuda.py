@@ -38,6 +38,7 @@ from models.dynamics.triton_support import (
     load_fold,
     normalized,
     one_of_four,
+    own_gradient,
     spike,
     store_gradient,
     store_spikes,
@@ -332,6 +333,7 @@ class _Adaptive(torch.autograd.Function):
         ctx, I, alpha, beta, a, b, u, w, s, V, mean, slope, shift, seed, counts, p, theta,
         for_backward,
     ):  # fmt: skip
+        ctx.set_materialize_grads(False)
         B, T, H = I.shape
         adapts = beta is not None
         normalizes, drops = mean is not None, p > 0
@@ -379,9 +381,10 @@ class _Adaptive(torch.autograd.Function):
         I, alpha, beta, a, b, kept_u, kept_w, *rest = ctx.saved_tensors
         initial_w, initial_s, V, spikes, *fold = rest
         B, T, H = I.shape
-        d_spikes = d_spikes.contiguous()
-        d_I, d_u, by_reset = torch.empty_like(I), dense_copy(d_u), dense_copy(d_s)
-        d_w = dense_copy(d_w) if ctx.adapts else d_u
+        d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
+        d_I = torch.empty_like(I)
+        d_u, by_reset = own_gradient(d_u, initial_s), own_gradient(d_s, initial_s)
+        d_w = own_gradient(d_w, initial_s) if ctx.adapts else d_u
         by_jump, by_V = torch.zeros_like(d_u), torch.zeros_like(d_u)
         d_I_now = d_u if V is None else torch.empty_like(d_u)
         sums = I.new_zeros(6 if ctx.adapts else 1, B, H)
@@ -413,7 +416,8 @@ class _Adaptive(torch.autograd.Function):
         if ctx.normalizes:
             d_slope, d_shift = by_fold.sum(dim=1)
             d_mean = -fold[1] * d_shift
-        d_state = (d_u, d_w if ctx.adapts else None, by_V + by_reset + by_jump)
+        d_s = by_V + by_reset + by_jump if ctx.needs_input_grad[7] else None
+        d_state = (d_u, d_w if ctx.adapts else None, d_s)
         by_fold = (d_mean, d_slope, d_shift, None, None, None)
         return d_I, *by_neuron, *d_state, d_V, *by_fold, None, None
 

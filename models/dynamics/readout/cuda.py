@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.triton_support import RUN, dense_copy, launch, load_eight
+from models.dynamics.triton_support import RUN, dense_copy, launch, load_eight, own_gradient
 
 _RUN = tl.constexpr(RUN)
 
@@ -116,6 +116,7 @@ class _Readout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, I, alpha, u, for_backward):
+        ctx.set_materialize_grads(False)
         B, T, C = I.shape
         I, alpha, u = I.contiguous(), alpha.contiguous(), dense_copy(u)
         out = torch.empty_like(u)
@@ -130,10 +131,11 @@ class _Readout(torch.autograd.Function):
     def backward(ctx, d_out, d_u):
         I, alpha, kept_u = ctx.saved_tensors
         B, T, C = I.shape
-        d_I, d_u = torch.empty_like(I), dense_copy(d_u)
+        d_I, d_u = torch.empty_like(I), own_gradient(d_u, I[:, 0])
+        d_out = torch.zeros_like(d_u) if d_out is None else d_out.contiguous()
         d_alpha = torch.empty_like(d_u)
         launch(
-            _backward, B, C, I, kept_u, d_out.contiguous(), d_u, d_I, d_alpha, alpha, T,
+            _backward, B, C, I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T,
             **_program(C),
         )  # fmt: skip
         return d_I, d_alpha.sum(dim=0), d_u, None

@@ -28,6 +28,7 @@ from models.dynamics.triton_support import (
     load_fold,
     normalized,
     one_of_four,
+    own_gradient,
     spike,
     store_gradient,
     store_spikes,
@@ -266,6 +267,7 @@ class _Resonate(torch.autograd.Function):
         ctx, I, A, gain, u, s, mean, slope, shift, seed, counts, p, constants, reset_inside,
         for_backward,
     ):  # fmt: skip
+        ctx.set_materialize_grads(False)
         batch, T, H = I.shape
         normalizes = mean is not None
         I, initial_s = I.contiguous(), s.contiguous()
@@ -293,16 +295,20 @@ class _Resonate(torch.autograd.Function):
     def backward(ctx, d_spikes, d_u, d_s):
         I, A, B, gain, kept_x, kept_y, initial_s, *fold = ctx.saved_tensors
         batch, T, H = I.shape
-        d_I, d_x, d_y = torch.empty_like(I), dense_copy(d_u.real), dense_copy(d_u.imag)
-        d_s, sums = dense_copy(d_s), I.new_empty(5, batch, H)  # two of them for a fold
+        d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
+        parts = (None, None) if d_u is None else (d_u.real, d_u.imag)
+        d_I, (d_x, d_y) = torch.empty_like(I), (own_gradient(x, initial_s) for x in parts)
+        d_s = own_gradient(d_s, initial_s)
+        sums = I.new_empty(5, batch, H)  # two of them for a fold
         launch(
-            _backward, batch, H, I, d_spikes.contiguous(), d_I, kept_x, kept_y, initial_s, A, B,
+            _backward, batch, H, I, d_spikes, d_I, kept_x, kept_y, initial_s, A, B,
             gain, d_x, d_y, d_s, *sums[:3], *fold, *sums[3:], ctx.p, 1 / (1 - ctx.p), T,
             *ctx.constants, RESET_INSIDE=ctx.reset_inside, NORMALIZES=ctx.normalizes,
             DROPS=ctx.p > 0,
         )  # fmt: skip
         d_real, d_imaginary, d_gain = sums[:3].sum(dim=1)
-        d_A, d_u = torch.complex(d_real, d_imaginary), torch.complex(d_x, d_y)
+        d_A = torch.complex(d_real, d_imaginary)
+        d_u = torch.complex(d_x, d_y) if ctx.needs_input_grad[3] else None
         d_mean = d_slope = d_shift = None
         if ctx.normalizes:
             d_slope, d_shift = sums[3:].sum(dim=1)
