@@ -170,3 +170,19 @@ def test_what_cannot_be_checked(run, capsys, damage):
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert str(run) in line
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "samples", "agrees"),
+    [
+        (1 / 60, 7 / 60, 60, True),  # of a network that guesses
+        (0.95, 0.80, 60, True),
+        (0.95, 0.70, 60, False),
+        (0.80, 0.805, 9981, True),
+        (0.80, 0.78, 9981, False),
+    ],
+)
+def test_validation_from_other_states_agrees_within_chance(before, now, samples, agrees):
+    now = {"accuracy": now, "samples": samples}
+    assert verify.compare_validation({"accuracy": before}, now, False).agrees is agrees
+    assert verify.compare_validation({"accuracy": before}, now, True).agrees is False
