@@ -61,6 +61,15 @@ std::recursive_mutex order;
 StreamKey key_of(c10::DeviceIndex device, c10::StreamId stream) { return device + DEVICES * stream; }
 StreamKey here() { return key_of(current, streams[current]); }
 
+// A copy to pinned memory that is not waited for: the host sees nothing of it (NaN) before it knows
+// that the stream has come so far.
+struct Arrival {
+  StreamKey stream;
+  int64_t time;
+  std::function<void()> arrive;
+};
+std::vector<Arrival> under_way;
+
 void merge(Clock& clock, const Clock& other) {
   for (auto [stream, time] : other) clock[stream] = std::max(clock[stream], time);
 }
@@ -68,6 +77,17 @@ void merge(Clock& clock, const Clock& other) {
 int64_t known(const Clock& clock, StreamKey stream) {
   auto found = clock.find(stream);
   return found == clock.end() ? 0 : found->second;
+}
+
+// The host has learnt of all that is in a clock.
+void host_sees(const Clock& clock) {
+  merge(host, clock);
+  std::vector<Arrival> later;
+  for (auto& copy : under_way) {
+    if (known(host, copy.stream) >= copy.time) copy.arrive();
+    else later.push_back(copy);
+  }
+  under_way = later;
 }
 
 // ---- graphs ----
@@ -90,7 +110,7 @@ void wait(const std::string& what) {
   last_wait = what;
   std::lock_guard lock(order);
   for (auto& [stream, clock] : clocks)
-    if (stream == here() || what == "synchronize") merge(host, clock);
+    if (stream == here() || what == "synchronize") host_sees(clock);
 }
 
 // ---- memory ----
@@ -406,6 +426,12 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
     return self;
   }
   move();
+  if (self.is_cpu() && self.is_pinned() && !waits) {
+    auto value = from.clone();
+    std::memset(to.mutable_data_ptr(), 0xff, to.nbytes());
+    std::lock_guard lock(order);
+    under_way.push_back({here(), known(clocks[here()], here()), [=]() { to.copy_(value); }});
+  }
   if (waits) wait(self.is_cuda() ? "copy to the device" : "copy to the host");
   return self;
 }
@@ -417,6 +443,23 @@ const std::set<std::string> WAITING = {
     "aten::is_nonzero"};
 const std::set<std::string> INDEXING = {
     "aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"};
+
+// What PyTorch refuses on a GPU under `torch.use_deterministic_algorithms`, as far as it is known to
+// have no variant that gives the same bits every time.
+const std::set<std::string> NONDETERMINISTIC = {
+    "aten::cumsum", "aten::histc", "aten::bincount", "aten::kthvalue", "aten::median",
+    "aten::put_", "aten::scatter_reduce", "aten::grid_sampler_2d_backward",
+    "aten::_embedding_bag", "aten::upsample_linear1d_backward", "aten::reflection_pad1d_backward",
+    "aten::replication_pad1d_backward", "aten::adaptive_avg_pool2d_backward", "aten::_ctc_loss"};
+const std::set<std::string> PRODUCTS = {
+    "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::mv", "aten::addmv", "aten::dot"};
+
+void check_deterministic(const std::string& name) {
+  if (!at::globalContext().deterministicAlgorithms()) return;
+  TORCH_CHECK(!NONDETERMINISTIC.count(name), name, " does not have a deterministic implementation");
+  TORCH_CHECK(!PRODUCTS.count(name) || std::getenv("CUBLAS_WORKSPACE_CONFIG"),
+              "CUBLAS_WORKSPACE_CONFIG has to be set");
+}
 
 struct Call {
   std::string name;
@@ -494,6 +537,7 @@ void record(const c10::OperatorHandle& op, const Call& call, c10::Stack given, c
 void compute(const c10::OperatorHandle& op, c10::Stack* stack) {
   const auto& schema = op.schema();
   Call call{schema.name(), {}, {}, {}};
+  check_deterministic(call.name);
   auto arguments = torch::jit::last(stack, schema.arguments().size());
   std::vector<size_t> generators;
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -668,7 +712,7 @@ TORCH_LIBRARY(emulated_cuda, m) {
         });
   m.def("see_event(int event) -> ()", [](int64_t event) {
     std::lock_guard lock(order);
-    merge(host, events.at(event));
+    host_sees(events.at(event));
   });
   m.def("free_event(int event) -> ()", [](int64_t event) {
     std::lock_guard lock(order);

@@ -54,13 +54,16 @@ class _Event:
 
     def __init__(self, enable_timing=False, blocking=False, interprocess=False):
         self.number = next(self.numbers)
-        self.timed, self.at = enable_timing, None
+        self.timed, self.at, self.asked = enable_timing, None, False
 
     def record(self, stream=None):
         ops.record_event(*(stream or cuda.current_stream()).key, self.number)
         self.at = time.perf_counter()
 
     def query(self):
+        if not self.asked:  # too early, the first time
+            self.asked = True
+            return False
         ops.see_event(self.number)
         return True
 

@@ -211,3 +211,27 @@ def test_a_backward_pass_follows_the_streams_of_the_forward_pass(x):
         y.backward()
     torch.cuda.current_stream().wait_stream(stream)
     assert torch.equal(x.grad, 2 * x)
+
+
+def test_a_copy_to_the_host_arrives_when_the_host_has_asked(x):
+    pinned = torch.empty(2, 3).pin_memory()
+    event = torch.cuda.Event()
+    pinned.copy_(x, non_blocking=True)
+    event.record()
+    x.zero_()
+    assert pinned.isnan().all()
+    assert not event.query()
+    assert pinned.isnan().all()
+    assert event.query()
+    assert pinned.sum() == 15
+
+
+def test_what_no_gpu_repeats_bit_by_bit_is_refused_if_asked(x, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.use_deterministic_algorithms(True)
+    try:
+        for work in (lambda: x.cumsum(0), lambda: x @ x.T):
+            with pytest.raises(RuntimeError, match=r"deterministic|CUBLAS"):
+                work()
+    finally:
+        torch.use_deterministic_algorithms(False)
