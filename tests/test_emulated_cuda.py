@@ -39,7 +39,7 @@ def python(*arguments, status=0):
     return said
 
 
-def test_the_devices_are_as_strict_as_they_say():
+def test_the_devices_are_as_strict_as_they_say_and_nothing_waits():
     said = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/emulated_cuda")
     assert "skipped" not in said
 
