@@ -15,6 +15,7 @@ from datasets.audio import AudioData
 from datasets.spiking import SpikingData
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
+from models.dynamics.backends import announce_again
 from models.linear import set_precision
 from models.snns import SNN
 from parsers.load import Config
@@ -170,6 +171,7 @@ class Experiment:
             if self.options.precision != "fp32":
                 log.info(describe_precision(self.options.precision, self.device))
             log.info(self.describe())
+            announce_again()
             note_own_recurrences(self.model)
             if self.progress.epoch > self.options.start_epoch or self.progress.step:
                 log.info("Going on after %s", describe_progress(self.progress))

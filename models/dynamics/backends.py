@@ -48,6 +48,11 @@ def _say_once(backend: str, why: str) -> None:
     log.info("%s%s", _ANNOUNCEMENTS[backend], f" ({why})" if why else "")
 
 
+def announce_again() -> None:
+    """Let the next use say what computes the dynamics, as the first one did."""
+    _say_once.cache_clear()
+
+
 @cache
 def _missing(library: str) -> str:
     """Why ``library`` cannot be imported, "" where it can."""

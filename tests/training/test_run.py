@@ -139,6 +139,7 @@ def test_every_run_of_a_grid_has_its_data_in_its_log(train, tmp_path, capsys):
     logs = [path.read_text() for path in sorted(tmp_path.glob("out/*/log/exp.log"))]
     assert len(logs) == 2
     assert all(log.count("are dropped") == 2 for log in logs)
+    assert all(log.count("Dynamics: ") == 1 for log in logs)
 
 
 def test_one_point_of_a_grid(train, tmp_path, capsys):
