@@ -22,6 +22,8 @@ MAX_RATE = 768_000  # Hz; a damaged header claims billions, and no filter resamp
 READ_AHEAD = 512  # files that are read before they are asked for
 SUFFIXES = (".wav", ".flac")
 FINE_ENOUGH = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+LONGEST = 2**28  # samples, 4 h 39 min at 16 kHz; a damaged header claims any number
+NOT_SAID = 2**63 - 1  # samples, as libsndfile has it
 # Programs that write a WAV into a pipe cannot know its size, and write about the largest one.
 UNKNOWN_SIZE = 0x7FFF0000
 
@@ -90,6 +92,15 @@ def _decode(content: bytes) -> Recording:
             if not MIN_RATE <= rate <= MAX_RATE:
                 raise BadRecordingError(
                     f"has {rate} samples a second, where {MIN_RATE} to {MAX_RATE} can be used"
+                )
+            if promised == NOT_SAID:
+                raise BadRecordingError(
+                    "does not say how long it is, as FLAC from a pipe does not (ffmpeg -i IN OUT "
+                    "writes it anew)"
+                )
+            if promised > LONGEST:
+                raise BadRecordingError(
+                    f"claims {promised:,} samples, where at most {LONGEST:,} can be used"
                 )
             dtype = "int16" if file.subtype == "PCM_16" else "float64"
             samples = file.read(dtype=dtype)

@@ -6,11 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from wav_files import RATE, WORDS, chirp, write_wav, write_words
 
 from datasets.audio import load_audio
 from datasets.errors import DataError
+from datasets.recordings import BadRecordingError, read_recording
 
 
 def load(folder, say=lambda line: None, name="sc", **options):
@@ -95,6 +97,26 @@ def write_digits(folder):
         for name in names:
             write_wav(folder / "audio" / name, sound)
         (folder / f"{split}_filenames.txt").write_text("\n".join(names))
+
+
+@pytest.mark.parametrize(
+    ("claimed", "complaint"),
+    [
+        (0, "does not say how long it is"),
+        (2**30, "claims 1,073,741,824 samples, where at most 268,435,456 can be used"),
+        (10**6, "is truncated: its header promises 1000000 samples"),
+    ],
+)
+def test_a_flac_of_another_length_than_it_says(claimed, complaint, tmp_path):
+    path = tmp_path / "word.flac"
+    soundfile.write(path, np.sin(np.arange(16000) / 5) / 2, 16000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    at = 4 + 4 + 13  # behind the mark, the header of STREAMINFO and its rates: 36 bits
+    content[at] = content[at] & 0xF0 | claimed >> 32
+    content[at + 1 : at + 5] = (claimed % 2**32).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(BadRecordingError, match=complaint):
+        read_recording(path)
 
 
 def test_a_truncated_flac(tmp_path):
