@@ -71,12 +71,11 @@ def _memory() -> float:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # a system that does not tell
         physical = math.inf
-    return min(physical, *_limits_of_groups())
+    return min([physical, *_limits_of_groups()])
 
 
 def _limits_of_groups(root: Path = Path("/")) -> Iterator[float]:
     """Bytes that the control groups of this process may use (Linux; versions 1 and 2)."""
-    yield math.inf
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:

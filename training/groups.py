@@ -39,7 +39,8 @@ def statistics_of(runs: list[dict]) -> dict:
     """The figures of one group; those without a "test" are told by "runs" and in no mean."""
     sound = [run for run in runs if "error" not in run]
     return {
-        "setup": setup(runs[0]),
+        "setup": setup(runs[0]["values"]),
+        "data": data_name(runs[0]),
         "seeds": [run["values"]["seed"] for run in runs],
         "runs": f"{len(sound)} of {len(runs)}",
         "test_accuracy": mean_and_deviation(sound, "test", "accuracy"),
@@ -54,15 +55,13 @@ def statistics_of(runs: list[dict]) -> dict:
     }
 
 
-def setup(run: dict) -> dict:
+def setup(values: dict) -> dict:
     """What a table of results says of every network and its data."""
-    values = run["values"]
     if values["dataset_name"] in AUDIO:
         resolution = float(SHIFT_MS)
     else:
         resolution = 1000 * values["max_time"] / values["nb_steps"]
-    shown = {name: values[name] for name in SETUP[1:-1]}
-    return {"dataset_name": data_name(run), **shown, "ms_per_step": resolution}
+    return {**{name: values[name] for name in SETUP[:-1]}, "ms_per_step": resolution}
 
 
 def data_name(run: dict) -> str:
@@ -140,7 +139,7 @@ def table_columns(
     ]
     rows = [
         (
-            group["setup"]["dataset_name"],
+            group["data"],
             MODEL_NAMES.get(group["setup"]["model_type"], group["setup"]["model_type"]),
             str(group["setup"]["nb_hiddens"]),
             f"{group['setup']['ms_per_step']:.3g}",

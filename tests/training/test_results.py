@@ -339,4 +339,6 @@ def test_many_options_are_below_the_table(root, capsys, monkeypatch):
 )
 def test_other_words_than_those_of_speech_commands_go_by_their_folder(classes, options, name):
     values = Config.from_dict({**options, "seed": 1}).to_dict()
-    assert groups.setup({"values": values, "classes": classes})["dataset_name"] == name
+    (group,) = groups.group_over_seeds([{"values": values, "classes": classes}], [])
+    assert group["data"] == name
+    assert group["setup"]["dataset_name"] == options["dataset_name"]
