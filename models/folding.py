@@ -76,40 +76,43 @@ def _normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
 def _standardized(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``x`` [B, T, H] untouched, and mean, slope and shift [H] that make ``norm(x)`` of it."""
     kernels = compiled_on_gpu("auto", x) and agrees("batch statistics", "cuda", x.device)
-    x, mean, rate, variance = BatchStatistics.apply(x, norm.eps, kernels)
-    count = x.shape[0] * x.shape[1]
-    with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
-    return x, mean, norm.weight * rate, norm.bias
+    norm.num_batches_tracked.add_(1)
+    return *BatchStatistics.apply(x, norm.weight, norm, kernels), norm.bias
 
 
 class BatchStatistics(torch.autograd.Function):
-    """x [B, T, H] -> x, its mean, 1 / sqrt(variance + eps) and its variance [H].
+    """x [B, T, H] and the weight [H] of a norm -> x, its mean, and weight / sqrt(variance + eps).
 
-    x is handed through so that what the statistics add to its gradient is added in one pass, by a
-    GPU kernel or by PyTorch.
+    x is handed through so that what the statistics add to its gradient is added in one pass. The
+    running statistics of the norm are brought up to date. GPU kernels do it, or PyTorch.
     """
 
     @staticmethod
-    def forward(ctx, x, eps, kernels):
+    def forward(ctx, x, weight, norm, kernels):
         ctx.kernels = kernels
+        count = x.shape[0] * x.shape[1]
         variance, mean = torch.var_mean(x, dim=(0, 1), correction=0)
-        rate = torch.rsqrt(variance + eps)
-        ctx.save_for_backward(x, mean, rate)
-        ctx.mark_non_differentiable(variance)
-        return x.view_as(x), mean, rate, variance
+        if kernels:
+            from models.gpu.statistics import remember
+
+            rate, slope = remember(norm, mean, variance, count)
+        else:
+            rate = torch.rsqrt(variance + norm.eps)
+            slope = weight * rate
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+        ctx.save_for_backward(x, mean, rate, weight)
+        return x.view_as(x), mean, slope
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_x, d_mean, d_rate, _):
-        x, mean, rate = ctx.saved_tensors
-        count = x.shape[0] * x.shape[1]
-        slope = -d_rate * rate**3 / count  # of the gradient over x - mean
-        offset = d_mean / count - slope * mean
-        if not ctx.kernels:
-            return torch.addcmul(d_x, x, slope).add_(offset), None, None
-        from models.gpu.statistics import add_scaled
+    def backward(ctx, d_x, d_mean, d_slope):
+        x, mean, rate, weight = ctx.saved_tensors
+        if ctx.kernels:
+            from models.gpu.statistics import gradients
 
-        return add_scaled(d_x, x, slope, offset), None, None
+            return *gradients(d_x, x, mean, rate, weight, d_mean, d_slope), None, None
+        count = x.shape[0] * x.shape[1]
+        slope = -(d_slope * weight) * rate**3 / count  # of the gradient over x - mean
+        offset = d_mean / count - slope * mean
+        return torch.addcmul(d_x, x, slope).add_(offset), d_slope * rate, None, None

@@ -10,7 +10,7 @@ there. The tests are stricter; this looks for kernels that are wrong, not for ro
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import dynamics
 
@@ -107,7 +107,8 @@ def _variants(operation: str) -> Iterator[tuple[str, dict, Callable]]:
         yield "C-SiLIF", inside | state | fold, _reset_inside
         yield "Resonate-and-Fire", outside | state | fold, _reset_outside
     elif operation == "batch statistics":
-        yield "batch normalisation", {"x": draw(-1, 3, B, T, H)}, _batch_statistics
+        inputs = {"x": draw(-1, 3, B, T, H), "weight": draw(0.7, 1.3, H)}
+        yield "batch normalisation", inputs, _batch_statistics
     else:
         inputs = {"I": draw(-3, 3, B, T, H), "alpha": draw(0.8, 0.96, H), "u": draw(0, 1, B, H)}
         yield "read-out", inputs, _readout
@@ -154,12 +155,15 @@ def _folded(recurrence, I, *coefficients, backend, mean=None, slope=None, shift=
     return spikes, state, {"the counts": torch.count_nonzero(spikes, dim=1).float()}
 
 
-def _batch_statistics(x, *, backend):
+def _batch_statistics(x, weight, *, backend):
     from models.folding import BatchStatistics
 
+    norm = nn.BatchNorm1d(H, device=x.device)
+    norm.weight = nn.Parameter(weight.detach())
     count = x[..., 0].numel()  # of values that share a mean's gradient: else it could hide in x's
-    x, mean, rate, _ = BatchStatistics.apply(x, 1e-5, backend != "naive")
-    return {"x": x, "mean": mean * count, "rate": rate * count}
+    x, mean, slope = BatchStatistics.apply(x, weight, norm, backend != "naive")
+    running = {"the running mean": norm.running_mean, "the running variance": norm.running_var}
+    return {"x": x, "mean": mean * count, "slope": slope * count} | running
 
 
 def _readout(I, alpha, u, *, backend):

@@ -185,11 +185,12 @@ def dense_copy(x: torch.Tensor) -> torch.Tensor:
     return x.clone(memory_format=torch.contiguous_format)
 
 
-def own_gradient(x: torch.Tensor | None, of: torch.Tensor) -> torch.Tensor:
-    """The gradient ``x`` of an output that is shaped like ``of``, or zeros where there is none.
+def own_gradient(x: torch.Tensor | None, of: torch.Tensor, given: bool) -> torch.Tensor:
+    """The gradient ``x`` of an output that is shaped like ``of``, in memory that a kernel may use.
 
-    A kernel may write to it. PyTorch would make zeros of its own, and these be copied.
+    Where there is none it is zeros, or if no output has one (not ``given``) left for the kernel to
+    write. PyTorch would make zeros of its own, and these be copied.
     """
-    if x is None:
-        return torch.zeros_like(of, memory_format=torch.contiguous_format)
-    return dense_copy(x)
+    if x is not None:
+        return dense_copy(x)
+    return (torch.zeros if given else torch.empty)(of.shape, dtype=of.dtype, device=of.device)

@@ -54,6 +54,7 @@ _ELEMENTWISE = {
     "add": np.add, "sub": np.subtract, "neg": np.negative, "abs": np.abs, "not": np.bitwise_not,
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     "mul": np.multiply, "min": np.fmin, "max": np.fmax, "div": np.divide, "ex2": np.exp2,
+    "sqrt": np.sqrt,
 }  # fmt: skip
 _LINE = re.compile(r"(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*?);")
 _OPERAND = re.compile(r"\[[^]]*\]|\{[^}]*\}|[^,\s]+")

@@ -9,6 +9,7 @@ its own: nothing else of the suite sees the switch.
 
 import functools
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -240,6 +241,33 @@ def drop_as_kernels_do(net, monkeypatch):
 
 
 @without_gpu
+@pytest.mark.parametrize(
+    ("run", "inputs"),
+    [
+        (run_adaptive, adaptive_inputs(2, 11, 40)),
+        (run_adaptive, adaptive_inputs(2, 11, 40, adapts=False)),
+        (run_adaptive, adaptive_inputs(2, 11, 40, recurrent=True)),
+        (
+            functools.partial(run_resonate, reset_inside=True),
+            resonate_inputs(2, 11, 40, reset_inside=True),
+        ),
+        (run_readout, readout_inputs(2, 11, 5)),
+    ],
+)
+def test_the_state_after_the_last_step_may_have_no_gradient(run, inputs):
+    """As in training. What a kernel leaves alone is not a number here."""
+
+    def run_for_first(backend, **inputs):
+        return run(backend, **inputs)[:1]
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert_like_naive(run_for_first, "cuda", inputs, exact=run is not run_readout)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@without_gpu
 def test_inputs_need_not_be_dense():
     inputs = adaptive_inputs(3, 8, 20, recurrent=True)
     inputs["I"] = inputs["I"].transpose(0, 1).contiguous().transpose(0, 1)
@@ -274,19 +302,41 @@ def test_the_trial_before_first_use_passes(operation, monkeypatch):
 
 
 @without_gpu
-@pytest.mark.parametrize("wrong", ["slope", "offset", "tail"])
+@pytest.mark.parametrize("wrong", ["d_mean", "d_slope", "mean", "tail", "d_weight"])
 def test_a_wrong_gradient_of_batch_statistics_is_seen(wrong, monkeypatch):
     statistics = importlib.import_module("models.gpu.statistics")
-    right = statistics.add_scaled
+    right = statistics.gradients
 
-    def add_scaled(g, x, slope, offset):
+    def gradients(*arguments):
+        given = inspect.signature(right).bind(*arguments).arguments
+        if wrong in given:
+            return right(**given | {wrong: torch.zeros_like(given[wrong])})
+        d_x, d_weight = right(*arguments)
         if wrong == "tail":
-            return torch.cat([right(g, x, slope, offset)[:, :-1], g[:, -1:]], dim=1)
-        return right(g, x, slope * (wrong != "slope"), offset * (wrong != "offset"))
+            return torch.cat([d_x[:, :-1], given["g"][:, -1:]], dim=1), d_weight
+        return d_x, 1.1 * d_weight
 
-    monkeypatch.setattr(statistics, "add_scaled", add_scaled)
+    monkeypatch.setattr(statistics, "gradients", gradients)
     found = disagreement("batch statistics", "cuda", torch.device("cpu"))
-    assert "the gradient of x not as in plain PyTorch" in found
+    assert f"the gradient of {'weight' if wrong == 'd_weight' else 'x'} not as in plain" in found
+
+
+@without_gpu
+@pytest.mark.parametrize("wrong", ["running_mean", "running_var", "slope"])
+def test_wrong_batch_statistics_are_seen(wrong, monkeypatch):
+    statistics = importlib.import_module("models.gpu.statistics")
+    right = statistics.remember
+
+    def remember(norm, *arguments):
+        rate, slope = right(norm, *arguments)
+        if wrong == "slope":
+            return rate, rate
+        getattr(norm, wrong).mul_(1.1)
+        return rate, slope
+
+    monkeypatch.setattr(statistics, "remember", remember)
+    found = disagreement("batch statistics", "cuda", torch.device("cpu"))
+    assert wrong.replace("_", " ") in found.replace("variance", "var")
 
 
 @pytest.mark.gpu

@@ -15,8 +15,8 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 TYPES = {
-    "i32": {"step", "T", "H", "C"},
-    "fp32": {"theta", "reset", "scale", "p", "grown"},
+    "i32": {"step", "given", "T", "H", "C"},
+    "fp32": {"theta", "reset", "scale", "p", "grown", "momentum", "eps", "unbiased", "count"},
     "*i64": {"seed"},
 }
 FLAGS = {  # that are on or off together, by recurrence and direction
@@ -60,9 +60,10 @@ def test_kernels_compile_and_contract_nothing(recurrence, direction, on, tmp_pat
         assert "fma" not in result.asm["ptx"] or operation == "readout"
 
 
-def test_the_gradient_of_batch_statistics_compiles(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["_remember", "_backward"])
+def test_the_kernels_of_batch_normalisation_compile(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = importlib.import_module("models.gpu.statistics")._add_scaled
+    kernel = getattr(importlib.import_module("models.gpu.statistics"), name)
     for capability in (80, 90):
         assert len(compiled(kernel, {"BLOCK": 128}, capability).asm["cubin"]) > 1000
 

@@ -96,6 +96,7 @@ void host_sees(const Clock& clock) {
 // graph's, as what the graph does goes on in the same places.
 struct Graph {
   std::vector<std::function<void()>> steps;  // an empty one is Python's to do
+  std::vector<std::string> names;
   std::vector<void*> memory;
   ~Graph();
 };
@@ -421,6 +422,7 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
   };
   if (capturing) {
     TORCH_CHECK(!waits, "CUDA error: operation not permitted when stream is capturing (copy)");
+    capturing->names.push_back("copy_");
     capturing->steps.push_back(move);
     to.copy_(from);
     return self;
@@ -518,6 +520,7 @@ void record(const c10::OperatorHandle& op, const Call& call, c10::Stack given, c
     for (auto& x : value.isTensor() ? std::vector{value.toTensor()} : value.toTensorVector())
       places.push_back(x.defined() ? on_cpu(x) : x);
   }
+  capturing->names.push_back(call.name);
   capturing->steps.push_back([=]() {
     again.touch();
     auto stack = given;
@@ -723,7 +726,14 @@ TORCH_LIBRARY(emulated_cuda, m) {
           c10::Stream on(c10::Stream::UNSAFE, Device(CUDA, device), stream);
           guard.recordDataPtrOnStream(x.storage().data_ptr(), on);
         });
-  m.def("record_launch() -> ()", []() { capturing->steps.emplace_back(); });
+  m.def("record_launch() -> ()", []() {
+    capturing->steps.emplace_back();
+    capturing->names.emplace_back("a kernel of ours");
+  });
+  m.def("names_in_graph(int graph) -> str[]", [](int64_t graph) {
+    auto& names = graphs.at(graph)->names;
+    return std::vector<std::string>(names);
+  });
   m.def("replay(int graph, int from_step) -> int", &replay);
   m.def("forbid_waits(bool forbid) -> ()", [](bool forbid) { waiting_is_an_error = forbid; });
   m.def("waits() -> int", []() { return waits.load(); });

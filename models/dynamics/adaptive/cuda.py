@@ -27,7 +27,6 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.triton_support import (
     RUN,
     SIZES,
-    dense_copy,
     eight_factors,
     fold_arguments,
     four_factors,
@@ -67,12 +66,12 @@ def _keep(kept_u, kept_w, at, u, w, mask, ADAPTS: tl.constexpr, KEEP: tl.constex
 
 @triton.jit(do_not_specialize=["step", *SIZES])
 def _forward(
-    I, recurrent, alpha, beta, a, b, u, w, s, spikes, kept_u, kept_w, kept_I, mean, slope, shift,
-    seed, counts, p, grown, step, T, theta, H,
+    I, recurrent, alpha, beta, a, b, u, w, s, new_u, new_w, new_s, spikes, kept_u, kept_w, kept_I,
+    mean, slope, shift, seed, counts, p, grown, step, T, theta, H,
     ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr,
     DROPS: tl.constexpr, COUNTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """All steps, or with recurrent weights this one; u, w and s [B, H] are read and then written.
+    """All steps, or with recurrent weights this one, from u, w and s [B, H].
 
     Currents are loaded eight steps ahead of their use: a load that follows a store waits for it,
     and one load at a time leaves the memory idle.
@@ -141,10 +140,10 @@ def _forward(
             count = store_spikes(spikes + at_t, s_t, factor, count, mask, DROPS, COUNTS)
         if COUNTS:
             tl.store(counts + at, count, mask)
-    tl.store(u + at, u_t, mask)
-    tl.store(s + at, s_t, mask)
+    tl.store(new_u + at, u_t, mask)
+    tl.store(new_s + at, s_t, mask)
     if ADAPTS:
-        tl.store(w + at, w_t, mask)
+        tl.store(new_w + at, w_t, mask)
 
 
 @triton.jit
@@ -189,15 +188,18 @@ def _adjoint(
     return g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b
 
 
-@triton.jit(do_not_specialize=["step", *SIZES])
+@triton.jit(do_not_specialize=["step", "given", *SIZES])
 def _backward(
     I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w, initial_s, alpha, beta, a, b,
     d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
-    mean, slope, shift, seed, d_slope, d_shift, p, grown, step, T, theta, H,
+    mean, slope, shift, seed, d_mean, d_slope, d_shift, p, grown, step, given, T, theta, H,
     ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """All steps, or with recurrent weights this one; gradients [B, H] are read and then written.
+    """All steps, or with recurrent weights this one.
+
+    Gradients [B, H] go on from what the step behind it left in them; where there is none they
+    start from 0, but those of the state, if they are ``given`` (1, else 0).
 
     What reaches a spike by its reset and by the jump of the adaptation is kept apart and summed in
     autograd's order. With recurrent weights what reaches the spikes through V is read from
@@ -209,17 +211,18 @@ def _backward(
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = j < H
     at = row * H + j
-    g_u = tl.load(d_u + at, mask, 0.0)
-    reset, jump = tl.load(by_reset + at, mask, 0.0), tl.load(by_jump + at, mask, 0.0)
-    sum_alpha = tl.load(d_alpha + at, mask, 0.0)
+    goes_on = tl.where(step + 1 < T, mask, j < 0) if RECURRENT else j < 0
+    starts = tl.where(given > 0, mask, goes_on)
+    g_u, reset = tl.load(d_u + at, starts, 0.0), tl.load(by_reset + at, starts, 0.0)
+    jump, sum_alpha = tl.load(by_jump + at, goes_on, 0.0), tl.load(d_alpha + at, goes_on, 0.0)
     s_0 = tl.load(initial_s + at, mask, 0.0)
     alpha_j = tl.load(alpha + j, mask, 0.0)
     keep_j = 1.0 - alpha_j
     if ADAPTS:
-        g_w = tl.load(d_w + at, mask, 0.0)
-        by_u, by_w = tl.load(filtered_u + at, mask, 0.0), tl.load(filtered_w + at, mask, 0.0)
-        sum_beta, sum_a = tl.load(d_beta + at, mask, 0.0), tl.load(d_a + at, mask, 0.0)
-        sum_b = tl.load(d_b + at, mask, 0.0)
+        g_w = tl.load(d_w + at, starts, 0.0)
+        by_u, by_w = tl.load(filtered_u + at, goes_on, 0.0), tl.load(filtered_w + at, goes_on, 0.0)
+        sum_beta, sum_a = tl.load(d_beta + at, goes_on, 0.0), tl.load(d_a + at, goes_on, 0.0)
+        sum_b = tl.load(d_b + at, goes_on, 0.0)
         beta_j, a_j = tl.load(beta + j, mask, 0.0), tl.load(a + j, mask, 0.0)
         b_j = tl.load(b + j, mask, 0.0)
     else:  # never looked at
@@ -230,7 +233,7 @@ def _backward(
         kept_u += row * H + at_t  # it has T + 1 steps
         u_t, u_new = tl.load(kept_u, mask, 0.0), tl.load(kept_u + H, mask, 0.0)
         current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
-        d_spike += tl.load(by_V + at, mask, 0.0)
+        d_spike += tl.load(by_V + at, goes_on, 0.0)
         s_t = tl.where(step > 0, spike(u_t - theta), s_0)
         g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
             current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
@@ -303,6 +306,7 @@ def _backward(
                     mask, NORMALIZES,
                 )  # fmt: skip
         if NORMALIZES:
+            tl.store(d_mean + at, -slope_j * sum_shift, mask)
             tl.store(d_slope + at, sum_slope, mask)
             tl.store(d_shift + at, sum_shift, mask)
     if ADAPTS:
@@ -310,9 +314,10 @@ def _backward(
             w_0 = tl.load(initial_w + at, mask, 0.0)
             sum_beta += w_0 * by_w
             sum_alpha += w_0 * (beta_j * by_u)
+        if RECURRENT:
+            tl.store(filtered_u + at, by_u, mask)
+            tl.store(filtered_w + at, by_w, mask)
         tl.store(d_w + at, g_w, mask)
-        tl.store(filtered_u + at, by_u, mask)
-        tl.store(filtered_w + at, by_w, mask)
         tl.store(d_beta + at, sum_beta, mask)
         tl.store(d_a + at, sum_a, mask)
         tl.store(d_b + at, sum_b, mask)
@@ -341,8 +346,8 @@ class _Adaptive(torch.autograd.Function):
         I, *coefficients = (_dense(x, alpha) for x in (I, alpha, beta, a, b))
         initial_s = s.contiguous()
         initial_w = w.contiguous() if adapts else initial_s
-        u, s = dense_copy(u), dense_copy(s)
-        w = dense_copy(initial_w) if adapts else u
+        before = u.contiguous(), initial_w, initial_s
+        u, w, s = after = [I.new_empty(B, H) for _ in before]
         spikes = torch.empty_like(I)
         kept_u = kept_w = initial_s  # a placeholder
         if for_backward and V is None:
@@ -350,22 +355,22 @@ class _Adaptive(torch.autograd.Function):
             kept_w = torch.empty_like(kept_u) if adapts else initial_s
         elif for_backward:
             kept_u = I.new_empty(B, T + 1, H)
-        recurrent = u if V is None else torch.empty_like(u)
+        recurrent = initial_s if V is None else torch.empty_like(u)
         kept_I = torch.empty_like(I) if V is not None and for_backward else I
 
         def run(step):
             launch(
-                _forward, B, H, I, recurrent, *coefficients, u, w, s, spikes, kept_u, kept_w,
-                kept_I, *fold, u if counts is None else counts, p, 1 / (1 - p), step, T,
-                theta, ADAPTS=adapts, RECURRENT=V is not None, KEEP=for_backward,
-                NORMALIZES=normalizes, DROPS=drops, COUNTS=counts is not None,
+                _forward, B, H, I, recurrent, *coefficients, *(after if step else before), *after,
+                spikes, kept_u, kept_w, kept_I, *fold, u if counts is None else counts, p,
+                1 / (1 - p), step, T, theta, ADAPTS=adapts, RECURRENT=V is not None,
+                KEEP=for_backward, NORMALIZES=normalizes, DROPS=drops, COUNTS=counts is not None,
             )  # fmt: skip
 
         if V is None:
             run(0)
         else:
             for t in range(T):
-                torch.mm(s, V, out=recurrent)
+                torch.mm(s if t else initial_s, V, out=recurrent)
                 run(t)
         if for_backward:
             kept_spikes = None if V is None else spikes
@@ -383,21 +388,24 @@ class _Adaptive(torch.autograd.Function):
         B, T, H = I.shape
         d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
         d_I = torch.empty_like(I)
-        d_u, by_reset = own_gradient(d_u, initial_s), own_gradient(d_s, initial_s)
-        d_w = own_gradient(d_w, initial_s) if ctx.adapts else d_u
-        by_jump, by_V = torch.zeros_like(d_u), torch.zeros_like(d_u)
+        given = any(x is not None for x in (d_u, d_w, d_s))
+        of_state = (own_gradient(x, initial_s, given) for x in (d_u, d_w, d_s))
+        d_u, d_w, by_reset = of_state
+        by_jump, by_V = torch.empty_like(d_u), torch.empty_like(d_u)
         d_I_now = d_u if V is None else torch.empty_like(d_u)
-        sums = I.new_zeros(6 if ctx.adapts else 1, B, H)
-        d_alpha, d_beta, d_a, d_b, *filtered = sums if ctx.adapts else sums.expand(6, B, H)
-        # Without adaptation all that belongs to it is a placeholder that no kernel touches.
-        by_fold = I.new_empty(2, B, H) if ctx.normalizes else sums[:1].expand(2, B, H)
+        filtered = d_u[None].expand(2, B, H) if V is None else I.new_empty(2, B, H)
+        # Of alpha, beta, a, b, mean, slope and shift; placeholders for those that do not exist.
+        number = 4 if ctx.adapts else 1
+        sums = I.new_empty(number + 3 * ctx.normalizes, B, H)
+        by_row = [*sums[:number], *sums[:1].expand(4 - number, B, H)]
+        by_row_of_fold = sums[number:] if ctx.normalizes else sums[:1].expand(3, B, H)
 
         def run(step):
             launch(
                 _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w,
-                initial_s, alpha, beta, a, b, d_u, d_w, by_reset, by_jump, *filtered, d_alpha,
-                d_beta, d_a, d_b, *fold, *by_fold, ctx.p, 1 / (1 - ctx.p), step, T,
-                ctx.theta, ADAPTS=ctx.adapts, RECURRENT=V is not None, NORMALIZES=ctx.normalizes,
+                initial_s, alpha, beta, a, b, d_u, d_w, by_reset, by_jump, *filtered, *by_row,
+                *fold, *by_row_of_fold, ctx.p, 1 / (1 - ctx.p), step, int(given), T, ctx.theta,
+                ADAPTS=ctx.adapts, RECURRENT=V is not None, NORMALIZES=ctx.normalizes,
                 DROPS=ctx.p > 0,
             )  # fmt: skip
 
@@ -411,15 +419,13 @@ class _Adaptive(torch.autograd.Function):
             if ctx.needs_input_grad[8]:
                 before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
                 d_V = before.flatten(0, 1).T @ d_I.flatten(0, 1)
-        by_neuron = [*sums[:4].sum(dim=1)] if ctx.adapts else [sums[0].sum(dim=0), None, None, None]
-        d_mean = d_slope = d_shift = None
-        if ctx.normalizes:
-            d_slope, d_shift = by_fold.sum(dim=1)
-            d_mean = -fold[1] * d_shift
-        d_s = by_V + by_reset + by_jump if ctx.needs_input_grad[7] else None
+        if ctx.needs_input_grad[7]:
+            d_s = by_reset + by_jump if V is None else by_V + by_reset + by_jump
         d_state = (d_u, d_w if ctx.adapts else None, d_s)
-        by_fold = (d_mean, d_slope, d_shift, None, None, None)
-        return d_I, *by_neuron, *d_state, d_V, *by_fold, None, None
+        by_neuron = sums.sum(dim=1)
+        by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
+        by_fold = by_neuron[number:] if ctx.normalizes else (None, None, None)
+        return d_I, *by_coefficient, *d_state, d_V, *by_fold, *[None] * 5
 
 
 def _dense(x: torch.Tensor | None, placeholder: torch.Tensor) -> torch.Tensor:

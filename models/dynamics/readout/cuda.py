@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.triton_support import RUN, dense_copy, launch, load_eight, own_gradient
+from models.dynamics.triton_support import RUN, launch, load_eight, own_gradient
 
 _RUN = tl.constexpr(RUN)
 
@@ -24,8 +24,8 @@ def _softmax(u, mask):
 
 
 @triton.jit(do_not_specialize=["T", "C"])
-def _forward(I, alpha, u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.constexpr):
-    """u [B, C] is read before and written after.
+def _forward(I, alpha, u, new_u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.constexpr):
+    """All steps from u [B, C].
 
     There are few programs, so nothing hides the time that a load or a softmax takes but what else
     the program can do meanwhile: eight currents are loaded at once, and no potential waits for the
@@ -59,7 +59,7 @@ def _forward(I, alpha, u, out, kept_u, T, C, KEEP: tl.constexpr, BLOCK: tl.const
         total += _softmax(u_t, mask)
     if KEEP:
         tl.store(kept_u + T * C + j, u_t, mask)
-    tl.store(u + at, u_t, mask)
+    tl.store(new_u + at, u_t, mask)
     tl.store(out + at, total, mask)
 
 
@@ -72,9 +72,11 @@ def _adjoint(current, u, u_new, g_out, g_u, sum_alpha, alpha, keep, mask):
     return keep * g_u, alpha * g_u, sum_alpha
 
 
-@triton.jit(do_not_specialize=["T", "C"])
-def _backward(I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T, C, BLOCK: tl.constexpr):
-    """d_u [B, C] is read before and written after, d_alpha [B, C] written.
+@triton.jit(do_not_specialize=["given", "T", "C"])
+def _backward(
+    I, kept_u, d_out, d_u, d_I, d_alpha, alpha, given, T, C, BLOCK: tl.constexpr
+):  # fmt: skip
+    """d_u [B, C] is read, if it is ``given`` (1, else 0), and then written; d_alpha is written.
 
     As in the forward pass, eight steps are loaded at once; the odd ones come first.
     """
@@ -82,7 +84,8 @@ def _backward(I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T, C, BLOCK: tl.conste
     j = tl.arange(0, BLOCK)
     mask = j < C
     at = row * C + j
-    g_out, g_u = tl.load(d_out + at, mask, 0.0), tl.load(d_u + at, mask, 0.0)
+    starts = tl.where(given > 0, mask, j < 0)
+    g_out, g_u = tl.load(d_out + at, mask, 0.0), tl.load(d_u + at, starts, 0.0)
     alpha_j = tl.load(alpha + j, mask, 0.0)
     keep_j = 1.0 - alpha_j
     sum_alpha = tl.zeros((BLOCK,), tl.float32)
@@ -118,24 +121,27 @@ class _Readout(torch.autograd.Function):
     def forward(ctx, I, alpha, u, for_backward):
         ctx.set_materialize_grads(False)
         B, T, C = I.shape
-        I, alpha, u = I.contiguous(), alpha.contiguous(), dense_copy(u)
-        out = torch.empty_like(u)
+        I, alpha, u = I.contiguous(), alpha.contiguous(), u.contiguous()
+        new_u, out = torch.empty_like(u), torch.empty_like(u)
         kept_u = I.new_empty(B, T + 1, C) if for_backward else u
-        launch(_forward, B, C, I, alpha, u, out, kept_u, T, KEEP=for_backward, **_program(C))
+        launch(
+            _forward, B, C, I, alpha, u, new_u, out, kept_u, T, KEEP=for_backward, **_program(C)
+        )  # fmt: skip
         if for_backward:
             ctx.save_for_backward(I, alpha, kept_u)
-        return out, u
+        return out, new_u
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_out, d_u):
         I, alpha, kept_u = ctx.saved_tensors
         B, T, C = I.shape
-        d_I, d_u = torch.empty_like(I), own_gradient(d_u, I[:, 0])
+        given = d_u is not None
+        d_I, d_u = torch.empty_like(I), own_gradient(d_u, I[:, 0], given)
         d_out = torch.zeros_like(d_u) if d_out is None else d_out.contiguous()
         d_alpha = torch.empty_like(d_u)
         launch(
-            _backward, B, C, I, kept_u, d_out, d_u, d_I, d_alpha, alpha, T,
+            _backward, B, C, I, kept_u, d_out, d_u, d_I, d_alpha, alpha, int(given), T,
             **_program(C),
         )  # fmt: skip
         return d_I, d_alpha.sum(dim=0), d_u, None

@@ -3,10 +3,10 @@
 """Resonate recurrence in fused GPU kernels, with a hand-written backward pass.
 
 The loop over time runs inside the kernels, the state of a neuron stays in registers. Complex
-numbers are pairs of reals ``u = x + iy`` and ``A + iB``; the gradient of a complex number is that
-of its real plus i times that of its imaginary part. Kept for the backward pass: the input, and u
-before every eighth step; the seven behind it are computed again, by the same operations. What a
-``Fold`` says is done on the way, as in the adaptive recurrence.
+numbers are pairs of reals ``u = x + iy`` and ``A + iB``, in memory side by side; the gradient of a
+complex number is that of its real plus i times that of its imaginary part. Kept for the backward
+pass: the input, and u before every eighth step; the seven behind it are computed again, by the same
+operations. What a ``Fold`` says is done on the way, as in the adaptive recurrence.
 """
 
 import torch
@@ -17,7 +17,6 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.triton_support import (
     RUN,
     SIZES,
-    dense_copy,
     eight_factors,
     fold_arguments,
     four_factors,
@@ -54,6 +53,18 @@ def _step(current, x, y, s, A, B, gain, reset, scale, theta, RESET_INSIDE: tl.co
 
 
 @triton.jit
+def _load_complex(x, at, mask):
+    """Real and imaginary parts of what lies at ``at``; 0 where ``mask`` is."""
+    return tl.load(x + 2 * at, mask, 0.0), tl.load(x + 2 * at + 1, mask, 0.0)
+
+
+@triton.jit
+def _store_complex(x, at, real, imaginary, mask):
+    tl.store(x + 2 * at, real, mask)
+    tl.store(x + 2 * at + 1, imaginary, mask)
+
+
+@triton.jit
 def _keep(kept_x, kept_y, at, x, y, mask, KEEP: tl.constexpr):
     if KEEP:
         tl.store(kept_x + at, x, mask)
@@ -62,12 +73,12 @@ def _keep(kept_x, kept_y, at, x, y, mask, KEEP: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def _forward(
-    I, A, B, gain, x, y, s, spikes, kept_x, kept_y, mean, slope, shift, seed, counts, p, grown, T,
-    reset, scale, theta, H,
+    I, A, gain, u, s, new_u, new_s, spikes, kept_x, kept_y, mean, slope, shift, seed, counts, p,
+    grown, T, reset, scale, theta, H,
     RESET_INSIDE: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
     COUNTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """x, y and s [B, H] are read before and written after.
+    """All steps from u and s [B, H].
 
     Currents are loaded eight steps ahead of their use: a load that follows a store waits for it,
     and one load at a time leaves the memory idle.
@@ -76,9 +87,9 @@ def _forward(
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = j < H
     at = row * H + j
-    x_t, y_t = tl.load(x + at, mask, 0.0), tl.load(y + at, mask, 0.0)
+    x_t, y_t = _load_complex(u, at, mask)
     s_t = tl.load(s + at, mask, 0.0)
-    A_j, B_j = tl.load(A + j, mask, 0.0), tl.load(B + j, mask, 0.0)
+    A_j, B_j = _load_complex(A, j, mask)
     gain_j = tl.load(gain + j, mask, 0.0)
     mean_j, slope_j, shift_j, random = load_fold(
         mean, slope, shift, seed, j, mask, NORMALIZES, DROPS
@@ -117,9 +128,8 @@ def _forward(
         count = store_spikes(spikes + at_t, s_t, factor, count, mask, DROPS, COUNTS)
     if COUNTS:
         tl.store(counts + at, count, mask)
-    tl.store(x + at, x_t, mask)
-    tl.store(y + at, y_t, mask)
-    tl.store(s + at, s_t, mask)
+    _store_complex(new_u, at, x_t, y_t, mask)
+    tl.store(new_s + at, s_t, mask)
 
 
 @triton.jit
@@ -168,13 +178,13 @@ def _adjoint(
     return g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit(do_not_specialize=["given", *SIZES])
 def _backward(
-    I, d_spikes, d_I, kept_x, kept_y, initial_s, A, B, gain, d_x, d_y, d_s, d_A, d_B, d_gain,
-    mean, slope, shift, seed, d_slope, d_shift, p, grown, T, reset, scale, theta, H,
+    I, d_spikes, d_I, kept_x, kept_y, initial_s, A, gain, d_u, d_s, d_A, d_B, d_gain, d_mean,
+    d_slope, d_shift, mean, slope, shift, seed, p, grown, given, T, reset, scale, theta, H,
     RESET_INSIDE: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """d_x, d_y and d_s [B, H] are read before and written after; the other sums are written.
+    """d_u and d_s [B, H] are read, if they are ``given`` (1, else 0), and then written; sums, too.
 
     As in the forward pass, eight steps are loaded at once; the odd ones come first.
     """
@@ -182,9 +192,10 @@ def _backward(
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = j < H
     at = row * H + j
-    g_x, g_y = tl.load(d_x + at, mask, 0.0), tl.load(d_y + at, mask, 0.0)
-    g_s, s_0 = tl.load(d_s + at, mask, 0.0), tl.load(initial_s + at, mask, 0.0)
-    A_j, B_j = tl.load(A + j, mask, 0.0), tl.load(B + j, mask, 0.0)
+    starts = tl.where(given > 0, mask, j < 0)
+    g_x, g_y = _load_complex(d_u, at, starts)
+    g_s, s_0 = tl.load(d_s + at, starts, 0.0), tl.load(initial_s + at, mask, 0.0)
+    A_j, B_j = _load_complex(A, j, mask)
     gain_j = tl.load(gain + j, mask, 0.0)
     sum_A, sum_B = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
     mean_j, slope_j, shift_j, random = load_fold(
@@ -245,10 +256,10 @@ def _backward(
                 NORMALIZES,
             )  # fmt: skip
     if NORMALIZES:
+        tl.store(d_mean + at, -slope_j * sum_shift, mask)
         tl.store(d_slope + at, sum_slope, mask)
         tl.store(d_shift + at, sum_shift, mask)
-    tl.store(d_x + at, g_x, mask)
-    tl.store(d_y + at, g_y, mask)
+    _store_complex(d_u, at, g_x, g_y, mask)
     tl.store(d_s + at, g_s, mask)
     tl.store(d_A + at, sum_A, mask)
     tl.store(d_B + at, sum_B, mask)
@@ -270,51 +281,49 @@ class _Resonate(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         batch, T, H = I.shape
         normalizes = mean is not None
-        I, initial_s = I.contiguous(), s.contiguous()
-        coefficients = dense_copy(A.real), dense_copy(A.imag), gain.contiguous()
-        x, y, s = dense_copy(u.real), dense_copy(u.imag), dense_copy(s)
-        fold = [
-            coefficients[2] if x is None else x.contiguous() for x in (mean, slope, shift, seed)
-        ]
+        I, A, gain, u, s = (x.contiguous() for x in (I, _pairs(A), gain, _pairs(u), s))
+        new_u, new_s = torch.empty_like(u), torch.empty_like(s)
+        fold = [gain if x is None else x.contiguous() for x in (mean, slope, shift, seed)]
         spikes = torch.empty_like(I)
-        kept_x, kept_y = I.new_empty(2, batch, kept_states(T), H) if for_backward else (x, y)
+        kept_x, kept_y = I.new_empty(2, batch, kept_states(T), H) if for_backward else (s, s)
         launch(
-            _forward, batch, H, I, *coefficients, x, y, s, spikes, kept_x, kept_y, *fold,
+            _forward, batch, H, I, A, gain, u, s, new_u, new_s, spikes, kept_x, kept_y, *fold,
             s if counts is None else counts, p, 1 / (1 - p), T, *constants,
             RESET_INSIDE=reset_inside, KEEP=for_backward, NORMALIZES=normalizes, DROPS=p > 0,
             COUNTS=counts is not None,
         )  # fmt: skip
         if for_backward:
-            ctx.save_for_backward(I, *coefficients, kept_x, kept_y, initial_s, *fold)
+            ctx.save_for_backward(I, A, gain, kept_x, kept_y, s, *fold)
             ctx.constants, ctx.reset_inside = constants, reset_inside
             ctx.normalizes, ctx.p = normalizes, p
-        return spikes, torch.complex(x, y), s
+        return spikes, torch.view_as_complex(new_u), new_s
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_spikes, d_u, d_s):
-        I, A, B, gain, kept_x, kept_y, initial_s, *fold = ctx.saved_tensors
+        I, A, gain, kept_x, kept_y, initial_s, *fold = ctx.saved_tensors
         batch, T, H = I.shape
         d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
-        parts = (None, None) if d_u is None else (d_u.real, d_u.imag)
-        d_I, (d_x, d_y) = torch.empty_like(I), (own_gradient(x, initial_s) for x in parts)
-        d_s = own_gradient(d_s, initial_s)
-        sums = I.new_empty(5, batch, H)  # two of them for a fold
+        given = d_u is not None or d_s is not None
+        d_u = None if d_u is None else _pairs(d_u)
+        d_u = own_gradient(d_u, initial_s[..., None].expand(batch, H, 2), given)
+        d_s, d_I = own_gradient(d_s, initial_s, given), torch.empty_like(I)
+        # Of A + iB, gain, mean, slope and shift.
+        sums = I.new_empty(6 if ctx.normalizes else 3, batch, H)
+        by_fold = sums[3:] if ctx.normalizes else sums
         launch(
-            _backward, batch, H, I, d_spikes, d_I, kept_x, kept_y, initial_s, A, B,
-            gain, d_x, d_y, d_s, *sums[:3], *fold, *sums[3:], ctx.p, 1 / (1 - ctx.p), T,
-            *ctx.constants, RESET_INSIDE=ctx.reset_inside, NORMALIZES=ctx.normalizes,
-            DROPS=ctx.p > 0,
+            _backward, batch, H, I, d_spikes, d_I, kept_x, kept_y, initial_s, A, gain, d_u, d_s,
+            *sums[:3], *by_fold, *fold, ctx.p, 1 / (1 - ctx.p), int(given), T, *ctx.constants,
+            RESET_INSIDE=ctx.reset_inside, NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
         )  # fmt: skip
-        d_real, d_imaginary, d_gain = sums[:3].sum(dim=1)
-        d_A = torch.complex(d_real, d_imaginary)
-        d_u = torch.complex(d_x, d_y) if ctx.needs_input_grad[3] else None
-        d_mean = d_slope = d_shift = None
-        if ctx.normalizes:
-            d_slope, d_shift = sums[3:].sum(dim=1)
-            d_mean = -fold[1] * d_shift
-        gradients = d_I, d_A, d_gain, d_u, d_s, d_mean, d_slope, d_shift
-        return *gradients, None, None, None, None, None, None
+        d_real, d_imaginary, d_gain, *by_fold = sums.sum(dim=1)
+        gradients = torch.complex(d_real, d_imaginary), d_gain, torch.view_as_complex(d_u), d_s
+        return d_I, *gradients, *(by_fold or [None] * 3), *[None] * 6
+
+
+def _pairs(x: torch.Tensor) -> torch.Tensor:
+    """Complex x [...] as real and imaginary parts [..., 2]."""
+    return torch.view_as_real(x.resolve_conj())
 
 
 def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, fold=None):
