@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.activity import events_per_sample, recurrent_operations
+from models.activity import events, recurrent_operations
 from models.anns import ANNReadoutLayer
 from models.shell import SpikingLayer
 from models.snns import Activity, AdaptiveLayer, ResonateFireLayer, ResonateLayer
@@ -117,7 +117,7 @@ class OperationCounter:
             self._add_layer(layer, given, sums)
             if getattr(layer, "recurrent", False):
                 fired = activity.layers[i].spikes
-                operations = float(recurrent_operations(fired, len(x))) * len(x)
+                operations = float(recurrent_operations(fired))
                 sums.recurrent_sop += operations
                 sums.ac += operations
                 steps = x.shape[1]
@@ -128,11 +128,11 @@ class OperationCounter:
     def _add_layer(self, layer: nn.Module, given: Tensor, sums: LayerOperations) -> None:
         clips, steps, size = given.shape
         fan_out = getattr(layer, "output_size", layer.hidden_size)
-        sums.sop += float(events_per_sample(given)) * clips * layer.hidden_size
-        events = int(torch.count_nonzero(given))
+        number = int(events(given))
+        sums.sop += number * layer.hidden_size
         ones = int((given == 1).sum())
         sums.ac += ones * fan_out
-        sums.mac += (events - ones) * fan_out
+        sums.mac += (number - ones) * fan_out
         sums.dense_mac += clips * steps * size * fan_out
         ac, mac = update_operations(layer)
         sums.update_ac += clips * steps * fan_out * ac

@@ -21,19 +21,15 @@ def firing_rates(x: Tensor, counts: Tensor | None, keep: float) -> Tensor:
 
 
 @torch.no_grad()
-def events_per_sample(x: Tensor, counts: Tensor | None = None) -> Tensor:
-    """Mean over the batch of the number of non-zero entries of ``x`` [B, ...].
-
-    ``counts`` [B, H]: what is known of them already.
-    """
-    entries = torch.count_nonzero(x) if counts is None else counts.sum(dtype=torch.int64)
-    return entries / len(x)
+def events(x: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Number of non-zero entries of ``x`` [B, ...]; ``counts`` [B, H] if they are known already."""
+    return torch.count_nonzero(x) if counts is None else counts.sum(dtype=torch.int64)
 
 
 @torch.no_grad()
-def recurrent_operations(spikes: Tensor, batch_size: int) -> Tensor:
-    """Operations through V per sample: a spike before the last step reaches H - 1 neurons."""
-    return torch.count_nonzero(spikes[:, :-1]) / batch_size * (spikes.shape[2] - 1)
+def recurrent_operations(spikes: Tensor) -> Tensor:
+    """Operations through V: each of ``spikes`` [B, T, H] before the last step reaches H - 1."""
+    return torch.count_nonzero(spikes[:, :-1]) * (spikes.shape[2] - 1)
 
 
 class _CountedRates(torch.autograd.Function):

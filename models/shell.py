@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
+from models.dynamics.backends import compiled_on_gpu
 from models.folding import can_fold, fold_of
+from models.gpu.clamp import Clamp
 from models.linear import Linear
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
@@ -84,7 +86,10 @@ def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Ten
 
 def clamped(layer: nn.Module, name: str) -> Tensor:
     """Parameter ``name`` [H] of ``layer`` within its range, as the recurrence uses it."""
-    return getattr(layer, name).clamp(*layer.ranges[name])
+    parameter, bounds = getattr(layer, name), layer.ranges[name]
+    if compiled_on_gpu(layer.backend, parameter):
+        return Clamp.apply(parameter, *bounds)
+    return parameter.clamp(*bounds)
 
 
 class LayerOutput(NamedTuple):

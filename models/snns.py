@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.activity import (
-    events_per_sample,
+    events,
     firing_rates,
     input_rates,
     recurrent_operations,
@@ -158,13 +158,10 @@ class SiLIFLayer(AdaptiveLayer):
         self.b = uniform(self.hidden_size, self.ranges["b"])
 
     def coefficients(self):
-        # exp(dt) twice, so that the gradient of dt is summed as in the published code.
-        return AdaptiveCoefficients(
-            alpha=torch.exp(-self.alpha.exp() * self.dt.exp()),
-            beta=torch.exp(-self.beta.exp() * self.dt.exp()),
-            a=clamped(self, "a"),
-            b=clamped(self, "b"),
-        )
+        # dt twice, so that its gradient is summed as in the published code.
+        rates, steps = torch.stack([self.alpha, self.beta, self.dt, self.dt]).exp().chunk(2)
+        alpha, beta = torch.exp(-rates * steps)
+        return AdaptiveCoefficients(alpha, beta, clamped(self, "a"), clamped(self, "b"))
 
 
 class ResonateCoefficients(NamedTuple):
@@ -411,20 +408,21 @@ class SNN(nn.Module):
         """As ``forward``, with the recurrent synaptic operations and every layer's spikes."""
         x = flatten_features(x)
         rates = [input_rates(x)]
-        sop = x.new_zeros(())
-        recurrent_sop = x.new_zeros(())
+        sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
+        recurrent_sop = torch.zeros_like(sop)
         layers = []
         keep = 1 - self.dropout if self.training else 1.0
         counts = None  # of what the layer sees, where they are known
         for layer in self.snn:
-            sop = sop + events_per_sample(x, counts) * layer.hidden_size
+            sop = torch.add(sop, events(x, counts), alpha=layer.hidden_size)
             if isinstance(layer, SpikingLayer):
                 result = layer(x)
                 layers.append(result)
                 x, counts = result.output, result.counts
                 rates.append(firing_rates(x, counts, keep))
                 if layer.recurrent:
-                    recurrent_sop = recurrent_sop + recurrent_operations(result.spikes, len(x))
+                    recurrent_sop = recurrent_sop + recurrent_operations(result.spikes)
             else:
                 x = layer(x)
+        sop, recurrent_sop = sop / len(x), recurrent_sop / len(x)
         return Activity(x, torch.cat(rates), sop, recurrent_sop, layers)

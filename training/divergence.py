@@ -71,15 +71,15 @@ class Watch:
         Raises BadStepError on the CPU; a GPU keeps it to itself until `first_bad_step`.
         """
         norm = self.norm()
-        sound = loss.detach().isfinite() & norm.isfinite()
+        bad = ((loss.detach() - loss.detach()) + (norm - norm)) != 0  # what is not finite gives nan
         if self.on_host:
-            if not sound:
+            if bad:
                 raise BadStepError
             self.random_states.clear()
             self.optimizer.step()
             return
         # In place: a captured step (`training.graphs`) goes on with the same memory.
-        self.bad.logical_or_(~sound)
+        self.bad.logical_or_(bad)
         self.good_steps += 1 - self.bad
         self.optimizer.found_inf = self.bad
         self.optimizer.step()

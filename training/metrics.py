@@ -46,6 +46,7 @@ class Meter:
         self.samples = 0
         self.sums = torch.zeros(5, dtype=torch.float64, device=device)
         self.rates = torch.zeros(len(layer_sizes), dtype=torch.float64, device=device)
+        self.zero = torch.zeros((), device=device)
         self.is_snn = bool(layer_sizes)
 
     def reset(self) -> None:
@@ -76,20 +77,18 @@ class Meter:
         penalty: Tensor | None = None,
     ) -> None:
         """The part of ``add`` that happens on the device."""
-        count = len(y)
-        correct = (output.argmax(dim=1) == y).sum()
-        zero = self.sums.new_zeros(())
-        figures = [
-            loss * count,
-            correct,
-            activity.sop * count if activity else zero,
-            activity.recurrent_sop * count if activity else zero,
-            penalty * count if penalty is not None else zero,
+        means = [
+            loss.float(),
+            self.zero,  # no mean: the number of clips that are right
+            activity.sop if activity else self.zero,
+            activity.recurrent_sop if activity else self.zero,
+            self.zero if penalty is None else penalty,
         ]
-        self.sums += torch.stack([figure.double() for figure in figures])
+        self.sums.add_(torch.stack(means), alpha=len(y))
+        self.sums[1] += (output.argmax(dim=1) == y).sum()
         if activity is not None:
-            layers = activity.firing_rates.detach().split(self.layer_sizes)
-            self.rates += torch.stack([rates.mean().double() for rates in layers]) * count
+            layers = activity.firing_rates.split(self.layer_sizes)
+            self.rates.add_(torch.stack([rates.mean() for rates in layers]), alpha=len(y))
 
     def state(self) -> dict:
         """The sums so far, as a checkpoint holds them."""

@@ -728,7 +728,7 @@ TORCH_LIBRARY(emulated_cuda, m) {
         });
   m.def("record_launch() -> ()", []() {
     capturing->steps.emplace_back();
-    capturing->names.emplace_back("a kernel of ours");
+    capturing->names.emplace_back("our kernel");
   });
   m.def("names_in_graph(int graph) -> str[]", [](int64_t graph) {
     auto& names = graphs.at(graph)->names;
