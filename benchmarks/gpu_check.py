@@ -55,6 +55,7 @@ def parts(folder: Path, *, dry_run: bool) -> list[Part]:
 
     tests = [PYTHON, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     tests.append(f"--junitxml={folder / 'tests.xml'}")
+    tests += tests_for_gpus()
     if importlib.util.find_spec("xdist"):  # most of the time goes into compiling kernels
         tests += ["-n", "4", "--dist", "worksteal"]
     dynamics = [PYTHON, "-m", "benchmarks.dynamics", "--out", str(folder / "dynamics.json")]
@@ -69,6 +70,12 @@ def parts(folder: Path, *, dry_run: bool) -> list[Part]:
         Part("train", [*train, *quick], 160),
         Part("dynamics", [*dynamics, *quick], 135),
     ]
+
+
+def tests_for_gpus() -> list[str]:
+    """The files that hold any; the others may import what a GPU machine lacks."""
+    files = sorted((REPO / "tests").rglob("test_*.py"))
+    return [str(f.relative_to(REPO)) for f in files if "pytest.mark.gpu" in f.read_text("utf-8")]
 
 
 def run(part: Part, folder: Path) -> dict:

@@ -183,6 +183,20 @@ MISTAKES = {
 }
 
 
+def test_training_on_spikes_needs_neither_audio_files_nor_wandb(tmp_path):
+    """Machines of computing centres may lack their libraries."""
+    lacking = "import sys; sys.modules.update(soundfile=None, wandb=None)"
+    options = [
+        "--config=demo.yaml",
+        "--debug",
+        "--nb_epochs=1",
+        f"--new_exp_folder={tmp_path / 'run'}",
+    ]
+    script = f"{lacking}; import main; sys.exit(main.main({options}))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("module", "typed", "named"),
     [(module, *mistake) for module, mistakes in MISTAKES.items() for mistake in mistakes],

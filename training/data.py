@@ -72,6 +72,8 @@ def on_device(
             memory and copies batches, one ahead. ``auto`` makes splits resident, the training
             split first, as long as they fit into ``DEVICE_SHARE`` of the device's free memory.
     """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # else what a run before has left would not count as free
     room = free_memory(device) * DEVICE_SHARE
     placed = {}
     for name in ("train", "valid", "test"):

@@ -15,23 +15,27 @@ def determinism(asked: bool) -> Iterator[None]:
 
     A run with the same seed on the same machine and back end then repeats bit by bit, also on a
     GPU. It has to be entered before the first matrix product there: cuBLAS reads its workspace
-    setting once (https://docs.pytorch.org/docs/stable/notes/randomness.html).
+    setting once (https://docs.pytorch.org/docs/stable/notes/randomness.html). PyTorch would also
+    fill new memory, in case something reads what nobody has written; that takes time, and nothing
+    here does.
     """
     if not asked:
         yield
         return
-    cudnn = torch.backends.cudnn
+    cudnn, filling = torch.backends.cudnn, torch.utils.deterministic
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         cudnn.deterministic,
         cudnn.benchmark,
+        filling.fill_uninitialized_memory,
     )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     cudnn.deterministic, cudnn.benchmark = True, False
+    filling.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        cudnn.deterministic, cudnn.benchmark = before[2:]
+        cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = before[2:]

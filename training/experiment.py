@@ -128,6 +128,10 @@ class Experiment:
         self.device = device
         if device.type == "cpu":
             keep_freed_memory()
+        else:
+            torch.cuda.set_device(
+                device
+            )  # for what PyTorch asks of "the" GPU, which may be another
         torch.manual_seed(self.options.seed)
         self.model = build_model(config, data.nb_features, data.nb_classes).to(device)
         self.optimizer = torch.optim.Adam(
@@ -354,6 +358,8 @@ class Experiment:
                 self.steps.evaluate(x, y, meter)
                 bar.advance(len(y))
                 self.stop.check()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # until then the pass is only asked for
         return meter.result(time.perf_counter() - begin)
 
     def test(self, seed: int) -> Metrics:

@@ -19,6 +19,7 @@ from torch import Tensor
 from training.console import log
 from training.errors import ExperimentError
 from training.metrics import Meter
+from training.streams import stream_for
 
 WARM_UP = 3  # launched steps of a shape before it is captured
 LAUNCH_BOUND = 0.5  # share of a step's time on the device that the host may take to launch it
@@ -52,7 +53,7 @@ class Launcher:
         self.tensors = tensors
         self.device = device
         self.mode = mode if device.type == "cuda" else "off"
-        self.stream = torch.cuda.Stream(device) if self.mode != "off" else None
+        self.stream = stream_for("steps", device) if self.mode != "off" else None
         self.seen: Counter[tuple] = Counter()
         self.captured: Captured | None = None
 
@@ -83,6 +84,7 @@ class Launcher:
         host, device = durations(lambda: self.step(x, y, meter), self.device)
         if host <= LAUNCH_BOUND * device:
             self.mode = "off"
+            torch.cuda.empty_cache()  # of memory that only steps on this stream would use again
         log.info(
             "A training step takes the GPU %.2f ms and the host %.2f ms to launch: %s",
             1e3 * device,
@@ -104,7 +106,8 @@ class Launcher:
             self.step(x, y, meter)
             agrees = all(map(same_bits, self.snapshot(meter), replayed))
         except Exception as error:  # whatever a driver or a library does not like: steps go on
-            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            cause = error.__context__ or error  # the end of a capture that has failed raises, too
+            reason = str(cause).strip().split("\n", 1)[0] or type(cause).__name__
         # Only here, where the error no longer holds on to the tensors of its step.
         if not agrees:
             self.give_up("it computes other numbers than launched steps do")

@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Splits that are too large for the device: batches come from host memory, one ahead."""
 
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from training.streams import stream_for
+
+LEAD = 2  # steps that may be queued on a GPU when a batch is copied; each holds on to its batch
 
 
 class _Fetched(NamedTuple):
@@ -19,7 +24,8 @@ class Streamed:
     """A split whose clips stay in host memory; it hands out the same batches as ``split``.
 
     While the network works on a batch, ``prefetch`` gathers the next one in a thread, and on a GPU
-    copies it from pinned memory on a stream of its own.
+    copies it from pinned memory on a stream of its own. The thread waits for a GPU that is more
+    than ``LEAD`` steps behind: batches would pile up there.
 
     Args:
         split: a FrameSet or an AudioSet with its clips on the CPU and its labels on ``device``.
@@ -29,7 +35,8 @@ class Streamed:
     def __init__(self, split, device: torch.device):
         self.split = split
         self.device = device
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.stream = stream_for("batches", device) if device.type == "cuda" else None
+        self._queued: deque[torch.cuda.Event] = deque()  # behind the steps before a batch
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="sprache-batches")
         self._ahead: tuple[Tensor, Future] | None = None
 
@@ -41,7 +48,16 @@ class Streamed:
 
     def prefetch(self, indices: Tensor) -> None:
         """Begin with the batch that will be asked for next, by the same ``indices`` object."""
-        self._ahead = indices, self._worker.submit(self._fetch, indices)
+        self._ahead = indices, self._worker.submit(self._fetch, indices, self._earlier_steps())
+
+    def _earlier_steps(self) -> torch.cuda.Event | None:
+        """What is recorded behind all steps that are asked for but the last ``LEAD`` ones."""
+        if self.stream is None:
+            return None
+        event = torch.cuda.Event(blocking=True)  # a thread that waits for it sleeps
+        event.record(torch.cuda.current_stream(self.device))
+        self._queued.append(event)
+        return self._queued.popleft() if len(self._queued) > LEAD else None
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """As the ``batch`` of the split."""
@@ -56,9 +72,11 @@ class Streamed:
                 tensor.record_stream(current)
         return x, y
 
-    def _fetch(self, indices: Tensor) -> _Fetched:
+    def _fetch(self, indices: Tensor, earlier_steps: torch.cuda.Event | None) -> _Fetched:
         if self.stream is None:
             return _Fetched(*self.split.batch(indices), copied=None)
+        if earlier_steps is not None:
+            earlier_steps.synchronize()
         with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
             x, y = self.split.batch(indices)
             copied = torch.cuda.Event()

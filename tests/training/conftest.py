@@ -8,8 +8,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import wandb
-from wandb.sdk.lib import wbauth
 from wandb_server import WandbServer
 
 import main
@@ -79,6 +77,9 @@ def train(spikes_folder, tmp_path, monkeypatch):
 @pytest.fixture
 def no_login(monkeypatch, tmp_path_factory):
     """wandb turned on, without a login, and with a server's address where nobody listens."""
+    import wandb
+    from wandb.sdk.lib import wbauth
+
     home = tmp_path_factory.mktemp("home")
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)

@@ -40,6 +40,15 @@ def leaves(content):
             yield from leaves(entry)
 
 
+def test_new_memory_is_not_filled():
+    filling = torch.utils.deterministic
+    before = filling.fill_uninitialized_memory
+    with determinism(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not filling.fill_uninitialized_memory
+    assert filling.fill_uninitialized_memory == before
+
+
 def run_twice(train, tmp_path, model):
     for name in ("first", "second"):
         options = {"model_type": model, "pdrop": 0.3, "deterministic": True}
