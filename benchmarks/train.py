@@ -212,8 +212,8 @@ def placed(data: Data, options, device: torch.device) -> Data:
     if options.data_placement != "streamed":
         return data
     clips = data.train.to("cpu").with_batches_on(device)
-    streamed = Streamed(clips, device)
-    return dataclasses.replace(data, train=streamed, valid=streamed, test=streamed)
+    train, others = (Streamed(clips, device) for _ in range(2))  # each is one batch ahead
+    return dataclasses.replace(data, train=train, valid=others, test=others)
 
 
 def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidth: float) -> dict:
