@@ -217,7 +217,7 @@ def _recorded_options(
     """The options in the folder of a run that is resumed, or tested without a config."""
     resumed = from_argv.get("resume", (None,))[0]
     if resumed is not None and str(resumed) != RESUME_AUTO:
-        return _options_of_the_resumed(typed, Path(os.path.abspath(resumed)))
+        return _options_of_the_resumed(typed, from_argv, Path(os.path.abspath(resumed)))
     evaluates = from_argv.get("evaluate_pretrained") == (True,)
     if typed.config is not None or not evaluates or "load_exp_folder" not in from_argv:
         return {}, ()
@@ -235,10 +235,22 @@ def _recorded_options(
 
 
 def _options_of_the_resumed(
-    typed: CommandLine, folder: Path
+    typed: CommandLine, from_argv: Mapping[str, tuple], folder: Path
 ) -> tuple[dict[str, tuple], tuple[str, ...]]:
     """All options of an interrupted run, which goes on in its own folder."""
     recorded = folder / "config.yaml"
+    elsewhere = from_argv.get("new_exp_folder", (folder,))[0]
+    if elsewhere is None or Path(os.path.abspath(elsewhere)) != folder:
+        raise ConfigError(
+            f"--resume {folder} goes on in that folder: leave out --new_exp_folder (to go on apart "
+            "from it, copy the folder and resume the copy)"
+        )
+    several = [name for name, values in from_argv.items() if len(values) > 1]
+    if several:
+        raise ConfigError(
+            f"--resume {folder} goes on with one run: give --{several[0]} one value, or repeat the "
+            "whole command with --resume auto"
+        )
     if typed.config is not None:
         raise ConfigError(
             f"--resume {folder} brings the options of that run; leave out --config, or repeat the "

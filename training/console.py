@@ -167,9 +167,9 @@ def epoch_line(
     rate = f"  firing {percent(valid.mean_rate, 1)}" if valid.firing_rates else ""
     return (
         f"epoch {epoch:>{len(str(last))}}/{last}"
-        f"  train loss {train.loss:.4f} acc {percent(train.accuracy)}"
-        f"  valid loss {valid.loss:.4f} acc {percent(valid.accuracy)}{rate}"
-        f"  lr {lr:.3g}  {duration(train.seconds)}{'  *best*' if is_best else ''}"
+        f"  train loss {train.loss:.3f} acc {percent(train.accuracy)}"
+        f"  valid loss {valid.loss:.3f} acc {percent(valid.accuracy)}{rate}"
+        f"  lr {lr:.3g}  {duration(train.seconds)}{'  best' if is_best else ''}"
     )
 
 

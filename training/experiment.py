@@ -146,6 +146,7 @@ class Experiment:
         )
         self.steps = Steps(self.model, self.optimizer, self.options, data.nb_features)
         self.best: state.Best | None = None
+        self.lacks_best = False  # whether the disk refused the best weights
         self.history: list[dict] = []
         self.progress = state.Progress(self.options.start_epoch)
         self.stop = StopRequest()
@@ -219,13 +220,21 @@ class Experiment:
             self.history.append(record)
             with going_on_without("metrics.jsonl"):
                 files.append_line(self.folder / "metrics.jsonl", record)
-        if is_best and self.options.save_best:
-            with going_on_without("the best model"):
-                files.write_torch(self.folder / checkpoint.BEST, self.best.weights)
+        if is_best:
+            self.write_best()
         seconds = self.progress.seconds + time.perf_counter() - begin
         self.progress = state.Progress(epoch, seconds=seconds)
         self.save()
         self.tracker.epoch(self.history[-2:])
+
+    def write_best(self) -> None:
+        """Write the best weights, if that is asked for."""
+        if not self.options.save_best:
+            return
+        self.lacks_best = True
+        with going_on_without("the best model"):
+            files.write_torch(self.folder / checkpoint.BEST, self.best.weights)
+            self.lacks_best = False
 
     def mend_folder(self) -> None:
         """Make the folder again if it was deleted meanwhile, with all that is known of the run."""
@@ -237,8 +246,8 @@ class Experiment:
             same_data.write(self.folder, self.options, self.data)
             lines = "".join(map(files.as_line, self.history))
             files.write_text(self.folder / "metrics.jsonl", lines)
-            if self.best is not None and self.options.save_best:
-                files.write_torch(self.folder / checkpoint.BEST, self.best.weights)
+            if self.best is not None:
+                self.write_best()
 
     def validate(self, label: str) -> Metrics:
         """Evaluate on the validation split; a stop within it leaves the training pass saved."""
@@ -264,6 +273,8 @@ class Experiment:
         """
         path = self.folder / checkpoint.LAST
         state.restore(self, state.load(path), path)
+        if self.best is not None:
+            self.write_best()  # the disk may have refused them before
         done, wanted = self.progress.epoch, self.options.nb_epochs
         if done - self.options.start_epoch > wanted:
             raise ExperimentError(

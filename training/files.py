@@ -3,6 +3,7 @@
 """Writing files so that a half-written one never stands under its final name."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -67,12 +68,9 @@ def write_yaml(path: Path, content: dict) -> None:
 
 def write_torch(path: Path, content: Any) -> None:
     """Write tensors and plain containers so that ``torch.load(weights_only=True)`` reads them."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:  # a path would turn OSError into RuntimeError
-            torch.save(content, file)
-
-    write_atomic(path, write)
+    whole = io.BytesIO()  # torch.save into a file makes a RuntimeError of a disk that is full
+    torch.save(content, whole)
+    write_atomic(path, lambda temporary: temporary.write_bytes(whole.getbuffer()))
 
 
 def as_line(record: dict) -> str:

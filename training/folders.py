@@ -35,6 +35,7 @@ OUTPUTS = (
     Path("curves.png"),
     Path("diverged") / "step.pth",
 )
+ATTEMPT = {Path("log") / "exp.log", Path("config.yaml"), Path("data.json")}  # without an epoch
 MAY_DIFFER = frozenset(
     {
         "nb_epochs",
@@ -97,15 +98,17 @@ def sweep_folder(plan: Plan) -> Path:
 
 def check_free(folders: list[Path], overwrite: bool) -> None:
     """ConfigError if a folder cannot be written, ExperimentError if it holds an experiment already
-    and ``overwrite`` is off."""
+    and ``overwrite`` is off. One that has ended before it left anything may be tried again."""
     for folder in folders:
         with told_in_one_line(folder):  # a name that is too long
             check_folder("--new_exp_folder", folder)
             taken = [output for output in OUTPUTS if (folder / output).exists()]
-        if taken and not overwrite:
+        if taken and not overwrite and set(taken) != ATTEMPT:
+            goes_on = checkpoint.LAST in taken
+            resume = "go on with it by --resume auto, " if goes_on else ""
             raise ExperimentError(
-                f"{folder} already holds an experiment ({taken[0]}): go on with it by --resume "
-                "auto, name another folder with --new_exp_folder, or replace it with --overwrite"
+                f"{folder} already holds an experiment ({taken[0]}): {resume}name another folder "
+                "with --new_exp_folder, or replace it with --overwrite"
             )
 
 
@@ -209,7 +212,8 @@ def create(folder: Path, values: dict) -> None:
     """
     with told_in_one_line(folder):
         for output in OUTPUTS:
-            (folder / output).unlink(missing_ok=True)
+            if values.get("overwrite") or output not in ATTEMPT:
+                (folder / output).unlink(missing_ok=True)
         lay_out(folder, values)
 
 

@@ -103,7 +103,8 @@ def read_run(folder: Path) -> Run | None:
         values = read_values(folder / "config.yaml")
     except ConfigError as error:
         ours = (folder / "summary.json").exists() or (folder / "metrics.jsonl").exists()
-        return Run(folder, {}, trouble=f"damaged: {error}") if ours else None
+        trouble = f"not to be read by this version of the code: {error}"
+        return Run(folder, {}, trouble=trouble) if ours else None
     summary, trouble = read_summary(folder, values)
     return Run(folder, values, summary, trouble)
 

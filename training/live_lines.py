@@ -82,9 +82,11 @@ class LiveLines:
             self.lines.pop(run.slot).close()
 
     def close(self) -> None:
-        """Clear every line."""
-        while self.lines:
-            self.lines.popitem()[1].close()
+        """Clear every line, and go back to the begin of the first."""
+        if self.lines:
+            for position in sorted(self.lines, reverse=True):
+                self.lines.pop(position).close()
+            sys.stderr.write("\r")
 
 
 def newest(pipe: int, before: str) -> str:

@@ -11,7 +11,8 @@ import torch
 
 from datasets.audio import AudioData
 from datasets.spiking import SpikingData
-from training import files
+from training import checkpoint, files
+from training.console import log
 from training.curves import draw_curves
 from training.metrics import Metrics, count_parameters
 from training.repository import code_version
@@ -26,11 +27,14 @@ def finish(experiment: "Experiment") -> dict:
     """Test the best model of ``experiment``; write and return its summary, and draw its curves.
 
     What cannot be written is said, and named by ``unwritten`` in the summary that is returned.
+    Without the best weights there is no summary.json: the run is unfinished, and can be resumed.
     """
     experiment.model.load_state_dict(experiment.best.weights)
     test = experiment.test(experiment.options.seed)
     summary = summarize(experiment, test)
     experiment.mend_folder()
+    if experiment.lacks_best:
+        experiment.write_best()
     folder = experiment.folder
     record = {"epoch": experiment.best.epoch, "split": "test", **test.to_dict()}
     writes = {
@@ -38,7 +42,10 @@ def finish(experiment: "Experiment") -> dict:
         "summary.json": lambda path: files.write_json(path, summary),
         "curves.png": lambda path: draw_curves(experiment.history, summary, path),
     }
-    unwritten = set(writes)
+    unwritten = {*writes, *([str(checkpoint.BEST)] if experiment.lacks_best else [])}
+    if experiment.lacks_best:
+        log.error("No summary.json without the best model: --resume auto writes both once it can")
+        del writes["summary.json"]
     for name, write in writes.items():
         with files.going_on_without(name):
             write(folder / name)

@@ -127,6 +127,9 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
     check_device(point.training, cache.device)
     goes_on = resume and (folder / checkpoint.LAST).exists()
     options = same_data.at_its_rate(point.training, folder) if goes_on else point.training
+    if resume and not goes_on:
+        folders.check_free([folder], point.training.overwrite)
+        log.info("Nothing to go on from in %s: the training begins", folder)
     data = cache.get(options)
     check_batches(point, data, cache.device)
     experiment = Experiment(point, data, folder, cache.device)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from refusal import snapshot
 
 import main
 from training import checkpoint, files, state
@@ -289,6 +290,56 @@ def test_nothing_to_resume(train, capsys):
     assert "config.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ({"new_exp_folder": "other"}, "leave out --new_exp_folder"),
+        ({"seed": [13, 14]}, "give --seed one value"),
+        ({"lr": [0.1, 0.2]}, "give --lr one value"),
+    ],
+)
+def test_a_run_goes_on_as_one_and_in_its_folder(train, tmp_path, capsys, typed, told):
+    assert train(new_exp_folder="out") == 0
+    before = snapshot(tmp_path)
+    assert train(resume="out", **typed) == 2
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert captured.err.count("\n") == 1
+    assert snapshot(tmp_path) == before
+
+
+def test_a_begin_is_told(train, tmp_path, capsys):
+    assert train(new_exp_folder="out", resume="auto") == 0
+    assert f"Nothing to go on from in {tmp_path / 'out'}: the training begins" in (
+        capsys.readouterr().out
+    )
+
+
+def test_results_without_a_state_are_not_replaced(train, tmp_path, capsys):
+    """The state may have been removed to save room."""
+    assert train(new_exp_folder="out") == 0
+    for name in ("checkpoints/last.pth", "summary.json"):
+        (tmp_path / "out" / name).unlink()
+    before = snapshot(tmp_path)
+    assert train(new_exp_folder="out", resume="auto") == 2
+    assert "already holds an experiment (checkpoints/best_model.pth): name" in (
+        capsys.readouterr().err
+    )
+    assert snapshot(tmp_path) == before
+
+
+def test_an_attempt_that_left_no_epoch_may_be_made_again(train, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        crash_after(patched, 0, crash)
+        with pytest.raises(Crash):
+            train(new_exp_folder="out", nb_epochs=1)
+    first = (tmp_path / "out/log/exp.log").read_text()
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    log = (tmp_path / "out/log/exp.log").read_text()
+    assert log.startswith(first)
+    assert "test accuracy" in log
+
+
 def test_a_damaged_state_falls_back_to_the_one_before(train, tmp_path, monkeypatch, capsys):
     assert train(new_exp_folder="whole", **OPTIONS) == 0
     with monkeypatch.context() as patched:
@@ -361,6 +412,68 @@ def test_a_full_disk_does_not_end_a_training(train, tmp_path, monkeypatch, capsy
     assert (tmp_path / "out" / "summary.json").exists()
 
 
+def test_a_disk_that_fills_within_a_file_does_not_end_a_training(train, tmp_path, monkeypatch):
+    """As PyTorch's archives are written piece by piece."""
+    write = Path.write_bytes
+
+    def full(path, content):
+        if "last.pth" in path.name:
+            write(path, bytes(content)[:1000])
+            raise OSError(28, os.strerror(28))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert train(new_exp_folder="out") == 0
+    assert sorted(f.name for f in (tmp_path / "out" / "checkpoints").iterdir()) == [
+        "best_model.pth"
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_told_as_one(monkeypatch):
+    def onto_full(path, fill):
+        fill(Path("/dev/full"))
+
+    monkeypatch.setattr(files, "write_atomic", onto_full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_torch(Path("best.pth"), {"weights": torch.zeros(100_000)})
+
+
+def refuse_the_best(monkeypatch, refused):
+    """Let the disk have no room for the best weights in some of its calls."""
+    write, calls = files.write_atomic, iter(range(10_000))
+
+    def full(path, fill):
+        if path.name == "best_model.pth" and next(calls) in refused:
+            raise OSError(28, os.strerror(28))
+        write(path, fill)
+
+    monkeypatch.setattr(files, "write_atomic", full)
+
+
+def test_the_best_weights_are_tried_again_at_the_end(train, tmp_path, monkeypatch):
+    assert train(new_exp_folder="whole", **OPTIONS) == 0
+    bests = sum("  best" in line for line in (tmp_path / "whole/log/exp.log").open())
+    refuse_the_best(monkeypatch, range(bests))
+    assert train(new_exp_folder="out", **OPTIONS) == 0
+    same_results(tmp_path / "whole", tmp_path / "out")
+
+
+def test_a_run_without_its_best_weights_is_unfinished_and_resumed(
+    train, tmp_path, monkeypatch, capsys
+):
+    assert train(new_exp_folder="whole", **OPTIONS) == 0
+    with monkeypatch.context() as patched:
+        refuse_the_best(patched, range(10_000))
+        assert train(new_exp_folder="out", **OPTIONS) == 1
+    assert "No summary.json without the best model" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "summary.json").exists()
+    assert train(new_exp_folder="out", resume="auto", **OPTIONS) == 0
+    assert final_state(tmp_path / "out").keys() == final_state(tmp_path / "whole").keys()
+    for name, value in final_state(tmp_path / "whole").items():
+        assert torch.equal(value, final_state(tmp_path / "out")[name]), name
+
+
 @pytest.mark.parametrize("moment", [3, 10, 27])
 def test_a_folder_deleted_within_a_run_is_made_again(train, tmp_path, monkeypatch, capsys, moment):
     assert train(new_exp_folder="whole", **OPTIONS) == 0
@@ -381,6 +494,6 @@ def test_a_folder_that_cannot_be_made_again(train, tmp_path, monkeypatch, capsys
     crash_after(monkeypatch, 10, replace_by_file)
     assert train(new_exp_folder="out", **OPTIONS) == 1
     captured = capsys.readouterr()
-    assert "Cannot write summary.json" in captured.out
+    assert "No summary.json without the best model" in captured.out
     assert "test accuracy" in captured.out
     assert captured.err == ""
