@@ -160,17 +160,27 @@ def duration(seconds: float) -> str:
     )
 
 
+_EPOCH = "{:<13}  {:>10} {:>7}  {:>10} {:>7}  {:>6}  {:>8}  {:>11}  {}"
+EPOCH_HEADER = _EPOCH.format(
+    "", "train loss", "acc", "valid loss", "acc", "firing", "lr", "training", ""
+).rstrip()
+
+
 def epoch_line(
     epoch: int, last: int, train: Metrics, valid: Metrics, lr: float, is_best: bool
 ) -> str:
-    """One line that tells an epoch; the progress bars tell the clips per second."""
-    rate = f"  firing {percent(valid.mean_rate, 1)}" if valid.firing_rates else ""
-    return (
-        f"epoch {epoch:>{len(str(last))}}/{last}"
-        f"  train loss {train.loss:.3f} acc {percent(train.accuracy)}"
-        f"  valid loss {valid.loss:.3f} acc {percent(valid.accuracy)}{rate}"
-        f"  lr {lr:.3g}  {duration(train.seconds)}{'  best' if is_best else ''}"
-    )
+    """One line that tells an epoch, under ``EPOCH_HEADER``; the progress bars tell clips per s."""
+    return _EPOCH.format(
+        f"epoch {epoch:>{len(str(last))}}/{last}",
+        f"{train.loss:.4f}",
+        percent(train.accuracy),
+        f"{valid.loss:.4f}",
+        percent(valid.accuracy),
+        percent(valid.mean_rate, 1) if valid.firing_rates else "",
+        f"{lr:.3g}",
+        duration(train.seconds),
+        "best" if is_best else "",
+    ).rstrip()
 
 
 def closing_table(summary: dict) -> str:

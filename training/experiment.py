@@ -24,7 +24,7 @@ from training.allocator import keep_freed_memory
 from training.augmentation import augmented
 from training.batchnorm import recalibrate
 from training.checks import note_own_recurrences, warn_of_idle_layers, warn_of_unreached
-from training.console import closing_table, epoch_line, log, log_file
+from training.console import EPOCH_HEADER, closing_table, epoch_line, log, log_file
 from training.data import batches, order_of_batches
 from training.divergence import BadStepError
 from training.errors import DivergedError, ExperimentError
@@ -152,7 +152,7 @@ class Experiment:
         self.stop = StopRequest()
         self.tracker = Tracker()
         self.last_saved = time.monotonic()
-        self.has_stepped = False
+        self.has_stepped = self.has_told_epochs = False
 
     @property
     def lr(self) -> float:
@@ -213,6 +213,9 @@ class Experiment:
             self.best = state.Best(epoch, valid, weights)
         self.scheduler.step(valid.accuracy)
         self.mend_folder()
+        if not self.has_told_epochs:
+            self.has_told_epochs = True
+            log.info(EPOCH_HEADER)
         log.info(epoch_line(epoch, last, train, valid, lr, is_best))
         warn_of_idle_layers(train)
         for split, metrics in (("train", train), ("valid", valid)):
