@@ -221,7 +221,7 @@ def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
                 zorder=4,
             )
             box = label.get_window_extent()
-            inside = box.x0 > axes.bbox.x0 + MARK and box.x1 < figure.bbox.x1
+            inside = box.x0 > axes.bbox.x0 + MARK and box.x1 < axes.bbox.x1 - MARK
             if inside and not any(box.overlaps(other) for other in taken):
                 break
             label.remove()

@@ -242,7 +242,7 @@ def before_and_after(before: np.ndarray, after: np.ndarray, title: str, unit: st
         axis.xaxis.set_major_formatter("{x:,.10g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(fontsize=SIZES["tick"])
+    figure.legend(fontsize=SIZES["tick"], loc="outside upper right", ncols=2)
     label_axis(axis, title, unit, "neurons")
     return figure
 
@@ -266,6 +266,6 @@ def energy_bars(layers: Sequence[str], parts: dict[str, Sequence[float]]) -> Fig
         axis.barh(layers, values, left=left, color=colour, label=name)
         left += np.asarray(values)
     axis.invert_yaxis()
-    axis.legend(fontsize=SIZES["tick"])
+    figure.legend(fontsize=SIZES["tick"], loc="outside upper right", ncols=len(parts))
     label_axis(axis, "", "energy per clip (nJ)")
     return figure
