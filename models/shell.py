@@ -14,6 +14,7 @@ from models.dynamics.backends import compiled_on_gpu
 from models.folding import can_fold, fold_of
 from models.gpu.clamp import Clamp
 from models.linear import Linear
+from models.mistakes import check_initial_state, check_parameters, check_result
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
@@ -163,18 +164,11 @@ class SpikingLayer(nn.Module):
         self.backend = backend
         self.extra_features = dict(extra_features or {})
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
+        before = dict(vars(self))
         self.create_parameters()
-        self._check_ranges()
+        check_parameters(self, before)
         self.norm = make_norm(normalization, hidden_size)
         self.drop = Dropout(dropout, backend=backend)
-
-    def _check_ranges(self) -> None:
-        for name in self.ranges:
-            if name not in self._parameters:
-                raise TypeError(
-                    f"{type(self).__name__}.ranges names '{name}', but create_parameters() makes "
-                    "no nn.Parameter of that name"
-                )
 
     @property
     def output_size(self) -> int:
@@ -200,18 +194,6 @@ class SpikingLayer(nn.Module):
         """One initial state [B, H] on the device of ``current`` [B, T, H]."""
         return initial_values(current, self.init_state, dtype)
 
-    def _checked(self, result: tuple[Tensor, tuple], current: Tensor) -> tuple[Tensor, tuple]:
-        """What ``dynamics`` returned; other shapes might go through the next layer unnoticed."""
-        name = f"{type(self).__name__}.dynamics()"
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise TypeError(f"{name} must return two things: spikes and the state after them")
-        if result[0].shape != current.shape:
-            raise TypeError(
-                f"{name} must return spikes [B, T, H] = {list(current.shape)}, as its current, "
-                f"and returned {list(result[0].shape)}"
-            )
-        return result
-
     def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
         if self.bidirectional:
@@ -224,8 +206,10 @@ class SpikingLayer(nn.Module):
             current = normalize(self.norm, current).float()
         if state is None:
             state = self.initial_state(current)
+            check_initial_state(self, state)
         result = self.dynamics(current, state, **folded)
-        spikes, state = self._checked(result, current)
+        check_result(self, result, current)
+        spikes, state = result
         joined = join_directions(spikes) if self.bidirectional else spikes
         if not folded:
             return LayerOutput(self.drop(joined), spikes, state)

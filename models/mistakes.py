@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What can be wrong with a neuron of one's own, told where it goes wrong.
+
+TypeErrors that name the class, its method and the way out. Unnoticed, most of these mistakes would
+let a network train on something else than was meant.
+"""
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+
+def check_parameters(layer: nn.Module, before: dict) -> None:
+    """Look at what ``create_parameters`` of ``layer``, a ``SpikingLayer``, made.
+
+    ``before`` are the attributes (``vars``) that the layer had until then.
+    """
+    _check_names(layer)
+    _check_registered(layer, before)
+    _check_first_values(layer)
+
+
+def _check_names(layer: nn.Module) -> None:
+    for name in layer.ranges:
+        if name not in layer._parameters:
+            raise TypeError(
+                f"{type(layer).__name__}.ranges names '{name}', but create_parameters() makes "
+                "no nn.Parameter of that name"
+            )
+
+
+def _check_registered(layer: nn.Module, before: dict) -> None:
+    """What PyTorch does not know of is not trained, saved, or moved to a GPU."""
+    known = {id(x) for x in (*layer.parameters(), *layer.buffers(), *layer.modules())}
+    for name, value in vars(layer).items():
+        if value is before.get(name):
+            continue
+        for part in _parts(value):
+            if isinstance(part, Tensor | nn.Module) and id(part) not in known:
+                inside = "" if part is value else f" in a {type(value).__name__}"
+                raise TypeError(
+                    f"{type(layer).__name__}.create_parameters() makes '{name}' a "
+                    f"{type(part).__name__}{inside}, which is neither trained nor saved: use "
+                    "nn.Parameter, register_buffer() for constants, or nn.ParameterList, "
+                    "nn.ParameterDict or nn.ModuleList for several"
+                )
+
+
+def _parts(value: object) -> Iterator:
+    """``value``, or what it contains if it is a list, tuple or dictionary, or one of these."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _parts(part)
+    else:
+        yield value
+
+
+def _check_first_values(layer: nn.Module) -> None:
+    """A value outside its range is clamped, gets no gradient, and never comes back."""
+    for name, (low, high) in layer.ranges.items():
+        values = layer._parameters[name].detach()
+        outside = values[values != values.clamp(low, high)]
+        if outside.numel():
+            raise TypeError(
+                f"{type(layer).__name__}.create_parameters() gives '{name}' values from "
+                f"{outside.min():g} to {outside.max():g}, outside its range {low:g} to {high:g}, "
+                "where they are clamped and never learn: draw them within the range"
+            )
+
+
+def check_initial_state(layer: nn.Module, state: tuple) -> None:
+    """Look at what ``initial_state`` returned."""
+    if state is None:
+        raise TypeError(
+            f"{type(layer).__name__}.initial_state() must return the state before the first step, "
+            "a tuple of tensors, and returned None"
+        )
+
+
+def check_result(layer: nn.Module, result: tuple[Tensor, tuple], current: Tensor) -> None:
+    """Look at what ``dynamics`` returned; other shapes might go through the next layer unnoticed.
+
+    ``current`` [B, T, H] is what it was given.
+    """
+    name = f"{type(layer).__name__}.dynamics()"
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            f"{name} must return two things, as a tuple: spikes and the state after them"
+        )
+    if not isinstance(result[0], Tensor):
+        raise TypeError(
+            f"{name} must return spikes as one tensor [B, T, H], by torch.stack(spikes, dim=1) if "
+            f"need be, and returned a {type(result[0]).__name__}"
+        )
+    if result[0].shape != current.shape:
+        raise TypeError(
+            f"{name} must return spikes [B, T, H] = {list(current.shape)}, as its current, "
+            f"and returned {list(result[0].shape)}"
+        )
