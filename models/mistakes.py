@@ -7,6 +7,7 @@ let a network train on something else than was meant.
 """
 
 from collections.abc import Iterator
+from typing import get_args
 
 from torch import Tensor, nn
 
@@ -100,3 +101,64 @@ def check_result(layer: nn.Module, result: tuple[Tensor, tuple], current: Tensor
             f"{name} must return spikes [B, T, H] = {list(current.shape)}, as its current, "
             f"and returned {list(result[0].shape)}"
         )
+
+
+def check_fields(
+    layer: nn.Module,
+    method: str,
+    found: tuple,
+    kind: type[tuple],
+    shape: tuple[int, ...],
+    complex_fields: tuple[str, ...] = (),
+) -> None:
+    """Look at coefficients or a state, which back ends would refuse in words of their own.
+
+    Args:
+        layer: a ``SpikingLayer``.
+        method: of the layer, which gave ``found``.
+        found: what should be of the class ``kind``, its fields of the types that are written there.
+        kind: a NamedTuple.
+        shape: to which the tensors among the fields can be expanded.
+        complex_fields: which of them are complex; the others are real.
+    """
+    name = f"{type(layer).__name__}.{method}()"
+    if not isinstance(found, kind):
+        raise TypeError(
+            f"{name} must return {kind.__name__}, and returned "
+            f"{'None' if found is None else f'a {type(found).__name__}'}"
+        )
+    for (field, types), value in zip(kind.__annotations__.items(), found, strict=True):
+        is_complex = field in complex_fields
+        if isinstance(value, Tensor):
+            fits = _expands(value, shape) and value.is_complex() == is_complex
+        else:
+            fits = True
+        if not (fits and isinstance(value, types)):
+            raise TypeError(
+                f"{name} must give '{field}' as {_described(types, shape, is_complex)}, and gave "
+                f"{_shown(value)}"
+            )
+
+
+def _expands(value: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether ``value`` can be expanded to ``shape``."""
+    if value.shape == shape:
+        return True
+    missing = len(shape) - value.ndim
+    return missing >= 0 and all(
+        size in (1, wanted) for size, wanted in zip(value.shape, shape[missing:], strict=True)
+    )
+
+
+def _described(types: type, shape: tuple[int, ...], is_complex: bool) -> str:
+    tensor = f"a {'complex' if is_complex else 'real'} tensor {list(shape)}"
+    return " or ".join(
+        tensor if kind is Tensor else "None" if kind is type(None) else kind.__name__
+        for kind in get_args(types) or (types,)
+    )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor {list(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"

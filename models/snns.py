@@ -24,6 +24,7 @@ from models.activity import (
 )
 from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
 from models.linear import Linear
+from models.mistakes import check_fields
 from models.shell import (
     LayerOutput,
     SpikingLayer,
@@ -72,9 +73,13 @@ class AdaptiveLayer(SpikingLayer):
         return AdaptiveState(u, w, self.draw(current))
 
     def dynamics(self, current, state, fold=None):
+        batch, _, size = current.shape
+        coefficients = self.coefficients()
+        check_fields(self, "coefficients", coefficients, AdaptiveCoefficients, (size,))
+        check_fields(self, "initial_state", state, AdaptiveState, (batch, size))
         return adaptive(
             current,
-            *self.coefficients(),
+            *coefficients,
             theta=self.threshold,
             state=state,
             V=self.recurrent_weights(),
@@ -168,9 +173,9 @@ class ResonateCoefficients(NamedTuple):
     """Coefficients of the resonate recurrence, see ``models.dynamics.resonate``."""
 
     A: Tensor
-    reset: float
-    gain: Tensor | float
-    scale: float
+    reset: float | int
+    gain: Tensor | float | int
+    scale: float | int
     reset_inside: bool
 
 
@@ -186,9 +191,13 @@ class ResonateLayer(SpikingLayer):
         return ResonateState(u, self.draw(current))
 
     def dynamics(self, current, state, fold=None):
+        batch, _, size = current.shape
+        coefficients = self.coefficients()
+        check_fields(self, "coefficients", coefficients, ResonateCoefficients, (size,), ("A",))
+        check_fields(self, "initial_state", state, ResonateState, (batch, size), ("u",))
         return resonate(
             current,
-            **self.coefficients()._asdict(),
+            **coefficients._asdict(),
             theta=self.threshold,
             state=state,
             fold=fold,

@@ -2,14 +2,21 @@
 # SPDX-License-Identifier: MIT
 """Mistakes in a neuron of one's own are named where they are made."""
 
-
 import pytest
 import torch
 from snn_cases import make_input
 from torch import nn
 
+from models.dynamics import AdaptiveState, ResonateState
 from models.shell import SpikingLayer, clamped
-from models.snns import AdaptiveCoefficients, AdaptiveLayer, LIFLayer, uniform
+from models.snns import (
+    AdaptiveCoefficients,
+    AdaptiveLayer,
+    LIFLayer,
+    ResonateCoefficients,
+    ResonateLayer,
+    uniform,
+)
 from models.surrogate import boxcar
 
 B, T, F, H = *make_input().shape, 5
@@ -112,3 +119,140 @@ def test_later_values_may_be_anywhere():
     nn.init.constant_(layer.alpha, 7.0)
     other.load_state_dict(layer.state_dict())
     assert other(make_input()).output.any()
+
+
+class MyResonate(ResonateLayer):
+    """A complex neuron without a mistake."""
+
+    def create_parameters(self):
+        self.b = uniform(self.hidden_size, (0.5, 0.9))
+
+    def coefficients(self):
+        A = torch.polar(torch.full((H,), 0.9), torch.ones(H))
+        return ResonateCoefficients(A, 1, self.b, 2, True)
+
+
+def gives(kind: type, **fields):
+    """``coefficients`` of ``kind`` with other fields."""
+    return lambda self: kind.coefficients(self)._replace(**fields)
+
+
+ALL = {"beta": torch.rand(H), "a": torch.rand(H), "b": torch.rand(H)}
+SOUND = {
+    "adaptive": (Mine, gives(Mine, **ALL)),
+    "one for all": (Mine, gives(Mine, **ALL | {"a": torch.rand(1), "beta": torch.rand(())})),
+    "resonate": (MyResonate, MyResonate.coefficients),
+    "gain is a float": (MyResonate, gives(MyResonate, gain=0.5)),
+}
+WRONG = {
+    "a float": (
+        Mine,
+        gives(Mine, **ALL | {"a": 0.5}),
+        "coefficients() must give 'a' as a real tensor [5] or None, and gave a float",
+    ),
+    "no alpha": (
+        Mine,
+        gives(Mine, alpha=None),
+        "coefficients() must give 'alpha' as a real tensor [5], and gave None",
+    ),
+    "of the input": (
+        Mine,
+        gives(Mine, alpha=torch.rand(F)),
+        "must give 'alpha' as a real tensor [5], and gave a float32 tensor [7]",
+    ),
+    "a row": (Mine, gives(Mine, alpha=torch.rand(1, H)), "and gave a float32 tensor [1, 5]"),
+    "complex": (
+        Mine,
+        gives(Mine, alpha=torch.ones(H) * 1j),
+        "must give 'alpha' as a real tensor [5], and gave a complex64 tensor [5]",
+    ),
+    "one tensor": (Mine, lambda self: self.alpha, "must return AdaptiveCoefficients, and returned"),
+    "a dictionary": (Mine, lambda self: {"alpha": self.alpha}, "and returned a dict"),
+    "a plain tuple": (Mine, lambda self: (self.alpha,), "and returned a tuple"),
+    "nothing": (Mine, lambda self: None, "AdaptiveCoefficients, and returned None"),
+    "real A": (
+        MyResonate,
+        gives(MyResonate, A=torch.rand(H)),
+        "must give 'A' as a complex tensor [5], and gave a float32 tensor [5]",
+    ),
+    "a tensor": (
+        MyResonate,
+        gives(MyResonate, reset=torch.rand(H)),
+        "must give 'reset' as float or int, and gave a float32 tensor [5]",
+    ),
+    "no gain": (
+        MyResonate,
+        gives(MyResonate, gain=None),
+        "must give 'gain' as a real tensor [5] or float or int, and gave None",
+    ),
+    "of the other": (
+        MyResonate,
+        lambda self: AdaptiveCoefficients(self.b),
+        "must return ResonateCoefficients",
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", ["auto", "naive"])
+@pytest.mark.parametrize("case", SOUND)
+def test_sound_coefficients(case, backend):
+    kind, coefficients = SOUND[case]
+    layer = mistaken(kind, "coefficients", coefficients)(F, H, backend=backend)
+    assert layer(make_input()).output.shape == (B, T, H)
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_coefficients(case):
+    kind, coefficients, message = WRONG[case]
+    told(mistaken(kind, "coefficients", coefficients), "Mistaken.coefficients() must ", message)
+
+
+def state(u: object, kind: type = AdaptiveState):
+    """``initial_state`` that gives ``u`` and zeros."""
+    return lambda self, current: kind(u, *[torch.zeros(B, H)] * (len(kind._fields) - 1))
+
+
+WRONG_STATES = {
+    "nothing": (Mine, lambda self, current: None, "a tuple of tensors, and returned None"),
+    "nothing of its own": (MyOwn, lambda self, current: None, "a tuple of tensors, and returned"),
+    "a plain tuple": (
+        Mine,
+        lambda self, current: (torch.zeros(B, H),) * 3,
+        "must return AdaptiveState, and returned a tuple",
+    ),
+    "a number": (Mine, state(0.0), "must give 'u' as a real tensor [3, 5], and gave a float"),
+    "turned": (Mine, state(torch.zeros(H, B)), "and gave a float32 tensor [5, 3]"),
+    "of the other": (
+        Mine,
+        state(torch.zeros(B, H), ResonateState),
+        "must return AdaptiveState, and returned",
+    ),
+    "real": (
+        MyResonate,
+        state(torch.zeros(B, H), ResonateState),
+        "must give 'u' as a complex tensor [3, 5]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_STATES)
+def test_wrong_states(case):
+    kind, initial_state, message = WRONG_STATES[case]
+    told(mistaken(kind, "initial_state", initial_state), "Mistaken.initial_state() must ", message)
+
+
+WRONG_RESULTS = {
+    "a list": (lambda spikes, state: [spikes, state], "two things, as a tuple"),
+    "a list of spikes": (
+        lambda spikes, state: (list(spikes.unbind(dim=1)), state),
+        "spikes as one tensor [B, T, H], by torch.stack(spikes, dim=1) if need be, and returned a "
+        "list",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_RESULTS)
+def test_wrong_results(case):
+    change, message = WRONG_RESULTS[case]
+    kind = mistaken(MyOwn, "dynamics", lambda *arguments: change(*MyOwn.dynamics(*arguments)))
+    told(kind, "Mistaken.dynamics() must return ", message)
