@@ -177,6 +177,8 @@ class SpikingLayer(nn.Module):
 
     def create_parameters(self) -> None:
         """Create the neuron's own parameters; W exists already."""
+        if type(self).create_parameters is not SpikingLayer.create_parameters:
+            return  # called by super(), as RecurrentMixin needs it
         raise TypeError(f"{type(self).__name__} has no create_parameters()")
 
     def initial_state(self, current: Tensor) -> tuple:

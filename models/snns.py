@@ -89,9 +89,22 @@ class AdaptiveLayer(SpikingLayer):
 
 
 class RecurrentMixin:
-    """Adds recurrent weights V between the neurons of a layer, without self-connections."""
+    """Adds recurrent weights V between the neurons of a layer, without self-connections.
+
+    It is named first among the bases of a class, to come before what it changes.
+    """
 
     recurrent = True
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name in ("recurrent", "recurrent_weights"):
+            owner = next(base for base in cls.__mro__ if name in vars(base))
+            if not issubclass(owner, RecurrentMixin):
+                raise TypeError(
+                    f"RecurrentMixin has no effect behind {owner.__name__}: name it first, "
+                    f"class {cls.__name__}(RecurrentMixin, ...)"
+                )
 
     def create_parameters(self):
         self.V = nn.Linear(self.hidden_size, self.hidden_size, bias=False)
@@ -99,6 +112,11 @@ class RecurrentMixin:
         nn.init.orthogonal_(self.V.weight)
 
     def recurrent_weights(self):
+        if "V" not in self._modules:
+            raise TypeError(
+                f"{type(self).__name__}.create_parameters() makes no recurrent weights V: let it "
+                "call super().create_parameters() first"
+            )
         return self.V.weight.clone().fill_diagonal_(0)
 
 

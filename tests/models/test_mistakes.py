@@ -13,6 +13,7 @@ from models.snns import (
     AdaptiveCoefficients,
     AdaptiveLayer,
     LIFLayer,
+    RecurrentMixin,
     ResonateCoefficients,
     ResonateLayer,
     uniform,
@@ -256,3 +257,43 @@ def test_wrong_results(case):
     change, message = WRONG_RESULTS[case]
     kind = mistaken(MyOwn, "dynamics", lambda *arguments: change(*MyOwn.dynamics(*arguments)))
     told(kind, "Mistaken.dynamics() must return ", message)
+
+
+@pytest.mark.parametrize("kind", [Mine, AdaptiveLayer, SpikingLayer])
+def test_recurrence_behind_what_it_should_change(kind):
+    with pytest.raises(TypeError, match=r"first, class Wrong\(RecurrentMixin, \.\.\.\)"):
+        type("Wrong", (kind, RecurrentMixin), {})
+
+
+def test_recurrence_hidden_by_another_base():
+    class Inner(RecurrentMixin, SpikingLayer):
+        pass
+
+    with pytest.raises(TypeError, match="no effect behind AdaptiveLayer"):
+        type("Wrong", (AdaptiveLayer, Inner), {})
+
+
+def test_weights_of_its_own_are_taken():
+    class Mirrored(RecurrentMixin, Mine):
+        def recurrent_weights(self):
+            return self.V.weight + self.V.weight.T
+
+    assert Mirrored(F, H)(make_input()).output.shape == (B, T, H)
+
+
+def test_a_recurrent_neuron_with_parameters_in_one_class():
+    class Recurrent(RecurrentMixin, AdaptiveLayer):
+        def create_parameters(self):
+            super().create_parameters()
+            Mine.create_parameters(self)
+
+        coefficients = Mine.coefficients
+
+    layer = Recurrent(F, H)
+    layer(make_input()).output.sum().backward()
+    assert layer.V.weight.grad.any()
+    told(
+        mistaken(Recurrent, "create_parameters", Mine.create_parameters),
+        "Mistaken.create_parameters() makes no recurrent weights V",
+        "super().create_parameters()",
+    )
