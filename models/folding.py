@@ -22,8 +22,8 @@ from models.dynamics.backends import agrees, compiled_on_gpu
 def can_fold(layer: nn.Module, current: Tensor) -> bool:
     """Whether the recurrence of ``layer``, a ``SpikingLayer``, takes a fold in this pass.
 
-    It does in training on a GPU, if it has no recurrent weights and its ``dynamics`` has an
-    argument ``fold``.
+    It does in training on a GPU, if it has no recurrent weights, its class says ``folds = True``
+    and its ``dynamics`` has an argument ``fold``.
     """
     return (
         layer.folds

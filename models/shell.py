@@ -136,8 +136,16 @@ class SpikingLayer(nn.Module):
 
     states_per_neuron = 2
     recurrent = False
-    folds = True  # whether normalisation and dropout may be done within the recurrence
+    # Whether normalisation and dropout may be done within `dynamics`; a class that defines
+    # `dynamics` says so itself, since only its author knows, and False is meant if it does not.
+    folds = False
     ranges: ClassVar[dict[str, tuple[float, float]]] = {}  # of the parameters clamped at use
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        owner = next(base for base in cls.__mro__ if {"dynamics", "folds"} & vars(base).keys())
+        if "folds" not in vars(owner):
+            cls.folds = False
 
     def __init__(
         self,
@@ -188,7 +196,8 @@ class SpikingLayer(nn.Module):
     def dynamics(self, current: Tensor, state: tuple) -> tuple[Tensor, tuple]:
         """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step.
 
-        With an argument ``fold``, see ``models.folding``, it may be handed what is left to do.
+        In a class with ``folds = True`` it has an argument ``fold``, see ``models.folding``: unless
+        that is None, ``current`` is not normalised yet, and the spikes go through dropout here.
         """
         raise TypeError(f"{type(self).__name__} has no dynamics(current, state)")
 

@@ -59,6 +59,8 @@ class AdaptiveCoefficients(NamedTuple):
 class AdaptiveLayer(SpikingLayer):
     """A layer of the adaptive recurrence; a neuron model gives the ``coefficients``."""
 
+    folds = True
+
     def coefficients(self) -> AdaptiveCoefficients:
         """Coefficients as the recurrence uses them."""
         raise TypeError(f"{type(self).__name__} has no coefficients()")
@@ -199,6 +201,8 @@ class ResonateCoefficients(NamedTuple):
 
 class ResonateLayer(SpikingLayer):
     """A layer of the resonate recurrence; a neuron model gives the ``coefficients``."""
+
+    folds = True
 
     def coefficients(self) -> ResonateCoefficients:
         """Coefficients as the recurrence uses them."""

@@ -10,7 +10,8 @@ from snn_cases import make_input, make_net
 from torch import nn
 
 from models import folding, shell
-from models.dynamics import Fold
+from models.dynamics import Fold, adaptive
+from models.shell import SpikingLayer
 from models.snns import LIFLayer
 
 
@@ -109,6 +110,51 @@ def test_what_is_not_folded(why, as_on_a_gpu, monkeypatch):
         monkeypatch.setattr(layer, "dynamics", lambda current, state: plain(current, state))
     assert not folding.can_fold(layer, torch.zeros(2, 3, layer.hidden_size))
     net(make_input())
+
+
+def heedless(self, current, state, fold=None):
+    return adaptive(current, *self.coefficients(), theta=self.threshold, state=state)
+
+
+class Heedless:
+    dynamics = heedless
+
+
+class OwnRecurrence(SpikingLayer):
+    create_parameters = LIFLayer.create_parameters
+    coefficients = LIFLayer.coefficients
+    initial_state = LIFLayer.initial_state
+    ranges = LIFLayer.ranges
+    dynamics = heedless
+
+
+def handing_on(self, current, state, fold=None):
+    return LIFLayer.dynamics(self, current, state, fold)
+
+
+OWN_DYNAMICS = {
+    "own": (type("Own", (LIFLayer,), {"dynamics": heedless}), False),
+    "mixed in": (type("Own", (Heedless, LIFLayer), {}), False),
+    "inherited": (type("Own", (type("Base", (LIFLayer,), {"dynamics": heedless}),), {}), False),
+    "hands on": (type("Own", (LIFLayer,), {"dynamics": handing_on, "folds": True}), True),
+    "coefficients": (type("Own", (LIFLayer,), {"coefficients": LIFLayer.coefficients}), True),
+    "its recurrence": (OwnRecurrence, False),
+}
+
+
+@pytest.mark.parametrize("case", OWN_DYNAMICS)
+def test_own_dynamics_are_folded_if_they_say_so(case, monkeypatch):
+    kind, folds = OWN_DYNAMICS[case]
+    torch.manual_seed(0)
+    layer = kind(7, 16, threshold=0.15).train()
+    outputs = []
+    for on_gpu in (False, True):
+        monkeypatch.setattr(folding, "compiled_on_gpu", lambda *_, on_gpu=on_gpu: on_gpu)
+        torch.manual_seed(1)
+        outputs.append(copy.deepcopy(layer)(make_input()).output)
+    assert outputs[0].any()
+    assert folding.can_fold(layer, outputs[0]) is folds
+    assert folds or torch.equal(*outputs)
 
 
 @pytest.mark.parametrize("change", ["frozen", "cumulative", "plain"])
