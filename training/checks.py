@@ -102,8 +102,8 @@ def warn_of_unreached(model: nn.Module) -> None:
     if unreached:
         more = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
         log.warning(
-            "'%s'%s will not learn: no gradient reaches it. Spikes of a neuron of your own must be "
-            "made by models.surrogate.boxcar, since a comparison has no gradient",
+            "'%s'%s will not learn: no gradient reaches it. Either the neuron does not use it, or "
+            "its spikes are not made by models.surrogate.boxcar: a comparison has no gradient",
             unreached[0],
             more,
         )

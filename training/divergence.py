@@ -272,6 +272,24 @@ def stop(experiment: "Experiment", number: int, random: Tensor, x: Tensor, y: Te
     raise DivergedError(
         f"training diverged in epoch {step.epoch}, step {number}, at learning rate {step.lr:g}: "
         f"{first or 'a number in it, but not when it was repeated,'} is the first that is not "
-        f"finite. Try a smaller --lr, or --max_grad_norm 1{again}. What was best before is kept in "
-        f"{folder}"
+        f"finite. {advice(experiment, step)}{again}{what_is_kept(experiment)}"
     )
+
+
+def advice(experiment: "Experiment", step: Step) -> str:
+    """What may help; before the first update no learning rate had a part in it."""
+    options = experiment.options
+    if (step.epoch, step.number) != (options.start_epoch + 1, 1):
+        return "Try a smaller --lr, or --max_grad_norm 1"
+    penalty = ", or at --reg_factor" if options.use_regularizers else ""
+    return (
+        "No smaller --lr helps at the first step, before any update: look at the initial values, "
+        f"the coefficients of a neuron of your own, and the input{penalty}"
+    )
+
+
+def what_is_kept(experiment: "Experiment") -> str:
+    """Where the best weights are, if an epoch has ended."""
+    if experiment.best is None:
+        return ""
+    return f". What was best before is kept in {experiment.folder}"

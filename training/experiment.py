@@ -349,7 +349,7 @@ class Experiment:
             what = f"'{broken[0]}'" if broken else f"the loss ({loss})"
             raise DivergedError(
                 f"training diverged in epoch {epoch}, {what} is not finite: try a smaller "
-                f"--lr (now {self.lr:g}). What was best before is kept in {self.folder}"
+                f"--lr (now {self.lr:g}){divergence.what_is_kept(self)}"
             )
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor, meter: Meter) -> None:

@@ -115,6 +115,17 @@ def test_layers_that_cannot_learn_are_named(said):
     assert "models.surrogate.boxcar" in line
 
 
+def test_a_parameter_that_is_not_used_is_named(said):
+    torch.manual_seed(0)
+    net = SNN((None, None, 8), [16, 3], "LIF")
+    net.snn[0].unused = torch.nn.Parameter(torch.ones(16))
+    functional.cross_entropy(net(torch.rand(4, 10, 8))[0], torch.tensor([0, 1, 2, 0])).backward()
+    checks.warn_of_unreached(net)
+    (line,) = (line for line in said if "learn" in line)
+    assert line.startswith("'snn.0.unused' will not learn: no gradient reaches it. Either the ")
+    assert "the neuron does not use it" in line
+
+
 def test_nothing_is_said_of_networks_that_learn(said):
     torch.manual_seed(0)
     net = SNN((None, None, 8), [16, 16, 3], "RadLIF", use_bias=True, bidirectional=True)

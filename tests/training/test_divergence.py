@@ -11,6 +11,7 @@ import torch
 from models.snns import SNN
 from training import diverged
 from training.divergence import KEPT, BadStepError, Watch
+from training.errors import DivergedError
 from training.experiment import Experiment
 from training.steps import Steps
 
@@ -89,6 +90,55 @@ def test_a_penalty_without_measure(train, tmp_path, capsys):
     assert "the gradient of 'snn.1." in line
     assert diverged.main([str(tmp_path / "out")]) == 0
     assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+def advice(train, monkeypatch, capsys, step, *flags, **options):
+    """What is said of a weight that is infinite at a step of the first epoch."""
+    with monkeypatch.context() as patched:
+        break_at(patched, step)
+        assert train(*flags, new_exp_folder=f"out{step}", **options) == 1
+    return capsys.readouterr().err.partition("is the first that is not finite. ")[2]
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_before_the_first_update_no_learning_rate_is_blamed(train, monkeypatch, capsys, on_gpu):
+    if on_gpu:
+        act_like_a_gpu(monkeypatch)
+    said = advice(train, monkeypatch, capsys, 1)
+    assert said.startswith("No smaller --lr helps at the first step, before any update: look at ")
+    assert "the initial values, the coefficients of a neuron of your own, and the input; " in said
+    assert "reg_factor" not in said
+    assert "kept" not in said
+    later = advice(train, monkeypatch, capsys, 2)
+    assert later.startswith("Try a smaller --lr, or --max_grad_norm 1; python -m training.diverged")
+    assert "kept" not in later  # no epoch has ended
+    assert "input, or at --reg_factor; " in advice(
+        train, monkeypatch, capsys, 1, "--overwrite", use_regularizers=True
+    )
+
+
+def test_what_was_best_is_kept_from_the_first_epoch_on(train, tmp_path, monkeypatch, capsys):
+    train_step = Experiment.train_step
+
+    def broken(self, x, y, meter):
+        train_step(self, x * (float("nan") if self.progress.epoch == 1 else 1), y, meter)
+
+    monkeypatch.setattr(Experiment, "train_step", broken)
+    assert train(new_exp_folder="out") == 1
+    line = capsys.readouterr().err.strip()
+    assert "epoch 2, step 1" in line
+    assert "Try a smaller --lr" in line
+    assert line.endswith(f". What was best before is kept in {tmp_path / 'out'}")
+
+
+@pytest.mark.parametrize("best", [None, "an epoch"])
+def test_an_epoch_that_ends_in_no_number(best):
+    steps = steps_of(None)
+    run = SimpleNamespace(model=steps.model, lr=0.01, best=best, folder="out")
+    with pytest.raises(DivergedError) as error:
+        Experiment.check_finite(run, 1, float("nan"))
+    kept = ". What was best before is kept in out" if best else ""
+    assert str(error.value).endswith(f"try a smaller --lr (now 0.01){kept}")
 
 
 def test_the_other_points_of_a_sweep_go_on(train, tmp_path, monkeypatch):
