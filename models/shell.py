@@ -4,7 +4,7 @@
 
 import math
 from numbers import Integral
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -188,6 +188,19 @@ class SpikingLayer(nn.Module):
         if type(self).create_parameters is not SpikingLayer.create_parameters:
             return  # called by super(), as RecurrentMixin needs it
         raise TypeError(f"{type(self).__name__} has no create_parameters()")
+
+    def option(self, name: str, default: Any) -> Any:
+        """Option ``name`` among the extra features.
+
+        Networks that a config describes have all options of ``ModelConfig``, so that a misspelt
+        name is a TypeError; ``default`` is for layers that are made without any.
+        """
+        if self.extra_features and name not in self.extra_features:
+            raise TypeError(
+                f"{type(self).__name__} asks for the option '{name}', which is not among "
+                f"{', '.join(self.extra_features)}"
+            )
+        return self.extra_features.get(name, default)
 
     def initial_state(self, current: Tensor) -> tuple:
         """State before the first step of ``current`` [B, T, H]."""

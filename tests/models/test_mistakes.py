@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Mistakes in a neuron of one's own are named where they are made."""
 
+import dataclasses
+
 import pytest
 import torch
 from snn_cases import make_input
@@ -19,6 +21,9 @@ from models.snns import (
     uniform,
 )
 from models.surrogate import boxcar
+from parsers.load import Config
+from parsers.model_config import ModelConfig
+from training.experiment import build_model
 
 B, T, F, H = *make_input().shape, 5
 
@@ -297,3 +302,12 @@ def test_a_recurrent_neuron_with_parameters_in_one_class():
         "Mistaken.create_parameters() makes no recurrent weights V",
         "super().create_parameters()",
     )
+
+
+def test_options_are_read_by_their_names():
+    (layer,) = build_model(Config(), 4, 3).hidden_layers[:1]
+    assert layer.extra_features == dataclasses.asdict(ModelConfig())
+    assert layer.option("dt_min", 7.0) == ModelConfig().dt_min
+    with pytest.raises(TypeError, match="SiLIFLayer asks for the option 'dt_mni', which is not"):
+        layer.option("dt_mni", 7.0)
+    assert Mine(F, H).option("dt_min", 7.0) == 7.0
