@@ -100,7 +100,7 @@ class RecurrentMixin:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        for name in ("recurrent", "recurrent_weights"):
+        for name in ("recurrent_weights", "recurrent"):
             owner = next(base for base in cls.__mro__ if name in vars(base))
             if not issubclass(owner, RecurrentMixin):
                 raise TypeError(
