@@ -20,6 +20,9 @@ from datasets.placement import gathered
 __all__ = ["Binning", "FrameSet", "bin_events", "load_frames"]
 
 INTEGER = np.dtype("<i8")
+# Shares of dropped events. Times in ms leave a thousandth of a clip of one second; what a short
+# max_time leaves on purpose, such as its first tenth, is more, so that is told and not refused.
+LOST, MUCH = 0.99, 0.5
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def load_frames(
             "clip, do not fit in memory: use fewer nb_steps or a larger spatial_bin"
         ) from error
     totals = _Totals(**cached.facts)
+    _refuse_lost(path, binning, totals)  # earlier versions cached such frames
     _report(path, binning, totals, say)
     return _frame_set(cached, totals, nb_classes)
 
@@ -178,12 +182,19 @@ def _bin_into(sink: Sink, path: Path, binning: Binning, annotations: Annotations
             bar.update(len(clips.counts))
     if totals.total_events == 0:
         raise DataError(f"none of the {nb_clips} clips of {path} holds an event")
-    if totals.dropped_events == totals.total_events:
-        raise DataError(
-            f"all events of {path} lie at or after max_time = {binning.max_time} s: are its times "
-            "in seconds?"
-        )
+    _refuse_lost(path, binning, totals)
     return asdict(totals)
+
+
+def _refuse_lost(path: Path, binning: Binning, totals: _Totals) -> None:
+    """DataError where next to no event is left."""
+    kept = totals.total_events - totals.dropped_events
+    if totals.dropped_events > LOST * totals.total_events:
+        but = f" but {_short(kept)} of {_short(totals.total_events)}" if kept else ""
+        raise DataError(
+            f"all events of {path}{but} lie at or after max_time = {binning.max_time} s: are its "
+            "times in seconds? If so, use a longer --max_time"
+        )
 
 
 def _report(path: Path, binning: Binning, totals: _Totals, say: Callable[[str], None]) -> None:
@@ -196,6 +207,11 @@ def _report(path: Path, binning: Binning, totals: _Totals, say: Callable[[str], 
         f"{path.name}: {shown} of {_short(totals.total_events)} events lie at or after "
         f"max_time = {float(binning.max_time)} s and are dropped"
     )
+    if share > MUCH:
+        say(
+            f"most events of {path.name} are lost: are its times in seconds, and is --max_time "
+            f"{float(binning.max_time)} meant?"
+        )
 
 
 def _short(n: int) -> str:

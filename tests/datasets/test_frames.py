@@ -326,6 +326,27 @@ class TestContents:
         with pytest.raises(DataError, match=r"all events .* are its times in seconds"):
             load(path)
 
+    @pytest.mark.parametrize("cached", [False, True])
+    def test_next_to_no_event_left(self, spikes, cached, monkeypatch):
+        rng = np.random.default_rng(0)
+        in_ms = [np.append(0.5, rng.uniform(1, 1000, 299)).astype(np.float16) for _ in range(12)]
+        path = spikes(times=in_ms, units=[np.zeros(300, np.uint16)] * 12)
+        if cached:  # by a version that did not mind
+            with monkeypatch.context() as earlier:
+                earlier.setattr(frames_module, "LOST", 1.0)
+                load(path)
+        with pytest.raises(DataError, match=r"all events .* but 12 of 3.6 k .* in seconds\?") as e:
+            load(path)
+        assert str(path) in str(e.value)
+
+    @pytest.mark.parametrize(("max_time", "told"), [(0.05, True), (0.4, True), (0.6, False)])
+    def test_a_short_max_time_may_be_meant(self, spikes, said, max_time, told):
+        times = np.linspace(0, 1, 100, endpoint=False)
+        path = spikes(times=[times] * 12, units=[np.arange(100, dtype=np.uint16)] * 12)
+        load(path, said, binning=Binning(nb_steps=25, max_time=max_time, spatial_bin=5))
+        line = f"are its times in seconds, and is --max_time {max_time} meant?"
+        assert bool(said.about(line)) == told
+
     @pytest.mark.parametrize(
         ("entry", "clip", "value", "message"),
         [
