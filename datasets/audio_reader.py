@@ -72,7 +72,7 @@ class AudioReader:
         if not clips:
             raise DataError(
                 f"{self.folder}: there is no {SPLIT_NAMES[split]} clip by {self.listing.rule}; "
-                "name some in such a list"
+                f"{self.listing.way_out}"
             )
         waveforms = None
         if keep_waveforms:

@@ -87,7 +87,8 @@ def _decode(content: bytes) -> Recording:
                 )
             if file.subtype not in FINE_ENOUGH:
                 raise BadRecordingError(
-                    f"is {file.subtype_info}, where 16-bit PCM or better is needed"
+                    f"is {file.subtype_info}, where 16-bit PCM or better is needed (sox IN -b 16 "
+                    "-e signed OUT)"
                 )
             promised, rate = file.frames, file.samplerate
             if not MIN_RATE <= rate <= MAX_RATE:

@@ -19,6 +19,10 @@ from datasets.recordings import SUFFIXES
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}  # for the user
 WORD_LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
+LIST_WORDS = (  # the way out
+    "name clips for validation in {valid} and for test in {test}, both with one WORD/FILE.wav a "
+    "line; all others are for training".format(**WORD_LISTS)
+)
 TABLES = {"train": "train.csv", "valid": "val.csv", "test": "test.csv"}
 DIGIT_LISTS = {"train": "train_filenames.txt", "test": "test_filenames.txt"}
 DIGIT_NAME = re.compile(r"lang-(english|german)_speaker-\d+_trial-\d+_digit-(\d)\.\w+$")
@@ -36,7 +40,7 @@ class Listing:
     ``clips`` maps train, valid and test to (path below the folder, class index) in a fixed order;
     a data set that is validated on its test split has no valid. ``rule`` says who split them.
     A clip of class -1 is named in a list but is not there. ``notes`` are lines for the user about
-    what may not be meant.
+    what may not be meant; ``way_out`` says what to do where a split has no clips.
     """
 
     clips: dict[str, list[tuple[str, int]]]
@@ -44,6 +48,7 @@ class Listing:
     rule: str
     validation: str
     notes: tuple[str, ...] = ()
+    way_out: str = "name some in such a list"
 
 
 def list_words(folder: Path) -> Listing:
@@ -101,6 +106,7 @@ def _by_hash(clips: list[tuple[str, int]], classes: list[str]) -> Listing:
         f"the SHA-1 rule of Speech Commands (there is no {WORD_LISTS['test']} or {TABLES['test']})",
         "clips chosen by the SHA-1 rule of Speech Commands",
         () if 2 * told >= len(clips) else (note,),
+        LIST_WORDS,
     )
 
 
@@ -150,7 +156,13 @@ def _by_lists(folder: Path, clips: list[tuple[str, int]], classes: list[str]) ->
     _refuse_repeated(folder, by_split, WORD_LISTS)
     listed = {path for split in WORD_LISTS for path, _ in by_split[split]}
     by_split["train"] = [(path, label) for path, label in clips if path not in listed]
-    return Listing(by_split, classes, _names(WORD_LISTS), "the dataset's own validation split")
+    return Listing(
+        by_split,
+        classes,
+        _names(WORD_LISTS),
+        "the dataset's own validation split",
+        way_out=LIST_WORDS,
+    )
 
 
 def _by_tables(folder: Path, words: dict[str, list[str]]) -> Listing:
@@ -288,9 +300,25 @@ def _recordings(folder: Path) -> list[str]:
 
 
 def _no_words(folder: Path) -> str:
-    below = [name for name in _subfolders(folder) if _subfolders(folder / name)]
-    hint = f"; is it {folder / below[0]}?" if len(below) == 1 else ""
-    return f"{folder} has no folders of words, with WAV or FLAC files in them{hint}"
+    return f"{folder} has no folders of words, with WAV or FLAC files in them{_hint(folder)}"
+
+
+def _hint(folder: Path) -> str:
+    """What there is instead of words."""
+    names = _subfolders(folder)
+    deeper = {name: words for name in names if (words := _subfolders(folder / name))}
+    if len(deeper) == 1:
+        return f"; is it {folder / next(iter(deeper))}?"
+    spoken = [
+        name
+        for name, words in deeper.items()
+        if any(_recordings(folder / name / word) for word in words)
+    ]
+    if spoken:
+        return f"; words have to lie directly in it, not in {_some(spoken)}: {LIST_WORDS}"
+    files = (path for name in names for path in sorted((folder / name).iterdir()))
+    found = next((path for path in files if path.is_file() and path.name[0] != "."), None)
+    return f"; {found} is neither: convert it (ffmpeg -i IN -ac 1 OUT.wav)" if found else ""
 
 
 def _refuse_repeated(

@@ -209,6 +209,44 @@ def test_a_small_folder_that_the_hash_does_not_split(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize("lists", [True, False])
+def test_a_split_without_clips_says_how_to_name_some(tmp_path, lists):
+    write_words(tmp_path, nb_clips=1, lists=False)
+    if lists:
+        for name in ("validation_list.txt", "testing_list.txt"):
+            (tmp_path / name).write_text("")
+    with pytest.raises(DataError) as error:
+        load(tmp_path)
+    assert str(error.value).endswith(
+        "name clips for validation in validation_list.txt and for test in testing_list.txt, both "
+        "with one WORD/FILE.wav a line; all others are for training"
+    )
+
+
+def test_eight_bits_say_how_to_get_sixteen(words):
+    write_wav(words / "up" / "00.wav", chirp(2, 0), subtype="PCM_U8")
+    with pytest.raises(
+        DataError, match=r"up/00.wav is Unsigned 8 bit .*\(sox IN -b 16 -e signed OUT"
+    ):
+        load(words)
+
+
+def test_words_in_another_format_are_named(tmp_path):
+    for word in WORDS:
+        (tmp_path / word).mkdir()
+        (tmp_path / word / ".hidden").write_bytes(b"")
+        (tmp_path / word / "1.mp3").write_bytes(b"ID3")
+    with pytest.raises(DataError, match=r"no folders of words.*down/1.mp3 is neither: convert it"):
+        load(tmp_path)
+
+
+def test_words_below_folders_of_splits(tmp_path):
+    for split in ("test", "train"):
+        write_words(tmp_path / split, lists=False)
+    with pytest.raises(DataError, match=r"directly in it, not in test \(and 1 more\): .*WORD/FILE"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "url"), [("sc", "speech_commands_v0.02.tar.gz"), ("hd", "zenkelab.org")]
 )
