@@ -71,7 +71,7 @@ class Evaluations:
         if self.cache is None:
             self.cache = DataCache(choose_device(config.training.gpu_device), ("test",))
         data = self.cache.get(same_data.at_its_rate(config.training, model.folder))
-        same_data.check_classes(model.folder, config.training, data)
+        data = same_data.with_classes_of(model.folder, config.training, data)
         experiment = Experiment(config, data, None, self.cache.device)
         checkpoint.load_weights(experiment.model, model.checkpoint)
         figures = experiment.test(config.training.seed).to_dict()

@@ -91,7 +91,7 @@ def open_run(
     weights = checkpoint.find_weights(folder)
     checkpoint.read(weights)  # a fault in it is told before the data are read
     data = load_data(same_data.at_its_rate(options.training, folder), ("test",))
-    same_data.check_classes(folder, options.training, data)
+    data = same_data.with_classes_of(folder, options.training, data)
     data = on_device(data, device)
     experiment = Experiment(options, data, None, device)
     initial = {key: value.clone() for key, value in experiment.model.state_dict().items()}

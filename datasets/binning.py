@@ -198,18 +198,21 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
     outside = np.flatnonzero((labels < 0) | (labels >= nb_classes))
     if outside.size:
         clip = outside[0]
-        raise DataError(f"{path}, clip {clip}: label {labels[clip]} is outside 0..{nb_classes - 1}")
+        raise DataError(
+            f"{path}, clip {clip}: label {labels[clip]} is outside 0..{nb_classes - 1}: count "
+            "labels from 0, and name every class in extra/keys (see 'Add a data set' in "
+            "CONTRIBUTING.md)"
+        )
     return Annotations(labels, speakers)
 
 
-def read_class_names(path: Path, nb_classes: int) -> list[str]:
-    """The names of the classes in ``extra/keys``, or their numbers where there are none."""
+def read_class_names(path: Path) -> list[str]:
+    """The names of the classes in ``extra/keys``, by label; none where a file does not tell."""
     with _open_spikes(path) as file:
         keys = []
-        if _has_dataset(file, "extra/keys"):
+        if _has_dataset(file, "extra/keys") and file["extra/keys"].ndim == 1:
             keys = _read(file["extra/keys"], slice(None), path).tolist()
-    names = [key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key) for key in keys]
-    return names if len(names) == nb_classes else [str(label) for label in range(nb_classes)]
+    return [key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key) for key in keys]
 
 
 def _open_spikes(path: Path) -> h5py.File:

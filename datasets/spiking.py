@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ HELD_OUT_CLIPS = 0.1
 class SpikingDataset:
     """One data set in the SHD layout: files ``{prefix}_{split}.h5``, also ``.gz`` or ``.zip``.
 
-    ``default_folder`` is relative to the repository; ``url`` is the page that publishes the data,
-    empty for what ships with Sprache.
+    Files whose ``extra/keys`` name another number of classes than ``nb_classes`` have as many as
+    they name. ``default_folder`` is relative to the repository; ``url`` is the page that publishes
+    the data, empty for what ships with Sprache.
     """
 
     prefix: str
@@ -106,8 +108,9 @@ def load_spiking(
     sources = _sources(dataset, held_out, splits)
     files = {source: unpacked(_locate(dataset, folder, source)) for source in sources}
     guard.look_at(files.values())
+    classes = _class_names(name, list(files.values()), say)
     loaded = {
-        source: load_frames(file, binning, nb_classes=dataset.nb_classes, say=say)
+        source: load_frames(file, binning, nb_classes=len(classes), say=say)
         for source, file in files.items()
     }
     train, test = loaded.get("train"), loaded.get("test")
@@ -123,11 +126,11 @@ def load_spiking(
         train=train if "train" in splits else None,
         valid=valid if "valid" in splits else None,
         test=test if "test" in splits else None,
-        nb_classes=dataset.nb_classes,
+        nb_classes=len(classes),
         nb_features=binning.nb_features,
         validation=sentence,
         checksums={file.name: sha256_of_file(file) for file in files.values()},
-        classes=read_class_names(files[sources[0]], dataset.nb_classes),
+        classes=classes,
     )
 
 
@@ -159,6 +162,43 @@ def _locate(dataset: SpikingDataset, folder: Path, split: str) -> Path:
             f"{dataset.url}; or say where they are with --data_folder"
         )
     raise DataError(f"{where}: it ships with Sprache, restore it or say where with --data_folder")
+
+
+def _class_names(name: str, files: list[Path], say: Callable[[str], None]) -> list[str]:
+    """What ``extra/keys`` of the files names, or else numbers, as many as the data set has classes.
+
+    Raises DataError where two files name other classes, so that a label would mean two words.
+    """
+    named = {file: names for file in files if (names := read_class_names(file))}
+    expected = SPIKING[name].nb_classes
+    if not named:
+        return [str(label) for label in range(expected)]
+    (first, names), *others = named.items()
+    for other, other_names in others:
+        if other_names != names:
+            raise DataError(
+                f"{first} and {other} name other classes in extra/keys: "
+                f"{_first_difference(names, other_names)}; write both with one list of classes"
+            )
+    if len(names) == 1:
+        raise DataError(
+            f"{first} names one class only in extra/keys, {names[0]!r}: there is nothing to tell "
+            "apart"
+        )
+    if len(names) != expected:
+        say(
+            f"{name}: {len(names)} classes here by extra/keys of {first.name}, where {name} has "
+            f"{expected}: results do not compare with published ones"
+        )
+    return names
+
+
+def _first_difference(names: list[str], others: list[str]) -> str:
+    for label, (one, other) in enumerate(zip_longest(names, others)):
+        if one != other:
+            one, other = ("no class" if name is None else repr(name) for name in (one, other))
+            return f"label {label} is {one} in the one and {other} in the other"
+    raise AssertionError("there is none")
 
 
 def _hold_out(how: str, train: FrameSet, path: Path) -> tuple[FrameSet, FrameSet, str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets.audio import AUDIO, AudioData
-from datasets.spiking import SpikingData
+from datasets.spiking import SPIKING, SpikingData
 from parsers.training_config import TrainingConfig
 from training import files
 from training.console import log
@@ -68,18 +68,36 @@ def is_same_set(options: TrainingConfig, before: dict) -> bool:
     return before.get("dataset_name") == options.dataset_name
 
 
-def check_classes(folder: Path, options: TrainingConfig, data: SpikingData | AudioData) -> None:
-    """ExperimentError unless the classes of ``data`` are those of the network in ``folder``."""
+def with_classes_of(
+    folder: Path, options: TrainingConfig, data: SpikingData | AudioData
+) -> SpikingData | AudioData:
+    """``data`` with the classes of the network in ``folder``.
+
+    They are the same, but for networks of earlier versions: those had as many outputs as the
+    published data set has classes, and numbers for names, where ``extra/keys`` named fewer.
+
+    Raises ExperimentError where the classes of the network are others.
+    """
     before = recorded(folder)
     if before is None or not is_same_set(options, before):
-        return
+        return data
     then, now = before["classes"], list(data.classes)
+    if then == _numbers(options.dataset_name) and len(now) < len(then):
+        return replace(data, nb_classes=len(then), classes=then)
     if then != now:
         raise ExperimentError(
             f"{folder} was trained on {len(then)} classes, and {options.data_folder or 'the data'} "
             f"has {len(now)}: {difference(then, now)}. Labels would mean other words; name the "
             "data it was trained on with --data_folder"
         )
+    return data
+
+
+def _numbers(dataset_name: str) -> list[str] | None:
+    """Names of the classes where ``extra/keys`` gave none; None for recordings."""
+    if dataset_name not in SPIKING:
+        return None
+    return [str(label) for label in range(SPIKING[dataset_name].nb_classes)]
 
 
 def difference(then: list[str], now: list[str]) -> str:
@@ -104,7 +122,7 @@ def check_unchanged(folder: Path, options: TrainingConfig, data: SpikingData | A
     before = recorded(folder)
     if before is None:
         return
-    check_classes(folder, options, data)
+    with_classes_of(folder, options, data)
     now = record(options, data)
     for name, count in now["clips"].items():
         if before["clips"].get(name, count) != count:

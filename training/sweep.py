@@ -131,6 +131,8 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
         folders.check_free([folder], point.training.overwrite)
         log.info("Nothing to go on from in %s: the training begins", folder)
     data = cache.get(options)
+    if goes_on:
+        data = same_data.with_classes_of(folder, options, data)
     check_batches(point, data, cache.device)
     experiment = Experiment(point, data, folder, cache.device)
     folders.create_plain(folder)
@@ -195,7 +197,7 @@ def evaluate_all(plan: Plan, device: torch.device) -> int:
     cache, results = DataCache(device, ("test",)), []
     for point in plan.points:
         data = cache.get(same_data.at_its_rate(point.training, path.parents[1]))
-        same_data.check_classes(path.parents[1], point.training, data)
+        data = same_data.with_classes_of(path.parents[1], point.training, data)
         experiment = Experiment(point, data, None, device)
         checkpoint.load_weights(experiment.model, path)
         if not results:

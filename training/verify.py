@@ -58,7 +58,7 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     weights = folder / checkpoint.BEST
     checkpoint.read(weights)  # what is wrong with it is told before the data are read
     data = cache.get(same_data.at_its_rate(config.training, folder))
-    same_data.check_classes(folder, config.training, data)
+    data = same_data.with_classes_of(folder, config.training, data)
     with determinism(config.training.deterministic):
         experiment = Experiment(config, data, None, cache.device)
         checkpoint.load_weights(experiment.model, weights)

@@ -34,6 +34,7 @@ def write_spikes(path: Path, contents: dict) -> Path:
                     dataset[i] = row
         if "labels" in contents:
             file["labels"] = contents["labels"]
-        if "speakers" in contents:
-            file["extra/speaker"] = contents["speakers"]
+        for name, entry in (("speakers", "extra/speaker"), ("keys", "extra/keys")):
+            if name in contents:
+                file[entry] = contents[name]
     return path

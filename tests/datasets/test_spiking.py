@@ -144,6 +144,75 @@ class TestHeldOut:
             load("shd", shd, splits=("dev",))
 
 
+def write_named(folder: Path, train: list[str] | None, test: list[str] | None, labels=None) -> None:
+    """Both files of a data set, with names of classes; None: without."""
+    for split, names in (("train", train), ("test", test)):
+        contents = random_clips() | ({} if labels is None else {"labels": labels})
+        if names is not None:
+            contents["keys"] = np.array([name.encode() for name in names])
+        write_spikes(folder / f"shd_{split}.h5", contents)
+
+
+class TestClasses:
+    @pytest.mark.parametrize("count", [5, 30])
+    def test_words_of_ones_own_are_as_many_classes_as_they_are(self, tmp_path, said, count):
+        words = [f"word {i}" for i in range(count)]
+        write_named(tmp_path, words, words, labels=np.arange(12) * (count - 1) // 11)
+        data = load("shd", tmp_path, said)
+        assert (data.nb_classes, data.classes) == (count, words)
+        assert data.train.nb_classes == data.test.nb_classes == count
+        assert said.about(
+            f"shd: {count} classes here by extra/keys of shd_train.h5, where shd has 20"
+        )
+
+    def test_as_many_as_published_are_not_worth_a_line(self, tmp_path, said):
+        words = [f"word {i}" for i in range(20)]
+        write_named(tmp_path, words, words)
+        data = load("shd", tmp_path, said)
+        assert (data.nb_classes, data.classes) == (20, words)
+        assert not said.about("classes")
+
+    def test_files_without_names_have_as_many_as_published(self, tmp_path, said):
+        write_named(tmp_path, None, None)
+        data = load("shd", tmp_path, said)
+        assert (data.nb_classes, data.classes) == (20, [str(label) for label in range(20)])
+        assert not said.about("classes")
+
+    def test_one_file_may_name_them_for_all(self, tmp_path):
+        for train, test in ((None, ["a", "b", "c"]), (["a", "b", "c"], None)):
+            write_named(tmp_path, train, test)
+            data = load("shd", tmp_path)
+            assert (data.nb_classes, data.classes) == (3, ["a", "b", "c"])
+
+    @pytest.mark.parametrize(
+        ("test", "difference"),
+        [
+            (["a", "c", "d"], "label 1 is 'b' in the one and 'c' in the other"),
+            (["a", "b"], "label 2 is 'c' in the one and no class in the other"),
+            (["a", "b", "c", "d"], "label 3 is no class in the one and 'd' in the other"),
+        ],
+    )
+    def test_other_classes_in_another_file_are_refused(self, tmp_path, test, difference):
+        write_named(tmp_path, ["a", "b", "c"], test)
+        with pytest.raises(DataError) as error:
+            load("shd", tmp_path)
+        files = f"{tmp_path}/shd_train.h5 and {tmp_path}/shd_test.h5"
+        assert str(error.value).startswith(
+            f"{files} name other classes in extra/keys: {difference}"
+        )
+        assert not (tmp_path / ".frames").exists(), "told before any work"
+
+    def test_a_label_without_a_name(self, tmp_path):
+        write_named(tmp_path, ["a", "b"], ["a", "b"])
+        with pytest.raises(DataError, match=r"clip 2: label 2 is outside 0\.\.1: .*extra/keys"):
+            load("shd", tmp_path)
+
+    def test_one_class_is_no_task(self, tmp_path):
+        write_named(tmp_path, ["up"], ["up"], labels=np.zeros(12, int))
+        with pytest.raises(DataError, match="one class only in extra/keys, 'up'"):
+            load("shd", tmp_path)
+
+
 class TestFiles:
     @pytest.mark.parametrize("suffix", [".gz", ".zip"])
     def test_archives_are_unpacked_once(self, shd, suffix, monkeypatch):

@@ -6,12 +6,14 @@ import contextlib
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
 
 import main
 from analysis.report.__main__ import main as report
+from datasets import spiking
 from training.same_data import difference
 from training.verify import main as verify
 
@@ -142,6 +144,69 @@ def test_a_damaged_record_is_told_in_one_line(words, tmp_path, capsys):
         capsys.readouterr()
         assert verify([str(run)]) == 2
         assert "data.json is not readable" in capsys.readouterr().err
+
+
+@pytest.fixture
+def spoken(spikes_folder, tmp_path):
+    """Spikes whose files name two words."""
+    folder = shutil.copytree(spikes_folder, tmp_path / "spikes")
+    name_classes(folder, ("down", "up"))
+    return folder
+
+
+def name_classes(folder, names) -> None:
+    for path in folder.glob("*.h5"):
+        with h5py.File(path, "a") as file:
+            file["labels"][...] = file["labels"][...] % 2
+            if "extra/keys" in file:
+                del file["extra/keys"]
+            file["extra/keys"] = np.array([name.encode() for name in names])
+
+
+def run_main(tmp_path, *argv) -> int:
+    with contextlib.chdir(tmp_path):
+        return main.main(list(map(str, argv)))
+
+
+def train_spikes(folder, run, *flags) -> int:
+    options = ["--data_folder", folder, "--new_exp_folder", run, "--nb_hiddens", 6]
+    options += ["--nb_steps", 10, "--nb_epochs", 2, "--seed", 3, *flags]
+    return run_main(run.parent, *options)
+
+
+def outputs(run) -> int:
+    return json.loads((run / "summary.json").read_text())["classes"]
+
+
+def test_spikes_of_other_words_are_noticed(spoken, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train_spikes(spoken, run) == 0
+    assert outputs(run) == 2
+    assert run_main(tmp_path, run, "--evaluate_pretrained", "True", "--seed", 3) == 0
+    name_classes(spoken, ("down", "left"))
+    capsys.readouterr()
+    assert run_main(tmp_path, run, "--evaluate_pretrained", "True", "--seed", 3) == 2
+    assert "'up' is missing, 'left' is new" in capsys.readouterr().err
+
+
+def test_a_network_from_before_names_counted_is_used_as_it_is(
+    spoken, tmp_path, capsys, monkeypatch
+):
+    run, part = tmp_path / "run", tmp_path / "part"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(spiking, "read_class_names", lambda path: [])
+        assert train_spikes(spoken, run) == 0
+        assert train_spikes(spoken, part) == 0
+    assert outputs(run) == 20
+    assert run_main(tmp_path, run, "--evaluate_pretrained", "True", "--seed", 3) == 0
+    assert verify([str(run)]) == 0
+    with contextlib.chdir(tmp_path):
+        assert report([str(run)]) == 0
+    (part / "summary.json").unlink()
+    shutil.copyfile(part / "checkpoints/last_previous.pth", part / "checkpoints/last.pth")
+    assert train_spikes(spoken, part, "--resume", "auto") == 0
+    assert outputs(part) == 20
+    assert "'up' is new" not in "".join(capsys.readouterr())
 
 
 def test_differences_are_named():
