@@ -31,7 +31,7 @@ class SpikingDataset:
 
     Files whose ``extra/keys`` name another number of classes than ``nb_classes`` have as many as
     they name. ``default_folder`` is relative to the repository; ``url`` is the page that publishes
-    the data, empty for what ships with Sprache.
+    the data, if there is one.
     """
 
     prefix: str
@@ -161,7 +161,8 @@ def _locate(dataset: SpikingDataset, folder: Path, split: str) -> Path:
             f"{where}: `python -m datasets.download {dataset.prefix}` gets the data from "
             f"{dataset.url}; or say where they are with --data_folder"
         )
-    raise DataError(f"{where}: it ships with Sprache, restore it or say where with --data_folder")
+    ships = "it ships with Sprache, restore it or " if dataset is SPIKING["demo"] else ""
+    raise DataError(f"{where}: {ships}say where with --data_folder")
 
 
 def _class_names(name: str, files: list[Path], say: Callable[[str], None]) -> list[str]:

@@ -9,6 +9,7 @@ from parsers.options import ConfigError
 from parsers.training_config import SPIKING_DATASETS, TrainingConfig
 
 SHD_CHANNELS = 700
+WITHOUT_VALIDATION = ("shd", "demo")  # spiking data sets with no validation files of their own
 AUDIO_OPTIONS = ("use_augm", "skip_bad_files", "sample_rate", "augm_time_mask", "augm_freq_mask")
 SPIKING_OPTIONS = ("augm_channel_shift", "augm_event_drop", "augm_cutmix")
 
@@ -44,10 +45,11 @@ def check_together(model: ModelConfig, training: TrainingConfig) -> None:
             f"--spatial_bin {training.spatial_bin} does not divide the {SHD_CHANNELS} channels of "
             f"--dataset_name {training.dataset_name}"
         )
-    if training.shd_validation != "test" and training.dataset_name not in ("shd", "demo"):
+    if training.shd_validation != "test" and training.dataset_name not in WITHOUT_VALIDATION:
         raise ConfigError(
-            f"--shd_validation {training.shd_validation} is for --dataset_name shd or demo; "
-            f"{training.dataset_name} has a fixed validation set"
+            f"--shd_validation {training.shd_validation} is for data sets without a fixed "
+            f"validation set ({', '.join(WITHOUT_VALIDATION)}), and {training.dataset_name} is not "
+            "listed as one"
         )
     _check_augmentation(training, spiking_data)
 

@@ -15,7 +15,11 @@ from shd_files import random_clips, write_spikes
 
 from datasets import spiking, unpack
 from datasets.errors import DataError
-from datasets.spiking import SPIKING, load_spiking
+from datasets.spiking import SPIKING, SpikingDataset, load_spiking
+from parsers import consistency
+from parsers.model_config import ModelConfig
+from parsers.options import ConfigError
+from parsers.training_config import TrainingConfig
 
 CHOICE = {"nb_steps": 25, "max_time": 1.0, "spatial_bin": 5}
 
@@ -211,6 +215,38 @@ class TestClasses:
         write_named(tmp_path, ["up"], ["up"], labels=np.zeros(12, int))
         with pytest.raises(DataError, match="one class only in extra/keys, 'up'"):
             load("shd", tmp_path)
+
+
+class TestOwnDataSet:
+    """An entry as CONTRIBUTING.md describes it."""
+
+    @pytest.fixture
+    def mine(self, tmp_path, monkeypatch) -> Path:
+        entry = SpikingDataset("mine", 3, ("train", "test"), str(tmp_path), "")
+        monkeypatch.setitem(SPIKING, "mine", entry)
+        monkeypatch.setattr(consistency, "SPIKING_DATASETS", ("shd", "ssc", "demo", "mine"))
+        return tmp_path
+
+    def test_missing_files_do_not_ship_with_sprache(self, mine):
+        with pytest.raises(DataError, match="say where with --data_folder") as error:
+            load("mine", mine)
+        assert "ships" not in str(error.value)
+
+    def test_clips_can_be_held_out_of_it(self, mine, monkeypatch):
+        options = TrainingConfig(dataset_name="mine", shd_validation="random")
+        with pytest.raises(ConfigError, match="mine is not listed as one"):
+            consistency.check_together(ModelConfig(), options)
+        listed = (*consistency.WITHOUT_VALIDATION, "mine")
+        monkeypatch.setattr(consistency, "WITHOUT_VALIDATION", listed)
+        consistency.check_together(ModelConfig(), options)
+        for split in ("train", "test"):
+            write_spikes(mine / f"mine_{split}.h5", random_clips())
+        data = load("mine", mine, validation="random")
+        assert (len(data.train), len(data.valid)) == (9, 3)
+
+    def test_what_the_options_say_of_validation_is_so(self):
+        without = [name for name, entry in SPIKING.items() if "valid" not in entry.splits]
+        assert list(consistency.WITHOUT_VALIDATION) == without
 
 
 class TestFiles:
