@@ -206,6 +206,12 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
     return Annotations(labels, speakers)
 
 
+def read_largest_label(path: Path) -> int:
+    """The largest label in a file, -1 if it has none."""
+    with _open_spikes(path) as file:
+        return int(_read_integers(file, "labels", path).max(initial=-1))
+
+
 def read_class_names(path: Path) -> list[str]:
     """The names of the classes in ``extra/keys``, by label; none where a file does not tell."""
     with _open_spikes(path) as file:

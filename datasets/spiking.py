@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from datasets import guard
-from datasets.binning import read_class_names
+from datasets.binning import read_class_names, read_largest_label
 from datasets.checksums import sha256_of_file
 from datasets.errors import DataError
 from datasets.frames import Binning, FrameSet, load_frames
@@ -186,6 +186,9 @@ def _class_names(name: str, files: list[Path], say: Callable[[str], None]) -> li
             f"{first} names one class only in extra/keys, {names[0]!r}: there is nothing to tell "
             "apart"
         )
+    if len(names) > expected and max(map(read_largest_label, files)) < expected:
+        say(f"{first.name} names {len(names)} classes, but its labels stay below {expected}")
+        return [str(label) for label in range(expected)]
     if len(names) != expected:
         say(
             f"{name}: {len(names)} classes here by extra/keys of {first.name}, where {name} has "

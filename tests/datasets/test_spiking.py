@@ -169,6 +169,13 @@ class TestClasses:
             f"shd: {count} classes here by extra/keys of shd_train.h5, where shd has 20"
         )
 
+    def test_names_that_no_clip_needs_make_no_class(self, tmp_path, said):
+        words = [f"word {i}" for i in range(21)]
+        write_named(tmp_path, words, words)
+        data = load("shd", tmp_path, said)
+        assert (data.nb_classes, data.classes) == (20, [str(label) for label in range(20)])
+        assert said.about("names 21 classes, but its labels stay below 20")
+
     def test_as_many_as_published_are_not_worth_a_line(self, tmp_path, said):
         words = [f"word {i}" for i in range(20)]
         write_named(tmp_path, words, words)
