@@ -137,8 +137,6 @@ def in_double_precision(model: SNN) -> SNN:
     twin = from_zero(model).double()
     for layer in twin.snn:
         layer.backend = "naive"
-    for layer in twin.hidden_layers:  # states are drawn in single precision
-        layer.draw = lambda current: torch.zeros_like(current[:, 0], dtype=torch.float64)
     return twin
 
 

@@ -49,9 +49,9 @@ AUDIO = {
 class AudioData:
     """The splits that were asked for, None for the others, and what validation means here.
 
-    ``classes`` are the names of the labels. ``checksums`` holds one SHA-256 over the splits, names,
-    sizes and modification times of all recordings, by the name of their folder. ``split_by`` says
-    who split them, ``left_out`` how many could not be used.
+    ``classes`` are the names of the labels. ``checksums`` holds one SHA-256 over the labels and
+    samples of every split that was read. ``split_by`` says who split them, ``left_out`` how many
+    could not be used.
     """
 
     train: AudioSet | None
@@ -133,7 +133,7 @@ def load_audio(
         nb_features=NB_BINS,
         validation=listing.validation,
         classes=listing.classes,
-        checksums={folder.name: reader.digest},
+        checksums=reader.checksums,
         sample_rate=next(iter(loaded.values())).sample_rate,
         split_by=listing.rule,
         left_out=len(reader.bad),

@@ -29,6 +29,8 @@ from datasets.recordings import (
 from datasets.splits import NO_CLASS, SPLIT_NAMES, Listing
 
 GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
+MOST_NAMED = 50  # files that are left out
+MUCH_PADDING = 0.1  # share of the frames in batches
 LONG = 4  # times the usual length, from which a clip is worth a line
 NO_WORD = "is named in a list but is no clip of a word"
 WAY_OUT = "repair or remove it, or leave such files out with --skip_bad_files True"
@@ -63,6 +65,7 @@ class AudioReader:
         self.digest = _digest(folder, listing)
         self.bad: list[str] = []
         self.resampled: list[str] = []
+        self.checksums: dict[str, str] = {}  # of labels and samples, by split
         self.frames: list[tuple[int, str]] = []  # of every clip that is used, and its path
         self.asked, self.rate = {"rate": rate} if rate else {}, rate
 
@@ -83,6 +86,7 @@ class AudioReader:
             lambda sink, split: self._make_features(sink, split, waveforms),
         )
         self._note(split, cached.facts)
+        self.checksums[f"{split} clips"] = cached.facts.get("content", self.digest)
         lengths = torch.from_numpy(cached.arrays["lengths"])
         good = (lengths > 0).nonzero().flatten()
         if len(good) == 0:
@@ -110,6 +114,10 @@ class AudioReader:
         if self.bad:
             files = "file is" if len(self.bad) == 1 else "files are"
             self.say(f"{len(self.bad)} bad {files} left out, the first: {self.bad[0]}")
+            for path in self.bad[1:MOST_NAMED]:
+                self.say(f"also left out: {path}")
+            if len(self.bad) > MOST_NAMED:
+                self.say(f"and {len(self.bad) - MOST_NAMED} more are left out")
         if self.resampled:
             files = "file is" if len(self.resampled) == 1 else "files are"
             self.say(f"{len(self.resampled)} {files} resampled, the first: {self.resampled[0]}")
@@ -117,10 +125,19 @@ class AudioReader:
         longest, path = max(self.frames)
         usual = statistics.median_low(n for n, _ in self.frames)
         if longest > LONG * usual:
-            longest, usual = (n * SHIFT_MS / 1000 for n in (longest, usual))
+            seconds = [f"{n * SHIFT_MS / 1000:.1f} s" for n in (longest, usual)]
             self.say(
-                f"{self.folder / path} takes {longest:.1f} s and most clips about {usual:.1f} s: "
+                f"{self.folder / path} takes {seconds[0]} and most clips about {seconds[1]}: "
                 "every batch is as long as its longest clip"
+            )
+        lengths = [n for n, _ in self.frames]
+        padding = 1 - sum(lengths) / (len(lengths) * longest)
+        if padding > MUCH_PADDING:
+            self.say(
+                f"clips take {min(lengths) * SHIFT_MS / 1000:.1f} to "
+                f"{longest * SHIFT_MS / 1000:.1f} s, and zeros fill them up to the longest one of "
+                "a batch, as published: networks hear them, so that accuracy, firing rates and "
+                "energy depend on --batch_size"
             )
 
     def _report_unheard(self, split: str, labels: torch.Tensor) -> None:
@@ -207,6 +224,7 @@ class AudioReader:
         """Samples of every clip, none for a bad one; what is odd is added to ``facts``."""
         clips = self.listing.clips[split]
         paths = (self.folder / file for file, _ in clips)
+        content = hashlib.sha256()
         # disable=None: no bar where stderr is not a terminal.
         with tqdm(
             total=len(clips),
@@ -223,7 +241,10 @@ class AudioReader:
                     samples = np.empty(0, np.int16)
                 elif found.rate != facts["rate"]:
                     facts["resampled"].append((index, found.rate))
+                content.update(f"{clips[index][1]} {len(samples)}\n".encode())
+                content.update(np.ascontiguousarray(samples).data)
                 yield samples
+        facts["content"] = content.hexdigest()
         self._refuse_bad(split, facts)
 
 

@@ -62,9 +62,10 @@ def list_words(folder: Path) -> Listing:
 
     Raises:
         DataError: there are no words or only one, a list is missing or damaged, or names a clip
-            twice.
+            twice, or a recording is there as WAV and as FLAC.
     """
     words = {name: _recordings(folder / name) for name in _subfolders(folder)}
+    _refuse_twins(folder, words)
     if _present(folder, TABLES) and not _present(folder, WORD_LISTS):
         listing = _by_tables(folder, words)
     else:
@@ -297,6 +298,19 @@ def _recordings(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if not entry.name.startswith(".")]
     return sorted(name for name in names if name.lower().endswith(SUFFIXES))
+
+
+def _refuse_twins(folder: Path, words: dict[str, list[str]]) -> None:
+    """One of two files with the same recording may be for training and the other for test."""
+    for word, files in words.items():
+        seen: dict[str, str] = {}
+        for file in files:
+            other = seen.setdefault(Path(file).stem, file)
+            if other != file:
+                raise DataError(
+                    f"{folder / word} holds {other} and {file}, which would count as two clips: "
+                    "remove one of them"
+                )
 
 
 def _no_words(folder: Path) -> str:

@@ -14,8 +14,9 @@ from models.dynamics import gru, ligru, rnn, summed
 from models.linear import Linear
 from models.shell import (
     append_flipped,
+    as_input,
     check_sizes,
-    flatten_features,
+    in_full,
     input_size,
     join_directions,
     make_norm,
@@ -73,7 +74,7 @@ class ANNLayer(nn.Module):
         if self.bidirectional:
             x = append_flipped(x)
         currents = [
-            normalize(getattr(self, f"norm{gate}"), getattr(self, f"W{gate}")(x)).float()
+            in_full(normalize(getattr(self, f"norm{gate}"), getattr(self, f"W{gate}")(x)))
             for gate in self.gates
         ]
         y = self.recurrence(*currents)
@@ -137,7 +138,7 @@ class ANNReadoutLayer(nn.Module):
         self.norm = make_norm(normalization, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return normalize(self.norm, self.W(summed(torch.softmax(x, dim=2)))).float()
+        return in_full(normalize(self.norm, self.W(summed(torch.softmax(x, dim=2)))))
 
 
 LAYERS: dict[str, type[ANNLayer]] = {
@@ -202,7 +203,7 @@ class ANN(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
         """Run on ``x`` [B, T, F] or [B, T, F, K]: (output, None, None)."""
-        x = flatten_features(x)
+        x = as_input(x, self.input_size)
         for layer in self.ann:
             x = layer(x)
         return x, None, None

@@ -122,6 +122,8 @@ def check_fields(
         complex_fields: which of them are complex; the others are real.
     """
     name = f"{type(layer).__name__}.{method}()"
+    if method == "initial_state":
+        name += " (or the state handed to the layer)"
     if not isinstance(found, kind):
         raise TypeError(
             f"{name} must return {kind.__name__}, and returned "

@@ -50,13 +50,19 @@ def join_directions(y: Tensor) -> Tensor:
     return torch.cat([forward, backward.flip(1)], dim=2)
 
 
-def flatten_features(x: Tensor) -> Tensor:
-    """[B, T, F] as it is, [B, T, F, K] -> [B, T, F*K]; ValueError for another rank."""
-    if x.ndim == 4:
-        return x.flatten(start_dim=2)
-    if x.ndim != 3:
+def as_input(x: Tensor, size: int) -> Tensor:
+    """[B, T, F] of real numbers as it is, [B, T, F, K] -> [B, T, F*K], whole numbers as float32.
+
+    Raises ValueError for another rank, no step, or other than ``size`` features.
+    """
+    if x.ndim not in (3, 4):
         raise ValueError(f"input must be [B, T, F] or [B, T, F, K], got {list(x.shape)}")
-    return x
+    if 0 in x.shape[:2]:
+        raise ValueError(f"input must have clips and time steps, got {list(x.shape)}")
+    if math.prod(x.shape[2:]) != size:
+        raise ValueError(f"input must have {size} features, got {list(x.shape)}")
+    x = x.flatten(start_dim=2)
+    return x if x.is_floating_point() else x.float()
 
 
 def input_size(input_shape: tuple) -> int:
@@ -79,10 +85,19 @@ def check_sizes(layer_sizes: list[int], use_readout_layer: bool) -> None:
         )
 
 
+def in_full(x: Tensor) -> Tensor:
+    """What products in half precision gave as float32; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Tensor:
-    """One initial state [B, H] for ``current`` [B, T, H]: uniform in [0, 1) ("rand") or 0."""
+    """One initial state [B, H] for ``current`` [B, T, H]: uniform in [0, 1) ("rand") or 0.
+
+    A float64 current gets the float32 or complex64 number in double precision.
+    """
     create = torch.rand if init_state == "rand" else torch.zeros
-    return create(current.shape[0], current.shape[2], dtype=dtype, device=current.device)
+    values = create(current.shape[0], current.shape[2], dtype=dtype, device=current.device)
+    return values.to(torch.promote_types(dtype, current.dtype))
 
 
 def clamped(layer: nn.Module, name: str) -> Tensor:
@@ -227,7 +242,7 @@ class SpikingLayer(nn.Module):
         if can_fold(self, current):
             current, folded["fold"] = fold_of(self, current)
         else:
-            current = normalize(self.norm, current).float()
+            current = in_full(normalize(self.norm, current))
         if state is None:
             state = self.initial_state(current)
             check_initial_state(self, state)

@@ -28,9 +28,10 @@ from models.mistakes import check_fields
 from models.shell import (
     LayerOutput,
     SpikingLayer,
+    as_input,
     check_sizes,
     clamped,
-    flatten_features,
+    in_full,
     initial_values,
     input_size,
     make_norm,
@@ -305,7 +306,7 @@ class ReadoutLayer(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
         """Class scores [B, C]; ``state``: potential [B, C] before the first step."""
-        current = normalize(self.norm, self.W(x)).float()
+        current = in_full(normalize(self.norm, self.W(x)))
         if state is None:
             state = initial_values(current, self.init_state)
         return self.dynamics(current, state)[0]
@@ -437,7 +438,7 @@ class SNN(nn.Module):
 
     def activity(self, x: Tensor) -> Activity:
         """As ``forward``, with the recurrent synaptic operations and every layer's spikes."""
-        x = flatten_features(x)
+        x = as_input(x, self.input_size)
         rates = [input_rates(x)]
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
         recurrent_sop = torch.zeros_like(sop)

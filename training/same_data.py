@@ -14,7 +14,6 @@ from datasets.audio import AUDIO, AudioData
 from datasets.spiking import SPIKING, SpikingData
 from parsers.training_config import TrainingConfig
 from training import files
-from training.console import log
 from training.errors import ExperimentError
 
 NAME = "data.json"
@@ -114,8 +113,6 @@ def difference(then: list[str], now: list[str]) -> str:
 def check_unchanged(folder: Path, options: TrainingConfig, data: SpikingData | AudioData) -> None:
     """Whether a training in ``folder`` can go on with ``data``.
 
-    Copies of recordings may have other times, so for them a warning is given.
-
     Raises:
         ExperimentError: classes, numbers of clips or contents are not what they were.
     """
@@ -133,14 +130,9 @@ def check_unchanged(folder: Path, options: TrainingConfig, data: SpikingData | A
             )
     sums = before.get("checksums", {})
     changed = [name for name, found in now["checksums"].items() if sums.get(name, found) != found]
-    if changed and options.dataset_name in AUDIO:
-        log.warning(
-            "Files in %s have other names, sizes or times than when this run was begun: if that is "
-            "more than a copy, the run no longer repeats",
-            options.data_folder or changed[0],
-        )
-    elif changed:
+    if changed:
+        what = "are not those" if options.dataset_name in AUDIO else "is not the file"
         raise ExperimentError(
-            f"cannot go on with {folder}: {changed[0]} is not the file that it was begun with; "
-            "restore it, or start again with --new_exp_folder"
+            f"cannot go on with {folder}: {changed[0]} {what} that it was begun with; restore the "
+            "data, or start again with --new_exp_folder"
         )

@@ -244,7 +244,8 @@ WRONG_STATES = {
 @pytest.mark.parametrize("case", WRONG_STATES)
 def test_wrong_states(case):
     kind, initial_state, message = WRONG_STATES[case]
-    told(mistaken(kind, "initial_state", initial_state), "Mistaken.initial_state() must ", message)
+    begin = "Mistaken.initial_state() (or the state handed to the layer) must "
+    told(mistaken(kind, "initial_state", initial_state), begin, message)
 
 
 WRONG_RESULTS = {

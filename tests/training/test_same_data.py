@@ -4,6 +4,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 
 import h5py
@@ -92,8 +93,12 @@ def add_a_clip(words) -> None:
     write_clip(words / "Apfel" / "new.wav", 99)
 
 
-def touch_a_clip(words) -> None:
+def change_a_clip(words) -> None:
     write_clip(words / "Apfel" / "5.wav", 98)
+
+
+def touch_a_clip(words) -> None:
+    os.utime(words / "Apfel" / "5.wav", (1, 1))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,8 @@ def touch_a_clip(words) -> None:
     [
         (replace_word, 2, "'Birne' is missing, 'Zug' is new"),
         (add_a_clip, 2, "it was begun with 30 train clips, and there are 31 now"),
-        (touch_a_clip, 0, "have other names, sizes or times"),
+        (change_a_clip, 2, "train clips are not those that it was begun with"),
+        (touch_a_clip, 0, None),
         (lambda words: None, 0, None),
     ],
 )
@@ -112,7 +118,22 @@ def test_a_run_goes_on_with_its_data_only(words, tmp_path, capsys, change, statu
     capsys.readouterr()
     assert train(words, run, "--resume", "auto") == status
     heard = "".join(capsys.readouterr())
-    assert (said in heard) if said else ("have other names" not in heard)
+    assert (said in heard) if said else ("begun with" not in heard)
+
+
+@pytest.mark.parametrize("louder", [False, True])
+def test_a_run_goes_on_with_a_copy_of_its_data_only(words, tmp_path, capsys, louder):
+    run, copy = tmp_path / "run", tmp_path / "copy of words"
+    interrupted(words, run)
+    shutil.copytree(words, copy, ignore=shutil.ignore_patterns(".frames"))
+    if louder:
+        for path in copy.rglob("*.wav"):
+            samples, rate = soundfile.read(path)
+            soundfile.write(path, 0.5 * samples, rate)
+    capsys.readouterr()
+    status = main.main(["--resume", str(run), "--data_folder", str(copy)])
+    assert status == (2 if louder else 0)
+    assert ("are not those" in capsys.readouterr().err) == louder
 
 
 def test_recordings_at_another_rate_are_tested_at_that_of_the_training(words, tmp_path, capsys):
