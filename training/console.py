@@ -15,7 +15,7 @@ from typing import TextIO
 import tabulate
 from tqdm import tqdm
 
-from parsers.program import forget_terminal
+from parsers.program import forget, forget_terminal
 from training.metrics import Metrics
 
 log = logging.getLogger("sprache")
@@ -29,10 +29,13 @@ class _BesideProgressBars(logging.Handler):
         try:
             tqdm.write(self.format(record), file=sys.stdout)
             sys.stdout.flush()
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            forget_terminal()
+        except BrokenPipeError:  # who reads the output has seen enough
+            raise
+        except OSError as error:  # a training goes on unheard; its log file tells
+            if error.errno == errno.EIO:
+                forget_terminal()
+            else:
+                forget(sys.stdout)
 
 
 class _LogFile(WatchedFileHandler):

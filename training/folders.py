@@ -103,13 +103,29 @@ def check_free(folders: list[Path], overwrite: bool) -> None:
         with told_in_one_line(folder):  # a name that is too long
             check_folder("--new_exp_folder", folder)
             taken = [output for output in OUTPUTS if (folder / output).exists()]
-        if taken and not overwrite and set(taken) != ATTEMPT:
+        attempted = set(taken) <= ATTEMPT and len(taken) > 1  # more than somebody's config.yaml
+        if taken and not overwrite and not attempted:
             goes_on = checkpoint.LAST in taken
             resume = "go on with it by --resume auto, " if goes_on else ""
             raise ExperimentError(
                 f"{folder} already holds an experiment ({taken[0]}): {resume}name another folder "
                 "with --new_exp_folder, or replace it with --overwrite"
             )
+
+
+def check_nothing_lost(folder: Path) -> None:
+    """ExperimentError if ``folder`` has results, but no state to go on from.
+
+    It may have been removed to save room. What was killed before its first state starts again.
+    """
+    records = files.read_lines(folder / "metrics.jsonl")
+    done = max((record.get("epoch", 0) for record in records), default=0)
+    if done > 1 or (folder / "summary.json").exists():
+        raise ExperimentError(
+            f"cannot go on with {folder}: {done} epochs are done, but {checkpoint.LAST} is not "
+            "there; name another folder with --new_exp_folder, or leave out --resume and replace "
+            "the run with --overwrite"
+        )
 
 
 def check_same_options(folder: Path, values: dict) -> None:

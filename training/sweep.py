@@ -3,6 +3,7 @@
 """Several runs after one another, ending in one table of mean ± standard deviation over seeds."""
 
 import functools
+import itertools
 import json
 import os
 import platform
@@ -98,7 +99,14 @@ def train_in_turn(chosen: list[tuple[int, tuple]], count: int, device: torch.dev
     for number, (point, folder) in chosen:
         if count > 1:
             log.info("\nRun %d of %d: %s", number, count, folder.name)
-        results.append(train_point(point, folder, cache, alone=len(chosen) == 1))
+        try:
+            results.append(train_point(point, folder, cache, alone=len(chosen) == 1))
+        except ExperimentError as error:
+            if not results:  # what is wrong with one is likely wrong with all
+                raise
+            log.error("This run ends here: %s", error)
+            values = point.to_dict()
+            results.append({"folder": str(folder), "values": values, "error": str(error)})
     return results
 
 
@@ -128,7 +136,7 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
     goes_on = resume and (folder / checkpoint.LAST).exists()
     options = same_data.at_its_rate(point.training, folder) if goes_on else point.training
     if resume and not goes_on:
-        folders.check_free([folder], point.training.overwrite)
+        folders.check_nothing_lost(folder)
         log.info("Nothing to go on from in %s: the training begins", folder)
     data = cache.get(options)
     if goes_on:
@@ -144,6 +152,8 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
             experiment.resume()
             folders.record_epochs(folder, point.training.nb_epochs)
         else:
+            if not resume:  # another program may have been here since the sweep began
+                folders.check_free([folder], point.training.overwrite)
             warm_start(experiment)
             folders.create(folder, point.to_dict())
             same_data.write(folder, options, experiment.data)
@@ -243,12 +253,27 @@ def report(plan: Plan, results: list[dict], folder: Path, name: str) -> None:
     """Print one table over all runs, and write it with every run's figures."""
     groups = group_over_seeds(results, [axis for axis in plan.axes if axis != "seed"])
     folders.create_plain(folder)
+    keep_other_runs(folder / name, results)
     files.write_json(folder / name, {"groups": groups, "runs": json.loads(json.dumps(results))})
     log.info("\n%s", result_table(groups))
     for result in results:
         if "error" in result:
             log.info("not counted: %s: %s", Path(result["folder"]).name, result["error"])
     log.info("all figures lie in %s", folder / name)
+
+
+def keep_other_runs(path: Path, results: list[dict]) -> None:
+    """Give the table in ``path`` another name if it tells of runs that the new one does not."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        counted = {run["folder"] for run in before if "error" not in run}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if counted - {result["folder"] for result in results if "error" not in result}:
+        names = (path.with_name(f"{path.stem}_before{i}.json") for i in itertools.count(1))
+        kept = next(name for name in names if not name.exists())
+        path.rename(kept)
+        log.info("The table there told of other runs: it is kept as %s", kept.name)
 
 
 def list_points(plan: Plan) -> int:

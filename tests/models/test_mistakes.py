@@ -244,7 +244,7 @@ WRONG_STATES = {
 @pytest.mark.parametrize("case", WRONG_STATES)
 def test_wrong_states(case):
     kind, initial_state, message = WRONG_STATES[case]
-    begin = "Mistaken.initial_state() (or the state handed to the layer) must "
+    begin = "Mistaken.initial_state() "
     told(mistaken(kind, "initial_state", initial_state), begin, message)
 
 

@@ -44,6 +44,11 @@ def test_a_closed_terminal_ends_no_training(saying):
     saying(OSError(errno.EIO, os.strerror(errno.EIO)))
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_under_the_output_ends_no_training(saying, number):
+    saying(OSError(number, os.strerror(number)))
+
+
 def test_a_closed_pipe_does(saying):
     with pytest.raises(BrokenPipeError):
         saying(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))

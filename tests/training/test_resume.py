@@ -322,10 +322,52 @@ def test_results_without_a_state_are_not_replaced(train, tmp_path, capsys):
         (tmp_path / "out" / name).unlink()
     before = snapshot(tmp_path)
     assert train(new_exp_folder="out", resume="auto") == 2
-    assert "already holds an experiment (checkpoints/best_model.pth): name" in (
-        capsys.readouterr().err
-    )
+    assert "2 epochs are done, but checkpoints/last.pth is not there" in capsys.readouterr().err
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("left", ["log/exp.log", "data.json", "metrics.jsonl", "failure.json"])
+def test_what_was_killed_before_its_first_state_begins_again(train, tmp_path, left):
+    """At whatever moment: files appear one after another."""
+    assert train(new_exp_folder="out", nb_epochs=1) == 0
+    order = ["config.yaml", "data.json", "log/exp.log", "failure.json", "metrics.jsonl"]
+    for path in (tmp_path / "out").rglob("*"):
+        name = str(path.relative_to(tmp_path / "out"))
+        if path.is_file() and name not in order[: order.index(left) + 1]:
+            path.unlink()
+    if left == "failure.json":
+        (tmp_path / "out" / left).write_text('{"diverged": "before"}')
+    assert train(new_exp_folder="out", nb_epochs=1, resume="auto") == 0
+    assert (tmp_path / "out" / "summary.json").exists()
+    assert not (tmp_path / "out" / "failure.json").exists()
+
+
+def test_a_sweep_spares_a_run_that_another_has_made_meanwhile(train, tmp_path, monkeypatch):
+    fit, runs = Experiment.fit, []
+
+    def meanwhile(self):
+        if not runs:
+            runs.append(self.folder)
+            name = self.folder.name.replace("seed13", "seed14")
+            assert train(new_exp_folder=f"sweep/{name}", seed=14, nb_epochs=1) == 0
+            runs.append(snapshot(tmp_path / "sweep" / name))
+        return fit(self)
+
+    monkeypatch.setattr(Experiment, "fit", meanwhile)
+    assert train(new_exp_folder="sweep", seed=[13, 14], nb_epochs=2) == 1
+    other = Path(str(runs[0]).replace("seed13", "seed14"))
+    assert snapshot(other) == runs[1]
+    summary = json.loads((tmp_path / "sweep" / "sweep_summary.json").read_text())
+    assert ["error" in run for run in summary["runs"]] == [False, True]
+
+
+def test_a_narrower_resumption_keeps_the_table_of_the_others(train, tmp_path):
+    assert train(new_exp_folder="out", seed=[13, 14, 15], nb_epochs=1) == 0
+    before = (tmp_path / "out" / "sweep_summary.json").read_bytes()
+    assert train(new_exp_folder="out", seed=[13, 14], nb_epochs=1, resume="auto") == 0
+    assert (tmp_path / "out" / "sweep_summary_before1.json").read_bytes() == before
+    now = json.loads((tmp_path / "out" / "sweep_summary.json").read_text())
+    assert len(now["runs"]) == 2
 
 
 def test_an_attempt_that_left_no_epoch_may_be_made_again(train, tmp_path, monkeypatch):
