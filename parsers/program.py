@@ -84,7 +84,7 @@ def run_command(
     """
     try:
         status = work() or 0
-        sys.stdout.flush()  # here, where a pipe that is closed can be met
+        flush()  # here, where a pipe that is closed can be met
         return status
     except UserError as error:
         return refuse(program, str(error))
@@ -136,11 +136,17 @@ def tell(line: str) -> None:
     """Print on stderr; where nobody reads any more nothing, now and later."""
     try:
         print(line, file=sys.stderr)
-        sys.stdout.flush()
+        flush()
     except OSError as error:
         if error.errno not in (errno.EIO, errno.EPIPE):
             raise
         forget_terminal()
+
+
+def flush() -> None:
+    """Print what is held back; a program that was started without standard output has none."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def forget_terminal() -> None:

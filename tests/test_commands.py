@@ -197,6 +197,13 @@ def test_training_on_spikes_needs_neither_audio_files_nor_wandb(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_training_needs_no_output(tmp_path):
+    command = f"{sys.executable} main.py --config=demo.yaml --debug --nb_epochs=1 --nb_hiddens=8"
+    command += f" --new_exp_folder={tmp_path / 'run'} >&-"
+    assert subprocess.run(["sh", "-c", command], cwd=REPO, check=False).returncode == 0
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
 @pytest.mark.parametrize(
     ("module", "typed", "named"),
     [(module, *mistake) for module, mistakes in MISTAKES.items() for mistake in mistakes],

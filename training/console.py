@@ -15,7 +15,7 @@ from typing import TextIO
 import tabulate
 from tqdm import tqdm
 
-from parsers.program import forget, forget_terminal
+from parsers.program import flush, forget, forget_terminal
 from training.metrics import Metrics
 
 log = logging.getLogger("sprache")
@@ -27,8 +27,9 @@ class _BesideProgressBars(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(self.format(record), file=sys.stdout)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                tqdm.write(self.format(record), file=sys.stdout)
+            flush()
         except BrokenPipeError:  # who reads the output has seen enough
             raise
         except OSError as error:  # a training goes on unheard; its log file tells
