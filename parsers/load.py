@@ -64,13 +64,15 @@ class Config:
 class Plan:
     """All the runs that one command asks for.
 
-    points: the full grid, seed varying fastest, the other axes in the order of `--help`.
+    points: the grid, seed varying fastest, the other axes in the order of `--help`; of points that
+        by_model makes equal, the first.
     axes: the options with more than one value, and these values.
     notes: lines that the user should see before the first run.
     devices, jobs: the CUDA devices, and how many runs go on at a time.
     only_point: the number, from 1, of the one run to make; None: all of them.
     list_points: only print the runs.
     typed: what the command line gives, values by option name.
+    grid: a point for every combination of the axes, equal ones too.
     """
 
     points: tuple[Config, ...]
@@ -82,6 +84,7 @@ class Plan:
     only_point: int | None = None
     list_points: bool = False
     typed: dict[str, tuple] = dataclasses.field(default_factory=dict)
+    grid: tuple[Config, ...] = ()
 
 
 def load_plan(
@@ -112,9 +115,10 @@ def load_plan(
     notes = _keep_first_values(values, "seed" in from_argv) if values["debug"][0] else ()
     control = take_control(values, OPTIONS)
     _refuse_endless(values, config_file)
-    points = tuple(
+    grid = tuple(
         _build(point | _for_its_model(point, by_model, from_argv)) for point in _grid(values)
     )
+    points = tuple(dict.fromkeys(grid))
     for point in points:
         try:
             check(point)
@@ -122,11 +126,12 @@ def load_plan(
             source = f" (config: {config_file})" if config_file else ""
             raise ConfigError(f"{error}{source}") from None
     check_only_point(control["only_point"], len(points))
+    merged = _merged_points(len(grid), len(points), config_file, values["only_createsweep"][0])
     axes = {name: axis for name, axis in values.items() if len(axis) > 1}
     config_file = config_file and config_file.absolute()
     typed_values = {name: values[name] for name in from_argv}
-    notes = recorded_notes + notes + _idle_options(points, from_argv)
-    return Plan(points, axes, config_file, notes, **control, typed=typed_values)
+    notes = recorded_notes + notes + merged + _idle_options(points, from_argv)
+    return Plan(points, axes, config_file, notes, **control, typed=typed_values, grid=grid)
 
 
 def check(config: Config) -> None:
@@ -349,6 +354,24 @@ def _keep_first_values(values: dict[str, tuple], seed_is_typed: bool) -> tuple[s
             values[name] = (kept,)
             notes.append(f"debug: {name} {kept} only; left out: {dropped}")
     return tuple(notes)
+
+
+def _merged_points(
+    combinations: int, runs: int, config_file: Path | None, for_a_sweep: bool
+) -> tuple[str, ...]:
+    """A note if by_model gives an axis one value, and so several combinations are one run.
+
+    Raises ConfigError for a sweep on a server, which counts combinations.
+    """
+    if runs == combinations:
+        return ()
+    cause = f"by_model in {config_file} makes runs of the grid equal"
+    if for_a_sweep:
+        raise ConfigError(
+            f"--only_createsweep True: {cause}, and a sweep would give them out twice; leave out "
+            "of by_model what has several values"
+        )
+    return (f"{cause}: {runs} of {combinations} are left, each made once",)
 
 
 def _idle_options(points: tuple[Config, ...], typed: Mapping[str, tuple]) -> tuple[str, ...]:

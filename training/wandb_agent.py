@@ -148,7 +148,7 @@ def makes_sweep(plan: Plan, count: int) -> bool:
     options = plan.points[0].training
     if options.sweep_id:
         return True
-    several = count > 1 and plan.jobs == 1
+    several = count > 1 and plan.jobs == 1 and len(plan.points) == len(plan.grid)
     return several and not in_sweep() and link.mode(options) == ONLINE
 
 

@@ -165,7 +165,7 @@ def point_of(plan: Plan, values: dict[str, Any]) -> Config:
     names = [name for name in plan.axes if name != "seed"]
     names += [name for name in plan.axes if name == "seed"]
     grid = itertools.product(*(plan.axes[name] for name in names))
-    for combination, point in zip(grid, plan.points, strict=True):
+    for combination, point in zip(grid, plan.grid, strict=True):
         if values == dict(zip(names, combination, strict=True)):
             return point
     check_complete(plan, values)

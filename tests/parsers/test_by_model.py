@@ -4,7 +4,10 @@
 
 import pytest
 
+import main
 from parsers.load import ConfigError, load_plan
+from training import wandb_agent
+from training.wandb_sweep import point_of
 
 CONFIG = """\
 lr: 0.02
@@ -57,3 +60,54 @@ def test_mistakes_are_told_in_one_line(config, text, named):
         load_plan(["--config", config(text)])
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+TWINS = """\
+model_type: [SiLIF, ResonateFire]
+lr: [0.01, 0.02]
+seed: [1, 2]
+by_model: {ResonateFire: {lr: 0.1}}
+"""
+
+
+def test_runs_that_it_makes_equal_are_made_once(config):
+    plan = load_plan(["--config", config(TWINS)])
+    runs = [(p.model.model_type, p.training.lr, p.training.seed) for p in plan.points]
+    silif = [("SiLIF", lr, seed) for lr in (0.01, 0.02) for seed in (1, 2)]
+    assert runs == [*silif, ("ResonateFire", 0.1, 1), ("ResonateFire", 0.1, 2)]
+    assert len(plan.grid) == 8
+    (note,) = plan.notes
+    assert note.startswith("by_model in ")
+    assert note.endswith("makes runs of the grid equal: 6 of 8 are left, each made once")
+    assert load_plan(["--config", config(TWINS), "--only_point", "6"]).only_point == 6
+    with pytest.raises(ConfigError, match="there are 6 runs"):
+        load_plan(["--config", config(TWINS), "--only_point", "7"])
+
+
+def test_they_are_listed_once(config, capsys):
+    assert main.main(["--config", config(TWINS), "--list_points"]) == 0
+    folders = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
+    assert len(set(folders)) == len(folders) == 6
+
+
+def test_a_job_of_a_sweep_finds_its_run_among_them(config):
+    values = {"model_type": "ResonateFire", "lr": 0.02, "seed": 2}
+    assert point_of(load_plan(["--config", config(TWINS)]), values).training.lr == 0.1
+
+
+def test_no_sweep_is_made_of_them(config):
+    with pytest.raises(ConfigError, match="would give them out twice"):
+        load_plan(["--config", config(TWINS), "--only_createsweep", "True"])
+
+
+def test_runs_that_are_not_equal_are_all_made(config):
+    plan = load_plan(["--config", config(TWINS), "--lr", "0.3", "0.4"])
+    assert (len(plan.points), plan.notes) == (8, ())
+
+
+def test_they_are_trained_here_and_not_as_a_sweep(config, monkeypatch):
+    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    monkeypatch.setattr(wandb_agent.link, "mode", lambda _: wandb_agent.ONLINE)
+    argv = ["--config", config(TWINS)]
+    assert wandb_agent.makes_sweep(load_plan([*argv, "--lr", "0.3", "0.4"]), 8)
+    assert not wandb_agent.makes_sweep(load_plan(argv), 6)
