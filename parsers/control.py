@@ -9,6 +9,8 @@ from typing import Any
 from parsers.options import ConfigError, Option
 
 NOT_OF_A_RUN = ("jobs", "only_point", "list_points")
+# What one start of a run did with its folder: a repetition must not do it with another.
+NOT_RECORDED = {"overwrite": False, "resume": None}
 
 
 def take_control(values: dict[str, tuple], options: Mapping[str, Option]) -> dict[str, Any]:

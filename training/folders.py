@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
+from parsers.control import NOT_RECORDED
 from parsers.load import Config, ConfigError, Plan
 from parsers.program import check_folder
 from training import checkpoint, files, state
@@ -237,7 +238,8 @@ def lay_out(folder: Path, values: dict) -> None:
     """Make an experiment folder and write its config.yaml; OSError where that fails."""
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     (folder / "log").mkdir(exist_ok=True)
-    files.write_yaml(folder / "config.yaml", values)
+    recorded = {name: NOT_RECORDED.get(name, value) for name, value in values.items()}
+    files.write_yaml(folder / "config.yaml", recorded)
 
 
 def note(folder: Path) -> None:

@@ -12,9 +12,11 @@ import pytest
 import torch
 import yaml
 
+import main
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
 from parsers.load import Config
+from training import folders
 from training.experiment import Experiment
 
 MODELS = [*SNN_LAYERS, *ANN_LAYERS]
@@ -173,6 +175,31 @@ def test_default_folders_have_the_published_names(train, tmp_path):
 def test_debug_runs_one_seed(train, tmp_path):
     assert train("--debug", new_exp_folder="out", seed=[7, 8], nb_epochs=1) == 0
     assert summary_of(tmp_path / "out")["seed"] == 7
+
+
+def test_what_replaced_one_experiment_is_not_recorded(train, tmp_path, capsys):
+    def repeat(run: str, target: str) -> int:
+        return main.main(["--config", f"{run}/config.yaml", "--new_exp_folder", target])
+
+    assert train(new_exp_folder="kept", nb_epochs=1) == 0
+    assert train("--overwrite", new_exp_folder="replaced", nb_epochs=1) == 0
+    assert train(new_exp_folder="begun", nb_epochs=1, resume="auto") == 0
+    for run in ("replaced", "begun"):
+        recorded = yaml.safe_load((tmp_path / run / "config.yaml").read_text())
+        assert (recorded["overwrite"], recorded["resume"]) == (False, None)
+        assert repeat(run, "kept") == 2
+        assert "kept already holds an experiment" in capsys.readouterr().err
+    assert main.main(["--resume", "replaced", "--nb_epochs", "2"]) == 0
+
+
+def test_overwriting_ends_the_log_of_an_earlier_attempt(tmp_path):
+    log = tmp_path / "log" / "exp.log"
+    folders.create(tmp_path, {"overwrite": False})
+    log.write_text("earlier")
+    folders.create(tmp_path, {"overwrite": False})
+    assert log.exists()
+    folders.create(tmp_path, {"overwrite": True})
+    assert not log.exists()
 
 
 def test_an_evaluation_repeats_the_test_of_the_run(train, tmp_path):
