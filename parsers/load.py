@@ -112,7 +112,8 @@ def load_plan(
     values |= from_yaml | from_argv
     _require_pretrained(values, typed)
     values = _locate_folders(values, from_argv, repository)
-    notes = _keep_first_values(values, "seed" in from_argv) if values["debug"][0] else ()
+    keeps_seed = "seed" in from_argv or len(from_yaml.get("seed", ())) == 1
+    notes = _keep_first_values(values, keeps_seed) if values["debug"][0] else ()
     control = take_control(values, OPTIONS)
     _refuse_endless(values, config_file)
     grid = tuple(
@@ -344,11 +345,11 @@ def _refuse_endless(values: Mapping[str, tuple], config_file: Path | None) -> No
         )
 
 
-def _keep_first_values(values: dict[str, tuple], seed_is_typed: bool) -> tuple[str, ...]:
+def _keep_first_values(values: dict[str, tuple], keeps_seed: bool) -> tuple[str, ...]:
     """Reduce every axis of `values` to one value for --debug; return a note for each."""
     notes = []
     for name, axis in values.items():
-        kept = DEBUG_SEED if name == "seed" and not seed_is_typed else axis[0]
+        kept = DEBUG_SEED if name == "seed" and not keeps_seed else axis[0]
         dropped = ", ".join(str(value) for value in axis if value != kept)
         if dropped:
             values[name] = (kept,)

@@ -212,7 +212,8 @@ class TrainingConfig:
         False,
         group="run",
         switch=True,
-        help="a quick try: one seed (13), the first value of every other grid axis, no wandb",
+        help="a quick try: one seed (13, or the one given), the first value of every other grid "
+        "axis, no wandb",
     )
     evaluate_pretrained: bool = option(
         False, group="run", help="test the model in load_exp_folder instead of training one"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from parsers.load import OPTIONS, REPOSITORY, load_plan
 from parsers.model_config import ANN_TYPES, SNN_TYPES
@@ -94,6 +95,15 @@ def test_debug_ignores_seeds_of_the_config(repository):
     plan = repository.plan("--config=mine")
     assert [point.training.seed for point in plan.points] == [13]
     assert plan.notes == ("debug: seed 13 only; left out: 9, 15",)
+
+
+def test_debug_keeps_the_one_seed_of_a_config(repository):
+    repository.write("seed: 7\ndebug: true\n")
+    plan = repository.plan("--config=mine")
+    (point,) = plan.points
+    assert (point.training.seed, plan.notes) == (7, ())
+    repository.write(yaml.safe_dump(point.to_dict()), "config.yaml")
+    assert repository.plan("--config=config").points == plan.points
 
 
 @pytest.mark.parametrize(
