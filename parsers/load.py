@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ DEBUG_SEED = 13
 MOST_RUNS = 10_000
 RESUME_AUTO = "auto"
 AUTHORS = "ref_SSC_"
+MOST_NAMED = 5
+# Of the model and its data, what acts on a training alone.
+ONLY_IN_TRAINING = frozenset(
+    {"pdrop", "dt_min", "dt_max", "state_size", "shd_validation", "num_workers", "data_placement"}
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,8 @@ def load_plan(
     axes = {name: axis for name, axis in values.items() if len(axis) > 1}
     config_file = config_file and config_file.absolute()
     typed_values = {name: values[name] for name in from_argv}
-    notes = recorded_notes + notes + merged + _idle_options(points, from_argv)
+    notes = recorded_notes + _not_as_trained(points) + notes + merged
+    notes += _idle_options(points, from_argv)
     return Plan(points, axes, config_file, notes, **control, typed=typed_values, grid=grid)
 
 
@@ -232,12 +238,43 @@ def _recorded_options(
     if not recorded.is_file():
         return {}, ()
     values = {
-        name: value
-        for name, value in _read_recorded(recorded).items()
-        # The initial states of a test are drawn batch by batch.
-        if OPTIONS[name].rules.group in ("model", "data") or name == "batch_size"
+        name: value for name, value in _read_recorded(recorded).items() if _is_of_the_network(name)
     }
     return values, (f"options of the model and its data: those recorded in {recorded}",)
+
+
+def _is_of_the_network(name: str) -> bool:
+    # The initial states of a test are drawn batch by batch.
+    return OPTIONS[name].rules.group in ("model", "data") or name == "batch_size"
+
+
+def _not_as_trained(points: tuple[Config, ...]) -> tuple[str, ...]:
+    """A note if a network is tested under other options than those recorded beside it."""
+    training = points[0].training
+    if not training.evaluate_pretrained or training.load_exp_folder is None:
+        return ()
+    path = training.load_exp_folder / "config.yaml"
+    try:
+        recorded = _read_recorded(path)
+    except ConfigError:  # nothing to compare with
+        return ()
+    now = [vars(point.model) | vars(point.training) for point in points]
+    others = []
+    for name in OPTIONS:  # in the order of --help
+        if name not in recorded or not _is_of_the_network(name) or name in ONLY_IN_TRAINING:
+            continue
+        values = recorded[name]
+        if other := dict.fromkeys(options[name] for options in now if options[name] not in values):
+            others.append(f"{name} {_listed(other)} ({_listed(values)})")
+    if not others:
+        return ()
+    more = len(others) - MOST_NAMED
+    shown = ", ".join(others[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return (f"tested with other options than recorded (in brackets) in {path}: {shown}",)
+
+
+def _listed(values: Iterable) -> str:
+    return " ".join(map(str, values))
 
 
 def _options_of_the_resumed(

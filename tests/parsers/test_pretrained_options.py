@@ -51,3 +51,44 @@ def test_a_damaged_record_is_told(trained):
     (trained / "config.yaml").write_text("nb_hiddens: many\n")
     with pytest.raises(ConfigError, match=r"config\.yaml: nb_hiddens"):
         load_plan([str(trained), "--evaluate_pretrained", "True"])
+
+
+def other_options(plan):
+    return [note for note in plan.notes if "other options than recorded" in note]
+
+
+def test_options_of_a_config_that_are_not_the_recorded_ones_are_noted(trained, tmp_path):
+    config = tmp_path / "mine.yaml"
+    text = "model_type: LIF\nnb_hiddens: 24\nbatch_size: 48\nlr: 0.3\npdrop: 0.5\nnb_steps: 100\n"
+    evaluate = "evaluate_pretrained: true\nload_exp_folder: "
+    config.write_text(text)
+    typed = ["--config", str(config), str(trained), "--evaluate_pretrained", "True"]
+    (note,) = other_options(load_plan(typed))
+    assert note.endswith(f"{trained / 'config.yaml'}: nb_steps 100 (60)")
+    config.write_text(f"{text}{evaluate}{trained}\n")
+    assert other_options(load_plan(["--config", str(config)])) == [note]
+    assert not other_options(load_plan([*typed, "--nb_steps", "60"]))
+    assert not other_options(load_plan(["--config", str(config), "--evaluate_pretrained", "False"]))
+
+
+def test_at_most_five_of_them_are_named(trained):
+    typed = ["--use_bias=1", "--init_state=zero", "--nb_layers=4", "--nb_steps=80"]
+    typed += ["--max_time=0.5", "--spatial_bin=10", "--batch_size=16"]
+    (note,) = other_options(load_plan([str(trained), "--evaluate_pretrained", "True", *typed]))
+    assert note.count("(") == 1 + 5
+    assert ": nb_layers 4 (3), use_bias True (False), init_state zero (rand), nb_steps" in note
+    assert note.endswith(" and 2 more")
+
+
+def test_the_options_that_it_brings_are_not_noted(trained):
+    assert not other_options(load_plan([str(trained), "--evaluate_pretrained", "True"]))
+
+
+@pytest.mark.parametrize("record", [None, "nb_hiddens: many\n", "- 1\n"])
+def test_a_config_does_not_need_the_record(trained, record):
+    path = trained / "config.yaml"
+    path.unlink()
+    if record is not None:
+        path.write_text(record)
+    argv = ["--config", "shd_silif", str(trained), "--evaluate_pretrained", "True"]
+    assert not other_options(load_plan(argv))
