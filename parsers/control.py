@@ -9,6 +9,21 @@ from typing import Any
 from parsers.options import ConfigError, Option
 
 NOT_OF_A_RUN = ("jobs", "only_point", "list_points")
+# What a command settles for all its runs.
+OF_THE_COMMAND = (
+    *NOT_OF_A_RUN,
+    "gpu_device",
+    "debug",
+    "evaluate_pretrained",
+    "new_exp_folder",
+    "overwrite",
+    "resume",
+    "deterministic",
+    "tracking",
+    "sweep_name",
+    "sweep_id",
+    "only_createsweep",
+)
 # What one start of a run did with its folder: a repetition must not do it with another.
 NOT_RECORDED = {"overwrite": False, "resume": None}
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from parsers.command_line import CommandLine, one_too_many, read_command_line
 from parsers.consistency import check_together, without_effect
-from parsers.control import check_only_point, take_control
-from parsers.model_config import ANN_TYPES, SNN_TYPES, ModelConfig
+from parsers.control import OF_THE_COMMAND, check_only_point, take_control
+from parsers.model_config import ModelConfig
 from parsers.options import ConfigError, Option, near, options_of, show
 from parsers.training_config import TrainingConfig
 from parsers.yaml_file import find_config, read_by_model, read_config
@@ -117,6 +117,8 @@ def load_plan(
     values |= from_yaml | from_argv
     _require_pretrained(values, typed)
     values = _locate_folders(values, from_argv, repository)
+    for model in values["model_type"]:
+        _locate_in_section(by_model.get(model, {}), values, from_argv, repository)
     keeps_seed = "seed" in from_argv or len(from_yaml.get("seed", ())) == 1
     notes = _keep_first_values(values, keeps_seed) if values["debug"][0] else ()
     control = take_control(values, OPTIONS)
@@ -204,10 +206,12 @@ def _typed_values(typed: CommandLine) -> dict[str, tuple]:
 def _options_by_model(path: Path) -> dict[str, dict[str, Any]]:
     """The options that a config gives to one model, each with a single value."""
     options = {}
-    for model, section in read_by_model(path, OPTIONS, (*SNN_TYPES, *ANN_TYPES)).items():
+    for model, section in read_by_model(path, OPTIONS).items():
         options[model] = {}
         for name, raw in section.items():
             place = f"{path}: by_model: {model}: {name}"
+            if name in OF_THE_COMMAND:
+                raise ConfigError(f"{place}: is the same for all models; move it out of by_model")
             values = _convert(OPTIONS[name], raw, place)
             if len(values) > 1 or name in ("model_type", "seed"):
                 raise ConfigError(f"{place}: takes one value, of an option other than the grid's")
@@ -354,20 +358,36 @@ def _locate_folders(
 ) -> dict[str, tuple]:
     """Make every folder absolute: from the command line it is relative to the working directory,
     from a config to the repository. A model that is only trained need not be there."""
+    tests = values["evaluate_pretrained"][0]
     located = dict(values)
     for name, option in OPTIONS.items():
-        folder = values[name][0]
-        if option.kind is not Path or folder is None:
-            continue
-        if name == "resume" and str(folder) == RESUME_AUTO:
-            continue
-        base = Path.cwd() if name in from_argv else repository
-        if name == "load_exp_folder" and values["evaluate_pretrained"][0]:
-            folder = resolve_pretrained(folder, relative_to=base, repository=repository)
-        else:
-            folder = Path(os.path.abspath(base / os.path.expanduser(folder)))
-        located[name] = (folder,)
+        if option.kind is Path:
+            base = Path.cwd() if name in from_argv else repository
+            located[name] = (_locate(name, values[name][0], base, repository, tests),)
     return located
+
+
+def _locate_in_section(
+    section: dict[str, Any],
+    values: Mapping[str, tuple],
+    from_argv: Mapping[str, tuple],
+    repository: Path,
+) -> None:
+    """Make the folders of one model in by_model absolute, as those of the config beside it."""
+    tests = values["evaluate_pretrained"][0]
+    for name, folder in section.items():
+        if OPTIONS[name].kind is Path and name not in from_argv:
+            section[name] = _locate(name, folder, repository, repository, tests)
+
+
+def _locate(
+    name: str, folder: Path | None, base: Path, repository: Path, tests: bool
+) -> Path | None:
+    if folder is None or (name == "resume" and str(folder) == RESUME_AUTO):
+        return folder
+    if name == "load_exp_folder" and tests:
+        return resolve_pretrained(folder, relative_to=base, repository=repository)
+    return Path(os.path.abspath(base / os.path.expanduser(folder)))
 
 
 def _refuse_endless(values: Mapping[str, tuple], config_file: Path | None) -> None:

@@ -4,13 +4,13 @@
 """Find a YAML config and read it into raw values; what they mean is decided by the options."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from parsers.options import ConfigError, near, show
+from parsers.options import ConfigError, Option, near, show
 
 BY_MODEL = "by_model"
 WANDB_KEYS = (
@@ -107,30 +107,34 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, list]:
     return {key: _raw_values(entry, f"{path}: {key}") for key, entry in content.items()}
 
 
-def read_by_model(
-    path: Path, known: Collection[str], models: Collection[str]
-) -> dict[str, dict[str, list]]:
+def read_by_model(path: Path, known: Mapping[str, Option]) -> dict[str, dict[str, list]]:
     """What a flat config says below `by_model`: options for one model, by the model's name.
 
-    Raises ConfigError unless every name is in `models` and every option is in `known`.
+    Raises ConfigError unless every name is a model, or short for one, and every option is in
+    `known`.
     """
     content = _load(path)
     sections = content.get(BY_MODEL, {}) if isinstance(content, dict) else {}
     place = f"{path}: {BY_MODEL}"
     if not isinstance(sections, dict):
         raise ConfigError(f"{place} must hold models, each with its options")
-    for model, options in sections.items():
-        if model not in models:
-            raise ConfigError(f"{place}: unknown model {show(model)}{near(model, models)}")
+    found: dict[str, dict[str, list]] = {}
+    for name, options in sections.items():
+        try:
+            model = known["model_type"].convert(name)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        if model in found:
+            raise ConfigError(f"{place}: {model} is there twice; put its options together")
         if not isinstance(options, dict):
             raise ConfigError(f"{place}: {model} must hold options such as lr: 0.01")
         for key in options:
             if key not in known:
                 raise ConfigError(f"{place}: {model}: unknown key {show(key)}{near(key, known)}")
-    return {
-        model: {key: _raw_values(entry, f"{place}: {model}: {key}") for key, entry in opts.items()}
-        for model, opts in sections.items()
-    }
+        found[model] = {
+            key: _raw_values(entry, f"{place}: {model}: {key}") for key, entry in options.items()
+        }
+    return found
 
 
 def _load(path: Path) -> Any:

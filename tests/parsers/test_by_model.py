@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: MIT
 """A config may give single models options of their own."""
 
+from pathlib import Path
+
 import pytest
 
 import main
+from parsers.control import OF_THE_COMMAND
 from parsers.load import ConfigError, load_plan
 from training import wandb_agent
 from training.wandb_sweep import point_of
@@ -36,6 +39,30 @@ def test_only_its_model_takes_them(config):
     assert (silif.lr, silif.nb_steps) == (0.02, 100)
 
 
+def test_models_have_their_short_names(config):
+    text = "by_model:\n  RF: {lr: 0.5}\n  c-silif: {lr: 0.3}\n"
+    argv = ["--config", config(text), "--model_type", "RF", "CSiLIF", "--seed", "1"]
+    assert [point.training.lr for point in load_plan(argv).points] == [0.5, 0.3]
+
+
+def test_their_folders_are_relative_to_the_repository(repository):
+    folders = "{data_folder: data/mine, load_exp_folder: ~/trained}"
+    repository.write(f"seed: 1\nmodel_type: [LIF, SiLIF]\nby_model:\n  LIF: {folders}\n")
+    lif, silif = (point.training for point in repository.plan("--config=mine").points)
+    assert lif.data_folder == repository.root / "data" / "mine"
+    assert lif.load_exp_folder == Path.home() / "trained"
+    assert (silif.data_folder, silif.load_exp_folder) == (None, None)
+
+
+def test_only_the_folder_of_a_model_that_is_tested_must_be_there(repository):
+    (repository.cwd / "here").mkdir()
+    section = "{load_exp_folder: nowhere}"
+    repository.write(f"model_type: SiLIF\nby_model:\n  LIF: {section}\n")
+    argv = ["--config=mine", "--evaluate_pretrained", "True", "--load_exp_folder", "here"]
+    assert repository.plan(*argv).points[0].training.load_exp_folder == repository.cwd / "here"
+    assert repository.plan(*argv, "--model_type", "LIF").points
+
+
 def test_the_command_line_comes_before_them(config):
     argv = ["--config", config(), "--model_type", "LIF", "--lr", "0.3"]
     training = load_plan(argv).points[0].training
@@ -53,6 +80,11 @@ def test_the_command_line_comes_before_them(config):
         ("by_model:\n  LIF: {lr: [1, 2]}\n", "takes one value"),
         ("by_model:\n  LIF: {seed: 3}\n", "takes one value"),
         ("by_model:\n  LIF: {pdrop: 3}\n", "pdrop"),
+        ("by_model:\n  RF: {lr: 1}\n  ResonateFire: {pdrop: 0}\n", "ResonateFire is there twice"),
+        *(
+            (f"by_model:\n  LIF: {{{name}: 1}}\n", f"LIF: {name}: is the same for all models")
+            for name in OF_THE_COMMAND
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(config, text, named):
