@@ -5,12 +5,25 @@
 from collections.abc import Sequence
 
 from parsers.model_config import ANN_TYPES, ModelConfig
-from parsers.options import ConfigError
+from parsers.options import ConfigError, options_of
 from parsers.training_config import SPIKING_DATASETS, TrainingConfig
 
 SHD_CHANNELS = 700
 WITHOUT_VALIDATION = ("shd", "demo")  # spiking data sets with no validation files of their own
 AUDIO_OPTIONS = ("use_augm", "skip_bad_files", "sample_rate", "augm_time_mask", "augm_freq_mask")
+# A test takes the other options too: it is drawn by seed, batch by batch, in a precision.
+OF_A_TRAINING = (
+    "pdrop",
+    *(
+        name
+        for name, option in options_of(TrainingConfig).items()
+        if option.rules.group in ("augmentation", "training", "regulariser")
+        and name not in ("batch_size", "seed", "precision")
+    ),
+    "checkpoint_minutes",
+    "save_best",
+    "cuda_graph",
+)
 SPIKING_OPTIONS = ("augm_channel_shift", "augm_event_drop", "augm_cutmix")
 
 
@@ -96,4 +109,8 @@ def without_effect(model: ModelConfig, training: TrainingConfig) -> dict[str, st
         found["init_state"] = "spiking models"
     if not training.use_regularizers:
         found |= dict.fromkeys(("reg_factor", "reg_fmin", "reg_fmax"), "--use_regularizers True")
+    if model.normalization != "batchnorm":
+        found["bn_statistics"] = "--normalization batchnorm"
+    if training.evaluate_pretrained:
+        found |= dict.fromkeys(OF_A_TRAINING, "training")
     return found

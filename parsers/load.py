@@ -433,12 +433,16 @@ def _merged_points(
 
 
 def _idle_options(points: tuple[Config, ...], typed: Mapping[str, tuple]) -> tuple[str, ...]:
-    """A note for each typed option that does nothing in any run."""
+    """A note for the typed options that do nothing in any run, by what they are for."""
     idle = [without_effect(point.model, point.training) for point in points]
+    names: dict[str, list[str]] = {}
+    for name in typed:
+        if all(name in options for options in idle):
+            names.setdefault(idle[0][name], []).append(f"--{name}")
     return tuple(
-        f"--{name} has no effect here: it is for {idle[0][name]}"
-        for name in typed
-        if all(name in options for options in idle)
+        f"{', '.join(flags)} {'have' if flags[1:] else 'has'} no effect here: "
+        f"{'they are' if flags[1:] else 'it is'} for {purpose}"
+        for purpose, flags in names.items()
     )
 
 

@@ -202,6 +202,22 @@ def test_a_wrong_value_is_not_taken_for_a_folder(repository):
         ),
         ("--reg_fmin 0.1", "--reg_fmin has no effect here: it is for --use_regularizers True"),
         ("--reg_fmin 0.1 --use_regularizers True --nb_steps 50", None),
+        (
+            "--bn_statistics recalibrated --normalization layernorm none",
+            "--bn_statistics has no effect here: it is for --normalization batchnorm",
+        ),
+        ("--bn_statistics recalibrated --normalization layernorm batchnorm", None),
+        (
+            "--evaluate_pretrained True --load_exp_folder . --pdrop 0.3 --lr 0.1 --nb_epochs 3 "
+            "--use_regularizers True --reg_fmin 0.1 --augm_cutmix 0.5 --seed 3 --batch_size 8",
+            "--pdrop, --augm_cutmix, --nb_epochs, --lr, --use_regularizers, --reg_fmin have no "
+            "effect here: they are for training",
+        ),
+        (
+            "--evaluate_pretrained True --load_exp_folder . --batch_size 8 --seed 1 2 "
+            "--precision bf16 --nb_steps 50",
+            None,
+        ),
     ],
 )
 def test_typed_options_without_effect_are_noted(repository, flags, idle):
