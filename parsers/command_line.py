@@ -19,7 +19,9 @@ USAGE = "python main.py [--config NAME] [pretrained] [--option VALUE ...]"
 DESCRIPTION = (
     "Train or test a spiking neural network on speech. The value of an option is its default, "
     "unless the config gives one, unless the command line gives one. An option that may be a grid "
-    "takes several values, and every combination is run; a list in a config does the same."
+    "takes several values, and every combination is run; a list in a config does the same. "
+    "A relative path in a config starts at the repository, one on the command line at the working "
+    "directory."
 )
 EXAMPLES = """\
 examples:

@@ -238,6 +238,7 @@ def test_help_names_every_option_with_its_default(capsys):
             assert choice in words
     assert words.count("(several values = grid)") == sum(o.rules.grid for o in OPTIONS.values())
     assert "default: 13 42 73 190 268" in words
+    assert "one on the command line at the working directory" in words
 
 
 def test_parsers_do_not_import_torch():
