@@ -99,6 +99,8 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, list]:
         content = content["parameters"]
         if not isinstance(content, dict) or not content:
             raise ConfigError(f"{path}: parameters must hold options such as lr: {{value: 0.01}}")
+        if BY_MODEL in content:
+            raise ConfigError(f"{path}: {BY_MODEL} cannot stand in parameters; write a flat config")
     content = {key: entry for key, entry in content.items() if key != BY_MODEL}
     for key in content:
         if key not in known:

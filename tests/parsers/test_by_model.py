@@ -74,6 +74,7 @@ def test_the_command_line_comes_before_them(config):
     [
         ("by_model: 3\n", "by_model must hold models"),
         ("by_model:\n  LIFF: {lr: 1}\n", "LIF"),
+        ("parameters: {by_model: {LIF: {lr: 1}}}\n", "by_model cannot stand in parameters"),
         ("by_model:\n  LIF: 3\n", "LIF must hold options"),
         ("by_model:\n  LIF: {lrr: 1}\n", "unknown key"),
         ("by_model:\n  LIF: {lr: fast}\n", "LIF: lr"),
