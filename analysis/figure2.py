@@ -61,7 +61,7 @@ def choose_models(names: list[str] | None) -> tuple[list[Trained], str]:
     """The networks to draw, and what the titles call them."""
     if names is not None:
         models = [open_model(name) for name in names]
-        data = ", ".join(dict.fromkeys(m.config.training.dataset_name for m in models))
+        data = ", ".join(dict.fromkeys(m.data for m in models))
         return models, f"models trained on {data}"
     if all(map(is_there, AUTHORS)):
         return [open_model(name) for name in AUTHORS], "the authors' SSC models"

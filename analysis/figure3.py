@@ -92,7 +92,7 @@ def command(argv: list[str] | None) -> None:
     shown = [*costs, *ANALYTIC] if data == "ssc" else costs
     print(f"\n{table(rows_of(models, shown), HEADERS)}\n")
     print(explanation(len(models[0].configs)))
-    title = f"Accuracy and synaptic operations on {data_title(data)}"
+    title = f"Accuracy and synaptic operations on {data_title(models[0])}"
     drawings = {"figure3_partial": draw_side_by_side, "figure3_scatter": draw_scatter}
     with print_style():
         for name, draw in drawings.items():
@@ -100,9 +100,9 @@ def command(argv: list[str] | None) -> None:
             print(f"Wrote {save(draw(shown, title), path)}")
 
 
-def data_title(name: str) -> str:
-    """A data set as a title spells it."""
-    return "the demo's test split" if name == "demo" else name.upper()
+def data_title(model: Trained) -> str:
+    """The data set of a network as a title spells it."""
+    return "the demo's test split" if model.data == "demo" else model.data
 
 
 def cost_of(model: Trained, runs: list[dict]) -> Cost:

@@ -3,6 +3,7 @@
 """Trained networks on the shelf: which there are, the options they came from, their weights."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from datasets.features import NB_BINS
 from models.snns import SNN
 from parsers.load import Config, ConfigError, load_plan, resolve_pretrained
 from parsers.model_config import SNN_TYPES
-from training import checkpoint
+from training import checkpoint, same_data
 from training.errors import CheckpointError
 from training.experiment import build_model
-from training.groups import MODEL_NAMES
+from training.groups import data_name, model_name
 
 REPO = Path(__file__).resolve().parents[1]
 SHELF = REPO / "reference_models"
@@ -66,7 +67,12 @@ class Trained:
     @property
     def title(self) -> str:
         """The neuron, as papers spell it."""
-        return MODEL_NAMES.get(self.model_type, self.model_type)
+        return model_name(self.model_type)
+
+    @property
+    def data(self) -> str:
+        """The data set, as papers spell it, or the folder of one that is none of theirs."""
+        return data_name({"values": self.config.to_dict(), **self.data_facts()})
 
     @property
     def checkpoint(self) -> Path:
@@ -77,6 +83,19 @@ class Trained:
     def step(self) -> float:
         """Seconds of a time step."""
         return step_seconds(self.config)
+
+    def data_facts(self) -> dict:
+        """Number of classes and checksums of the data that it was trained on, as summary.json has
+        them; without what the folder does not tell."""
+        if (before := same_data.recorded(self.folder)) is not None:
+            return {"classes": len(before["classes"]), "data_checksums": before["checksums"]}
+        try:
+            summary = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+            return {
+                name: summary[name] for name in ("classes", "data_checksums") if name in summary
+            }
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def checksum(self) -> str:
         """SHA-256 of the checkpoint; CheckpointError if there is none."""

@@ -7,7 +7,7 @@ import warnings
 from scipy import stats
 
 from training.errors import ExperimentError
-from training.groups import MODEL_NAMES, spread
+from training.groups import model_name, spread
 
 CONFIDENCE = 0.95
 
@@ -38,7 +38,7 @@ def holds(group: dict, part: str) -> bool:
     if is_pair:
         return same(values.get(name.strip(), group["setup"].get(name.strip())), value.strip())
     model = values["model_type"]
-    return part.lower() in {model.lower(), MODEL_NAMES.get(model, model).lower()}
+    return part.lower() in {model.lower(), model_name(model).lower()}
 
 
 def same(value: object, text: str) -> bool:

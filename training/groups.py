@@ -9,15 +9,42 @@ from textwrap import fill
 
 from datasets.audio import AUDIO, PUBLISHED_WORDS
 from datasets.features import SHIFT_MS
+from datasets.spiking import SPIKING
 from training.console import duration, table
 
 DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
+PUBLISHED_CLASSES = {
+    "sc": PUBLISHED_WORDS,
+    "hd": 20,
+    **{name: dataset.nb_classes for name, dataset in SPIKING.items()},
+}
 # As papers spell them.
 MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
 WIDTH = 120  # columns that a terminal is thought to have at least
 NAMES = 2  # columns that hold no number
 SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
+# What rows of different columns differ in as a matter of course: those columns, and what published
+# configs tune for every model.
+TUNED = {
+    *SETUP,
+    "nb_steps",
+    "max_time",
+    "pdrop",
+    "dt_min",
+    "dt_max",
+    "state_size",
+    "augm_channel_shift",
+    "augm_event_drop",
+    "lr",
+    "scheduler_patience",
+    "scheduler_factor",
+    "use_regularizers",
+    "reg_factor",
+    "reg_fmin",
+    "reg_fmax",
+    "load_exp_folder",
+}
 
 
 def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
@@ -65,11 +92,17 @@ def setup(values: dict) -> dict:
 
 
 def data_name(run: dict) -> str:
-    """The data set as papers spell it; other words than Speech Commands' go by their folder."""
+    """The data set as papers spell it; data with other classes than its own go by their folder."""
     name, folder = run["values"]["dataset_name"], run["values"].get("data_folder")
-    if name == "sc" and folder and run.get("classes", PUBLISHED_WORDS) != PUBLISHED_WORDS:
+    published = PUBLISHED_CLASSES[name]
+    if folder and run.get("classes", published) != published:
         return Path(folder).name or name
     return DATA_NAMES.get(name, name)
+
+
+def model_name(model_type: str) -> str:
+    """The model as papers spell it."""
+    return MODEL_NAMES.get(model_type, model_type)
 
 
 def mean_and_deviation(runs: list[dict], split: str, figure: str) -> dict | None:
@@ -103,15 +136,26 @@ def spread(statistic: dict | None) -> str:
 
 
 def telling_options(groups: list[dict]) -> list[str]:
-    """The options that tell groups apart whose data, model, size and resolution are the same."""
+    """The options that tell groups apart whose columns are the same, and what else groups on the
+    same data differ in, but for what is tuned for every model."""
     alike: dict[tuple, list[dict]] = {}
     for group in groups:
-        alike.setdefault(tuple(group["setup"].values()), []).append(group["values"])
+        columns = (group["data"], *group["setup"].values())
+        alike.setdefault(columns, []).append(group["values"])
+        alike.setdefault((group["data"],), []).append(
+            {name: value for name, value in group["values"].items() if name not in TUNED}
+        )
     return [
         name
         for name in (groups[0]["values"] if groups else ())
-        if any(len({values[name] for values in same}) > 1 for same in alike.values())
+        if any(len({values.get(name) for values in same}) > 1 for same in alike.values())
     ]
+
+
+def options_in_words(groups: list[dict], group: dict) -> str:
+    """The options that tell a group from the others on its data: 'pdrop 0.1, lr 0.01'."""
+    names = telling_options([other for other in groups if other["data"] == group["data"]])
+    return ", ".join(f"{name} {group['values'][name]}" for name in names)
 
 
 def table_columns(
@@ -140,7 +184,7 @@ def table_columns(
     rows = [
         (
             group["data"],
-            MODEL_NAMES.get(group["setup"]["model_type"], group["setup"]["model_type"]),
+            model_name(group["setup"]["model_type"]),
             str(group["setup"]["nb_hiddens"]),
             f"{group['setup']['ms_per_step']:.3g}",
             *(str(group["values"][name]) for name in options),
@@ -173,8 +217,8 @@ def result_table(groups: list[dict], *, numbered: bool = False) -> str:
     if options and max(map(len, text.splitlines())) > room:
         text = numbered_table(groups, [], numbered=True)
         for number, group in enumerate(groups, start=1):
-            values = ", ".join(f"{name} {group['values'][name]}" for name in options)
-            lines.append(fill(f"{number}) {values}", WIDTH, subsequent_indent="   "))
+            if values := options_in_words(groups, group):
+                lines.append(fill(f"{number}) {values}", WIDTH, subsequent_indent="   "))
     return "\n".join([text, *lines])
 
 

@@ -21,9 +21,10 @@ from training.groups import (
     NAMES,
     group_over_seeds,
     legend,
+    model_name,
+    options_in_words,
     result_table,
     table_columns,
-    telling_options,
 )
 
 PROGRAM = "training.results"
@@ -215,13 +216,17 @@ def notes_on(runs: list[Run], groups: list[dict]) -> list[str]:
 
 def label(groups: list[dict], row: int) -> str:
     """What tells a group from the others, in words."""
-    setup = groups[row]["setup"]
-    parts = [setup["dataset_name"], setup["model_type"], f"{setup['nb_hiddens']} hidden"]
-    parts.append(f"{setup['ms_per_step']:.3g} ms")
-    varying = [len({group["setup"][name] for group in groups}) > 1 for name in setup]
-    kept = [part for part, varies in zip(parts, varying, strict=True) if varies]
-    options = [f"{name} {groups[row]['values'][name]}" for name in telling_options(groups)]
-    return ", ".join([*kept, *options]) or parts[1]
+    parts = [columns_in_words(group) for group in groups]
+    kept = [part for part, *others in zip(parts[row], *parts, strict=True) if len({*others}) > 1]
+    options = options_in_words(groups, groups[row])
+    return ", ".join(filter(None, [*kept, options])) or parts[row][1]
+
+
+def columns_in_words(group: dict) -> list[str]:
+    """Data, model, size and resolution of a group, as the table has them."""
+    setup = group["setup"]
+    model, size = model_name(setup["model_type"]), f"{setup['nb_hiddens']} hidden"
+    return [group["data"], model, size, f"{setup['ms_per_step']:.3g} ms"]
 
 
 def draw(groups: list[dict], runs: list[Run], axes: list[str], path: Path) -> None:

@@ -93,7 +93,7 @@ def test_the_authors_models_need_no_record(tmp_path, capsys):
     argv = ["--models", *folders, "--output", tmp_path / "figs", "--format", "svg"]
     assert draw(*argv) == 0
     svg = (tmp_path / "figs" / "figure2.svg").read_text()
-    assert "trained on ssc" in svg
+    assert "trained on SSC" in svg
     for label in ("cAdLIF, 4 ms", "C-SiLIF, 4 ms", "SiLIF, 4 ms", "RF, 4 ms"):
         assert label in svg
     assert "ref_SSC_RF" in capsys.readouterr().out

@@ -189,3 +189,16 @@ def test_ssc_is_taken_when_models_and_data_are_there(tmp_path, monkeypatch):
     assert figure3.ssc_is_there(str(tmp_path))
     monkeypatch.setattr(figure3, "is_there", lambda name: name != "ref_SSC_RF")
     assert not figure3.ssc_is_there(str(tmp_path))
+
+
+def test_own_classes_are_called_by_their_folder(tmp_path):
+    model = write_run(tmp_path / "run", dataset_name="shd", data_folder="some/digits")
+    assert figure3.data_title(open_model(model)) == "SHD"
+    (model / "summary.json").write_text(json.dumps({"classes": 10}))
+    assert figure3.data_title(open_model(model)) == "digits"
+    record = {"classes": list("abcdefgh"), "clips": {}, "checksums": {}}
+    (model / "data.json").write_text(json.dumps(record))
+    assert figure3.data_title(open_model(model)) == "digits"
+    (model / "summary.json").unlink()
+    assert figure3.data_title(open_model(model)) == "digits"
+    assert figure3.data_title(open_model(write_run(tmp_path / "demo"))) == "the demo's test split"

@@ -249,7 +249,7 @@ def test_welch(root, capsys):
     assert f"p = {test.pvalue:.3g}" in said
     difference = 100 * (statistics.fmean(samples[0]) - statistics.fmean(samples[1]))
     assert f"difference {difference:+.2f} points" in said
-    assert "LIF against CSiLIF" in said
+    assert "LIF against C-SiLIF" in said
     assert call(root, "--compare", "model_type=LIF,lr=1e-2", "c-silif") == 0
     assert capsys.readouterr().out == said
 
@@ -334,11 +334,46 @@ def test_many_options_are_below_the_table(root, capsys, monkeypatch):
         (12, {"dataset_name": "sc", "data_folder": "some/words"}, "words"),
         (12, {"dataset_name": "sc"}, "GSC"),
         (20, {"dataset_name": "shd", "data_folder": "some/words"}, "SHD"),
+        (10, {"dataset_name": "shd", "data_folder": "some/words"}, "words"),
+        (10, {"dataset_name": "ssc", "data_folder": "some/words"}, "words"),
+        (10, {"dataset_name": "hd", "data_folder": "some/words"}, "words"),
         (20, {"dataset_name": "demo"}, "demo"),
     ],
 )
-def test_other_words_than_those_of_speech_commands_go_by_their_folder(classes, options, name):
+def test_other_classes_than_the_published_go_by_their_folder(classes, options, name):
     values = Config.from_dict({**options, "seed": 1}).to_dict()
     (group,) = groups.group_over_seeds([{"values": values, "classes": classes}], [])
     assert group["data"] == name
     assert group["setup"]["dataset_name"] == options["dataset_name"]
+
+
+def test_curves_are_named_as_the_rows_of_the_table(root, monkeypatch):
+    for name, model in (("mine", "LiGRU"), ("yours", "CSiLIF")):
+        write_run(root / name, model_type=model, data_folder=name)
+        change = {"classes": 10, "data_checksums": {"ssc_test.h5": name}}
+        spoil("summary.json", lambda c, change=change: c.update(change))(root / name)
+    drawn = []
+    monkeypatch.setattr(results, "draw_bands", lambda *a: drawn.extend(a[0]))
+    assert call(root, "--curves", "curves.png") == 0
+    names = [label.split(" (")[0] for label, _ in drawn]
+    assert names == ["mine, Li-GRU", "yours, C-SiLIF"]
+
+
+def test_options_that_differ_between_models_are_shown(root, capsys):
+    """But not what is tuned for every model, nor what differs between data sets only."""
+    write_run(root / "a", model_type="RadLIF", bidirectional=True, normalization="layernorm")
+    write_run(root / "b", model_type="adLIF", nb_layers=2, lr=0.1, pdrop=0.3, nb_hiddens=64)
+    write_run(root / "c", model_type="CSiLIF", use_bias=True, dt_max=5.0, nb_steps=50)
+    write_run(root / "d", model_type="CSiLIF", data_folder="words", init_state="zero")
+    change = {"classes": 10, "data_checksums": {"ssc_test.h5": "words"}}
+    spoil("summary.json", lambda c: c.update(change))(root / "d")
+    assert call(root) == 0
+    said = capsys.readouterr().out
+    for number, options in (
+        (1, "nb_layers 3, normalization layernorm, use_bias False, bidirectional True"),
+        (2, "nb_layers 2, normalization batchnorm, use_bias False, bidirectional False"),
+        (3, "nb_layers 3, normalization batchnorm, use_bias True, bidirectional False"),
+    ):
+        assert f"\n{number}) {options}\n" in said
+    assert "\n4) " in said.split("\nacc:")[0]
+    assert "\n4) " not in said.split("\nacc:")[1]
