@@ -15,6 +15,7 @@ from datasets.unpack import find_file
 from parsers.options import ConfigError
 from parsers.program import Parser, check_folder, numeric, run_command
 from training.console import start_logging, table
+from training.groups import are_other_data, tested_on
 
 PROGRAM = "partial_figure3_synops.py"
 TEST_SEEDS = (13, 42, 73, 190, 268)
@@ -56,7 +57,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def choose_models(arguments: argparse.Namespace) -> list[Trained]:
-    """The networks to compare; ConfigError if they were trained on different data."""
+    """The networks to compare; ConfigError if they are for different data."""
     names = arguments.models
     if names is None:
         names = AUTHORS if ssc_is_there(arguments.data_folder) else OURS
@@ -70,7 +71,22 @@ def choose_models(arguments: argparse.Namespace) -> list[Trained]:
                 f"--models: {first.name} is for {expected} and {model.name} for {data}; their "
                 "accuracies do not compare"
             )
+    if arguments.data_folder is None:
+        check_same_data(models)
     return models
+
+
+def check_same_data(models: list[Trained]) -> None:
+    """ConfigError unless the checksums in the folders of the networks tell of the same test."""
+    tests = {model.folder: tested_on(model.record()) for model in models}
+    known = [model for model in models if tests[model.folder][1]]
+    for model in known:
+        if are_other_data(tests[known[0].folder], tests[model.folder]):
+            raise ConfigError(
+                f"--models: {known[0].name} and {model.name} come from different data, by their "
+                "checksums, so that their accuracies do not compare; --data_folder names one test "
+                "for all"
+            )
 
 
 def ssc_is_there(data_folder: str | None) -> bool:

@@ -72,7 +72,7 @@ class Trained:
     @property
     def data(self) -> str:
         """The data set, as papers spell it, or the folder of one that is none of theirs."""
-        return data_name({"values": self.config.to_dict(), **self.data_facts()})
+        return data_name(self.record())
 
     @property
     def checkpoint(self) -> Path:
@@ -84,18 +84,19 @@ class Trained:
         """Seconds of a time step."""
         return step_seconds(self.config)
 
-    def data_facts(self) -> dict:
-        """Number of classes and checksums of the data that it was trained on, as summary.json has
-        them; without what the folder does not tell."""
+    def record(self) -> dict:
+        """Its options as "values" and, if the folder tells, "classes" and "data_checksums" of the
+        data that it was trained on."""
+        values = {"values": self.config.to_dict()}
         if (before := same_data.recorded(self.folder)) is not None:
-            return {"classes": len(before["classes"]), "data_checksums": before["checksums"]}
+            classes, checksums = len(before["classes"]), before["checksums"]
+            return {**values, "classes": classes, "data_checksums": checksums}
         try:
             summary = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
-            return {
-                name: summary[name] for name in ("classes", "data_checksums") if name in summary
-            }
-        except (OSError, ValueError, TypeError):
-            return {}
+            told = {"classes", "data_checksums"} & summary.keys()
+        except (OSError, ValueError, AttributeError):
+            return values
+        return {**values, **{name: summary[name] for name in told}}
 
     def checksum(self) -> str:
         """SHA-256 of the checkpoint; CheckpointError if there is none."""

@@ -7,7 +7,7 @@ import warnings
 from scipy import stats
 
 from training.errors import ExperimentError
-from training.groups import model_name, spread
+from training.groups import are_other_data, model_name, spread
 
 CONFIDENCE = 0.95
 
@@ -68,6 +68,12 @@ def welch(first: dict, second: dict, names: tuple[str, str]) -> str:
         samples.append([100 * value for value in values])
     if first["setup"]["dataset_name"] != second["setup"]["dataset_name"]:
         raise ExperimentError("--compare: the two groups are tested on different data sets")
+    told_apart = "data_folder" in first["values"]  # not with --ignore
+    if told_apart and are_other_data(first["tested_on"], second["tested_on"]):
+        raise ExperimentError(
+            "--compare: the two groups are tested on different data, by their checksums; if they "
+            "are copies whose files have other times, add --ignore data_folder"
+        )
     if all(len(set(sample)) == 1 for sample in samples):
         raise ExperimentError("--compare: neither group varies over its seeds, so there is no test")
     with warnings.catch_warnings():

@@ -68,6 +68,7 @@ def statistics_of(runs: list[dict]) -> dict:
     return {
         "setup": setup(runs[0]["values"]),
         "data": data_name(runs[0]),
+        "tested_on": tested_on(next((run for run in sound if "data_checksums" in run), runs[0])),
         "seeds": [run["values"]["seed"] for run in runs],
         "runs": f"{len(sound)} of {len(runs)}",
         "test_accuracy": mean_and_deviation(sound, "test", "accuracy"),
@@ -98,6 +99,21 @@ def data_name(run: dict) -> str:
     if folder and run.get("classes", published) != published:
         return Path(folder).name or name
     return DATA_NAMES.get(name, name)
+
+
+def tested_on(run: dict) -> tuple[str, list[str]]:
+    """Data set and checksums of what a run was tested on, whatever its folder is called.
+
+    There are none where the run does not tell; recordings have a single one for all splits.
+    """
+    checksums = run.get("data_checksums") or {}
+    of_the_test = {name: found for name, found in checksums.items() if "_test." in name}
+    return run["values"]["dataset_name"], sorted((of_the_test or checksums).values())
+
+
+def are_other_data(first: tuple, second: tuple) -> bool:
+    """Whether two of `tested_on` differ, in their names or else in checksums that both have."""
+    return first[0] != second[0] or bool(first[1] and second[1] and first[1] != second[1])
 
 
 def model_name(model_type: str) -> str:

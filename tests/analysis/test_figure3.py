@@ -24,6 +24,8 @@ COSTS = (
     Cost("recurrent\n128", 85.0, 2.1e5, "RLIF", 0.4, 1e3, 1e5, 500),
 )
 
+FIGURES = {"accuracy": 0.5, "loss": 1.0, "sop": 1e5, "recurrent_sop": 0.0, "firing_rates": []}
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
@@ -202,3 +204,19 @@ def test_own_classes_are_called_by_their_folder(tmp_path):
     (model / "summary.json").unlink()
     assert figure3.data_title(open_model(model)) == "digits"
     assert figure3.data_title(open_model(write_run(tmp_path / "demo"))) == "the demo's test split"
+
+
+def test_models_of_other_content_do_not_compare(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(figure3.Evaluations, "of", lambda self, models: [[FIGURES]] * len(models))
+    runs = [write_run(tmp_path / name) for name in ("a", "b", "old")]
+    sums = [{"demo_train.h5": name, "demo_test.h5": "test"} for name in ("a", "b")]
+    for run, found in zip(runs, sums, strict=False):
+        (run / "summary.json").write_text(json.dumps({"data_checksums": found}))
+    argv = ["--models", runs[2], *runs[:2], "--output", tmp_path / "figs"]
+    assert draw(*argv) == 0
+    record = {"classes": [], "clips": {}, "checksums": {**sums[1], "demo_test.h5": "other"}}
+    (runs[1] / "data.json").write_text(json.dumps(record))
+    capsys.readouterr()
+    assert draw(*argv) == 2
+    assert "a and b come from different data" in capsys.readouterr().err
+    assert draw(*argv, "--data_folder", tmp_path) == 0

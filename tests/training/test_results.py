@@ -377,3 +377,33 @@ def test_options_that_differ_between_models_are_shown(root, capsys):
         assert f"\n{number}) {options}\n" in said
     assert "\n4) " in said.split("\nacc:")[0]
     assert "\n4) " not in said.split("\nacc:")[1]
+
+
+def test_accuracies_on_other_data_do_not_compare(root, capsys):
+    """Only what the runs were tested on counts, not what its folder is called."""
+    for seed in (1, 2):
+        for name in ("a", "b"):
+            folder = root / f"{name}{seed}"
+            write_run(
+                folder, 0.7 + seed / 100, seed=seed, data_folder=name, nb_layers=2 + (name > "a")
+            )
+            sums = {"ssc_train.h5": f"train {name}", "ssc_test.h5": "test"}
+            spoil("summary.json", lambda c, sums=sums: c.update(data_checksums=sums))(folder)
+    assert call(root, "--compare", "1", "2") == 0
+    for name in ("b1", "b2"):
+        spoil("summary.json", lambda c: c["data_checksums"].update({"ssc_test.h5": "other"}))(
+            root / name
+        )
+    assert "tested on different data, by" in refused(capsys, root, "--compare", "1", "2")
+    assert call(root, "--compare", "1", "2", "--ignore", "data_folder") == 0
+    # Recordings: one checksum for all of them, by the name of their folder.
+    for name in ("a1", "a2", "b1", "b2"):
+        sums = {name[0]: "recordings"}
+        spoil("summary.json", lambda c, sums=sums: c.update(data_checksums=sums))(root / name)
+    assert call(root, "--compare", "1", "2") == 0
+    for name in ("b1", "b2"):
+        spoil("summary.json", lambda c: c.update(data_checksums={"b": "others"}))(root / name)
+    assert "tested on different data, by" in refused(capsys, root, "--compare", "1", "2")
+    for name in ("b1", "b2"):
+        spoil("summary.json", lambda c: c.pop("data_checksums"))(root / name)
+    assert call(root, "--compare", "1", "2") == 0
