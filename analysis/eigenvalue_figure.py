@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import FixedLocator
 
-from analysis.style import COLOURS, FAINT, INK, MARKERS, new_figure
+from analysis.style import FAINT, INK, looks, new_figure
 
 BINS = 40
 TURNS = 16
 SMALLEST_SHARE = 0.2  # %, where the histograms begin
 MARGIN = 0.06
+HALF, LINE = 56, 0.15  # of the legend: characters in half the width, inches of a line
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Spectrum:
 
 def draw_spectra(spectra: Sequence[Spectrum], title: str) -> Figure:
     """The unit circle with all eigenvalues, and the part where they crowd, with histograms."""
-    figure = new_figure(7.2, 4.3)
+    columns = 2 if max(len(spectrum.label) for spectrum in spectra) <= HALF else 1
+    rows = -(-len(spectra) // columns)
+    figure = new_figure(7.2, 4.3 + LINE * max(0, rows - 2))
     figure.suptitle(title, fontsize=9)
     grid = figure.add_gridspec(2, 3, width_ratios=(1.16, 1.16, 0.3), height_ratios=(0.4, 1.16))
     whole = figure.add_subplot(grid[:, 0])
@@ -53,7 +56,7 @@ def draw_spectra(spectra: Sequence[Spectrum], title: str) -> Figure:
         zoom.spines[side].set_visible(True)
     draw_histograms(above, beside, spectra, window)
     handles, labels = whole.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, markerscale=2)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, markerscale=2)
     return figure
 
 
@@ -78,15 +81,16 @@ def scatter(axes: Axes, spectra: Sequence[Spectrum], size: float) -> None:
 
     The clouds are drawn in turns, so that none covers the others.
     """
+    styles = looks([spectrum.model_type for spectrum in spectra])
     for turn in range(TURNS):
-        for spectrum in spectra:
+        for spectrum, (colour, marker) in zip(spectra, styles, strict=True):
             points = spectrum.points[turn::TURNS]
             axes.scatter(
                 points.real,
                 points.imag,
                 s=size,
-                color=COLOURS.get(spectrum.model_type, INK),
-                marker=MARKERS.get(spectrum.model_type, "*"),
+                color=colour,
+                marker=marker,
                 alpha=0.6,
                 linewidths=0,
                 label=None if turn else spectrum.label,
@@ -116,11 +120,12 @@ def draw_histograms(above: Axes, beside: Axes, spectra: Sequence[Spectrum], wind
     """Share of each network's eigenvalues in bins of the zoom's two axes."""
     across = np.linspace(*window[:2], BINS + 1)
     along = np.linspace(*window[2:], BINS + 1)
-    for spectrum in spectra:
+    styles = looks([spectrum.model_type for spectrum in spectra])
+    for spectrum, (colour, _) in zip(spectra, styles, strict=True):
         points = spectrum.points
         look = {
             "weights": np.full(len(points), 100 / len(points)),
-            "color": COLOURS.get(spectrum.model_type, INK),
+            "color": colour,
             "histtype": "step",
             "linewidth": 1.1,
         }

@@ -17,7 +17,16 @@ from analysis.eigenvalues import (
     timing,
 )
 from analysis.style import FORMATS, print_style, save
-from analysis.trained import AUTHORS, OURS, Trained, is_there, open_model
+from analysis.trained import (
+    AUTHORS,
+    OURS,
+    Trained,
+    is_there,
+    labels_apart,
+    names_apart,
+    open_all,
+    open_model,
+)
 from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.options import ConfigError
 from parsers.program import Parser, check_folder, numeric, run_command
@@ -60,7 +69,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
 def choose_models(names: list[str] | None) -> tuple[list[Trained], str]:
     """The networks to draw, and what the titles call them."""
     if names is not None:
-        models = [open_model(name) for name in names]
+        models = open_all(names)
         data = ", ".join(dict.fromkeys(m.data for m in models))
         return models, f"models trained on {data}"
     if all(map(is_there, AUTHORS)):
@@ -76,7 +85,7 @@ def command(argv: list[str] | None) -> None:
     models, whose = choose_models(arguments.models)
     networks = [model.network() for model in models]
     check_layer(models, networks, arguments.layer)
-    print(f"Eigenvalues of {whose}: {', '.join(model.name for model in models)}")
+    print(f"Eigenvalues of {whose}: {', '.join(names_apart(models))}")
     print(f"\n{table(rows_of(models, networks), HEADERS)}\n")
     print(EXPLANATION)
     suffix = "" if arguments.layer == 1 else f"_layer{arguments.layer}"
@@ -108,12 +117,13 @@ def spectra_of(models: list[Trained], networks: list, number: int, view: str) ->
     """What the figure of one view shows: each network's layer, where the view knows the neuron."""
     known, eigenvalues, _ = VIEWS[view]
     spectra = []
-    for model, network in zip(models, networks, strict=True):
+    titles = labels_apart([model.title for model in models], models, " ")
+    for title, model, network in zip(titles, models, networks, strict=True):
         layer = network.hidden_layers[number - 1]
         if known(layer):
             values = eigenvalues(layer)
             share = timing(values, model.step).oscillatory
-            label = f"{model.title}, {1000 * model.step:.0f} ms steps ({share:.0%} oscillatory)"
+            label = f"{title}, {1000 * model.step:.0f} ms steps ({share:.0%} oscillatory)"
             spectra.append(Spectrum(model.model_type, label, values))
     return spectra
 
@@ -139,12 +149,12 @@ EXPLANATION = (
 def rows_of(models: list[Trained], networks: list) -> list[tuple]:
     """The table: every layer of every network, by both views."""
     rows = []
-    for model, network in zip(models, networks, strict=True):
+    for name, model, network in zip(names_apart(models), models, networks, strict=True):
         for number, layer in enumerate(network.hidden_layers, start=1):
             for view, (known, eigenvalues, _) in VIEWS.items():
                 if known(layer):
                     figures = timing(eigenvalues(layer), model.step)
-                    rows.append((model.name, number, view, *row_of(figures)))
+                    rows.append((name, number, view, *row_of(figures)))
     return rows
 
 

@@ -9,7 +9,16 @@ from analysis.command import add_output
 from analysis.evaluations import Evaluations, deviation_of, mean_of
 from analysis.style import FORMATS, print_style, save
 from analysis.synops_figure import Cost, draw_scatter, draw_side_by_side, pareto_front
-from analysis.trained import AUTHORS, OURS, REPO, Trained, is_there, open_model
+from analysis.trained import (
+    AUTHORS,
+    OURS,
+    REPO,
+    Trained,
+    is_there,
+    labels_apart,
+    names_apart,
+    open_all,
+)
 from datasets.spiking import SPIKING
 from datasets.unpack import find_file
 from parsers.options import ConfigError
@@ -62,7 +71,7 @@ def choose_models(arguments: argparse.Namespace) -> list[Trained]:
     if names is None:
         names = AUTHORS if ssc_is_there(arguments.data_folder) else OURS
     seeds = tuple(dict.fromkeys(arguments.seeds))
-    models = [open_model(name, seeds, arguments.data_folder) for name in names]
+    models = open_all(names, seeds, arguments.data_folder)
     first = models[0]
     for model in models:
         data, expected = (m.config.training.dataset_name for m in (model, first))
@@ -80,10 +89,11 @@ def check_same_data(models: list[Trained]) -> None:
     """ConfigError unless the checksums in the folders of the networks tell of the same test."""
     tests = {model.folder: tested_on(model.record()) for model in models}
     known = [model for model in models if tests[model.folder][1]]
-    for model in known:
+    for model in known[1:]:
         if are_other_data(tests[known[0].folder], tests[model.folder]):
+            first, second = names_apart([known[0], model])
             raise ConfigError(
-                f"--models: {known[0].name} and {model.name} come from different data, by their "
+                f"--models: {first} and {second} come from different data, by their "
                 "checksums, so that their accuracies do not compare; --data_folder names one test "
                 "for all"
             )
@@ -103,7 +113,9 @@ def command(argv: list[str] | None) -> None:
     models = choose_models(arguments)
     evaluations = Evaluations(arguments.output / KEPT, refresh=arguments.refresh)
     results = evaluations.of(models)
-    costs = [cost_of(model, runs) for model, runs in zip(models, results, strict=True)]
+    labels = [f"{model.title}\n{model.config.model.nb_hiddens}" for model in models]
+    labels = labels_apart(labels, models, "\n")
+    costs = [cost_of(*network) for network in zip(labels, models, results, strict=True)]
     data = models[0].config.training.dataset_name
     shown = [*costs, *ANALYTIC] if data == "ssc" else costs
     print(f"\n{table(rows_of(models, shown), HEADERS)}\n")
@@ -121,10 +133,10 @@ def data_title(model: Trained) -> str:
     return "the demo's test split" if model.data == "demo" else model.data
 
 
-def cost_of(model: Trained, runs: list[dict]) -> Cost:
+def cost_of(label: str, model: Trained, runs: list[dict]) -> Cost:
     """Mean and deviation over the seeds of one network."""
     return Cost(
-        f"{model.title}\n{model.config.model.nb_hiddens}",
+        label,
         100 * mean_of(runs, "accuracy"),
         mean_of(runs, "sop"),
         model.model_type,
@@ -141,20 +153,21 @@ HEADERS = ["model", "hidden", "test accuracy (%)", "operations", "recurrent ones
 def rows_of(models: list[Trained], costs: list[Cost]) -> list[tuple]:
     """The table; the last costs may be of no model of ours."""
     front = pareto_front(costs)
+    names = names_apart(models)
+    deviates = len(models[0].configs) > 1
     rows = []
     for number, cost in enumerate(costs):
         model = models[number] if number < len(models) else None
         accuracy = f"{cost.accuracy:.2f}"
         operations = f"{cost.operations:,.0f}"
-        if model:
+        recurrent = f"{cost.recurrent:,.0f}" if cost.recurrent else "-"
+        if model and deviates:
             accuracy += f" ± {cost.accuracy_deviation:.2f}"
             operations += f" ± {cost.operations_deviation:,.0f}"
-        recurrent = "-"
-        if cost.recurrent:
-            recurrent = f"{cost.recurrent:,.0f} ± {cost.recurrent_deviation:,.0f}"
+            recurrent += f" ± {cost.recurrent_deviation:,.0f}" if cost.recurrent else ""
         rows.append(
             (
-                model.name if model else f"{cost.label} (published)",
+                names[number] if model else f"{cost.label} (published)",
                 str(model.config.model.nb_hiddens) if model else "-",
                 accuracy,
                 operations,

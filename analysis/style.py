@@ -3,7 +3,7 @@
 """One look for all figures: sizes of print, colours that colour-blind readers tell apart."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -57,6 +57,18 @@ SETTINGS = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
+
+
+def looks(model_types: Sequence[str | None]) -> list[tuple[str, str]]:
+    """Colour and marker of every network: those of its neuron, or of a neuron that is not drawn
+    where another network of the same neuron has them."""
+    spare = [name for name in COLOURS if name not in model_types]
+    chosen = []
+    for number, name in enumerate(model_types):
+        is_again = name is not None and name in model_types[:number]
+        look = spare.pop(0) if is_again and spare else name
+        chosen.append((COLOURS.get(look, INK), MARKERS.get(look, "*")))
+    return chosen
 
 
 @contextlib.contextmanager

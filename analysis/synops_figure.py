@@ -14,10 +14,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from analysis.style import COLOURS, FAINT, INK, MARKERS, new_figure
+from analysis.style import FAINT, looks, new_figure
 
 ACCURACY, OPERATIONS = "#0072B2", "#D55E00"
 OFFSET = 0.13
+LETTER = 0.065  # inches, of the names below the axis
 MARK = 8  # pixels around the centre of a mark
 
 
@@ -55,7 +56,9 @@ def pareto_front(costs: Sequence[Cost]) -> list[Cost]:
 
 def draw_side_by_side(costs: Sequence[Cost], title: str) -> Figure:
     """One place for each network: accuracy on the left axis, operations on the right."""
-    figure = new_figure(max(4.2, 0.75 * len(costs) + 1.4), 3.3)
+    longest = max(len(line) for cost in costs for line in cost.label.split("\n"))
+    place = max(0.75, LETTER * longest)
+    figure = new_figure(max(4.2, place * len(costs) + 1.4), 3.3)
     left = figure.add_subplot()
     right = left.twinx()
     right.spines["right"].set_visible(True)
@@ -162,15 +165,15 @@ def draw_scatter(costs: Sequence[Cost], title: str) -> Figure:
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=9)
     draw_front(axes, pareto_front(costs))
-    for cost in costs:
-        colour = COLOURS.get(cost.model_type, INK)
+    styles = looks([cost.model_type for cost in costs])
+    for cost, (colour, marker) in zip(costs, styles, strict=True):
         axes.errorbar(
             cost.total,
             cost.accuracy,
             xerr=cost.operations_deviation + cost.recurrent_deviation,
             yerr=cost.accuracy_deviation,
             color=colour,
-            marker=MARKERS.get(cost.model_type, "*"),
+            marker=marker,
             markersize=6.5 if cost.model_type else 10,
             markeredgecolor="white",
             markeredgewidth=0.4,

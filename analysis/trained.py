@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Trained networks on the shelf: which there are, the options they came from, their weights."""
 
+import fnmatch
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from parsers.model_config import SNN_TYPES
 from training import checkpoint, same_data
 from training.errors import CheckpointError
 from training.experiment import build_model
+from training.gather import SWEEP_SUMMARIES
 from training.groups import data_name, model_name
 
 REPO = Path(__file__).resolve().parents[1]
@@ -150,6 +153,50 @@ def open_model(
     if points[0].model.model_type not in SNN_TYPES:
         raise ConfigError(f"{folder} holds a {points[0].model.model_type}, which does not spike")
     return Trained(folder, points)
+
+
+def open_all(
+    names: Sequence[str | Path], seeds: tuple[int, ...] = (13,), data_folder: str | None = None
+) -> list[Trained]:
+    """`open_model` of every name; the table of a sweep, which FOLDER/* names, too, is no network.
+
+    Raises ConfigError if there is nothing else.
+    """
+    folders = [name for name in names if not is_table_of_a_sweep(Path(name))]
+    return [open_model(name, seeds, data_folder) for name in folders or names]
+
+
+def is_table_of_a_sweep(path: Path) -> bool:
+    """Whether a path is what a sweep writes beside the folders of its runs."""
+    return fnmatch.fnmatch(path.name, SWEEP_SUMMARIES) and path.is_file()
+
+
+def names_apart(models: Sequence[Trained]) -> list[str]:
+    """The folders' names, with those above them as far as it takes to tell each from the others."""
+    paths = [model.folder.resolve().parts for model in models]
+    names = []
+    for path in paths:
+        others = [other for other in paths if other != path]
+        depth = next(
+            n for n in range(1, len(path) + 1) if path[-n:] not in [o[-n:] for o in others]
+        )
+        names.append("/".join(path[-depth:]))
+    return names
+
+
+def labels_apart(labels: Sequence[str], models: Sequence[Trained], between: str) -> list[str]:
+    """``labels`` of networks, those that coincide followed by the names of their folders.
+
+    What stands between underscores in all these names is left out.
+    """
+    names = names_apart(models)
+    told = []
+    for label, name in zip(labels, names, strict=True):
+        alike = [other for text, other in zip(labels, names, strict=True) if text == label]
+        common = set.intersection(*(set(other.split("_")) for other in alike))
+        own = "_".join(part for part in name.split("_") if part not in common) or name
+        told.append(f"{label}{between}{own}" if len(alike) > 1 else label)
+    return told
 
 
 def is_there(name: str, shelf: Path = SHELF) -> bool:

@@ -11,6 +11,7 @@ from small_runs import small_runs, write_run
 from analysis import figure2, trained
 from analysis.eigenvalue_figure import Spectrum, crowded, draw_spectra
 from analysis.eigenvalues import exact_eigenvalues, timing
+from analysis.style import print_style
 
 
 @pytest.fixture
@@ -170,3 +171,18 @@ def test_neurons_without_eigenvalues_are_left_out_of_the_drawing():
     figure = draw_spectra([spectrum], "title")
     shown = sum(len(c.get_offsets()) for c in figure.axes[0].collections)
     assert shown == 2
+
+
+def test_long_names_of_networks_stay_in_the_picture():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (4, 2)) + 1j * rng.uniform(-1, 1, (4, 2))
+    spectra = [Spectrum("SiLIF", f"SiLIF {'long_name' * 6}_{i}, 10 ms", points) for i in range(9)]
+    with print_style():
+        figure = draw_spectra(spectra, "title")
+        figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    colours = {handle.get_facecolor().tobytes() for handle in figure.legends[0].legend_handles}
+    assert len(colours) == 8
+    assert figure.axes[1].bbox.height > 0.3 * figure.bbox.height

@@ -11,7 +11,7 @@ from small_runs import small_runs, write_run
 
 from analysis import figure3
 from analysis.evaluations import Evaluations, deviation_of, key_of, mean_of
-from analysis.style import print_style
+from analysis.style import COLOURS, INK, MARKERS, looks, print_style
 from analysis.synops_figure import Cost, draw_scatter, draw_side_by_side, in_units, pareto_front
 from analysis.trained import open_model
 from training.errors import ExperimentError
@@ -220,3 +220,45 @@ def test_models_of_other_content_do_not_compare(tmp_path, monkeypatch, capsys):
     assert draw(*argv) == 2
     assert "a and b come from different data" in capsys.readouterr().err
     assert draw(*argv, "--data_folder", tmp_path) == 0
+
+
+def test_one_seed_has_no_deviation_and_the_table_of_a_sweep_is_no_network(runs, tmp_path, capsys):
+    table = tmp_path / "sweep_summary.json"
+    table.write_text("{}")
+    argv = ["--models", runs["RLIF"], table, "--output", tmp_path / "figs", "--seeds", 13]
+    assert draw(*argv) == 0
+    said = capsys.readouterr().out
+    assert "run_RLIF" in said
+    assert "±" not in said
+    assert draw(*argv, 42) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("run_RLIF"))
+    assert row.count("±") == 3
+    assert draw("--models", table, "--output", tmp_path / "figs") == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_networks_of_one_neuron_are_told_apart(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(figure3.Evaluations, "of", lambda self, models: [[FIGURES]] * len(models))
+    drawn = []
+    scatter = figure3.draw_scatter
+    monkeypatch.setattr(
+        figure3, "draw_scatter", lambda *args: drawn.extend(args[0]) or scatter(*args)
+    )
+    names = ("x/long_lr0_1_seed1", "x/long_lr0_1_seed2", "y/run", "z/run")
+    runs = [write_run(tmp_path / name, nb_hiddens=6 if name[0] == "x" else 7) for name in names]
+    runs.append(write_run(tmp_path / "other", model_type="LIF"))
+    assert draw("--models", *runs, "--output", tmp_path / "figs") == 0
+    assert [cost.label.replace("\n", " ") for cost in drawn] == [
+        "SiLIF 6 seed1",
+        "SiLIF 6 seed2",
+        "SiLIF 7 y/run",
+        "SiLIF 7 z/run",
+        "LIF 6",
+    ]
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows if "run " in row] == ["y/run", "z/run"]
+    styles = looks([cost.model_type for cost in drawn])
+    assert len({*styles}) == len(drawn)
+    assert styles[0] == (COLOURS["SiLIF"], MARKERS["SiLIF"])
+    assert styles[4] == (COLOURS["LIF"], MARKERS["LIF"])
+    assert looks([None, None, "mine"]) == [(INK, "*")] * 3
