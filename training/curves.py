@@ -11,6 +11,9 @@ from training.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 14, 4.2  # inches of the curves of groups, without their legend
 
 
 def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
@@ -67,7 +70,7 @@ def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
     colours = matplotlib.colormaps["tab10" if len(groups) <= 10 else "turbo"]
-    figure = Figure(figsize=(14, 4.2 + 0.22 * ((len(groups) + 2) // 3)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 3)
     panels = (("train", "loss", 1), ("valid", "loss", 1), ("valid", "accuracy", 100))
@@ -81,11 +84,22 @@ def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:
         axis.set(xlabel="epoch", title=title)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
-    handles, labels = axes[0].get_legend_handles_labels()
     figure.suptitle("mean and ± 1 sample standard deviation over seeds")
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    add_legend(figure, *axes[0].get_legend_handles_labels())
     suffix = path.suffix.lstrip(".").lower()
     write_atomic(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=130))
+
+
+def add_legend(figure: "Figure", handles: list, labels: list[str]) -> None:
+    """Put a legend below, in as many columns as fit, and make the figure taller by it."""
+    for columns in range(min(3, len(labels)), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        box = legend.get_window_extent(figure.canvas.get_renderer())
+        if box.width < figure.bbox.width:
+            break
+        if columns > 1:
+            legend.remove()
+    figure.set_figheight(HEIGHT + box.height / figure.dpi)
 
 
 def draw_band(

@@ -191,11 +191,23 @@ def traces(neurons: Sequence[NeuronTrace]) -> Figure:
         label_axis(axis, neuron.title, y="potential")
         if neuron.others:
             draw_beside(axis, times, neuron.others)
-        axis.legend(fontsize=9.5, loc="upper left", ncols=4, columnspacing=0.9, handlelength=1.3)
-        low, high = axis.get_ylim()
-        axis.set_ylim(low, high + 0.35 * (high - low))
+        axis.legend(
+            fontsize=9.5,
+            loc="upper left",
+            ncols=4,
+            columnspacing=0.9,
+            handlelength=1.3,
+            framealpha=1,
+        )
+        leave_room(axis)
     label_axis(axes[-1], neurons[-1].title, "time (ms)", "potential")
     return figure
+
+
+def leave_room(axis: Axes) -> None:
+    """Make the axis taller, for a legend above what is drawn."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.35 * (high - low))
 
 
 def draw_beside(axis: Axes, times: np.ndarray, states: dict[str, np.ndarray]) -> None:
@@ -204,6 +216,10 @@ def draw_beside(axis: Axes, times: np.ndarray, states: dict[str, np.ndarray]) ->
     for (name, values), style in zip(states.items(), cycle(("-", "--", ":", "-."))):
         beside.plot(times, values, style, color=ORANGE, linewidth=1.1)
         axis.plot([], [], style, color=ORANGE, label=name)
+    leave_room(beside)
+    # An axis is drawn whole before the next: the one with the legend has to be the last.
+    axis.set_zorder(beside.get_zorder() + 1)
+    axis.patch.set_visible(False)
     beside.tick_params(labelsize=SIZES["tick"], colors="#8a5f00")
     beside.spines["top"].set_visible(False)
     label = "adaptation w" if list(states) == ["w"] else ", ".join(states)

@@ -98,9 +98,10 @@ def neuron_trace(layer, trace: LayerTrace, number: int, neuron: int, step_ms: fl
     of_neuron = {name: values[0, :, neuron].cpu() for name, values in trace.states.items()}
     u = of_neuron.pop(trace.potential)
     spikes = trace.spikes[0, :, neuron].cpu().numpy()
+    count = int(spikes.sum())
     unused = {"s", "w"} if layer.states_per_neuron == 1 else {"s"}
     return figures.NeuronTrace(
-        title=f"layer {number}, neuron {neuron}: {int(spikes.sum())} spikes",
+        title=f"layer {number}, neuron {neuron}: {count} spike{'' if count == 1 else 's'}",
         u=(u.real if u.is_complex() else u).numpy(),
         spikes=spikes,
         threshold=trace.threshold,

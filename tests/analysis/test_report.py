@@ -6,6 +6,7 @@ import html.parser
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 import torch
 
 from analysis.observe import Observer
-from analysis.report import page
+from analysis.report import figures, page
 from analysis.report.__main__ import main
+from analysis.report.neurons import neuron_trace
 from analysis.run import open_run
+from analysis.traces import LayerTrace
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
 from training.data import batches
@@ -282,3 +285,24 @@ def test_a_folder_without_options_takes_a_config(make_run, report, tmp_path, ban
     status, folder, numbers, _ = report(run, "--config", str(tmp_path / "mine.yaml"))
     assert status == 0
     assert "weights without records" in check_page(folder, numbers)[1]
+
+
+def test_the_legend_of_traces_lies_above_the_adaptation():
+    steps = np.linspace(0, 1, 50)
+    spikes = np.eye(1, 50)[0]
+    trace = figures.NeuronTrace("one", steps, spikes, 1.0, {"w": steps}, None, 4.0)
+    figure = figures.traces([trace])
+    axis, beside = figure.axes
+    assert axis.get_zorder() > beside.get_zorder()
+    assert not axis.patch.get_visible()
+    assert axis.get_legend().get_frame().get_alpha() == 1
+    assert beside.get_ylim()[1] > 1.3
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, "0 spikes"), (1, "1 spike"), (2, "2 spikes")])
+def test_spikes_are_counted_in_the_title_of_a_trace(count, told):
+    spikes = torch.zeros(1, 5, 1)
+    spikes[0, :count] = 1
+    trace = LayerTrace(threshold=1.0, states={"u": torch.zeros(1, 5, 1)}, spikes=spikes)
+    layer = SimpleNamespace(states_per_neuron=1)
+    assert neuron_trace(layer, trace, 1, 0, 4.0).title == f"layer 1, neuron 0: {told}"

@@ -12,6 +12,7 @@ import statistics
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from parsers.load import Config
@@ -407,3 +408,27 @@ def test_accuracies_on_other_data_do_not_compare(root, capsys):
     for name in ("b1", "b2"):
         spoil("summary.json", lambda c: c.pop("data_checksums"))(root / name)
     assert call(root, "--compare", "1", "2") == 0
+
+
+@pytest.mark.parametrize("count", [1, 3, 11, 24])
+@pytest.mark.parametrize(
+    "label", ["LIF", "SiLIF, lr 0.01 (5 seeds, test 88.19 %)", "W" * 60, "a\nb\nc"]
+)
+def test_the_legend_of_the_curves_stays_in_the_picture(label, count, tmp_path, monkeypatch):
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: figures.append(self) or save(self, *a, **k)
+    )
+    history = [
+        {"epoch": epoch, "split": split, "loss": 1.0, "accuracy": 0.5}
+        for epoch in (1, 2)
+        for split in ("train", "valid")
+    ]
+    results.draw_bands([(label, [history])] * count, tmp_path / "curves.png")
+    (figure,) = figures
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.y0 >= 0
+    assert figure.axes[0].bbox.height > 2.5 * figure.dpi
