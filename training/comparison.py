@@ -71,8 +71,8 @@ def welch(first: dict, second: dict, names: tuple[str, str]) -> str:
     told_apart = "data_folder" in first["values"]  # not with --ignore
     if told_apart and are_other_data(first["tested_on"], second["tested_on"]):
         raise ExperimentError(
-            "--compare: the two groups are tested on different data, by their checksums; if they "
-            "are copies whose files have other times, add --ignore data_folder"
+            "--compare: the two groups are tested on different data, by their checksums; if that "
+            "is meant, add --ignore data_folder"
         )
     if all(len(set(sample)) == 1 for sample in samples):
         raise ExperimentError("--compare: neither group varies over its seeds, so there is no test")

@@ -95,8 +95,8 @@ def setup(values: dict) -> dict:
 def data_name(run: dict) -> str:
     """The data set as papers spell it; data with other classes than its own go by their folder."""
     name, folder = run["values"]["dataset_name"], run["values"].get("data_folder")
-    published = PUBLISHED_CLASSES[name]
-    if folder and run.get("classes", published) != published:
+    published = PUBLISHED_CLASSES.get(name)  # none of a data set of one's own
+    if published and folder and run.get("classes", published) != published:
         return Path(folder).name or name
     return DATA_NAMES.get(name, name)
 
@@ -104,10 +104,12 @@ def data_name(run: dict) -> str:
 def tested_on(run: dict) -> tuple[str, list[str]]:
     """Data set and checksums of what a run was tested on, whatever its folder is called.
 
-    There are none where the run does not tell; recordings have a single one for all splits.
+    There are none where the run does not tell.
     """
     checksums = run.get("data_checksums") or {}
-    of_the_test = {name: found for name, found in checksums.items() if "_test." in name}
+    of_the_test = {
+        name: found for name, found in checksums.items() if "_test." in name or name == "test clips"
+    }
     return run["values"]["dataset_name"], sorted((of_the_test or checksums).values())
 
 
