@@ -40,12 +40,15 @@ while [[ $# -gt 0 && $1 == -* ]]; do
         --wandb) sweep_id=${2:-}; shift ;;
         --partition=* | --account=* | --qos=* | -p?* | -A?* | -q?*)
             options+=("$1"); place+=("$1") ;;
+        --partition | --account | --qos | -[pAq] | --time | --gres | --mem | --cpus-per-task | -[tcJCxw])
+            fail "write sbatch options in one word, such as --partition=gpu or -pgpu; got $1" ;;
         *) options+=("$1") ;;
     esac
     shift || fail "--wandb needs the id of a sweep"
 done
 [[ $# -gt 0 ]] || { usage >&2; exit 2; }
-arguments=("--config=$1" "${@:2}" --resume auto)
+arguments=("--config=$1" "${@:2}")
+[[ " ${*:2}" == *" --resume"* ]] || arguments+=(--resume auto)
 
 command -v sbatch > /dev/null || fail "there is no sbatch here; run this where SLURM takes jobs"
 python=$(command -v "${PYTHON:-python}") || fail "there is no ${PYTHON:-python}; set PYTHON"
@@ -63,8 +66,11 @@ array=$(sbatch --parsable --array="1-$(wc -l < "$runs")" --output="$logs/%x_%A_%
     ${options[@]+"${options[@]}"} "$repository/scripts/slurm_task.sh" \
     "$repository" "$python" "$sweep_id" "$logs" "${arguments[@]}")
 array=${array%%;*}
-table=$(sbatch --parsable --dependency="afterany:$array" --output="$logs/%x_%j.log" \
-    ${place[@]+"${place[@]}"} "$repository/scripts/slurm_table.sh" "$repository" "$python" "$runs")
-table=${table%%;*}
 echo "array job $array: $(wc -l < "$runs") runs, logs in $logs"
+table=$(sbatch --parsable --dependency="afterany:$array" --output="$logs/%x_%j.log" \
+    ${place[@]+"${place[@]}"} "$repository/scripts/slurm_table.sh" "$repository" "$python" "$runs") || {
+    echo "slurm_sweep.sh: the job for the table was not taken; the array job $array runs without" >&2
+    exit 1
+}
+table=${table%%;*}
 echo "then job $table prints the table to $logs/sprache-table_$table.log"

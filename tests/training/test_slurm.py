@@ -178,6 +178,8 @@ def log_of(out, seed):
         ([], 2, "usage: "),
         (["--help"], 0, "usage: "),
         (["--wandb"], 2, "--wandb needs"),
+        (["-p", "gpu", "demo.yaml"], 2, "in one word, such as --partition=gpu"),
+        (["--time", "1:00", "demo.yaml"], 2, "got --time"),
         (["demo.yaml"], 2, "no sbatch"),
     ],
 )

@@ -112,6 +112,18 @@ def test_all_runs_of_a_sweep(train, tmp_path, capsys):
     assert "seed2" in said
 
 
+def test_a_run_that_has_not_ended_hides_no_other(run, train, capsys):
+    assert train(new_exp_folder="other", nb_epochs=1, model_type="MLP") == 0
+    (run.parent / "other" / "summary.json").unlink()
+    capsys.readouterr()
+    assert verify.main([str(run.parent / "other"), str(run)]) == 1
+    said = capsys.readouterr().out
+    assert "not tested: " in said
+    assert "other has no summary.json" in said
+    assert "All figures agree" in said
+    assert "DIFFERS" not in said
+
+
 def test_data_elsewhere(run, spikes_folder, tmp_path, capsys):
     moved = tmp_path / "moved"
     shutil.copytree(spikes_folder, moved, ignore=shutil.ignore_patterns(".frames"))
