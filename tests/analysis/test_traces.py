@@ -49,7 +49,7 @@ def test_traces_are_what_the_network_did(neuron, bidirectional, normalization):
 
 def test_a_network_is_left_as_it_was_after_a_failure():
     model = SNN((B, T, F), [6, 4], "LIF").eval()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="features"):
         traced(model, torch.zeros(B, T, F + 1), ROWS)
     assert not any("dynamics" in vars(layer) for layer in model.snn)
     assert model(torch.zeros(B, T, F))[0].shape == (B, 4)
