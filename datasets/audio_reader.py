@@ -241,8 +241,10 @@ class AudioReader:
                     samples = np.empty(0, np.int16)
                 elif found.rate != facts["rate"]:
                     facts["resampled"].append((index, found.rate))
-                content.update(f"{clips[index][1]} {len(samples)}\n".encode())
-                content.update(np.ascontiguousarray(samples).data)
+                if not isinstance(found, BadRecordingError):  # as it lies there, at its own rate
+                    told = f"{index} {clips[index][1]} {found.rate} {len(found.samples)}\n"
+                    content.update(told.encode())
+                    content.update(np.ascontiguousarray(found.samples).data)
                 yield samples
         facts["content"] = content.hexdigest()
         self._refuse_bad(split, facts)

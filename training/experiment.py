@@ -129,9 +129,7 @@ class Experiment:
         if device.type == "cpu":
             keep_freed_memory()
         else:
-            torch.cuda.set_device(
-                device
-            )  # for what PyTorch asks of "the" GPU, which may be another
+            torch.cuda.set_device(device)  # PyTorch asks some things of "the" GPU
         torch.manual_seed(self.options.seed)
         self.model = build_model(config, data.nb_features, data.nb_classes).to(device)
         self.optimizer = torch.optim.Adam(

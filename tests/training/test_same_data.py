@@ -151,6 +151,9 @@ def test_recordings_at_another_rate_are_tested_at_that_of_the_training(words, tm
 def test_a_rate_can_be_set(words, tmp_path, capsys):
     assert train(words, tmp_path / "run", "--sample_rate", "8000") == 0
     assert json.loads((tmp_path / "run" / "data.json").read_text())["sample_rate"] == 8000
+    assert train(words, tmp_path / "as it is") == 0
+    records = [json.loads((tmp_path / n / "data.json").read_text()) for n in ("run", "as it is")]
+    assert records[0]["checksums"] == records[1]["checksums"]  # of the files, not of what is made
     assert "from 16000 to 8000 Hz" in "".join(capsys.readouterr())
     assert train(words, tmp_path / "low", "--sample_rate", "80") == 2
     assert "--sample_rate 80: 1000 to 768000 Hz" in capsys.readouterr().err
