@@ -17,6 +17,7 @@ import pytest
 import torch
 from filelock import FileLock
 from refusal import snapshot
+from resumption import OPTIONS, same_results
 
 import main
 from training import checkpoint, files, state
@@ -25,14 +26,6 @@ from training.experiment import Experiment
 from training.stopping import Stopped, stop_request
 
 REPO = Path(__file__).resolve().parents[2]
-OPTIONS = {
-    "nb_epochs": 4,
-    "pdrop": 0.3,
-    "scheduler_patience": 0,
-    "scheduler_factor": 0.5,
-    "batch_size": 24,
-    "checkpoint_minutes": 1e-9,
-}
 STEPS = 4 * 7  # of a whole run
 
 
@@ -54,24 +47,6 @@ def crash_after(monkeypatch, steps, how):
 
 def crash():
     raise Crash
-
-
-def final_state(folder):
-    last = torch.load(folder / checkpoint.LAST, weights_only=True)
-    best = torch.load(folder / checkpoint.BEST, weights_only=True)
-    return {**last["model"], **{f"best.{k}": v for k, v in best.items()}}
-
-
-def same_results(first, second):
-    weights, others = final_state(first), final_state(second)
-    assert weights.keys() == others.keys()
-    for name, value in weights.items():
-        assert torch.equal(value, others[name]), name
-    records = [files.read_lines(folder / "metrics.jsonl") for folder in (first, second)]
-    for a, b in zip(*records, strict=True):
-        assert {**a, "seconds": 0} == {**b, "seconds": 0}
-    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (first, second)]
-    assert summaries[0]["test"]["loss"] == summaries[1]["test"]["loss"]
 
 
 @pytest.mark.parametrize("model", ["SiLIF", "RadLIF", "GRU"])
@@ -438,82 +413,6 @@ def test_what_a_killed_writer_left_is_removed(train, tmp_path):
     train(new_exp_folder=tmp_path / "run", nb_epochs=3, resume="auto")
     assert mine.exists()
     assert not any(path.exists() for path in left)
-
-
-def test_a_full_disk_does_not_end_a_training(train, tmp_path, monkeypatch, capsys):
-    write = files.write_atomic
-
-    def full(path, fill):
-        if path.name == "last.pth":
-            raise OSError(28, os.strerror(28))
-        write(path, fill)
-
-    monkeypatch.setattr(files, "write_atomic", full)
-    assert train(new_exp_folder="out") == 0
-    assert "Cannot write the state to resume from (No space left" in capsys.readouterr().out
-    assert (tmp_path / "out" / "summary.json").exists()
-
-
-def test_a_disk_that_fills_within_a_file_does_not_end_a_training(train, tmp_path, monkeypatch):
-    """As PyTorch's archives are written piece by piece."""
-    write = Path.write_bytes
-
-    def full(path, content):
-        if "last.pth" in path.name:
-            write(path, bytes(content)[:1000])
-            raise OSError(28, os.strerror(28))
-        return write(path, content)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    assert train(new_exp_folder="out") == 0
-    assert sorted(f.name for f in (tmp_path / "out" / "checkpoints").iterdir()) == [
-        "best_model.pth"
-    ]
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_told_as_one(monkeypatch):
-    def onto_full(path, fill):
-        fill(Path("/dev/full"))
-
-    monkeypatch.setattr(files, "write_atomic", onto_full)
-    with pytest.raises(OSError, match="No space left"):
-        files.write_torch(Path("best.pth"), {"weights": torch.zeros(100_000)})
-
-
-def refuse_the_best(monkeypatch, refused):
-    """Let the disk have no room for the best weights in some of its calls."""
-    write, calls = files.write_atomic, iter(range(10_000))
-
-    def full(path, fill):
-        if path.name == "best_model.pth" and next(calls) in refused:
-            raise OSError(28, os.strerror(28))
-        write(path, fill)
-
-    monkeypatch.setattr(files, "write_atomic", full)
-
-
-def test_the_best_weights_are_tried_again_at_the_end(train, tmp_path, monkeypatch):
-    assert train(new_exp_folder="whole", **OPTIONS) == 0
-    bests = sum("  best" in line for line in (tmp_path / "whole/log/exp.log").open())
-    refuse_the_best(monkeypatch, range(bests))
-    assert train(new_exp_folder="out", **OPTIONS) == 0
-    same_results(tmp_path / "whole", tmp_path / "out")
-
-
-def test_a_run_without_its_best_weights_is_unfinished_and_resumed(
-    train, tmp_path, monkeypatch, capsys
-):
-    assert train(new_exp_folder="whole", **OPTIONS) == 0
-    with monkeypatch.context() as patched:
-        refuse_the_best(patched, range(10_000))
-        assert train(new_exp_folder="out", **OPTIONS) == 1
-    assert "No summary.json without the best model" in capsys.readouterr().out
-    assert not (tmp_path / "out" / "summary.json").exists()
-    assert train(new_exp_folder="out", resume="auto", **OPTIONS) == 0
-    assert final_state(tmp_path / "out").keys() == final_state(tmp_path / "whole").keys()
-    for name, value in final_state(tmp_path / "whole").items():
-        assert torch.equal(value, final_state(tmp_path / "out")[name]), name
 
 
 @pytest.mark.parametrize("moment", [3, 10, 27])

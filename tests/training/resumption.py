@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""A run that is stopped and resumed, and what it has to have in common with one that is not."""
+
+import json
+
+import torch
+
+from training import checkpoint, files
+
+OPTIONS = {
+    "nb_epochs": 4,
+    "pdrop": 0.3,
+    "scheduler_patience": 0,
+    "scheduler_factor": 0.5,
+    "batch_size": 24,
+    "checkpoint_minutes": 1e-9,
+}
+
+
+def final_state(folder):
+    last = torch.load(folder / checkpoint.LAST, weights_only=True)
+    best = torch.load(folder / checkpoint.BEST, weights_only=True)
+    return {**last["model"], **{f"best.{k}": v for k, v in best.items()}}
+
+
+def same_results(first, second):
+    weights, others = final_state(first), final_state(second)
+    assert weights.keys() == others.keys()
+    for name, value in weights.items():
+        assert torch.equal(value, others[name]), name
+    records = [files.read_lines(folder / "metrics.jsonl") for folder in (first, second)]
+    for a, b in zip(*records, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (first, second)]
+    assert summaries[0]["test"]["loss"] == summaries[1]["test"]["loss"]
