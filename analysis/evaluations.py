@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from analysis.trained import Trained
 from parsers.load import OPTIONS, Config
-from training import checkpoint, files, same_data
-from training.data import DataCache
+from training.data import same_data
+from training.data.loading import DataCache
 from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
+from training.record import checkpoint, files
 
 FIGURES = ("accuracy", "loss", "sop", "recurrent_sop", "firing_rates")
 

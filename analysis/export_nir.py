@@ -61,9 +61,9 @@ def command(arguments: argparse.Namespace) -> None:
     from analysis.nir_check import compare, from_zero, to_torch
     from analysis.nir_graph import build_graph, check_exportable
     from analysis.run import open_named
-    from training.console import log, start_logging
     from training.errors import ExperimentError
-    from training.files import write_atomic
+    from training.record.files import write_atomic
+    from training.terminal.console import log, start_logging
 
     start_logging()
     path = arguments.file.expanduser().absolute()
@@ -89,7 +89,7 @@ def first_clips(opened: "Run", count: int) -> "Iterator[tuple[Tensor, Tensor]]":
     """Batches of the first test clips, on the CPU, behind a bar."""
     import torch
 
-    from training.console import progress_bar
+    from training.terminal.console import progress_bar
 
     test, size = opened.experiment.data.test.to("cpu"), opened.config.training.batch_size
     with progress_bar(min(count, len(test)), "comparing") as bar:

@@ -30,7 +30,7 @@ from analysis.trained import (
 from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.options import ConfigError
 from parsers.program import Parser, check_folder, numeric, run_command
-from training.console import table
+from training.terminal.console import table
 
 PROGRAM = "figure2_eigenvalues.py"
 NEURONS_OF_THE_FIGURE = 4

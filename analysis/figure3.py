@@ -23,8 +23,8 @@ from datasets.spiking import SPIKING
 from datasets.unpack import find_file
 from parsers.options import ConfigError
 from parsers.program import Parser, check_folder, numeric, run_command
-from training.console import start_logging, table
-from training.groups import are_other_data, tested_on
+from training.results.groups import are_other_data, tested_on
+from training.terminal.console import start_logging, table
 
 PROGRAM = "partial_figure3_synops.py"
 TEST_SEEDS = (13, 42, 73, 190, 268)

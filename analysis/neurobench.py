@@ -70,9 +70,9 @@ def command(arguments: argparse.Namespace) -> None:
     from analysis.observe import Observer
     from analysis.run import open_named
     from parsers.load import resolve_pretrained
-    from training.console import log, start_logging, table
     from training.errors import ExperimentError
-    from training.files import write_json
+    from training.record.files import write_json
+    from training.terminal.console import log, start_logging, table
 
     start_logging()
     output = arguments.output or resolve_pretrained(arguments.folder) / "neurobench.json"
@@ -105,8 +105,8 @@ class Clips:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple]:
-        from training.console import progress_bar
-        from training.data import batches
+        from training.data.loading import batches
+        from training.terminal.console import progress_bar
 
         with progress_bar(len(self.dataset), "NeuroBench") as bar:
             for x, y in batches(self.dataset, self.batch_size):

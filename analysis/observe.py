@@ -10,8 +10,8 @@ from torch import Tensor
 from analysis.operations import LayerOperations, OperationCounter
 from analysis.run import Run
 from analysis.traces import LayerTrace, traced
-from training import state
 from training.metrics import Metrics
+from training.record import state
 from training.steps import Steps
 
 

@@ -21,9 +21,9 @@ from analysis.figure3 import KEPT, TEST_SEEDS
 from analysis.trained import OURS, REPO, SHELF, open_model
 from parsers.load import OPTIONS
 from parsers.program import Parser, run_command
-from training import checkpoint, files
-from training.console import percent, table
 from training.errors import ExperimentError
+from training.record import checkpoint, files
+from training.terminal.console import percent, table
 
 PROGRAM = "analysis.reference_models"
 WORKSHOP = REPO / "exp" / "reference_models"

@@ -14,10 +14,11 @@ from datasets.binning import Binning
 from datasets.features import SHIFT_MS
 from parsers.load import OPTIONS, Config, ConfigError, load_plan, resolve_pretrained
 from parsers.yaml_file import read_config
-from training import checkpoint, files, same_data
-from training.data import load_data, on_device
+from training.data import same_data
+from training.data.loading import load_data, on_device
 from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
+from training.record import checkpoint, files
 
 
 @dataclass(frozen=True)

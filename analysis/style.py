@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from training.files import write_atomic
+from training.record.files import write_atomic
 
 FORMATS = ("png", "pdf", "svg")
 DPI = 250

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from parsers.program import check_file, numeric
-from training.allocator import keep_freed_memory
-from training.files import write_text
+from training.device.allocator import keep_freed_memory
+from training.record.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 MOST_THREADS = 1024

@@ -22,11 +22,11 @@ from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import machine, milliseconds
 from parsers.load import load_plan
 from parsers.program import Parser, run_command
-from training import folders
-from training.data import DataCache
+from training.data.loading import DataCache
 from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
-from training.tracking import Tracker, tracked
+from training.record import folders
+from training.tracking.run import Tracker, tracked
 
 PROGRAM = "benchmarks.tracking"
 LIBRARIES = ("torch", "numba", "numpy", "wandb")

@@ -27,9 +27,9 @@ from datasets.features import NB_BINS, frame_counts
 from datasets.frames import FrameSet
 from parsers.load import Config, load_plan
 from parsers.program import Parser, numeric, run_command
-from training.data import batches, order_of_batches
+from training.data.loading import batches, order_of_batches
+from training.data.streaming import Streamed
 from training.experiment import Experiment, choose_device
-from training.streaming import Streamed
 
 PROGRAM = "benchmarks.train"
 LIBRARIES = ("torch", "numba", "triton", "numpy")

@@ -34,7 +34,7 @@ MISTAKES = {
         ("empty", "empty"),
         ("empty --gpu_device 0.5", "'0.5' is not a whole number"),
     ],
-    "training.results": [
+    "training.results.__main__": [
         ("empty --colour", COLOUR),
         ("", "FOLDER"),
         ("nowhere", "nowhere"),

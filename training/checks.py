@@ -16,9 +16,9 @@ from datasets.spiking import SpikingData
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.load import Config
-from training.console import log, percent
 from training.errors import ExperimentError
 from training.metrics import Metrics
+from training.terminal.console import log, percent
 
 SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
 HELD_AT_LEAST = 3  # tensors [B, T, H] that a layer's training step has at once

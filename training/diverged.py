@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 
 from parsers.program import Parser, add_gpu_device, run_command
-from training import checkpoint, folders
-from training.console import table
 from training.divergence import KEPT, Part, Step, examine
 from training.errors import CheckpointError
 from training.experiment import build_model, choose_device
+from training.record import checkpoint, folders
 from training.steps import Steps
+from training.terminal.console import table
 
 PROGRAM = "training.diverged"
 

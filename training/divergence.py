@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
-from training import files, state
-from training.augmentation import augmented
-from training.data import order_of_batches
+from training.data.augmentation import augmented
+from training.data.loading import order_of_batches
 from training.errors import DivergedError
+from training.record import files, state
 
 if TYPE_CHECKING:
     from training.experiment import Experiment
@@ -78,7 +78,7 @@ class Watch:
             self.random_states.clear()
             self.optimizer.step()
             return
-        # In place: a captured step (`training.graphs`) goes on with the same memory.
+        # In place: a captured step (`training.device.graphs`) goes on with the same memory.
         self.bad.logical_or_(bad)
         self.good_steps += 1 - self.bad
         self.optimizer.found_inf = self.bad

@@ -19,23 +19,25 @@ from models.dynamics.backends import announce_again
 from models.linear import set_precision
 from models.snns import SNN
 from parsers.load import Config
-from training import checkpoint, divergence, files, folders, same_data, state
-from training.allocator import keep_freed_memory
-from training.augmentation import augmented
+from training import divergence
 from training.batchnorm import recalibrate
 from training.checks import note_own_recurrences, warn_of_idle_layers, warn_of_unreached
-from training.console import EPOCH_HEADER, closing_table, epoch_line, log, log_file
-from training.data import batches, order_of_batches
+from training.data import same_data
+from training.data.augmentation import augmented
+from training.data.loading import batches, order_of_batches
+from training.device.allocator import keep_freed_memory
 from training.divergence import BadStepError
 from training.errors import DivergedError, ExperimentError
-from training.files import going_on_without
-from training.live import LiveBar
 from training.metrics import Meter, Metrics, count_parameters
-from training.repository import code_version
+from training.record import checkpoint, files, folders, state
+from training.record.files import going_on_without
+from training.record.repository import code_version
+from training.record.summary import finish
 from training.steps import Steps
-from training.stopping import Stopped, StopRequest, stop_request
-from training.summary import finish
-from training.tracking import Tracker, tracked
+from training.terminal.console import EPOCH_HEADER, closing_table, epoch_line, log, log_file
+from training.terminal.live import LiveBar
+from training.terminal.stopping import Stopped, StopRequest, stop_request
+from training.tracking.run import Tracker, tracked
 
 MIN_LR = 1e-6
 
@@ -109,7 +111,7 @@ class Experiment:
 
     Args:
         config: the resolved options (``.model`` and ``.training``).
-        data: the splits, see ``training.data.load_data``.
+        data: the splits, see ``training.data.loading.load_data``.
         folder: where the run is written down; it exists. None: nothing is written.
         device: where to compute.
     """

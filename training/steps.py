@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from models.snns import Activity
 from parsers.training_config import TrainingConfig
+from training.device.graphs import DeviceRates, Launcher
 from training.divergence import Watch
-from training.graphs import DeviceRates, Launcher
 from training.metrics import Meter, rate_penalty
 
 

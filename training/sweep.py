@@ -14,20 +14,23 @@ import torch
 from models.dynamics.backends import why_not
 from parsers.load import Config, Plan
 from parsers.training_config import TrainingConfig
-from training import checkpoint, files, folders, parallel, same_data, wandb_agent
 from training.checks import check_batches
-from training.console import activity_rows, log, log_file, percent, table
-from training.data import DataCache
-from training.determinism import determinism
+from training.data import same_data
+from training.data.loading import DataCache
+from training.device.determinism import determinism
+from training.device.graphs import require_gpu
 from training.errors import DivergedError, ExperimentError
 from training.experiment import Experiment, choose_device, describe_device
-from training.files import going_on_without
-from training.graphs import require_gpu
-from training.groups import group_over_seeds, result_table
+from training.grid import parallel
 from training.metrics import count_parameters
-from training.tracking import send_finished
-from training.wandb_link import in_sweep, link
-from training.wandb_sweep import plan_of_agent
+from training.record import checkpoint, files, folders
+from training.record.files import going_on_without
+from training.results.groups import group_over_seeds, result_table
+from training.terminal.console import activity_rows, log, log_file, percent, table
+from training.tracking import agent as wandb_agent
+from training.tracking.link import in_sweep, link
+from training.tracking.run import send_finished
+from training.tracking.sweep import plan_of_agent
 
 
 def run(plan: Plan) -> int:

@@ -18,13 +18,14 @@ from typing import NamedTuple
 from datasets.audio import AUDIO
 from parsers.load import resolve_pretrained
 from parsers.program import Parser, add_gpu_device, run_command
-from training import checkpoint, files, folders, same_data
-from training.console import log, percent, start_logging, table
-from training.data import DataCache
-from training.determinism import determinism
+from training.data import same_data
+from training.data.loading import DataCache
+from training.device.determinism import determinism
 from training.errors import ExperimentError
 from training.experiment import Experiment, choose_device
-from training.summary import counts, device_facts, versions
+from training.record import checkpoint, files, folders
+from training.record.summary import counts, device_facts, versions
+from training.terminal.console import log, percent, start_logging, table
 
 PROGRAM = "training.verify"
 ROUNDING = {"accuracy": 0.002, "loss": 0.01}  # on another device or with other libraries

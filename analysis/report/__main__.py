@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         # Only now, so that a mistyped flag and --help answer at once.
         from analysis.report.write import write_report
-        from training.console import start_logging
+        from training.terminal.console import start_logging
 
         start_logging()
         write_report(arguments)

@@ -8,9 +8,9 @@ from analysis.observe import Observation
 from analysis.report import figures
 from analysis.report.page import Page
 from analysis.run import Run
-from training import checkpoint
-from training.console import percent
 from training.metrics import count_parameters
+from training.record import checkpoint
+from training.terminal.console import percent
 
 WORST_PAIRS = 10
 

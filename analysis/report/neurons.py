@@ -12,7 +12,7 @@ from analysis.report.page import Page
 from analysis.run import Run
 from analysis.traces import LayerTrace
 from training.checks import SATURATED
-from training.console import percent
+from training.terminal.console import percent
 
 Neuron = tuple[int, int]  # layer from 1, neuron from 0
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from parsers.program import check_folder
-from training import files
 from training.errors import ExperimentError
-from training.folders import told_in_one_line
+from training.record import files
+from training.record.folders import told_in_one_line
 
 INDEX, DATA = "index.html", "report.json"
 DPI = 170

@@ -10,8 +10,8 @@ from analysis.report.energy import show_energy
 from analysis.report.page import Page, check_free
 from analysis.run import Run, open_named
 from parsers.load import resolve_pretrained
-from training.console import log, percent
 from training.errors import ExperimentError
+from training.terminal.console import log, percent
 
 
 def write_report(arguments: argparse.Namespace) -> None:

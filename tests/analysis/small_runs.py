@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from parsers.load import Config
-from training import checkpoint, files
 from training.experiment import build_model
+from training.record import checkpoint, files
 
 
 def write_run(folder: Path, classes: int = 20, **options) -> Path:

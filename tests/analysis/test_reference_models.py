@@ -15,8 +15,8 @@ from analysis.evaluations import Evaluations
 from analysis.trained import OURS, SHELF, open_model
 from models.snns import LAYERS
 from parsers.load import OPTIONS, REPOSITORY, load_plan
-from training import files
 from training.errors import ExperimentError
+from training.record import files
 
 FILES = {"checkpoints/best_model.pth", "config.yaml", "metrics.jsonl", "summary.json"}
 TWO_CLIPS = 2 / 320

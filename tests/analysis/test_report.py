@@ -21,7 +21,7 @@ from analysis.run import open_run
 from analysis.traces import LayerTrace
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
-from training.data import batches
+from training.data.loading import batches
 
 MODELS = [*SNN_LAYERS, *ANN_LAYERS]
 DRAWN = ("SiLIF", "ResonateFire", "GRU")  # the others differ in numbers, not in kinds of figures

@@ -12,7 +12,8 @@ if "SPRACHE_EMULATES_CUDA" not in os.environ:
     pytest.skip("no emulated devices", allow_module_level=True)
 
 import main
-from training import console, experiment
+from training import experiment
+from training.terminal import console
 
 # Before: kernels are tried, the time of a step is measured, a graph is made.
 SETTLED = 6  # steps

@@ -15,8 +15,8 @@ if "SPRACHE_EMULATES_CUDA" not in os.environ:
 
 import main
 from training import experiment
-from training.graphs import Launcher
-from training.streaming import LEAD, Streamed
+from training.data.streaming import LEAD, Streamed
+from training.device.graphs import Launcher
 
 GPU = torch.device("cuda", 0)
 

@@ -26,8 +26,8 @@ from datasets.frames import load_frames
 from datasets.recordings import BadRecordingError, read_recording, resample
 from models.snns import SNN
 from parsers.load import ConfigError, load_plan
-from training import checkpoint, files, state
 from training.errors import CheckpointError
+from training.record import checkpoint, files, state
 
 FINDINGS = Path(__file__).parent / "findings"
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None

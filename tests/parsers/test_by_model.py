@@ -9,8 +9,8 @@ import pytest
 import main
 from parsers.control import OF_THE_COMMAND
 from parsers.load import ConfigError, load_plan
-from training import wandb_agent
-from training.wandb_sweep import point_of
+from training.tracking import agent as wandb_agent
+from training.tracking.sweep import point_of
 
 CONFIG = """\
 lr: 0.02

@@ -29,7 +29,8 @@ import numpy as np
 import torch
 
 import main as program
-from training import checkpoint, files, sweep  # noqa: F401 (imported once, for all children)
+from training import sweep  # noqa: F401 (imported once, for all children
+from training.record import checkpoint, files
 
 MODELS = ("SiLIF", "RadLIF")
 ANYWHERE = 0.2  # share of kills that may also come before the first state

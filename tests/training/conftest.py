@@ -11,7 +11,7 @@ import pytest
 from wandb_server import WandbServer
 
 import main
-from training import wandb_link
+from training.tracking import link as wandb_link
 
 NB_CLASSES = 20
 

@@ -6,7 +6,7 @@ import json
 
 import torch
 
-from training import checkpoint, files
+from training.record import checkpoint, files
 
 OPTIONS = {
     "nb_epochs": 4,

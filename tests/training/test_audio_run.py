@@ -15,7 +15,7 @@ import main
 from datasets import recordings
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
-from training import checkpoint, state
+from training.record import checkpoint, state
 
 MODELS = [*SNN_LAYERS, *ANN_LAYERS]
 RATE = 16000

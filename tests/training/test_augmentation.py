@@ -11,9 +11,9 @@ import soundfile
 import torch
 
 from parsers.load import Config
-from training import augmentation
-from training.augmentation import augmented, needs_waveforms
-from training.data import load_data
+from training.data import augmentation
+from training.data.augmentation import augmented, needs_waveforms
+from training.data.loading import load_data
 from training.steps import Steps
 
 CPU = torch.device("cpu")

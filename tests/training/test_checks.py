@@ -14,8 +14,8 @@ from datasets.audio_set import AudioSet
 from models.snns import SNN
 from parsers.load import Config
 from training import checks
-from training.console import log
 from training.errors import ExperimentError
+from training.terminal.console import log
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from training.console import log, start_logging
-from training.stopping import Stopped, stop_request
+from training.terminal.console import log, start_logging
+from training.terminal.stopping import Stopped, stop_request
 
 
 class Refusing:

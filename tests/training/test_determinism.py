@@ -8,8 +8,8 @@ import os
 import pytest
 import torch
 
-from training import checkpoint, files
-from training.determinism import determinism
+from training.device.determinism import determinism
+from training.record import checkpoint, files
 
 
 def same_bits(first, second):

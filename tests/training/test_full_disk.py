@@ -9,7 +9,7 @@ import pytest
 import torch
 from resumption import OPTIONS, final_state, same_results
 
-from training import files
+from training.record import files
 
 
 def test_a_full_disk_does_not_end_a_training(train, tmp_path, monkeypatch, capsys):

@@ -16,7 +16,7 @@ import torch
 import main
 from models.anns import ANN
 from models.snns import SNN
-from training import graphs
+from training.device import graphs
 from training.errors import ExperimentError
 from training.steps import Steps
 

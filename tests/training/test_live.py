@@ -4,9 +4,9 @@
 
 import torch
 
-from training import live
-from training.live import LiveBar
 from training.metrics import Meter
+from training.terminal import live
+from training.terminal.live import LiveBar
 
 
 class ShownBar:

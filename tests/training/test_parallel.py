@@ -16,9 +16,11 @@ import pytest
 import torch
 from filelock import FileLock
 
-from training import checkpoint, console, parallel
-from training.live_lines import newest
-from training.worker import Drawing
+from training.grid import parallel
+from training.grid.live_lines import newest
+from training.grid.worker import Drawing
+from training.record import checkpoint
+from training.terminal import console
 
 REPO = Path(__file__).resolve().parents[2]
 LONG = {"nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 16, "nb_epochs": 40, "batch_size": 32}

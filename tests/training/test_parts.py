@@ -14,12 +14,12 @@ from torch.nn import functional
 
 from models.snns import SNN
 from parsers.load import load_plan
-from training import checkpoint, files, folders, state
 from training.batchnorm import recalibrate
 from training.errors import CheckpointError, ExperimentError
 from training.experiment import choose_device
-from training.groups import mean_and_deviation
 from training.metrics import Meter, rate_penalty
+from training.record import checkpoint, files, folders, state
+from training.results.groups import mean_and_deviation
 from training.steps import Steps
 
 

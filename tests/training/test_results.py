@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from parsers.load import Config
-from training import files, groups, results
+from training.record import files
+from training.results import __main__ as results
+from training.results import groups
 
 
 @pytest.fixture

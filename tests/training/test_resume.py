@@ -20,10 +20,10 @@ from refusal import snapshot
 from resumption import OPTIONS, same_results
 
 import main
-from training import checkpoint, files, state
 from training.errors import CheckpointError
 from training.experiment import Experiment
-from training.stopping import Stopped, stop_request
+from training.record import checkpoint, files, state
+from training.terminal.stopping import Stopped, stop_request
 
 REPO = Path(__file__).resolve().parents[2]
 STEPS = 4 * 7  # of a whole run

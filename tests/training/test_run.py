@@ -16,8 +16,8 @@ import main
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
 from parsers.load import Config
-from training import folders
 from training.experiment import Experiment
+from training.record import folders
 
 MODELS = [*SNN_LAYERS, *ANN_LAYERS]
 

@@ -15,7 +15,7 @@ import soundfile
 import main
 from analysis.report.__main__ import main as report
 from datasets import spiking
-from training.same_data import difference
+from training.data.same_data import difference
 from training.verify import main as verify
 
 WORDS = ("Apfel", "Birne", "grüner Tee")

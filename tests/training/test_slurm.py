@@ -14,7 +14,7 @@ import pytest
 import torch
 from slurm_node import logs, slurm_node, why_not
 
-from training import checkpoint
+from training.record import checkpoint
 
 REPO = Path(__file__).resolve().parents[2]
 SUBMIT = REPO / "scripts" / "slurm_sweep.sh"

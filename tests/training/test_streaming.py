@@ -12,10 +12,10 @@ import torch
 from datasets.audio_set import AudioSet
 from datasets.frames import FrameSet
 from datasets.spiking import SpikingData
-from training import data as training_data
-from training.augmentation import augmented
-from training.data import batches, on_device
-from training.streaming import Streamed
+from training.data import loading as training_data
+from training.data.augmentation import augmented
+from training.data.loading import batches, on_device
+from training.data.streaming import Streamed
 
 CPU = torch.device("cpu")
 CLIPS, BATCH = 23, 5

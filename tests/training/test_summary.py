@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from training import repository
-from training.repository import code_version
+from training.record import repository
+from training.record.repository import code_version
 
 
 def git(folder, *arguments):

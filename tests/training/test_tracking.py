@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from training import files, tracking, wandb_link
 from training.experiment import Experiment
+from training.record import files
+from training.tracking import link as wandb_link
+from training.tracking import run as tracking
 
 NAMES = ("loss", "acc", "sparsity", "sop")
 

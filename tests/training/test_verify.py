@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from parsers.load import REPOSITORY
-from training import checkpoint, files, verify
+from training import verify
+from training.record import checkpoint, files
 
 
 @pytest.fixture

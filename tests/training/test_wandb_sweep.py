@@ -16,9 +16,9 @@ import wandb
 from wandb.agents.pyagent import Agent as WandbAgent
 
 from parsers.load import load_plan
-from training import wandb_agent
 from training.experiment import Experiment
-from training.wandb_sweep import describe
+from training.tracking import agent as wandb_agent
+from training.tracking.sweep import describe
 
 REPO = Path(__file__).resolve().parents[2]
 SEEDS = [1, 2, 3, 4, 5]

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from parsers.load import OPTIONS
 from parsers.program import Parser, run_command
-from training import files
-from training.comparison import find_group, welch
-from training.console import table
-from training.curves import draw_bands
 from training.errors import ExperimentError
-from training.gather import Run, comparable, gather, history, mark_repeated_seeds
-from training.groups import (
+from training.record import files
+from training.record.curves import draw_bands
+from training.results.comparison import find_group, welch
+from training.results.gather import Run, comparable, gather, history, mark_repeated_seeds
+from training.results.groups import (
     NAMES,
     group_over_seeds,
     legend,
@@ -26,6 +25,7 @@ from training.groups import (
     result_table,
     table_columns,
 )
+from training.terminal.console import table
 
 PROGRAM = "training.results"
 LEGEND_WIDTH = 60  # characters in a line of the curves' legend

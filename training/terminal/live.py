@@ -6,8 +6,8 @@ import time
 
 import torch
 
-from training.console import percent, progress_bar
 from training.metrics import Meter
+from training.terminal.console import percent, progress_bar
 
 BAR_REFRESH = 0.3  # s between two figures on the bar
 

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 from datasets.audio import AUDIO, AudioData, load_audio
 from datasets.spiking import SpikingData, load_spiking
 from parsers.training_config import TrainingConfig
-from training.augmentation import needs_waveforms
-from training.console import Remembered, log
-from training.streaming import Streamed
+from training.data.augmentation import needs_waveforms
+from training.data.streaming import Streamed
+from training.terminal.console import Remembered, log
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the network's work
 

@@ -7,7 +7,7 @@ import warnings
 from scipy import stats
 
 from training.errors import ExperimentError
-from training.groups import are_other_data, model_name, spread
+from training.results.groups import are_other_data, model_name, spread
 
 CONFIDENCE = 0.95
 

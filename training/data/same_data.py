@@ -13,8 +13,8 @@ from pathlib import Path
 from datasets.audio import AUDIO, AudioData
 from datasets.spiking import SPIKING, SpikingData
 from parsers.training_config import TrainingConfig
-from training import files
 from training.errors import ExperimentError
+from training.record import files
 
 NAME = "data.json"
 

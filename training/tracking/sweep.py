@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from parsers.load import OPTIONS, REPOSITORY, RESUME_AUTO, Config, ConfigError, Plan, load_plan
-from training import folders
 from training.errors import ExperimentError
-from training.tracking import noted_run, one_line
-from training.wandb_link import project_name
+from training.record import folders
+from training.tracking.link import project_name
+from training.tracking.run import noted_run, one_line
 
 METRIC = "valid acc"
 CONFIGS = REPOSITORY / "configs"

@@ -10,7 +10,7 @@ from textwrap import fill
 from datasets.audio import AUDIO, PUBLISHED_WORDS
 from datasets.features import SHIFT_MS
 from datasets.spiking import SPIKING
-from training.console import duration, table
+from training.terminal.console import duration, table
 
 DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
 PUBLISHED_CLASSES = {

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from training.console import log
+from training.terminal.console import log
 
 # SIGUSR1 is what a batch system is asked to send some time before it ends a job, SIGHUP what comes
 # when a terminal or its connection is closed.

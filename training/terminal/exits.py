@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from parsers.program import run_command, tell, what_failed
 from training.errors import DivergedError
-from training.stopping import Stopped
+from training.terminal.stopping import Stopped
 
 
 def exit_status(program: str, work: Callable[[], int]) -> int:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parsers.load import Config
-from training import files, folders
-from training.console import log
-from training.stopping import Stopped
-from training.wandb_link import ONLINE, in_sweep, link, project_name
+from training.record import files, folders
+from training.terminal.console import log
+from training.terminal.stopping import Stopped
+from training.tracking.link import ONLINE, in_sweep, link, project_name
 
 RUN_FILE = Path("wandb_run.json")
 

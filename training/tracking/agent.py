@@ -19,14 +19,14 @@ from pathlib import Path
 
 from parsers.load import Config, Plan
 from parsers.training_config import TrainingConfig
-from training import files, folders
-from training.console import log
-from training.determinism import determinism
+from training.device.determinism import determinism
 from training.errors import ExperimentError
-from training.stopping import Stopped
-from training.tracking import one_line, start_afresh
-from training.wandb_link import ONLINE, answers, host, in_sweep, link
-from training.wandb_sweep import SweepError, create, joined, locate, read_job, run_of, url_of
+from training.record import files, folders
+from training.terminal.console import log
+from training.terminal.stopping import Stopped
+from training.tracking.link import ONLINE, answers, host, in_sweep, link
+from training.tracking.run import one_line, start_afresh
+from training.tracking.sweep import SweepError, create, joined, locate, read_job, run_of, url_of
 
 SWEEP_FILE = Path("wandb_sweep.json")
 PATIENCE = 60.0  # s without a server before the sweep is given up

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from training.console import log
+from training.device.streams import stream_for
 from training.errors import ExperimentError
 from training.metrics import Meter
-from training.streams import stream_for
+from training.terminal.console import log
 
 WARM_UP = 3  # launched steps of a shape before it is captured
 LAUNCH_BOUND = 0.5  # share of a step's time on the device that the host may take to launch it

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from training.console import duration
+from training.terminal.console import duration
 
 if TYPE_CHECKING:
-    from training.parallel import Run
+    from training.grid.parallel import Run
 
 TIME_COLUMNS = 11
 

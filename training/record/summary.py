@@ -11,11 +11,11 @@ import torch
 
 from datasets.audio import AudioData
 from datasets.spiking import SpikingData
-from training import checkpoint, files
-from training.console import log
-from training.curves import draw_curves
 from training.metrics import Metrics, count_parameters
-from training.repository import code_version
+from training.record import checkpoint, files
+from training.record.curves import draw_curves
+from training.record.repository import code_version
+from training.terminal.console import log
 
 if TYPE_CHECKING:
     from training.experiment import Experiment

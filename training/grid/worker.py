@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""One run of a grid in a process of its own, as ``training.parallel`` starts it.
+"""One run of a grid in a process of its own, as ``training.grid.parallel`` starts it.
 
 Standard input brings one line of JSON: the options of the run, its folder, the device, and where
 to draw progress. When standard input ends, the program that started this one is gone, and the run
@@ -17,11 +17,11 @@ from pathlib import Path
 
 from parsers.load import Config
 from training import sweep
-from training.console import send_progress, start_logging
-from training.data import DataCache
-from training.determinism import determinism
-from training.exits import exit_status
+from training.data.loading import DataCache
+from training.device.determinism import determinism
 from training.experiment import choose_device
+from training.terminal.console import send_progress, start_logging
+from training.terminal.exits import exit_status
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     start_logging()
     if order["progress"] is not None:
         send_progress(Drawing(order["progress"]), order["columns"])
-    return exit_status("training.worker", lambda: train(order))
+    return exit_status("training.grid.worker", lambda: train(order))
 
 
 def train(order: dict) -> int:

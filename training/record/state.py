@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from training import checkpoint, files
-from training.console import log
 from training.errors import CheckpointError
 from training.metrics import Metrics
+from training.record import checkpoint, files
+from training.terminal.console import log
 
 if TYPE_CHECKING:
     from training.experiment import Experiment

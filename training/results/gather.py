@@ -13,8 +13,8 @@ from pathlib import Path
 
 from parsers.load import OPTIONS, Config, ConfigError
 from parsers.yaml_file import read_config
-from training import files, folders
 from training.errors import ExperimentError
+from training.record import files, folders
 
 SWEEP_SUMMARIES = "sweep_summary*.json"  # processes that share a sweep write one each
 MARKERS = ("config.yaml", "summary.json", "metrics.jsonl")

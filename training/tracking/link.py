@@ -8,8 +8,8 @@ import urllib.error
 import urllib.request
 
 from parsers.training_config import TrainingConfig
-from training.console import log
 from training.errors import ExperimentError
+from training.terminal.console import log
 
 ONLINE, OFFLINE = "online", "offline"
 PROBE_SECONDS = 4.0

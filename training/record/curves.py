@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.files import write_atomic
+from training.record.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

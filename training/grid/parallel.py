@@ -18,13 +18,13 @@ from typing import BinaryIO
 import torch
 
 from parsers.load import Config, Plan
-from training import files, folders
-from training.console import duration, log, percent
-from training.data import DataCache, data_key
-from training.live_lines import LiveLines
-from training.stopping import Stopped, StopRequest, stop_request
+from training.data.loading import DataCache, data_key
+from training.grid.live_lines import LiveLines
+from training.record import files, folders
+from training.terminal.console import duration, log, percent
+from training.terminal.stopping import Stopped, StopRequest, stop_request
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 POLL = 0.1  # s between two looks at the processes
 
@@ -168,7 +168,7 @@ class Pool:
         run.output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the run is over)
         run.progress, drawn = self.lines.pipe()
         run.process = subprocess.Popen(
-            [sys.executable, "-m", "training.worker"],
+            [sys.executable, "-m", "training.grid.worker"],
             stdin=subprocess.PIPE,
             stdout=run.output,
             stderr=subprocess.STDOUT,
@@ -226,7 +226,7 @@ class Pool:
         said = run.output.read().decode(errors="replace")
         last = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
         if status == 2:
-            return last.removeprefix("training.worker: error: ")
+            return last.removeprefix("training.grid.worker: error: ")
         kept = self.common / f"{run.folder.name}.output.log"
         folders.create_plain(self.common)
         files.write_text(kept, said)

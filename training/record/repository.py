@@ -7,7 +7,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 PATIENCE = 10  # s; a git that waits for a network drive holds up no training
 
 

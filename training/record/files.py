@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 
-from training.console import log
+from training.terminal.console import log
 
 
 @contextlib.contextmanager

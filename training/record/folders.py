@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 from parsers.control import NOT_RECORDED
 from parsers.load import Config, ConfigError, Plan
 from parsers.program import check_folder
-from training import checkpoint, files, state
 from training.errors import ExperimentError
+from training.record import checkpoint, files, state
 
 DEFAULT_ROOT = Path("exp") / "test_exps"
 SWEEP_SUMMARY = "sweep_summary.json"
