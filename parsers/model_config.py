@@ -9,6 +9,15 @@ from parsers.options import option
 
 SNN_TYPES = ("LIF", "RLIF", "adLIF", "RadLIF", "CadLIF", "ResonateFire", "SiLIF", "CSiLIF")
 ANN_TYPES = ("MLP", "RNN", "LiGRU", "GRU")
+SURROGATES = (
+    "boxcar",
+    "triangle",
+    "atan",
+    "slayer",
+    "gaussian",
+    "double_gaussian",
+    "multi_gaussian",
+)
 
 
 @dataclass(frozen=True)
@@ -61,4 +70,28 @@ class ModelConfig:
         group="model",
         choices=("rand", "zero"),
         help="initial state of the neurons: random, as published, or zero",
+    )
+    surrogate: str = option(
+        "boxcar",
+        group="model",
+        choices=SURROGATES,
+        grid=True,
+        help="surrogate gradient: the function that stands in for the derivative of the spike",
+    )
+    surrogate_width: float | None = option(
+        None,
+        group="model",
+        above=0,
+        grid=True,
+        help="width of the surrogate gradient along the membrane potential; by default the "
+        "surrogate's own",
+    )
+    readout: str = option(
+        "softmax_sum",
+        group="model",
+        choices=("softmax_sum", "mean", "max", "last", "spike_count"),
+        grid=True,
+        help="class scores from the output neurons: the softmax of the potentials summed over "
+        "time, as published; the mean, maximum or last value of the potentials; or the spike "
+        "counts of output neurons that spike",
     )

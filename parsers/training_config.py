@@ -192,6 +192,23 @@ class TrainingConfig:
         "past weights, as published, or those of its present weights, better on small data sets",
     )
 
+    loss: str = option(
+        "cross_entropy",
+        group="training",
+        choices=("cross_entropy", "mean_potential", "last_potential", "max_potential", "nll_steps"),
+        grid=True,
+        help="loss: cross entropy of the readout's class scores, as published; of the mean, last "
+        "or maximum output potential; or the negative log likelihood summed over the steps",
+    )
+    label_smoothing: float = option(
+        0.0,
+        group="training",
+        minimum=0,
+        below=1,
+        grid=True,
+        help="share of each target's probability that is spread evenly over all classes",
+    )
+
     use_regularizers: bool = option(
         False,
         group="regulariser",
