@@ -11,25 +11,17 @@ REPO = Path(__file__).resolve().parents[1]
 os.environ["WANDB_MODE"] = "disabled"  # the tests of tracking alone turn it on
 
 
-def shared_folder(name: str) -> Path:
-    """Folder of material that is kept outside the repository (``SPRACHE_SHARED`` overrides); a test
-    that needs it is skipped where it is not."""
-    folder = Path(os.environ.get("SPRACHE_SHARED", REPO.parent / "shared")) / name
-    if not folder.is_dir():
-        pytest.skip(f"there is no {folder}")
-    return folder
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Folder of material kept outside the repository; tests of it run where SPRACHE_SHARED names
+    it, and are left out of every other run."""
+    return Path(os.environ["SPRACHE_SHARED"])
 
 
 @pytest.fixture(scope="session")
-def real_speech_folder() -> Path:
-    """Real spoken digits as spikes (SHD layout), where they lie beside the checkout."""
-    return shared_folder("data/fsdd_spikes")
-
-
-@pytest.fixture(scope="session")
-def original_goldens() -> Path:
-    """Numbers that the original implementation computed, where they lie beside the checkout."""
-    return shared_folder("goldens")
+def original_goldens(shared_folder) -> Path:
+    """Numbers that the original implementation computed."""
+    return shared_folder / "goldens"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -51,7 +43,9 @@ def asks_for_gpu(config) -> bool:
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what needs a GPU, and what is slow, unless it is asked for."""
+    """Leave out what needs a GPU, a shared folder or minutes, unless it is asked for."""
+    if "SPRACHE_SHARED" not in os.environ:
+        deselect_users_of(config, items, "shared_folder")
     if not asks_for_gpu(config):
         skip_marked(items, "gpu", "needs a CUDA GPU; run with `pytest -m gpu`")
     elif any(item.get_closest_marker("gpu") for item in items):
@@ -61,6 +55,13 @@ def pytest_collection_modifyitems(config, items):
             skip_marked(items, "gpu", "no CUDA GPU")
     if "slow" not in config.option.markexpr:
         skip_marked(items, "slow", "takes minutes; run with `pytest -m slow`")
+
+
+def deselect_users_of(config, items: list, fixture: str) -> None:
+    """Leave out the tests that ask for a fixture, themselves or through another one."""
+    users = [item for item in items if fixture in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=users)
+    items[:] = [item for item in items if item not in users]
 
 
 def skip_marked(items, name: str, reason: str) -> None:
