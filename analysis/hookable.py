@@ -42,7 +42,7 @@ def show_spikes(layer: SpikingLayer, name: str, run: Callable) -> None:
     """Let the spikes that ``run`` makes of a current pass through a module of ``layer``."""
     layer.add_module(name, Spikes())
 
-    def dynamics(current, state):
+    def dynamics(current, state, fold=None):
         spikes, state = run(current, state)
         return getattr(layer, name)(spikes), state
 

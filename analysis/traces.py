@@ -84,7 +84,7 @@ def watched(layer: nn.Module, rows: list[int], batch_size: int) -> Iterator[Laye
     trace = LayerTrace()
     run = layer.dynamics
     step_through = read_out if isinstance(layer, ReadoutLayer) else spike_through
-    layer.dynamics = lambda current, state: step_through(
+    layer.dynamics = lambda current, state, fold=None: step_through(
         run, current, state, trace, rows, batch_size
     )
     if isinstance(layer, SpikingLayer):

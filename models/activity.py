@@ -2,9 +2,23 @@
 # SPDX-License-Identifier: MIT
 """How much a network spikes: firing rates and synaptic operations."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from models.shell import LayerOutput
+
+
+class Activity(NamedTuple):
+    """Everything that one forward pass tells about a spiking network."""
+
+    output: Tensor  # [B, C] class scores, or [B, T, H] spikes without a read-out
+    firing_rates: Tensor  # [F + hidden units] mean over (B, T)
+    sop: Tensor  # [] feed-forward synaptic operations per sample
+    recurrent_sop: Tensor  # [] synaptic operations through V per sample; 0 without V
+    layers: list[LayerOutput]  # one per hidden layer
 
 
 @torch.no_grad()

@@ -6,22 +6,16 @@ The order in which parameters are created is the order in which random numbers a
 gives the weights that the published code starts from.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
 from models.dynamics import gru, ligru, rnn, summed
 from models.linear import Linear
-from models.shell import (
-    append_flipped,
-    as_input,
-    check_sizes,
-    in_full,
-    input_size,
-    join_directions,
-    make_norm,
-    normalize,
-)
+from models.network import Network, ParameterGroup, as_input
+from models.shell import append_flipped, in_full, join_directions, make_norm, normalize
 
 
 class ANNLayer(nn.Module):
@@ -31,6 +25,7 @@ class ANNLayer(nn.Module):
     (Wz, Vz, normz), "r" the reset gate (Wr, Vr, normr).
     """
 
+    groups: ClassVar[dict[str, ParameterGroup]] = {}  # of the parameters trained in another way
     gates: tuple[str, ...] = ("",)
     has_recurrent_weights = True
 
@@ -123,6 +118,8 @@ class GRULayer(ANNLayer):
 class ANNReadoutLayer(nn.Module):
     """[B, T, F] -> class scores [B, C]: softmax over features, summed over time, W and norm."""
 
+    groups: ClassVar[dict[str, ParameterGroup]] = {}
+
     def __init__(
         self,
         input_size: int,
@@ -149,7 +146,7 @@ LAYERS: dict[str, type[ANNLayer]] = {
 }
 
 
-class ANN(nn.Module):
+class ANN(Network):
     """A stack of non-spiking layers of one type, and a read-out.
 
     Args:
@@ -177,12 +174,9 @@ class ANN(nn.Module):
         use_readout_layer: bool = True,
         backend: str = "auto",
     ):
-        super().__init__()
+        super().__init__(input_shape, layer_sizes, use_readout_layer)
         if ann_type not in LAYERS:
             raise ValueError(f"ann_type '{ann_type}' is not one of {', '.join(LAYERS)}")
-        check_sizes(layer_sizes, use_readout_layer)
-        self.input_size = input_size(input_shape)
-        self.layer_sizes = list(layer_sizes)
         self.ann_type = ann_type
         common = {"normalization": normalization, "use_bias": use_bias, "backend": backend}
         self.ann = nn.ModuleList()

@@ -9,8 +9,6 @@ neither the normalised currents nor the mask are kept for the backward pass. The
 there, too. In evaluation nothing is folded.
 """
 
-import inspect
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -22,8 +20,8 @@ from models.dynamics.backends import agrees, compiled_on_gpu
 def can_fold(layer: nn.Module, current: Tensor) -> bool:
     """Whether the recurrence of ``layer``, a ``SpikingLayer``, takes a fold in this pass.
 
-    It does in training on a GPU, if it has no recurrent weights, its class says ``folds = True``
-    and its ``dynamics`` has an argument ``fold``.
+    It does in training on a GPU, if it has no recurrent weights and its class says
+    ``folds = True``.
     """
     return (
         layer.folds
@@ -32,7 +30,6 @@ def can_fold(layer: nn.Module, current: Tensor) -> bool:
         and isinstance(layer.drop, nn.Dropout)
         and layer.drop.p < 1
         and compiled_on_gpu(layer.backend, current)
-        and "fold" in inspect.signature(layer.dynamics).parameters
     )
 
 

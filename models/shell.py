@@ -3,22 +3,24 @@
 """What every layer, spiking or not, does around its recurrence."""
 
 import math
-from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
+from models.dynamics import Fold
 from models.dynamics.backends import compiled_on_gpu
 from models.folding import can_fold, fold_of
 from models.gpu.clamp import Clamp
 from models.linear import Linear
 from models.mistakes import check_initial_state, check_parameters, check_result
+from models.network import ParameterGroup
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
 INIT_STATES = ("rand", "zero")
+ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))  # decay of a potential per step
 
 
 def make_norm(normalization: str, size: int) -> nn.Module | None:
@@ -50,41 +52,6 @@ def join_directions(y: Tensor) -> Tensor:
     return torch.cat([forward, backward.flip(1)], dim=2)
 
 
-def as_input(x: Tensor, size: int) -> Tensor:
-    """[B, T, F] of real numbers as it is, [B, T, F, K] -> [B, T, F*K], whole numbers as float32.
-
-    Raises ValueError for another rank, no step, or other than ``size`` features.
-    """
-    if x.ndim not in (3, 4):
-        raise ValueError(f"input must be [B, T, F] or [B, T, F, K], got {list(x.shape)}")
-    if 0 in x.shape[:2]:
-        raise ValueError(f"input must have clips and time steps, got {list(x.shape)}")
-    if math.prod(x.shape[2:]) != size:
-        raise ValueError(f"input must have {size} features, got {list(x.shape)}")
-    x = x.flatten(start_dim=2)
-    return x if x.is_floating_point() else x.float()
-
-
-def input_size(input_shape: tuple) -> int:
-    """Features per time step of a batch shaped (B, T, F) or (B, T, F, K); B and T are not used."""
-    if len(input_shape) not in (3, 4):
-        raise ValueError(f"input_shape must be (B, T, F) or (B, T, F, K), got {input_shape}")
-    features = input_shape[2:]
-    if not all(isinstance(extent, Integral) and extent > 0 for extent in features):
-        raise ValueError(f"the features in input_shape must be positive numbers, got {input_shape}")
-    return math.prod(features)
-
-
-def check_sizes(layer_sizes: list[int], use_readout_layer: bool) -> None:
-    """ValueError unless there is a hidden layer (before the read-out, if any) of positive size."""
-    least = 2 if use_readout_layer else 1
-    if len(layer_sizes) < least or min(layer_sizes) < 1:
-        raise ValueError(
-            f"layer_sizes needs at least {least} positive entries"
-            f"{' (the last is the readout)' if use_readout_layer else ''}, got {list(layer_sizes)}"
-        )
-
-
 def in_full(x: Tensor) -> Tensor:
     """What products in half precision gave as float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
@@ -98,6 +65,11 @@ def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Ten
     create = torch.rand if init_state == "rand" else torch.zeros
     values = create(current.shape[0], current.shape[2], dtype=dtype, device=current.device)
     return values.to(torch.promote_types(dtype, current.dtype))
+
+
+def uniform(size: int, bounds: tuple[float, float]) -> nn.Parameter:
+    """One parameter per neuron [size], drawn uniformly from ``bounds``."""
+    return nn.Parameter(torch.empty(size).uniform_(*bounds))
 
 
 def clamped(layer: nn.Module, name: str) -> Tensor:
@@ -116,20 +88,7 @@ class LayerOutput(NamedTuple):
     # after dropout
     spikes: Tensor
     state: tuple  # after the last step
-
-    counts = None  # not a field, see CountedOutput
-
-
-class CountedOutput(LayerOutput):
-    """What a layer hands on whose spikes were counted on the way.
-
-    Attribute ``counts`` [B, H] or [B, 2H]: how many spikes of ``output`` a neuron has.
-    """
-
-    def __new__(cls, output: Tensor, spikes: Tensor, state: tuple, counts: Tensor | None = None):
-        self = super().__new__(cls, output, spikes, state)
-        self.counts = counts
-        return self
+    counts: Tensor | None = None  # [B, H] or [B, 2H] spikes of `output`, where known
 
 
 class SpikingLayer(nn.Module):
@@ -151,16 +110,11 @@ class SpikingLayer(nn.Module):
 
     states_per_neuron = 2
     recurrent = False
-    # Whether normalisation and dropout may be done within `dynamics`; a class that defines
-    # `dynamics` says so itself, since only its author knows, and False is meant if it does not.
+    # Whether `dynamics` has an argument `fold`, and does all that it asks for. A class derived from
+    # one that folds, with a `dynamics` of its own, takes it too, or says `folds = False`.
     folds = False
     ranges: ClassVar[dict[str, tuple[float, float]]] = {}  # of the parameters clamped at use
-
-    def __init_subclass__(cls, **options):
-        super().__init_subclass__(**options)
-        owner = next(base for base in cls.__mro__ if {"dynamics", "folds"} & vars(base).keys())
-        if "folds" not in vars(owner):
-            cls.folds = False
+    groups: ClassVar[dict[str, ParameterGroup]] = {}  # of the parameters trained in another way
 
     def __init__(
         self,
@@ -186,6 +140,7 @@ class SpikingLayer(nn.Module):
         self.init_state = init_state
         self.backend = backend
         self.extra_features = dict(extra_features or {})
+        self.checked = False  # whether a pass has shown that states and spikes fit
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         before = dict(vars(self))
         self.create_parameters()
@@ -221,11 +176,13 @@ class SpikingLayer(nn.Module):
         """State before the first step of ``current`` [B, T, H]."""
         raise TypeError(f"{type(self).__name__} has no initial_state(current)")
 
-    def dynamics(self, current: Tensor, state: tuple) -> tuple[Tensor, tuple]:
+    def dynamics(
+        self, current: Tensor, state: tuple, fold: Fold | None = None
+    ) -> tuple[Tensor, tuple]:
         """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step.
 
-        In a class with ``folds = True`` it has an argument ``fold``, see ``models.folding``: unless
-        that is None, ``current`` is not normalised yet, and the spikes go through dropout here.
+        A class with ``folds = False`` needs no argument ``fold``. Unless that is None, ``current``
+        is not normalised yet, and the spikes go through dropout here: ``models.gpu.folding``.
         """
         raise TypeError(f"{type(self).__name__} has no dynamics(current, state)")
 
@@ -237,22 +194,22 @@ class SpikingLayer(nn.Module):
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
         if self.bidirectional:
             x = append_flipped(x)
-        current = self.W(x)
-        folded = {}
+        current, fold = self.W(x), None
         if can_fold(self, current):
-            current, folded["fold"] = fold_of(self, current)
+            current, fold = fold_of(self, current)
         else:
             current = in_full(normalize(self.norm, current))
+        self.checked = self.checked and state is None
         if state is None:
             state = self.initial_state(current)
-            check_initial_state(self, state)
-        result = self.dynamics(current, state, **folded)
-        check_result(self, result, current)
+        check_initial_state(self, state)
+        result = self.dynamics(current, state, **({"fold": fold} if self.folds else {}))
+        if not self.checked:
+            check_result(self, result, current)
+            self.checked = True
         spikes, state = result
         joined = join_directions(spikes) if self.bidirectional else spikes
-        if not folded:
+        if fold is None:
             return LayerOutput(self.drop(joined), spikes, state)
-        counts = folded["fold"].counts
-        if self.bidirectional:
-            counts = torch.cat(counts.chunk(2), dim=1)
-        return CountedOutput(joined, spikes, state, counts)
+        counts = torch.cat(fold.counts.chunk(2), dim=1) if self.bidirectional else fold.counts
+        return LayerOutput(joined, spikes, state, counts)

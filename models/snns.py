@@ -16,36 +16,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.activity import (
-    events,
-    firing_rates,
-    input_rates,
-    recurrent_operations,
-)
-from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
-from models.linear import Linear
+from models.activity import Activity, events, firing_rates, input_rates, recurrent_operations
+from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
 from models.mistakes import check_fields
-from models.shell import (
-    LayerOutput,
-    SpikingLayer,
-    as_input,
-    check_sizes,
-    clamped,
-    in_full,
-    initial_values,
-    input_size,
-    make_norm,
-    normalize,
-)
+from models.network import Network, as_input
+from models.readouts import ReadoutLayer
+from models.shell import ALPHA_BOUNDS, SpikingLayer, clamped, uniform
 
-ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))
 BETA_BOUNDS = (math.exp(-1 / 30), math.exp(-1 / 120))
 RF_STEP = 0.004  # s, the published integration step of Resonate-and-Fire
-
-
-def uniform(size: int, bounds: tuple[float, float]) -> nn.Parameter:
-    """One parameter per neuron [size], drawn uniformly from ``bounds``."""
-    return nn.Parameter(torch.empty(size).uniform_(*bounds))
 
 
 class AdaptiveCoefficients(NamedTuple):
@@ -68,6 +47,11 @@ class AdaptiveLayer(SpikingLayer):
 
     def recurrent_weights(self) -> Tensor | None:
         """Matrix [H, H] from neuron to neuron, None for a feed-forward layer."""
+        if isinstance(self, RecurrentMixin):
+            raise TypeError(
+                f"RecurrentMixin has no effect behind other bases of {type(self).__name__}: name "
+                f"it first, class {type(self).__name__}(RecurrentMixin, ...)"
+            )
         return None
 
     def initial_state(self, current):
@@ -78,8 +62,9 @@ class AdaptiveLayer(SpikingLayer):
     def dynamics(self, current, state, fold=None):
         batch, _, size = current.shape
         coefficients = self.coefficients()
-        check_fields(self, "coefficients", coefficients, AdaptiveCoefficients, (size,))
-        check_fields(self, "initial_state", state, AdaptiveState, (batch, size))
+        if not self.checked:
+            check_fields(self, "coefficients", coefficients, AdaptiveCoefficients, (size,))
+            check_fields(self, "initial_state", state, AdaptiveState, (batch, size))
         return adaptive(
             current,
             *coefficients,
@@ -98,16 +83,6 @@ class RecurrentMixin:
     """
 
     recurrent = True
-
-    def __init_subclass__(cls, **options):
-        super().__init_subclass__(**options)
-        for name in ("recurrent_weights", "recurrent"):
-            owner = next(base for base in cls.__mro__ if name in vars(base))
-            if not issubclass(owner, RecurrentMixin):
-                raise TypeError(
-                    f"RecurrentMixin has no effect behind {owner.__name__}: name it first, "
-                    f"class {cls.__name__}(RecurrentMixin, ...)"
-                )
 
     def create_parameters(self):
         self.V = nn.Linear(self.hidden_size, self.hidden_size, bias=False)
@@ -216,8 +191,9 @@ class ResonateLayer(SpikingLayer):
     def dynamics(self, current, state, fold=None):
         batch, _, size = current.shape
         coefficients = self.coefficients()
-        check_fields(self, "coefficients", coefficients, ResonateCoefficients, (size,), ("A",))
-        check_fields(self, "initial_state", state, ResonateState, (batch, size), ("u",))
+        if not self.checked:
+            check_fields(self, "coefficients", coefficients, ResonateCoefficients, (size,), ("A",))
+            check_fields(self, "initial_state", state, ResonateState, (batch, size), ("u",))
         return resonate(
             current,
             **coefficients._asdict(),
@@ -280,46 +256,6 @@ class ResonateFireLayer(ResonateLayer):
         )
 
 
-class ReadoutLayer(nn.Module):
-    """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> summed softmax [B, C]."""
-
-    states_per_neuron = 1
-    ranges = {"alpha": ALPHA_BOUNDS}  # noqa: RUF012
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        normalization: str = "batchnorm",
-        use_bias: bool = False,
-        init_state: str = "rand",
-        backend: str = "auto",
-    ):
-        super().__init__()
-        self.hidden_size = hidden_size
-        self.init_state = init_state
-        self.backend = backend
-        self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
-        self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
-        self.norm = make_norm(normalization, hidden_size)
-
-    def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
-        """Class scores [B, C]; ``state``: potential [B, C] before the first step."""
-        current = in_full(normalize(self.norm, self.W(x)))
-        if state is None:
-            state = initial_values(current, self.init_state)
-        return self.dynamics(current, state)[0]
-
-    def dynamics(self, current: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Class scores [B, C] of ``current`` [B, T, C], and the potential after the last step."""
-        return readout(current, self.decay(), state=state, backend=self.backend)
-
-    def decay(self) -> Tensor:
-        """Decay per step [C], as the recurrence uses it."""
-        return clamped(self, "alpha")
-
-
 LAYERS: dict[str, type[SpikingLayer]] = {
     "LIF": LIFLayer,
     "RLIF": RLIFLayer,
@@ -333,17 +269,7 @@ LAYERS: dict[str, type[SpikingLayer]] = {
 ALIASES = {"RF": "ResonateFire", "C-SiLIF": "CSiLIF"}
 
 
-class Activity(NamedTuple):
-    """Everything that one forward pass tells about a spiking network."""
-
-    output: Tensor  # [B, C] class scores, or [B, T, H] spikes without a read-out
-    firing_rates: Tensor  # [F + hidden units] mean over (B, T)
-    sop: Tensor  # [] feed-forward synaptic operations per sample
-    recurrent_sop: Tensor  # [] synaptic operations through V per sample; 0 without V
-    layers: list[LayerOutput]  # one per hidden layer
-
-
-class SNN(nn.Module):
+class SNN(Network):
     """A stack of spiking layers of one neuron model, and a read-out.
 
     Args:
@@ -375,18 +301,14 @@ class SNN(nn.Module):
         init_state: str = "rand",
         backend: str = "auto",
     ):
-        super().__init__()
+        super().__init__(input_shape, layer_sizes, use_readout_layer)
         neuron_type = ALIASES.get(neuron_type, neuron_type)
         if neuron_type not in LAYERS:
             raise ValueError(
                 f"neuron_type '{neuron_type}' is not one of LAYERS in models/snns.py: "
                 f"{', '.join(LAYERS)}"
             )
-        check_sizes(layer_sizes, use_readout_layer)
-        self.input_size = input_size(input_shape)
-        self.layer_sizes = list(layer_sizes)
         self.neuron_type = neuron_type
-        self.use_readout_layer = use_readout_layer
         self.dropout = dropout
         common = {
             "normalization": normalization,

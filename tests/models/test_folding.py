@@ -93,9 +93,7 @@ def keeping(folds, dynamics):
     return kept
 
 
-@pytest.mark.parametrize(
-    "why", ["evaluation", "recurrent", "switched off", "on a CPU", "no argument"]
-)
+@pytest.mark.parametrize("why", ["evaluation", "recurrent", "switched off", "on a CPU"])
 def test_what_is_not_folded(why, as_on_a_gpu, monkeypatch):
     net = make_net("RLIF" if why == "recurrent" else "LIF", dropout=0.25).train()
     layer = net.hidden_layers[0]
@@ -105,19 +103,16 @@ def test_what_is_not_folded(why, as_on_a_gpu, monkeypatch):
         layer.folds = False
     elif why == "on a CPU":
         monkeypatch.undo()
-    elif why == "no argument":
-        plain = layer.dynamics
-        monkeypatch.setattr(layer, "dynamics", lambda current, state: plain(current, state))
     assert not folding.can_fold(layer, torch.zeros(2, 3, layer.hidden_size))
     net(make_input())
 
 
-def heedless(self, current, state, fold=None):
+def unfolded(self, current, state):
     return adaptive(current, *self.coefficients(), theta=self.threshold, state=state)
 
 
-class Heedless:
-    dynamics = heedless
+def handing_on(self, current, state, fold=None):
+    return LIFLayer.dynamics(self, current, state, fold)
 
 
 class OwnRecurrence(SpikingLayer):
@@ -125,18 +120,12 @@ class OwnRecurrence(SpikingLayer):
     coefficients = LIFLayer.coefficients
     initial_state = LIFLayer.initial_state
     ranges = LIFLayer.ranges
-    dynamics = heedless
-
-
-def handing_on(self, current, state, fold=None):
-    return LIFLayer.dynamics(self, current, state, fold)
+    dynamics = unfolded
 
 
 OWN_DYNAMICS = {
-    "own": (type("Own", (LIFLayer,), {"dynamics": heedless}), False),
-    "mixed in": (type("Own", (Heedless, LIFLayer), {}), False),
-    "inherited": (type("Own", (type("Base", (LIFLayer,), {"dynamics": heedless}),), {}), False),
-    "hands on": (type("Own", (LIFLayer,), {"dynamics": handing_on, "folds": True}), True),
+    "own": (type("Own", (LIFLayer,), {"dynamics": unfolded, "folds": False}), False),
+    "hands on": (type("Own", (LIFLayer,), {"dynamics": handing_on}), True),
     "coefficients": (type("Own", (LIFLayer,), {"coefficients": LIFLayer.coefficients}), True),
     "its recurrence": (OwnRecurrence, False),
 }
@@ -155,6 +144,12 @@ def test_own_dynamics_are_folded_if_they_say_so(case, monkeypatch):
     assert outputs[0].any()
     assert folding.can_fold(layer, outputs[0]) is folds
     assert folds or torch.equal(*outputs)
+
+
+def test_dynamics_that_take_no_fold_fail_on_every_device():
+    kind = type("Own", (LIFLayer,), {"dynamics": unfolded})
+    with pytest.raises(TypeError, match="fold"):
+        kind(7, 16)(make_input())
 
 
 @pytest.mark.parametrize("change", ["frozen", "cumulative", "plain"])

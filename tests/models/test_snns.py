@@ -276,7 +276,7 @@ def test_recurrent_weights_connect_from_row_to_column(neuron):
     spike = torch.zeros(1, H)
     spike[0, 2] = 1.0
     silent = torch.zeros(1, 1, F)
-    _, _, state = layer(silent, AdaptiveState(zero, zero, spike))
+    state = layer(silent, AdaptiveState(zero, zero, spike)).state
     alpha, *adaptation = layer.coefficients()
     b = adaptation[-1] if neuron == "RadLIF" else torch.zeros(H)
     for j in range(H):

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What spiking and non-spiking networks have in common: sizes, inputs, and parameter groups."""
+
+import math
+from numbers import Integral
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class ParameterGroup(NamedTuple):
+    """How a parameter that a layer names in its ``groups`` is trained."""
+
+    lr_factor: float = 1.0  # times the learning rate of the run; 0: it is not trained
+    weight_decay: float = 0.0  # of the optimiser
+    clamp: tuple[float, float] | None = None  # its range, restored after every step
+
+
+def as_input(x: Tensor, size: int) -> Tensor:
+    """[B, T, F] of real numbers as it is, [B, T, F, K] -> [B, T, F*K], whole numbers as float32.
+
+    Raises ValueError for another rank, no step, or other than ``size`` features.
+    """
+    if x.ndim not in (3, 4):
+        raise ValueError(f"input must be [B, T, F] or [B, T, F, K], got {list(x.shape)}")
+    if 0 in x.shape[:2]:
+        raise ValueError(f"input must have clips and time steps, got {list(x.shape)}")
+    if math.prod(x.shape[2:]) != size:
+        raise ValueError(f"input must have {size} features, got {list(x.shape)}")
+    x = x.flatten(start_dim=2)
+    return x if x.is_floating_point() else x.float()
+
+
+def input_size(input_shape: tuple) -> int:
+    """Features per time step of a batch shaped (B, T, F) or (B, T, F, K); B and T are not used."""
+    if len(input_shape) not in (3, 4):
+        raise ValueError(f"input_shape must be (B, T, F) or (B, T, F, K), got {input_shape}")
+    features = input_shape[2:]
+    if not all(isinstance(extent, Integral) and extent > 0 for extent in features):
+        raise ValueError(f"the features in input_shape must be positive numbers, got {input_shape}")
+    return math.prod(features)
+
+
+def check_sizes(layer_sizes: list[int], use_readout_layer: bool) -> None:
+    """ValueError unless there is a hidden layer (before the read-out, if any) of positive size."""
+    least = 2 if use_readout_layer else 1
+    if len(layer_sizes) < least or min(layer_sizes) < 1:
+        raise ValueError(
+            f"layer_sizes needs at least {least} positive entries"
+            f"{' (the last is the readout)' if use_readout_layer else ''}, got {list(layer_sizes)}"
+        )
+
+
+class Network(nn.Module):
+    """A stack of layers: see ``models.snns.SNN`` and ``models.anns.ANN``."""
+
+    def __init__(self, input_shape: tuple, layer_sizes: list[int], use_readout_layer: bool):
+        super().__init__()
+        check_sizes(layer_sizes, use_readout_layer)
+        self.input_size = input_size(input_shape)
+        self.layer_sizes = list(layer_sizes)
+        self.use_readout_layer = use_readout_layer
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """All layers, in order; the last is the read-out if there is one."""
+        return next(self.children())  # the only child
+
+    def named_groups(self) -> list[tuple[nn.Parameter, ParameterGroup]]:
+        """The parameters that layers name in their ``groups``.
+
+        Raises TypeError if a layer has no such parameter.
+        """
+        found = []
+        for layer in self.layers:
+            for name, group in layer.groups.items():
+                try:
+                    found.append((layer.get_parameter(name), group))
+                except AttributeError:
+                    raise TypeError(
+                        f"{type(layer).__name__}.groups names '{name}', which is not among its "
+                        f"parameters: {', '.join(name for name, _ in layer.named_parameters())}"
+                    ) from None
+        return found
+
+    def parameter_groups(self) -> list[dict]:
+        """All parameters for an optimiser: dictionaries of params, lr_factor and weight_decay.
+
+        The first group holds what no layer names, with factor 1 and no decay; where no layer names
+        any, it is the only one, in the order of ``parameters()``.
+        """
+        named = {id(parameter): group for parameter, group in self.named_groups()}
+        groups: dict[tuple[float, float], list] = {ParameterGroup()[:2]: []}
+        for parameter in self.parameters():
+            group = named.get(id(parameter), ParameterGroup())
+            groups.setdefault(group[:2], []).append(parameter)
+        return [
+            {"params": parameters, "lr_factor": factor, "weight_decay": decay}
+            for (factor, decay), parameters in groups.items()
+        ]
+
+    @torch.no_grad()
+    def clamp_parameters(self) -> None:
+        """Bring parameters back into the range of their group; called after every step."""
+        for parameter, group in self.named_groups():
+            if group.clamp is not None:
+                parameter.clamp_(*group.clamp)
