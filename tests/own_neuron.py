@@ -10,9 +10,15 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 
 
-def python_blocks() -> list[str]:
-    """A layer of a known recurrence, a recurrence of its own, and the layer of that."""
-    return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+def python_blocks(section: str = "Add a neuron") -> list[str]:
+    """The Python blocks of a section of the page.
+
+    Those of "Add a neuron" are a layer of a known recurrence, a recurrence of its own, and the
+    layer of that.
+    """
+    page = PAGE.read_text(encoding="utf-8")
+    _, _, text = page.partition(f"\n## {section}\n")
+    return re.findall(r"^```python\n(.*?)^```$", text.partition("\n## ")[0], re.M | re.S)
 
 
 def run_block(code: str, name: str = "example") -> types.ModuleType:
