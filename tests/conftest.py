@@ -3,11 +3,19 @@
 """Fixtures shared by all tests."""
 
 import os
+import random
+import shutil
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in main.py, before PyTorch is imported
+
+import numpy as np
 import pytest
+import torch
+from refusal import small_data
 
 REPO = Path(__file__).resolve().parents[1]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 os.environ["WANDB_MODE"] = "disabled"  # the tests of tracking alone turn it on
 
 
@@ -24,14 +32,36 @@ def original_goldens(shared_folder) -> Path:
     return shared_folder / "goldens"
 
 
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Every test draws the same numbers: alone, in any order, on any worker."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def sound_data(tmp_path_factory) -> Path:
+    """A small data set in the SHD layout, not to be changed."""
+    return small_data(tmp_path_factory.mktemp("sound") / "data")
+
+
+@pytest.fixture
+def data(sound_data, tmp_path) -> Path:
+    """A copy of the small sound data set, which a test may damage."""
+    return shutil.copytree(sound_data, tmp_path / "data")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Workers of ``-n auto``: each imports PyTorch, and many only wait for the slowest test."""
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+    return min(4, CORES)
 
 
 def pytest_configure(config):
-    """Hide GPUs from tests that were not written for one, and from the programs they start."""
+    """Share the cores among the workers of pytest-xdist. Hide GPUs from tests that were not written
+    for one, and from the programs they start."""
+    torch.set_num_threads(max(1, CORES // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
     if not asks_for_gpu(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -43,18 +73,13 @@ def asks_for_gpu(config) -> bool:
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what needs a GPU, a shared folder or minutes, unless it is asked for."""
+    """Leave out what needs a GPU or a shared folder that is not there."""
     if "SPRACHE_SHARED" not in os.environ:
         deselect_users_of(config, items, "shared_folder")
     if not asks_for_gpu(config):
         skip_marked(items, "gpu", "needs a CUDA GPU; run with `pytest -m gpu`")
-    elif any(item.get_closest_marker("gpu") for item in items):
-        import torch
-
-        if not torch.cuda.is_available():
-            skip_marked(items, "gpu", "no CUDA GPU")
-    if "slow" not in config.option.markexpr:
-        skip_marked(items, "slow", "takes minutes; run with `pytest -m slow`")
+    elif not torch.cuda.is_available():
+        skip_marked(items, "gpu", "no CUDA GPU")
 
 
 def deselect_users_of(config, items: list, fixture: str) -> None:

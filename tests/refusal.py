@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""How a user's mistake is to be answered: one line, exit code 2, no file touched."""
+"""How a user's mistake is answered: one line, exit code 2, no file touched. And what may go wrong
+with any file: each damage takes the path of a sound one."""
 
 import os
+import pickle
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 import main
+from tests.datasets.shd_files import write_spikes
 
 SMALL = ["--nb_hiddens", "8", "--nb_steps", "10", "--nb_epochs", "1", "--seed", "1"]
+SMALL += ["--backend", "naive"]
 
 
 def snapshot(folder: Path) -> dict:
@@ -41,29 +44,57 @@ def refused(argv, tmp_path, monkeypatch, capsys) -> str:
     return captured.err.strip()
 
 
-def write_clips(path, times, units, labels):
-    """A file in the SHD layout."""
-    with h5py.File(path, "w") as file:
-        for name, values, kind in (("times", times, "f2"), ("units", units, "u2")):
-            rows = file.create_dataset(
-                f"spikes/{name}", (len(values),), h5py.vlen_dtype(np.dtype(kind))
-            )
-            for i, row in enumerate(values):
-                rows[i] = np.asarray(row, kind)
-        file["labels"] = np.asarray(labels, "u2")
-
-
-def good_clips(count=24):
-    """Times, units and labels of sound clips."""
+def good_clips(count: int = 24) -> dict:
+    """Contents of a sound file in the SHD layout."""
     rng = np.random.default_rng(1)
-    times = [np.sort(rng.uniform(0, 0.9, 50)) for _ in range(count)]
-    units = [rng.integers(0, 700, 50) for _ in range(count)]
-    return times, units, list(np.arange(count) % 20)
+    return {
+        "times": [np.sort(rng.uniform(0, 0.9, 50)).astype("f2") for _ in range(count)],
+        "units": [rng.integers(0, 700, 50).astype("u2") for _ in range(count)],
+        "labels": (np.arange(count) % 20).astype("u2"),
+    }
 
 
 def small_data(folder: Path) -> Path:
     """A new folder with a small sound data set in the SHD layout."""
     folder.mkdir()
     for split in ("train", "test"):
-        write_clips(folder / f"shd_{split}.h5", *good_clips())
+        write_spikes(folder / f"shd_{split}.h5", good_clips())
     return folder
+
+
+def cut(share):
+    def damage(path):
+        content = path.read_bytes()
+        path.write_bytes(content[: int(share * len(content))])
+
+    return damage
+
+
+def directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def symlink_loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def no_bytes(path):
+    path.write_bytes(b"")
+
+
+class Bomb:
+    """Unpickled, it makes a folder ``exploded``."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("exploded",))
+
+
+def pickled(path):
+    path.write_bytes(pickle.dumps({"snn.0.W.weight": Bomb()}))

@@ -4,16 +4,14 @@
 
 import shutil
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from refusal import refused
+from refusal import cut, directory, no_bytes, refused
 
-sys.path.append(str(Path(__file__).parent / "datasets"))
-from wav_files import RATE, chirp, write_wav, write_words
+from tests.datasets.wav_files import RATE, chirp, write_wav, write_words
 
 SMALL = ["--nb_hiddens", "8", "--nb_epochs", "1", "--seed", "1", "--num_workers", "1"]
 CLIP = Path("left") / "00.wav"
@@ -45,17 +43,12 @@ def one_deeper(folder):
         (folder / word).rename(folder / "speech" / word)
 
 
+def clip(damage):
+    return lambda folder: damage(folder / CLIP)
+
+
 def content(data):
-    return lambda folder: (folder / CLIP).write_bytes(data)
-
-
-def halved(folder):
-    sound = (folder / CLIP).read_bytes()
-    (folder / CLIP).write_bytes(sound[: len(sound) // 2])
-
-
-def header_only(folder):
-    (folder / CLIP).write_bytes((folder / CLIP).read_bytes()[:30])
+    return clip(lambda path: path.write_bytes(data))
 
 
 def recording(sound, rate=RATE, subtype="PCM_16"):
@@ -73,15 +66,6 @@ def samples_by_the_billion(folder):
     sound = bytearray((folder / CLIP).read_bytes())
     sound[21] |= 0x0F  # the highest of 36 bits that count the samples
     (folder / CLIP).write_bytes(sound)
-
-
-def not_finite(folder):
-    soundfile.write(folder / CLIP, np.full(4000, np.nan), RATE, subtype="FLOAT")
-
-
-def directory(folder):
-    (folder / CLIP).unlink()
-    (folder / CLIP).mkdir()
 
 
 def list_of(text, name="testing_list.txt"):
@@ -110,12 +94,12 @@ def table(text):
         (a_file, "no folder"),
         (no_words, "no folders of words"),
         (one_deeper, "speech"),
-        (content(b""), "left/00.wav is empty"),
+        (clip(no_bytes), "left/00.wav is empty"),
         (content(b"no sound at all"), "left/00.wav is no WAV"),
         (content(b"RIFF\xff\xff\xff\xffWAVE"), "left/00.wav is truncated"),
         (content(bytes(4000)), "left/00.wav is no WAV"),
-        (halved, "left/00.wav is truncated"),
-        (header_only, "left/00.wav is truncated"),
+        (clip(cut(0.5)), "left/00.wav is truncated"),
+        (clip(lambda path: path.write_bytes(path.read_bytes()[:30])), "left/00.wav is truncated"),
         (recording(np.stack([chirp(0, 0)] * 2, 1)), "left/00.wav has 2 channels"),
         (recording(chirp(0, 0), subtype="PCM_U8"), "left/00.wav is"),
         (recording(np.zeros(0)), "left/00.wav holds no samples"),
@@ -123,8 +107,11 @@ def table(text):
         (recording(chirp(0, 0), rate=500), "left/00.wav has 500 samples a second"),
         (rate_of_millions, "left/00.wav has 318783104 samples a second"),
         (samples_by_the_billion, "left/00.wav"),
-        (not_finite, "left/00.wav holds samples that are not finite"),
-        (directory, "left/00.wav"),
+        (
+            recording(np.full(4000, np.nan), subtype="FLOAT"),
+            "left/00.wav holds samples that are not finite",
+        ),
+        (clip(directory), "left/00.wav"),
         (list_of("left/99.wav\n"), "left/99.wav"),
         (list_of("left/05.wav\nleft/05.wav\n"), "named twice"),
         (list_of("left/04.wav\n"), "left/04.wav is named"),

@@ -2,22 +2,20 @@
 # SPDX-License-Identifier: MIT
 """Files that are not what they should be: one line that names the file, exit code 2, no harm."""
 
+import gzip
+import shutil
 import zipfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from damage import cut, directory, fifo, no_bytes, symlink_loop
-from refusal import SMALL, refused, small_data, write_clips
+from refusal import SMALL, cut, directory, fifo, good_clips, no_bytes, refused, symlink_loop
+
+import main
+from tests.datasets.shd_files import write_spikes
 
 TRAIN = "shd_train.h5"
-
-
-@pytest.fixture
-def data(tmp_path):
-    """A small sound data set in the SHD layout; tests damage it."""
-    return small_data(tmp_path / "data")
 
 
 def replace(path: Path, name: str, values, **options):
@@ -51,8 +49,25 @@ def time(value, kind="f4"):
     return lists("spikes/times", kind, [[value] * 50] * 24)
 
 
-def crowd(path):
-    write_clips(path, [[0.1] * 300] * 24, [[3] * 300] * 24, np.arange(24) % 20)
+def clip_5(times=None, units=None, label=None):
+    """Put one fault into clip 5."""
+
+    def damage(path):
+        clips = good_clips()
+        for name, new in (("times", times), ("units", units), ("labels", label)):
+            if new is not None:
+                clips[name][5] = np.asarray(new, clips[name][5].dtype)
+        write_spikes(path, clips)
+
+    return damage
+
+
+def clips(times, units, labels):
+    def damage(path):
+        contents = {"times": np.asarray(times, "f2"), "units": np.asarray(units, "u2")}
+        write_spikes(path, contents | {"labels": np.asarray(labels, "u2")})
+
+    return damage
 
 
 def claim(count):
@@ -107,8 +122,14 @@ def dangling(path):
     path.symlink_to("nowhere.h5")
 
 
-def zeros(path):
-    path.write_bytes(bytes(5000))
+def content(data):
+    return lambda path: path.write_bytes(data)
+
+
+def packed_and_cut(path):
+    packed = gzip.compress(path.read_bytes())
+    path.unlink()
+    path.with_suffix(".h5.gz").write_bytes(packed[:-50])
 
 
 def speakers(path):
@@ -152,7 +173,14 @@ def zip_of(*names):
         (unit(-1), "unit -1"),
         (unit(2**31 - 1), "unit 2147483647"),
         (unit(0.5, "f4"), "not integers"),
-        (crowd, "255 at most"),
+        (clips([[0.1] * 300] * 24, [[3] * 300] * 24, np.arange(24) % 20), "255 at most"),
+        (clip_5(units=[3, 900] * 25), "clip 5"),
+        (clip_5(times=[0.1, np.nan] * 25), "clip 5"),
+        (clip_5(times=[0.1, -0.1] * 25), "clip 5"),
+        (clip_5(times=[0.1, 0.2]), "clip 5"),
+        (clip_5(label=20), "clip 5"),
+        (clips([], [], []), "no clips"),
+        (clips([[]] * 4, [[]] * 4, [0, 1, 2, 3]), "none of the 4 clips"),
         (time(-0.5), "negative"),
         (time(np.nan), "not a finite number"),
         (time(np.inf), "not a finite number"),
@@ -163,6 +191,7 @@ def zip_of(*names):
         (claim(2**62), "claims"),
         (wide, "not a list of lists"),
         (strings, "not"),
+        (labels_of(None), "no data set labels"),
         (group_for_dataset, "no data set spikes/times"),
         (dataset_for_group, "no data set spikes/times"),
         (link_to_itself, "no data set labels"),
@@ -172,13 +201,16 @@ def zip_of(*names):
         (symlink_loop, TRAIN),
         (dangling, TRAIN),
         (no_bytes, "not a complete HDF5 file"),
-        (zeros, "not a complete HDF5 file"),
+        (content(bytes(5000)), "not a complete HDF5 file"),
+        (content(b"times,units\n"), "not a complete HDF5 file"),
         (cut(0.1), "download it again"),
         (cut(0.5), "download it again"),
         (cut(0.9), "download it again"),
         (cut(0.999), "download it again"),
         (speakers, "7 entries in extra/speaker"),
         (speaker_names, "extra/speaker"),
+        (Path.unlink, "zenkelab.org"),
+        (packed_and_cut, "shd_train.h5.gz"),
         (archive(".gz", b"no gzip"), "truncated or damaged"),
         (archive(".zip", b"no zip"), "truncated or damaged"),
         (zip_of("a.h5"), "holds 0 files"),
@@ -190,3 +222,16 @@ def test_spikes(damage, named, data, tmp_path, monkeypatch, capsys):
     line = refused(["--data_folder", data, *SMALL], tmp_path, monkeypatch, capsys)
     assert named in line
     assert TRAIN in line
+
+
+def test_no_data_folder(data, tmp_path, monkeypatch, capsys):
+    shutil.rmtree(data)
+    line = refused(["--data_folder", data, *SMALL], tmp_path, monkeypatch, capsys)
+    assert "--data_folder" in line
+
+
+def test_an_empty_clip_among_others_is_counted_and_kept(data, tmp_path, monkeypatch, capsys):
+    clip_5(times=[], units=[])(data / TRAIN)
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["--data_folder", str(data), *SMALL]) == 0
+    assert "1 clip of shd_train.h5 holds no events" in capsys.readouterr().out

@@ -2,55 +2,42 @@
 # SPDX-License-Identifier: MIT
 """Weights, states and configs of runs that are not what they should be: one line, no harm."""
 
-import os
-import pickle
+import shutil
 import zipfile
 
 import pytest
 import torch
-from damage import cut, directory, fifo, no_bytes, symlink_loop
-from refusal import SMALL, good_clips, refused, small_data, write_clips
+from refusal import (
+    SMALL,
+    Bomb,
+    cut,
+    directory,
+    fifo,
+    no_bytes,
+    pickled,
+    refused,
+    symlink_loop,
+)
 
 import main
 
 
-@pytest.fixture
-def data(tmp_path):
-    """A small sound data set in the SHD layout."""
-    return small_data(tmp_path / "data")
-
-
-class Bomb:
-    def __reduce__(self):
-        return (os.mkdir, ("exploded",))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The bytes of a run that was stopped: its config, weights, and state."""
-    folder = tmp_path_factory.mktemp("trained")
-    for split in ("train", "test"):
-        write_clips(folder / f"shd_{split}.h5", *good_clips())
-    argv = ["--data_folder", folder, *SMALL, "--new_exp_folder", folder / "out"]
+@pytest.fixture(scope="session")
+def trained(sound_data, tmp_path_factory):
+    """A run of the sound data set, not to be changed."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    argv = ["--data_folder", sound_data, *SMALL, "--new_exp_folder", out]
     assert main.main([str(arg) for arg in argv]) == 0
-    out = folder / "out"
-    return {
-        "config.yaml": (out / "config.yaml").read_bytes(),
-        "best_model.pth": (out / "checkpoints" / "best_model.pth").read_bytes(),
-        "last.pth": (out / "checkpoints" / "last.pth").read_bytes(),
-    }
+    return out
 
 
 @pytest.fixture
-def run(trained, data, tmp_path):
-    """An interrupted run of the sound data set."""
+def run(trained, tmp_path):
+    """An interrupted run of the sound data set, which a test may damage."""
     out = tmp_path / "out"
     (out / "checkpoints").mkdir(parents=True)
-    config = trained["config.yaml"].decode().splitlines()
-    config = [f"data_folder: {data}" if line[:12] == "data_folder:" else line for line in config]
-    (out / "config.yaml").write_text("\n".join(config) + "\n")
-    for name in ("best_model.pth", "last.pth"):
-        (out / "checkpoints" / name).write_bytes(trained[name])
+    for name in ("config.yaml", "checkpoints/best_model.pth", "checkpoints/last.pth"):
+        shutil.copyfile(trained / name, out / name)
     return out
 
 
@@ -81,10 +68,6 @@ def no_tensor(weights):
 
 def gigantic(weights):
     weights["snn.0.W.weight"] = torch.zeros(1).expand(10**6, 10**6)
-
-
-def pickled(path):
-    path.write_bytes(pickle.dumps({"snn.0.W.weight": Bomb()}))
 
 
 def pickled_in_archive(path):
@@ -134,6 +117,7 @@ def text(path):
         (directory, "no checkpoint"),
         (fifo, "no checkpoint"),
         (symlink_loop, "no checkpoint"),
+        (lambda path: shutil.rmtree(path.parent), "no checkpoint"),
     ],
 )
 def test_weights(damage, named, run, tmp_path, monkeypatch, capsys):
@@ -144,6 +128,13 @@ def test_weights(damage, named, run, tmp_path, monkeypatch, capsys):
     assert named in line
     assert str(path) in line
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_checkpoint_of_another_model(run, sound_data, tmp_path, monkeypatch, capsys):
+    argv = ["--data_folder", sound_data, *SMALL, "--evaluate_pretrained", "True"]
+    (run / "config.yaml").unlink()
+    line = refused([*argv, run, "--model_type", "GRU"], tmp_path, monkeypatch, capsys)
+    assert "does not fit this model" in line
 
 
 def moments(content):
