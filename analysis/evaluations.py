@@ -14,8 +14,9 @@ from analysis.trained import Trained
 from parsers.load import OPTIONS, Config
 from training.data import same_data
 from training.data.loading import DataCache
+from training.device.choice import choose_device
 from training.errors import ExperimentError
-from training.experiment import Experiment, choose_device
+from training.experiment import Experiment
 from training.record import checkpoint, files
 
 FIGURES = ("accuracy", "loss", "sop", "recurrent_sop", "firing_rates")

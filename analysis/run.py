@@ -16,8 +16,9 @@ from parsers.load import OPTIONS, Config, ConfigError, load_plan, resolve_pretra
 from parsers.yaml_file import read_config
 from training.data import same_data
 from training.data.loading import load_data, on_device
+from training.device.choice import choose_device
 from training.errors import ExperimentError
-from training.experiment import Experiment, choose_device
+from training.experiment import Experiment
 from training.record import checkpoint, files
 
 

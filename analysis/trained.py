@@ -18,9 +18,9 @@ from datasets.features import NB_BINS
 from models.snns import SNN
 from parsers.load import Config, ConfigError, load_plan, resolve_pretrained
 from parsers.model_config import SNN_TYPES
+from training.build import build_model
 from training.data import same_data
 from training.errors import CheckpointError
-from training.experiment import build_model
 from training.record import checkpoint
 from training.results.gather import SWEEP_SUMMARIES
 from training.results.groups import data_name, model_name

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from parsers.program import check_file, numeric
-from training.device.allocator import keep_freed_memory
+from training.device.choice import keep_freed_memory
 from training.record.files import write_text
 
 RESULTS = Path(__file__).parent / "results"

@@ -24,8 +24,8 @@ from benchmarks.command import add_out, to_write, write
 from benchmarks.timing import machine
 from parsers.load import OPTIONS
 from parsers.program import Parser, numeric, run_command
+from training.device.choice import choose_device
 from training.errors import ExperimentError
-from training.experiment import choose_device
 
 PROGRAM = "benchmarks.precision"
 PRECISIONS = OPTIONS["precision"].rules.choices

@@ -22,9 +22,11 @@ from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import machine, milliseconds
 from parsers.load import load_plan
 from parsers.program import Parser, run_command
+from training.data import same_data
 from training.data.loading import DataCache
+from training.device.choice import choose_device
 from training.errors import ExperimentError
-from training.experiment import Experiment, choose_device
+from training.experiment import Experiment
 from training.record import folders
 from training.tracking.run import Tracker, tracked
 
@@ -74,7 +76,7 @@ def new_experiment(folder: Path) -> Experiment:
     (config,) = load_plan(argv).points
     device = choose_device(0)
     data = DataCache(device).get(config.training)
-    folders.create(folder, config.to_dict())
+    folders.create(folder, config.to_dict(), same_data.record(config.training, data))
     return Experiment(config, data, folder, device)
 
 

@@ -29,7 +29,8 @@ from parsers.load import Config, load_plan
 from parsers.program import Parser, numeric, run_command
 from training.data.loading import batches, order_of_batches
 from training.data.streaming import Streamed
-from training.experiment import Experiment, choose_device
+from training.device.choice import choose_device
+from training.experiment import Experiment
 
 PROGRAM = "benchmarks.train"
 LIBRARIES = ("torch", "numba", "triton", "numpy")

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from parsers.program import Parser, add_gpu_device, run_command
-from training.divergence import KEPT, Part, Step, examine
+from training.build import build_model
+from training.device.choice import choose_device
 from training.errors import CheckpointError
-from training.experiment import build_model, choose_device
+from training.non_finite import KEPT, Part, Step, examine
 from training.record import checkpoint, folders
 from training.steps import Steps
 from training.terminal.console import table
@@ -24,7 +25,7 @@ PROGRAM = "training.diverged"
 
 
 def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
-    """What takes part in the step that is kept in ``folder``, see `training.divergence.examine`.
+    """What takes part in the step that is kept in ``folder``, see `training.non_finite.examine`.
 
     Raises ExperimentError or ConfigError if none is kept there, or if it does not fit the config.
     """
@@ -45,7 +46,8 @@ def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
         raise CheckpointError(f"{folder / KEPT} does not fit this model ({difference})")
     model.to(choose_device(gpu_device))
     optimizer = torch.optim.SGD(model.parameters())  # takes no step
-    return examine(Steps(model, optimizer, config.training, nb_features), step)
+    steps = Steps(model, optimizer, config.training, nb_features)
+    return examine(step, model, lambda x, y: steps.backward(x, y).loss)
 
 
 def command(argv: list[str] | None) -> int:

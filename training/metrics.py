@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.snns import Activity
 
@@ -111,11 +110,6 @@ class Meter:
         if regularized:
             metrics.regularization = penalty
         return metrics
-
-
-def rate_penalty(rates: Tensor, low: float, high: float) -> Tensor:
-    """sum relu(low - r) + sum relu(r - high) over the hidden units' firing rates [units]."""
-    return functional.relu(low - rates).sum() + functional.relu(rates - high).sum()
 
 
 def count_parameters(model: nn.Module) -> int:

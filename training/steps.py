@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What is done with one batch: learn from it, or be tested on it."""
 
-import contextlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,13 +11,15 @@ from torch.nn import functional
 
 from models.snns import Activity
 from parsers.training_config import TrainingConfig
-from training.device.graphs import DeviceRates, Launcher
-from training.divergence import Watch
-from training.metrics import Meter, rate_penalty
+from training.device.watch import Watch
+from training.loss import rate_penalty
+from training.metrics import Meter
+
+Step = Callable[[Tensor, Tensor, Meter], None]
 
 
 class Backward(NamedTuple):
-    """What a forward and backward pass tells."""
+    """Results of a forward and backward pass."""
 
     output: Tensor  # [B, C] class scores
     activity: Activity | None  # of a spiking network
@@ -47,8 +49,6 @@ class Steps:
         self.options = options
         self.nb_features = nb_features
         self.watch = Watch(list(model.parameters()), optimizer, options.max_grad_norm)
-        self.rates = DeviceRates(optimizer, self.device) if self.device.type == "cuda" else None
-        self.launcher = Launcher(self.learn, self.learning, self.device, options.cuda_graph)
         self.training_meter = self.new_meter()
 
     @property
@@ -68,19 +68,19 @@ class Steps:
         self.training_meter.reset()
         return self.training_meter
 
-    def train(self, x: Tensor, y: Tensor, meter: Meter) -> None:
-        """One gradient step on a batch x [B, T, F], y [B]; see `Watch.step` for a bad one."""
+    def train(self, x: Tensor, y: Tensor, meter: Meter, learn: Step | None = None) -> None:
+        """One gradient step on a batch x [B, T, F], y [B]; see `Watch.step` for a bad one.
+
+        ``learn`` stands for `Steps.learn`, such as a launcher of CUDA graphs around it.
+        """
         self.watch.begin_step()
-        if self.rates is not None:
-            self.rates.refresh()
-        self.launcher(x, y, meter)
+        (learn or self.learn)(x, y, meter)
         meter.samples += len(y)
 
     def learn(self, x: Tensor, y: Tensor, meter: Meter) -> None:
-        """What a gradient step does on the device."""
+        """The part of a gradient step that happens on the device."""
         output, activity, loss, penalty = self.backward(x, y)
-        with self.rates.in_force() if self.rates is not None else contextlib.nullcontext():
-            self.watch.step(loss)
+        self.watch.step(loss)
         meter.accumulate(output, y, loss, activity, penalty)
 
     def backward(self, x: Tensor, y: Tensor) -> Backward:

@@ -20,9 +20,9 @@ from parsers.load import resolve_pretrained
 from parsers.program import Parser, add_gpu_device, run_command
 from training.data import same_data
 from training.data.loading import DataCache
-from training.device.determinism import determinism
+from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError
-from training.experiment import Experiment, choose_device
+from training.experiment import Experiment
 from training.record import checkpoint, files, folders
 from training.record.summary import counts, device_facts, versions
 from training.terminal.console import log, percent, start_logging, table

@@ -14,7 +14,7 @@ from typing import Any
 from parsers.program import check_folder
 from training.errors import ExperimentError
 from training.record import files
-from training.record.folders import told_in_one_line
+from training.record.folders import writing_to
 
 INDEX, DATA = "index.html", "report.json"
 DPI = 170
@@ -145,7 +145,7 @@ class Page:
 
     def write(self, folder: Path) -> Path:
         """Write page, pictures and numbers in place of an earlier report; the path of the page."""
-        with told_in_one_line(folder, "--output"):
+        with writing_to(folder, "--output"):
             folder.mkdir(parents=True, exist_ok=True)
             for name in pictures_of(folder) - self.pictures.keys():
                 (folder / name).unlink(missing_ok=True)

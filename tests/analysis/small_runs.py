@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from parsers.load import Config
-from training.experiment import build_model
+from training.build import build_model
 from training.record import checkpoint, files
 
 

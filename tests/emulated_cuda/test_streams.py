@@ -29,11 +29,13 @@ class Split:
 
 
 def test_runs_share_one_stream_for_steps_and_one_for_batches():
-    launchers = [Launcher(print, list, GPU, "auto") for _ in range(2)]
+    devices = GPU, GPU, torch.device("cuda", 1)
+    steps = [SimpleNamespace(device=device, optimizer=None) for device in devices]
+    *launchers, other = [Launcher(those, "auto") for those in steps]
     splits = [Streamed(Split(), GPU) for _ in range(2)]
     assert launchers[0].stream is launchers[1].stream
     assert splits[0].stream is splits[1].stream
-    others = Launcher(print, list, torch.device("cuda", 1), "auto").stream, splits[0].stream
+    others = other.stream, splits[0].stream
     assert all(launchers[0].stream is not other for other in others)
 
 

@@ -27,7 +27,7 @@ from datasets.recordings import BadRecordingError, read_recording, resample
 from models.snns import SNN
 from parsers.load import ConfigError, load_plan
 from training.errors import CheckpointError
-from training.record import checkpoint, files, state
+from training.record import checkpoint, files
 
 FINDINGS = Path(__file__).parent / "findings"
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
@@ -91,7 +91,7 @@ def checkpoint_file(data: bytes) -> None:
         with refusal(CheckpointError):
             checkpoint.load_weights(small_network(), path)
         with refusal(CheckpointError):
-            state.load(path)
+            checkpoint.load_state(path)
 
 
 def small_network() -> SNN:
@@ -174,6 +174,6 @@ def _torch_seeds(folder: Path) -> None:
     weights = small_network().state_dict()
     files.write_torch(folder / "weights.pth", weights)
     torch.save(weights, folder / "legacy.pth", _use_new_zipfile_serialization=False)
-    content = {"format": state.FORMAT, "model": weights, "optimizer": {}, "scheduler": {}}
+    content = {"format": checkpoint.FORMAT, "model": weights, "optimizer": {}, "scheduler": {}}
     content |= {"rng": {}, "progress": {"epoch": 1}, "best": None}
     files.write_torch(folder / "state.pth", content)

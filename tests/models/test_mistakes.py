@@ -23,7 +23,7 @@ from models.snns import (
 from models.surrogate import boxcar
 from parsers.load import Config
 from parsers.model_config import ModelConfig
-from training.experiment import build_model
+from training.build import build_model
 
 B, T, F, H = *make_input().shape, 5
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from training.device import allocator
+from training.device import choice as allocator
 
 REPO = Path(__file__).resolve().parents[2]
 PAGE_FAULTS = """
 import resource, sys
 import numpy
-from training.device.allocator import keep_freed_memory
+from training.device.choice import keep_freed_memory
 print(keep_freed_memory() if sys.argv[1] == "keep" else None)
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

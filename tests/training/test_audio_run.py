@@ -15,7 +15,7 @@ import main
 from datasets import recordings
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
-from training.record import checkpoint, state
+from training.record import checkpoint
 
 MODELS = [*SNN_LAYERS, *ANN_LAYERS]
 RATE = 16000
@@ -120,7 +120,7 @@ def test_a_crashed_augmented_run_goes_on_as_if_it_had_not(train_words, tmp_path,
     }
     train_words(new_exp_folder="out", **options)
     whole = last_state(tmp_path / "out")
-    saves, save = iter(range(100)), state.save
+    saves, save = iter(range(100)), checkpoint.save_state
 
     def save_then_crash(*args):
         save(*args)
@@ -128,7 +128,7 @@ def test_a_crashed_augmented_run_goes_on_as_if_it_had_not(train_words, tmp_path,
             raise Crash
 
     with monkeypatch.context() as patched:
-        patched.setattr(state, "save", save_then_crash)
+        patched.setattr(checkpoint, "save_state", save_then_crash)
         with pytest.raises(Crash):
             train_words(new_exp_folder="crashed", **options)
     assert main.main(["--resume", "crashed"]) == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from parsers.load import load_plan
-from training.experiment import build_model
+from training.build import build_model
 from training.metrics import count_parameters
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))

@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 
-from training.device.determinism import determinism
+from training.device.choice import determinism
 from training.record import checkpoint, files
 
 

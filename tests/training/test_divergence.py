@@ -10,9 +10,10 @@ import torch
 
 from models.snns import SNN
 from training import diverged
-from training.divergence import KEPT, BadStepError, Watch
+from training.device.watch import BadStepError, Watch
 from training.errors import DivergedError
 from training.experiment import Experiment
+from training.non_finite import KEPT
 from training.steps import Steps
 
 BROKEN = "snn.1.norm.weight"  # of the second of two hidden layers
@@ -134,7 +135,9 @@ def test_what_was_best_is_kept_from_the_first_epoch_on(train, tmp_path, monkeypa
 @pytest.mark.parametrize("best", [None, "an epoch"])
 def test_an_epoch_that_ends_in_no_number(best):
     steps = steps_of(None)
-    run = SimpleNamespace(model=steps.model, lr=0.01, best=best, folder="out")
+    run = SimpleNamespace(model=steps.model, lr=0.01, folder="out")
+    run.recorder = SimpleNamespace(best=best)
+    run.what_is_kept = lambda: Experiment.what_is_kept(run)
     with pytest.raises(DivergedError) as error:
         Experiment.check_finite(run, 1, float("nan"))
     kept = ". What was best before is kept in out" if best else ""
@@ -173,7 +176,7 @@ def steps_of(max_grad_norm, on_host=True):
     torch.manual_seed(0)
     model = SNN((None, None, 4), [8, 3], "LIF")
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
-    options = SimpleNamespace(max_grad_norm=max_grad_norm, use_regularizers=False, cuda_graph="off")
+    options = SimpleNamespace(max_grad_norm=max_grad_norm, use_regularizers=False)
     steps = Steps(model, optimizer, options, 4)
     steps.watch.on_host = on_host
     return steps

@@ -5,7 +5,7 @@
 import pytest
 import torch
 
-from training.terminal.exits import exit_status
+from training.terminal.stopping import exit_status
 
 CUDA = (
     "CUDA out of memory. Tried to allocate 12.50 GiB. GPU 0 has a total capacity of 79.11 GiB of "

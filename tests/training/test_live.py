@@ -5,8 +5,8 @@
 import torch
 
 from training.metrics import Meter
-from training.terminal import live
-from training.terminal.live import LiveBar
+from training.terminal import console
+from training.terminal.console import LiveBar
 
 
 class ShownBar:
@@ -34,8 +34,8 @@ def add(meter, correct: bool):
 
 def test_figures_are_those_of_the_clips_so_far(monkeypatch):
     shown = ShownBar()
-    monkeypatch.setattr(live, "progress_bar", lambda total, label: shown)
-    monkeypatch.setattr(live, "BAR_REFRESH", -1.0)
+    monkeypatch.setattr(console, "progress_bar", lambda total, label: shown)
+    monkeypatch.setattr(console, "BAR_REFRESH", -1.0)
     meter = Meter(torch.device("cpu"), [])
     add(meter, correct=True)
     with LiveBar(12, "train", meter) as bar:
@@ -50,14 +50,14 @@ def test_figures_are_those_of_the_clips_so_far(monkeypatch):
 
 def test_a_copy_that_is_under_way_is_not_waited_for(monkeypatch):
     shown, asked = ShownBar(), []
-    monkeypatch.setattr(live, "progress_bar", lambda total, label: shown)
-    monkeypatch.setattr(live, "BAR_REFRESH", -1.0)
+    monkeypatch.setattr(console, "progress_bar", lambda total, label: shown)
+    monkeypatch.setattr(console, "BAR_REFRESH", -1.0)
 
     def arrived(copy):
         asked.append(copy)
         return len(asked) > 2
 
-    monkeypatch.setattr(live._HostCopy, "arrived", arrived)
+    monkeypatch.setattr(console._HostCopy, "arrived", arrived)
     meter = Meter(torch.device("cpu"), [])
     with LiveBar(12, "train", meter) as bar:
         for correct in (True, False, False):

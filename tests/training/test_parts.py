@@ -6,7 +6,6 @@ import os
 import pickle
 import weakref
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +14,11 @@ from torch.nn import functional
 from models.snns import SNN
 from parsers.load import load_plan
 from training.batchnorm import recalibrate
+from training.device.choice import choose_device
 from training.errors import CheckpointError, ExperimentError
-from training.experiment import choose_device
-from training.metrics import Meter, rate_penalty
-from training.record import checkpoint, files, folders, state
+from training.loss import rate_penalty
+from training.metrics import Meter
+from training.record import checkpoint, files, folders
 from training.results.groups import mean_and_deviation
 from training.steps import Steps
 
@@ -236,13 +236,13 @@ def test_statistics_over_seeds():
 
 def test_overwriting_spares_what_is_not_ours(tmp_path):
     folder = tmp_path / "exp"
-    folders.create(folder, {"seed": 1})
+    folders.create(folder, {"seed": 1}, {})
     (folder / "notes.txt").write_text("mine")
     (folder / "summary.json").write_text("{}")
     with pytest.raises(ExperimentError, match="already holds an experiment"):
         folders.check_free([folder], overwrite=False)
     folders.check_free([folder], overwrite=True)
-    folders.create(folder, {"seed": 2})
+    folders.create(folder, {"seed": 2}, {})
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "summary.json").exists()
 
@@ -262,21 +262,20 @@ def test_an_optimiser_from_another_kind_of_device_runs_as_this_one_does():
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
         model(torch.ones(3)).backward()
         optimizer.step()
-        parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-        return SimpleNamespace(**parts, device=torch.device("cpu"), best=None)
+        return checkpoint.Trained(model, optimizer, scheduler)
 
     there, here = experiment(fused=False), experiment(fused=True)
     content = {name: getattr(there, name).state_dict() for name in ("model", "optimizer")}
     content |= {"scheduler": there.scheduler.state_dict(), "best": None, "progress": {"epoch": 1}}
-    content["rng"] = state.random_state(torch.device("cpu"))
-    state.restore(here, content, Path("last.pth"))
+    content["rng"] = checkpoint.random_state(torch.device("cpu"))
+    checkpoint.restore_state(content, Path("last.pth"), here)
     assert here.optimizer.param_groups[0]["fused"] is True
     here.optimizer.found_inf = torch.zeros(())  # which only fused ones look at
     here.optimizer.step()
 
     saved, here = stepped(fused=False).state_dict(), stepped(fused=True)
     before = dict(saved["param_groups"][0])
-    here.load_state_dict(state.for_this_device({"optimizer": saved}, here))
+    here.load_state_dict(checkpoint.for_this_device({"optimizer": saved}, here))
     assert here.param_groups[0]["fused"] is True
     assert here.param_groups[0]["lr"] == 0.1
     assert here.state_dict()["state"][0]["exp_avg"].equal(saved["state"][0]["exp_avg"])

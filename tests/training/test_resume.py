@@ -22,7 +22,7 @@ from resumption import OPTIONS, same_results
 import main
 from training.errors import CheckpointError
 from training.experiment import Experiment
-from training.record import checkpoint, files, state
+from training.record import checkpoint, files
 from training.terminal.stopping import Stopped, stop_request
 
 REPO = Path(__file__).resolve().parents[2]
@@ -202,7 +202,10 @@ def test_kill_9_from_outside(spikes_folder, whole, tmp_path):
     """The real thing, in another process."""
     command = long_command(spikes_folder)
     killed = subprocess.Popen([*command, "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    second, deadline = tmp_path / "killed" / state.previous(checkpoint.LAST), time.monotonic() + 120
+    second, deadline = (
+        tmp_path / "killed" / checkpoint.previous(checkpoint.LAST),
+        time.monotonic() + 120,
+    )
     while not second.exists() and killed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     killed.kill()
@@ -390,7 +393,7 @@ def test_a_weights_file_is_no_training_state(tmp_path):
     path = tmp_path / "last.pth"
     files.write_torch(path, {"snn.0.W.weight": torch.zeros(2)})
     with pytest.raises(CheckpointError, match="no training state"):
-        state.load(path)
+        checkpoint.load_state(path)
 
 
 def test_a_folder_in_use_is_refused(train, tmp_path, capsys):

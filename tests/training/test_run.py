@@ -194,11 +194,11 @@ def test_what_replaced_one_experiment_is_not_recorded(train, tmp_path, capsys):
 
 def test_overwriting_ends_the_log_of_an_earlier_attempt(tmp_path):
     log = tmp_path / "log" / "exp.log"
-    folders.create(tmp_path, {"overwrite": False})
+    folders.create(tmp_path, {"overwrite": False}, {})
     log.write_text("earlier")
-    folders.create(tmp_path, {"overwrite": False})
+    folders.create(tmp_path, {"overwrite": False}, {})
     assert log.exists()
-    folders.create(tmp_path, {"overwrite": True})
+    folders.create(tmp_path, {"overwrite": True}, {})
     assert not log.exists()
 
 

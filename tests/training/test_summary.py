@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from training.record import repository
-from training.record.repository import code_version
+from training.record import summary as summaries
+from training.record.summary import code_version
 
 
 def git(folder, *arguments):
@@ -61,7 +61,7 @@ def test_a_git_that_hangs(checkout, monkeypatch):
     def hang(*_, **__):
         raise subprocess.TimeoutExpired("git", 10)
 
-    monkeypatch.setattr(repository.subprocess, "run", hang)
+    monkeypatch.setattr(summaries.subprocess, "run", hang)
     assert code_version(checkout) is None
 
 

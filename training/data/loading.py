@@ -15,7 +15,7 @@ from datasets.spiking import SpikingData, load_spiking
 from parsers.training_config import TrainingConfig
 from training.data.augmentation import needs_waveforms
 from training.data.streaming import Streamed
-from training.terminal.console import Remembered, log
+from training.terminal.console import log
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the network's work
 
@@ -131,16 +131,13 @@ class DataCache:
         self.splits = splits
         self.key = None
         self.data = None
-        self.said = Remembered()
 
     def get(self, options: TrainingConfig) -> SpikingData | AudioData:
         """The dataset of ``options`` on the device."""
         key = data_key(options)
         if key != self.key:
             self.data = None  # frees the old one first
-            with self.said.making():
-                loaded = load_data(options, self.splits)
-                self.data = on_device(loaded, self.device, options.data_placement)
+            loaded = load_data(options, self.splits)
+            self.data = on_device(loaded, self.device, options.data_placement)
             self.key = key
-        self.said.repeat()
         return self.data

@@ -14,7 +14,6 @@ from datasets.audio import AUDIO, AudioData
 from datasets.spiking import SPIKING, SpikingData
 from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
-from training.record import files
 
 NAME = "data.json"
 
@@ -28,11 +27,6 @@ def record(options: TrainingConfig, data: SpikingData | AudioData) -> dict:
         "sample_rate": getattr(data, "sample_rate", None),
         "checksums": data.checksums,
     }
-
-
-def write(folder: Path, options: TrainingConfig, data: SpikingData | AudioData) -> None:
-    """Write down the data of a run in its folder."""
-    files.write_json(folder / NAME, record(options, data))
 
 
 def recorded(folder: Path) -> dict | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from training.device.streams import stream_for
+from training.device.graphs import stream_for
 
 LEAD = 2  # steps that may be queued on a GPU when a batch is copied; each holds on to its batch
 

@@ -12,19 +12,29 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from training.device.streams import stream_for
 from training.errors import ExperimentError
 from training.metrics import Meter
+from training.steps import Step, Steps
 from training.terminal.console import log
 
 WARM_UP = 3  # launched steps of a shape before it is captured
 LAUNCH_BOUND = 0.5  # share of a step's time on the device that the host may take to launch it
 
-Step = Callable[[Tensor, Tensor, Meter], None]
+
+@cache
+def stream_for(work: str, device: torch.device) -> torch.cuda.Stream:
+    """The stream of a GPU for a kind of work, always the same.
+
+    PyTorch hands out 32 of them in turn. If every run of a sweep took new ones, that on which steps
+    are captured would become that on which batches are fetched; and what libraries and the
+    allocator keep by stream would pile up.
+    """
+    return torch.cuda.Stream(device)
 
 
 class Launcher:
@@ -34,31 +44,26 @@ class Launcher:
     of another shape, such as the last one of an epoch, are launched as ever.
 
     Args:
-        step: ``step(x, y, meter)`` without a wait for the device; what it changes keeps its memory.
-        tensors: gives all that a step changes, but for the meter.
-        device: where it computes.
+        steps: their ``learn`` does not wait for the device, and what it changes keeps its memory.
         mode: "on", "off", or "auto": where launching takes the host more than ``LAUNCH_BOUND`` of
             the time the device needs, and the graph can be made.
-
-    Without a GPU steps are launched in every mode; `require_gpu` is for who asks to train.
 
     Raises:
         ExperimentError: at a step, "on" where the graph cannot be made.
     """
 
-    def __init__(
-        self, step: Step, tensors: Callable[[], list[Tensor]], device: torch.device, mode: str
-    ):
-        self.step = step
-        self.tensors = tensors
-        self.device = device
-        self.mode = mode if device.type == "cuda" else "off"
-        self.stream = stream_for("steps", device) if self.mode != "off" else None
+    def __init__(self, steps: Steps, mode: str):
+        self.steps = steps
+        self.device = steps.device
+        self.rates = DeviceRates(steps.optimizer, self.device)
+        self.mode = mode
+        self.stream = stream_for("steps", self.device) if mode != "off" else None
         self.seen: Counter[tuple] = Counter()
         self.captured: Captured | None = None
 
     def __call__(self, x: Tensor, y: Tensor, meter: Meter) -> None:
         """One step on a batch x [B, T, F], y [B]."""
+        self.rates.refresh()
         if self.mode == "off":
             self.step(x, y, meter)
             return
@@ -70,6 +75,11 @@ class Launcher:
                 self.capture(key, x, y, meter)
             else:
                 self.launch(key, x, y, meter)
+
+    def step(self, x: Tensor, y: Tensor, meter: Meter) -> None:
+        """Queue a step on the device, with the learning rates that lie there."""
+        with self.rates.in_force():
+            self.steps.learn(x, y, meter)
 
     def is_time(self, key: tuple) -> bool:
         """Whether batches like ``key`` are to be captured now."""
@@ -142,7 +152,7 @@ class Launcher:
 
     def changing(self, meter: Meter) -> list[Tensor]:
         """All tensors that a step changes."""
-        return [*self.tensors(), meter.sums, meter.rates]
+        return [*self.steps.learning(), meter.sums, meter.rates]
 
     def snapshot(self, meter: Meter) -> list[Tensor]:
         """A copy of what a step changes, and of the random state."""
@@ -156,12 +166,6 @@ class Launcher:
         for tensor, copy in zip(self.changing(meter), copies, strict=True):
             tensor.copy_(copy)
         generator_of(self.device).set_state(state)
-
-
-def require_gpu(mode: str, device: torch.device) -> None:
-    """ExperimentError if a graph is asked for where there can be none."""
-    if mode == "on" and device.type != "cuda":
-        raise ExperimentError("--cuda_graph on needs a CUDA device: use auto or off")
 
 
 def same_bits(some: Tensor, other: Tensor) -> bool:

@@ -16,12 +16,11 @@ import threading
 from pathlib import Path
 
 from parsers.load import Config
-from training import sweep
 from training.data.loading import DataCache
-from training.device.determinism import determinism
-from training.experiment import choose_device
+from training.device.choice import choose_device, determinism
+from training.run import train_point
 from training.terminal.console import send_progress, start_logging
-from training.terminal.exits import exit_status
+from training.terminal.stopping import exit_status
 
 
 def main() -> int:
@@ -39,7 +38,7 @@ def train(order: dict) -> int:
     point = Config.from_dict(order["values"])
     cache = DataCache(choose_device(point.training.gpu_device))
     with determinism(point.training.deterministic):
-        result = sweep.train_point(point, Path(order["folder"]), cache, alone=False)
+        result = train_point(point, Path(order["folder"]), cache, alone=False)
     return int("error" in result or "unwritten" in result)
 
 

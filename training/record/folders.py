@@ -17,7 +17,7 @@ from parsers.control import NOT_RECORDED
 from parsers.load import Config, ConfigError, Plan
 from parsers.program import check_folder
 from training.errors import ExperimentError
-from training.record import checkpoint, files, state
+from training.record import checkpoint, files
 
 DEFAULT_ROOT = Path("exp") / "test_exps"
 SWEEP_SUMMARY = "sweep_summary.json"
@@ -26,7 +26,7 @@ NAMED = ("dataset_name", "nb_steps", "model_type", "nb_layers", "nb_hiddens", "l
 OUTPUTS = (
     checkpoint.BEST,
     checkpoint.LAST,
-    state.previous(checkpoint.LAST),
+    checkpoint.previous(checkpoint.LAST),
     Path("log") / "exp.log",
     Path("config.yaml"),
     Path("data.json"),
@@ -101,7 +101,7 @@ def check_free(folders: list[Path], overwrite: bool) -> None:
     """ConfigError if a folder cannot be written, ExperimentError if it holds an experiment already
     and ``overwrite`` is off. One that has ended before it left anything may be tried again."""
     for folder in folders:
-        with told_in_one_line(folder):  # a name that is too long
+        with writing_to(folder):  # a name that is too long
             check_folder("--new_exp_folder", folder)
             taken = [output for output in OUTPUTS if (folder / output).exists()]
         attempted = set(taken) <= ATTEMPT and len(taken) > 1  # more than somebody's config.yaml
@@ -153,7 +153,7 @@ def record_epochs(folder: Path, nb_epochs: int) -> None:
     path = folder / "config.yaml"
     recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
     if recorded.get("nb_epochs") != nb_epochs:
-        with told_in_one_line(folder):
+        with writing_to(folder):
             files.write_yaml(path, {**recorded, "nb_epochs": nb_epochs})
 
 
@@ -185,6 +185,15 @@ def finished(folder: Path, values: dict) -> dict | None:
     check_same_options(folder, values)
     summary = json.loads(path.read_text(encoding="utf-8"))
     return summary if summary["epochs"] == values["nb_epochs"] else None
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Make ``folder``, note it for scripts, and keep other programs out of it."""
+    create_plain(folder)
+    note(folder)
+    with locked(folder):
+        yield
 
 
 @contextlib.contextmanager
@@ -222,24 +231,28 @@ def check_free_sweep(folder: Path, overwrite: bool) -> None:
         )
 
 
-def create(folder: Path, values: dict) -> None:
-    """Make an experiment folder, free of an earlier run's outputs, and write its config.yaml.
+def create(folder: Path, values: dict, data: dict) -> None:
+    """Make an experiment folder without an earlier run's outputs; config.yaml and data.json.
 
     Raises ExperimentError where that cannot be written.
     """
-    with told_in_one_line(folder):
+    with writing_to(folder):
         for output in OUTPUTS:
             if values.get("overwrite") or output not in ATTEMPT:
                 (folder / output).unlink(missing_ok=True)
-        lay_out(folder, values)
+        lay_out(folder, values, data)
 
 
-def lay_out(folder: Path, values: dict) -> None:
-    """Make an experiment folder and write its config.yaml; OSError where that fails."""
+def lay_out(folder: Path, values: dict, data: dict) -> None:
+    """Make an experiment folder, and write ``values`` as config.yaml and ``data`` as data.json.
+
+    Raises OSError where that fails.
+    """
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     (folder / "log").mkdir(exist_ok=True)
     recorded = {name: NOT_RECORDED.get(name, value) for name, value in values.items()}
     files.write_yaml(folder / "config.yaml", recorded)
+    files.write_json(folder / "data.json", data)
 
 
 def note(folder: Path) -> None:
@@ -248,18 +261,18 @@ def note(folder: Path) -> None:
     An agent of a sweep learns its run from the server; a requeued job goes on with it so.
     """
     if target := os.environ.get("SPRACHE_FOLDER_NOTE"):
-        with told_in_one_line(Path(target).parent):
+        with writing_to(Path(target).parent):
             files.write_text(Path(target), f"{folder.absolute()}\n")
 
 
 def create_plain(folder: Path) -> None:
     """Make a folder for the results of several runs; ExperimentError where that fails."""
-    with told_in_one_line(folder):
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager
-def told_in_one_line(folder: Path, flag: str = "--new_exp_folder") -> Iterator[None]:
+def writing_to(folder: Path, flag: str = "--new_exp_folder") -> Iterator[None]:
     """Turn the refusal of the file system into an ExperimentError."""
     try:
         yield

@@ -1,84 +1,72 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What is known of a run when it has ended: summary.json and the learning curves."""
+"""What is known of a run when it has ended: summary.json."""
 
 import contextlib
+import os
 import platform
+import subprocess
+from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
+from torch import nn
 
 from datasets.audio import AudioData
 from datasets.spiking import SpikingData
+from parsers.load import Config
 from training.metrics import Metrics, count_parameters
-from training.record import checkpoint, files
-from training.record.curves import draw_curves
-from training.record.repository import code_version
-from training.terminal.console import log
+from training.record.checkpoint import Best
 
-if TYPE_CHECKING:
-    from training.experiment import Experiment
-
+REPOSITORY = Path(__file__).resolve().parents[2]
+GIT_SECONDS = 10  # a git that waits for a network drive holds up no training
 LIBRARIES = ("torch", "numpy", "scipy", "h5py", "soundfile", "numba", "triton")
 
 
-def finish(experiment: "Experiment") -> dict:
-    """Test the best model of ``experiment``; write and return its summary, and draw its curves.
+def summarize(
+    config: Config,
+    data: SpikingData | AudioData,
+    model: nn.Module,
+    best: Best,
+    history: list[dict],
+    test: Metrics,
+    seconds: float,
+) -> dict:
+    """The content of summary.json, in plain values.
 
-    What cannot be written is said, and named by ``unwritten`` in the summary that is returned.
-    Without the best weights there is no summary.json: the run is unfinished, and can be resumed.
+    Args:
+        config: of the run.
+        data: what it was trained on.
+        model: the network, on its device.
+        best: the epoch that was tested.
+        history: the records of metrics.jsonl so far.
+        test: the figures of the test.
+        seconds: that the run took.
     """
-    experiment.model.load_state_dict(experiment.best.weights)
-    test = experiment.test(experiment.options.seed)
-    summary = summarize(experiment, test)
-    experiment.mend_folder()
-    if experiment.lacks_best:
-        experiment.write_best()
-    folder = experiment.folder
-    record = {"epoch": experiment.best.epoch, "split": "test", **test.to_dict()}
-    writes = {
-        "metrics.jsonl": lambda path: files.append_line(path, record),
-        "summary.json": lambda path: files.write_json(path, summary),
-        "curves.png": lambda path: draw_curves(experiment.history, summary, path),
-    }
-    unwritten = {*writes, *([str(checkpoint.BEST)] if experiment.lacks_best else [])}
-    if experiment.lacks_best:
-        log.error("No summary.json without the best model: --resume auto writes both once it can")
-        del writes["summary.json"]
-    for name, write in writes.items():
-        with files.going_on_without(name):
-            write(folder / name)
-            unwritten.remove(name)
-    return {**summary, "unwritten": sorted(unwritten)} if unwritten else summary
-
-
-def summarize(experiment: "Experiment", test: Metrics) -> dict:
-    """The content of summary.json, in plain values."""
-    options, best = experiment.options, experiment.best
-    passes = [record["seconds"] for record in experiment.history]
+    options, device = config.training, next(model.parameters()).device
     return {
-        "model_type": experiment.config.model.model_type,
+        "model_type": config.model.model_type,
         "dataset_name": options.dataset_name,
         "seed": options.seed,
         "best_epoch": best.epoch,
         "epochs": options.nb_epochs,
-        "validated_on": experiment.data.validation,
+        "validated_on": data.validation,
         "valid": best.valid.to_dict(),
         "test": test.to_dict(),
-        **counts(experiment.model, experiment.data),
-        "classes": experiment.data.nb_classes,
-        "seconds": experiment.progress.seconds + test.seconds,
-        "seconds_per_epoch": sum(passes) / options.nb_epochs,
-        "data_checksums": experiment.data.checksums,
-        **listing_facts(experiment.data),
-        "device": device_facts(experiment.device),
+        **counts(model, data),
+        "classes": data.nb_classes,
+        "seconds": seconds,
+        "seconds_per_epoch": sum(record["seconds"] for record in history) / options.nb_epochs,
+        "data_checksums": data.checksums,
+        **listing_facts(data),
+        "device": device_facts(device),
         "code": code_version(),
-        "versions": versions(experiment.device),
+        "versions": versions(device),
     }
 
 
-def counts(model: torch.nn.Module, data: SpikingData | AudioData) -> dict:
+def counts(model: nn.Module, data: SpikingData | AudioData) -> dict:
     """How large the network and its data are."""
     clips = {name: len(getattr(data, name)) for name in ("train", "valid", "test")}
     return {
@@ -113,3 +101,41 @@ def versions(device: torch.device) -> dict:
     # The local part (+cpu, +cu130) says which build it is.
     found |= {"torch": torch.__version__, "device": processor, "platform": platform.platform()}
     return found
+
+
+@cache
+def code_version(folder: Path = REPOSITORY) -> dict | None:
+    """Commit of the git checkout that the code lies in, and whether files differ from it.
+
+    New Python files count as a difference too. None without git, or where the code lies in no
+    checkout. It is asked once, early in a run: what is edited later is not what computes.
+    """
+    if _git(folder, "ls-files", "--error-unmatch", "main.py") is None:
+        return None  # a checkout around the code, of something else
+    commit = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    new = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "*.py")
+    if commit is None or changed is None or new is None:
+        return None
+    files = [line[3:] for line in changed.splitlines()] + new.splitlines()
+    return {"commit": commit.strip(), "dirty": bool(files), "changed_files": sorted(files)[:20]}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, None if it cannot be run or refuses."""
+    # Hooks set variables that point git to another checkout.
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=GIT_SECONDS,
+            env=environment,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

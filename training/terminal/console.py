@@ -6,17 +6,18 @@ import contextlib
 import errno
 import logging
 import sys
-from collections import deque
+import time
 from collections.abc import Iterator
-from logging.handlers import WatchedFileHandler
+from logging.handlers import MemoryHandler, WatchedFileHandler
 from pathlib import Path
 from typing import TextIO
 
 import tabulate
+import torch
 from tqdm import tqdm
 
 from parsers.program import flush, forget, forget_terminal
-from training.metrics import Metrics
+from training.metrics import Meter, Metrics
 
 log = logging.getLogger("sprache")
 tabulate.MIN_PADDING = 0  # headers no wider than they are: a table of results fits a terminal
@@ -50,27 +51,8 @@ class _LogFile(WatchedFileHandler):
         """Say nothing: a disk that is full is told by what matters more."""
 
 
-class _BeforeTheFile(logging.Handler):
-    """Keeps what is said while no log file is open: it is the beginning of the next one."""
-
-    def __init__(self):
-        super().__init__()
-        self.records: deque[logging.LogRecord] = deque(maxlen=1000)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-    def add(self, records: list[logging.LogRecord]) -> None:
-        """Keep what was said before, but for what is kept already."""
-        self.records.extend(record for record in records if record not in self.records)
-
-    def hand_over(self, handler: logging.Handler) -> None:
-        """Empty into ``handler``."""
-        while self.records:
-            handler.handle(self.records.popleft())
-
-
-_before = _BeforeTheFile()
+# Keeps what is logged while no log file is open: the next one begins with it.
+_unfiled = MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)
 
 
 def start_logging() -> None:
@@ -79,7 +61,7 @@ def start_logging() -> None:
     log.propagate = False
     if not log.handlers:
         log.addHandler(_BesideProgressBars())
-        log.addHandler(_before)
+        log.addHandler(_unfiled)
 
 
 @contextlib.contextmanager
@@ -93,9 +75,11 @@ def log_file(path: Path | None) -> Iterator[None]:
         return
     handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
-    _before.hand_over(handler)
+    _unfiled.setTarget(handler)
+    _unfiled.flush()
+    _unfiled.setTarget(None)
     others = log.handlers
-    log.handlers = [*(other for other in others if other is not _before), handler]
+    log.handlers = [*(other for other in others if other is not _unfiled), handler]
     try:
         yield
     finally:
@@ -103,32 +87,7 @@ def log_file(path: Path | None) -> Iterator[None]:
         handler.close()
 
 
-class Remembered:
-    """What is said while something is made belongs into the log of every run that uses it.
-
-    ``with remembered.making(): ...``, and ``remembered.repeat()`` before each run.
-    """
-
-    def __init__(self):
-        self.records: list[logging.LogRecord] = []
-
-    @contextlib.contextmanager
-    def making(self) -> Iterator[None]:
-        """Forget what was, and remember what is said now."""
-        self.records = []
-        handler = logging.Handler()
-        handler.emit = self.records.append
-        log.addHandler(handler)
-        try:
-            yield
-        finally:
-            log.removeHandler(handler)
-
-    def repeat(self) -> None:
-        """Begin the next log file with it; the terminal has seen it."""
-        _before.add(self.records)
-
-
+BAR_REFRESH = 0.3  # s between two figures on the bar
 _bars = {"disable": None, "dynamic_ncols": True}  # None: none where nobody looks
 
 
@@ -141,6 +100,64 @@ def send_progress(stream: TextIO, columns: int) -> None:
 def progress_bar(total: int, label: str) -> tqdm:
     """A bar over ``total`` clips that disappears when it is done."""
     return tqdm(total=total, desc=label, unit=" clips", leave=False, **_bars)
+
+
+class LiveBar:
+    """A progress bar over the clips of a pass that shows what ``meter`` has summed so far.
+
+    The figures are those of a moment ago: a copy to the host is asked for and shown when it is
+    there, so that no step waits for one before it.
+    """
+
+    def __init__(self, total: int, label: str, meter: Meter):
+        self.bar = progress_bar(total, label)
+        self.meter = meter
+        self.copy: _HostCopy | None = None
+        self.last = 0.0
+
+    def __enter__(self) -> "LiveBar":
+        self.bar.update(self.meter.samples)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.bar.close()
+
+    def advance(self, count: int) -> None:
+        """Go on by ``count`` clips; the figures follow a few times a second."""
+        if self.bar.disable:
+            return
+        if self.copy is None and time.monotonic() - self.last > BAR_REFRESH:
+            self.last = time.monotonic()
+            self.copy = _HostCopy(self.meter)
+        if self.copy is not None and self.copy.arrived():
+            loss, accuracy = self.copy.loss_and_accuracy()
+            self.bar.set_postfix_str(f"loss {loss:.3f} acc {percent(accuracy, 1)}", refresh=False)
+            self.copy = None
+        self.bar.update(count)
+
+
+class _HostCopy:
+    """The sums of a meter on their way to the host."""
+
+    def __init__(self, meter: Meter):
+        self.samples = meter.samples
+        if meter.sums.is_cuda:
+            # copy_ to pinned memory is queued like a kernel; it sees the sums of this moment.
+            self.sums = torch.empty_like(meter.sums, device="cpu", pin_memory=True)
+            self.sums.copy_(meter.sums, non_blocking=True)
+            self.event = torch.cuda.Event()
+            self.event.record(torch.cuda.current_stream(meter.sums.device))
+        else:
+            self.sums, self.event = meter.sums.clone(), None
+
+    def arrived(self) -> bool:
+        """Whether the copy is complete; asks, and does not wait."""
+        return self.event is None or self.event.query()
+
+    def loss_and_accuracy(self) -> tuple[float, float]:
+        """Means over the clips summed when the copy was asked for."""
+        loss, correct = (self.sums[:2] / max(self.samples, 1)).tolist()
+        return loss, correct
 
 
 def table(rows: list[tuple], headers: list[str], *, numbers: int = 0, kind: str = "simple") -> str:

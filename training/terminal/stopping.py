@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Stopping a training from outside without losing a step."""
+"""How a training ends: stopped from outside without losing a step, or by a fault, in one line."""
 
 import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from parsers.program import run_command, tell, what_failed
+from training.errors import DivergedError
 from training.terminal.console import log
 
 # SIGUSR1 is what a batch system is asked to send some time before it ends a job, SIGHUP what comes
@@ -76,3 +78,27 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def exit_status(program: str, work: Callable[[], int]) -> int:
+    """The exit status of ``work``, with every fault that is not ours told in one line."""
+
+    def end(status: int, message: object) -> int:
+        tell(f"{program}: {message}")
+        return status
+
+    def train() -> int:
+        try:
+            return work()
+        except DivergedError as error:
+            return end(1, error)
+        except OSError as error:
+            # The disk or the network drive under a run gave way; nothing in the code is at fault.
+            return end(1, f"{what_failed(error)}; the run ends here")
+        except Stopped as stopped:
+            return end(
+                128 + stopped.signum,
+                "stopped, and the state is saved: the same command with --resume auto goes on",
+            )
+
+    return run_command(program, train, interrupted="interrupted; what was finished is kept")

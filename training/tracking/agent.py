@@ -19,7 +19,7 @@ from pathlib import Path
 
 from parsers.load import Config, Plan
 from parsers.training_config import TrainingConfig
-from training.device.determinism import determinism
+from training.device.choice import determinism
 from training.errors import ExperimentError
 from training.record import files, folders
 from training.terminal.console import log

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Where a run computes, and how that device is set up: memory that stays, bits that repeat."""
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from models.dynamics.backends import why_not
+from parsers.training_config import TrainingConfig
+from training.errors import ExperimentError
+
+# Parameters of mallopt, malloc.h of the GNU C library.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+LARGEST = (1 << 31) - 1
+VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+
+
+def choose_device(gpu_device: int) -> torch.device:
+    """CUDA device ``gpu_device``, or the CPU on a machine without any.
+
+    Raises ExperimentError for a device that does not exist.
+    """
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpu_device < available:
+        return torch.device("cuda", gpu_device)
+    if gpu_device == 0:
+        return torch.device("cpu")
+    raise ExperimentError(
+        f"--gpu_device {gpu_device}: this machine has {available} CUDA devices"
+        + (f", numbered from 0 to {available - 1}" if available else "; leave the flag out")
+    )
+
+
+def check_device(options: TrainingConfig, device: torch.device) -> None:
+    """ExperimentError if training options ask for what ``device`` cannot do."""
+    if options.cuda_graph == "on" and device.type != "cuda" and not options.evaluate_pretrained:
+        raise ExperimentError("--cuda_graph on needs a CUDA device: use auto or off")
+    if why := why_not(options.backend, device):
+        raise ExperimentError(f"--backend {options.backend} cannot run here: {why}")
+
+
+def set_up(device: torch.device) -> None:
+    """Make ``device`` ready for training steps."""
+    if device.type == "cpu":
+        keep_freed_memory()
+    else:
+        torch.cuda.set_device(device)  # PyTorch asks some things of "the" GPU
+
+
+def describe_device(device: torch.device) -> str:
+    """One line that says where the run computes."""
+    if device.type == "cuda":
+        return f"Running on {torch.cuda.get_device_name(device)} ({device})"
+    threads = torch.get_num_threads()
+    return f"No CUDA device found: running on the CPU with {threads} thread{'s' * (threads > 1)}"
+
+
+def describe_precision(precision: str, device: torch.device) -> str:
+    """One line about matrix products that are not float32."""
+    if precision == "tf32" and device.type != "cuda":
+        return "Matrix products: fp32 (tf32 is for GPUs, and has no effect on the CPU)"
+    return f"Matrix products: {precision}"
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep freed memory for the next step; whether it will.
+
+    By default large tensors are fresh mappings that the kernel fills with zeros page by page, about
+    a tenth of a training step on a CPU. Of other C libraries, and where the user has set one of
+    ``VARIABLES``, nothing is changed.
+    """
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in VARIABLES):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return False
+    return all(mallopt(name, LARGEST) for name in (MMAP_THRESHOLD, TRIM_THRESHOLD))
+
+
+@contextlib.contextmanager
+def determinism(asked: bool) -> Iterator[None]:
+    """Within it PyTorch computes the same from the same, or refuses an operation that cannot.
+
+    A run with the same seed on the same machine and back end then repeats bit by bit, also on a
+    GPU. It has to be entered before the first matrix product there: cuBLAS reads its workspace
+    setting once (https://docs.pytorch.org/docs/stable/notes/randomness.html). PyTorch would also
+    fill new memory, in case something reads it before anything was written; that takes time, and
+    nothing here does.
+    """
+    if not asked:
+        yield
+        return
+    cudnn, filling = torch.backends.cudnn, torch.utils.deterministic
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        cudnn.deterministic,
+        cudnn.benchmark,
+        filling.fill_uninitialized_memory,
+    )
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    filling.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = before[2:]

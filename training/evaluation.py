@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Testing a network that was trained before: ``--evaluate_pretrained True``."""
+
+from pathlib import Path
+
+import torch
+
+from parsers.load import Plan
+from training.data import same_data
+from training.data.loading import DataCache
+from training.device.choice import describe_device
+from training.errors import ExperimentError
+from training.experiment import Experiment
+from training.metrics import count_parameters
+from training.record import checkpoint, folders
+from training.report import report
+from training.terminal.console import activity_rows, log, log_file, percent, table
+
+
+def evaluate_all(plan: Plan, device: torch.device) -> int:
+    """Test the pretrained network once per point (seed) and print the mean; exit status 0."""
+    options = plan.points[0].training
+    if options.load_exp_folder is None:
+        raise ExperimentError(
+            "--evaluate_pretrained True needs a pretrained network: name its folder behind the "
+            "config or with --load_exp_folder"
+        )
+    path = checkpoint.find_weights(Path(options.load_exp_folder))
+    checkpoint.read(path)  # a fault in it is reported before the data are read
+    folder = evaluation_folder(plan)
+    cache, results = DataCache(device, ("test",)), []
+    for point in plan.points:
+        data = cache.get(same_data.at_its_rate(point.training, path.parents[1]))
+        data = same_data.with_classes_of(path.parents[1], point.training, data)
+        experiment = Experiment(point, data, None, device)
+        checkpoint.load_weights(experiment.model, path)
+        if not results:
+            folders.create_plain(folder)
+        results.append(evaluate_point(experiment, path, folder, number=len(results)))
+    report(plan, results, folder, "evaluation_summary.json")
+    return 0
+
+
+def evaluation_folder(plan: Plan) -> Path:
+    """Where an evaluation is written, by the name of what is evaluated; never an earlier one's."""
+    options = plan.points[0].training
+    if options.new_exp_folder is None:
+        name = f"{Path(options.load_exp_folder).resolve().name}_evaluation"
+        return folders.unused(folders.DEFAULT_ROOT / name)
+    folder = Path(options.new_exp_folder)
+    return folder if not folder.exists() else folders.unused(folder)
+
+
+def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int) -> dict:
+    """Test loaded weights under one seed."""
+    options = experiment.options
+    with log_file(folder / "exp.log" if options.log_tofile else None):
+        if number == 0:
+            log.info(describe_device(experiment.device))
+            log.info("Evaluating %s on %s test clips", path, f"{len(experiment.data.test):,}")
+        test = experiment.test(options.seed).to_dict()
+        log.info(
+            "seed %d  test loss %.4f acc %s", options.seed, test["loss"], percent(test["accuracy"])
+        )
+        if number == 0 and activity_rows(test):
+            log.info("\n%s\n", table(activity_rows(test), ["activity", "value"]))
+    return {
+        "checkpoint": str(path),
+        "values": experiment.config.to_dict(),
+        "test": test,
+        "parameters": count_parameters(experiment.model),
+        "classes": experiment.data.nb_classes,
+    }

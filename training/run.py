@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""One run of a plan: begun, or resumed where it stopped, trained and tested."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from parsers.load import Config
+from training.checks import check_batches
+from training.data import same_data
+from training.data.loading import DataCache
+from training.device.choice import check_device
+from training.errors import DivergedError
+from training.experiment import Experiment
+from training.record import checkpoint, files, folders
+from training.record.files import going_on_without
+from training.terminal.console import log, percent
+from training.tracking.link import in_sweep
+from training.tracking.run import send_finished
+
+
+def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -> dict:
+    """Train and test one point of a plan in ``folder``, unless that was done before.
+
+    Args:
+        point: the options of the run.
+        folder: where it is written down.
+        cache: gives the data; its device is where to train.
+        alone: whether no other run depends on it: if not, one that diverges is noted, and its
+            result says why.
+    """
+    result = {"folder": str(folder), "values": point.to_dict()}
+    if summary := finished_before(point, folder):
+        return {**result, **summary}
+    check_device(point.training, cache.device)
+    resumes = point.training.resume is not None and (folder / checkpoint.LAST).exists()
+    with (go_on if resumes else begin)(point, folder, cache) as experiment:
+        return fit(experiment, result, alone=alone)
+
+
+def finished_before(point: Config, folder: Path) -> dict | None:
+    """The summary of a run that --resume finds at its end; None for any other."""
+    if point.training.resume is None:
+        return None
+    summary = folders.finished(folder, point.to_dict())
+    if summary is not None:
+        accuracy = percent(summary["test"]["accuracy"])
+        log.info("Finished before, %d epochs: test accuracy %s", summary["epochs"], accuracy)
+        if in_sweep():
+            send_finished(point, folder, summary)
+    return summary
+
+
+@contextlib.contextmanager
+def begin(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]:
+    """A run from its first step, in a folder that is made for it and locked."""
+    options = point.training
+    if options.resume is not None:
+        folders.check_nothing_lost(folder)
+        log.info("Nothing to resume in %s: the training starts from scratch", folder)
+    data = cache.get(options)
+    check_batches(point, data, cache.device)
+    experiment = Experiment(point, data, folder, cache.device)
+    with folders.claimed(folder):
+        if options.resume is None:  # another program may have been here since the sweep began
+            folders.check_free([folder], options.overwrite)
+        warm_start(experiment)
+        folders.create(folder, point.to_dict(), same_data.record(options, data))
+        yield experiment
+
+
+@contextlib.contextmanager
+def go_on(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]:
+    """A run from the state that it has saved in ``folder``, which is locked."""
+    options = same_data.at_its_rate(point.training, folder)
+    data = same_data.with_classes_of(folder, options, cache.get(options))
+    check_batches(point, data, cache.device)
+    experiment = Experiment(point, data, folder, cache.device)
+    with folders.claimed(folder):
+        folders.check_same_options(folder, point.to_dict())
+        same_data.check_unchanged(folder, options, data)
+        experiment.resume()
+        folders.record_epochs(folder, point.training.nb_epochs)
+        yield experiment
+
+
+def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:
+    """Train an experiment; its summary, or why there is none."""
+    failure = experiment.folder / folders.FAILURE
+    failure.unlink(missing_ok=True)
+    try:
+        return {**result, **experiment.fit()}
+    except DivergedError as error:
+        with going_on_without(folders.FAILURE):
+            files.write_json(failure, {"diverged": str(error)})
+        if alone:
+            raise
+        log.error("This run ends here: %s", error)
+        return {**result, "error": str(error)}
+    finally:
+        experiment.release()
+
+
+def warm_start(experiment: Experiment) -> None:
+    """Load the weights of load_exp_folder where --start_epoch asks for that."""
+    options = experiment.options
+    if options.load_exp_folder is None:
+        return
+    if options.start_epoch == 0:
+        log.info(
+            "Training from scratch: load_exp_folder is used with --evaluate_pretrained True, or "
+            "with a --start_epoch above 0"
+        )
+        return
+    path = checkpoint.find_weights(Path(options.load_exp_folder))
+    checkpoint.load_weights(experiment.model, path)
+    log.info("Starting from the weights in %s", path)
