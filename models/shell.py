@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from models.dropout import Dropout
 from models.dynamics import Fold
 from models.dynamics.backends import compiled_on_gpu
-from models.folding import can_fold, fold_of
 from models.gpu.clamp import Clamp
+from models.gpu.folding import can_fold, fold_of
 from models.linear import Linear
 from models.mistakes import check_initial_state, check_parameters, check_result
 from models.network import ParameterGroup

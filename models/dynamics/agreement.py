@@ -28,7 +28,7 @@ def disagreement(operation: str, backend: str, device: torch.device) -> str:
 
     Runs every variant of the recurrence forward and backward and compares spikes or scores, final
     states and the gradients of all inputs with those of ``naive``. "folded adaptive" and "folded
-    resonate" are the recurrences with a ``Fold``, "batch statistics" those of ``models.folding``.
+    resonate" are the recurrences with a ``Fold``, "batch statistics" those of ``gpu.folding``.
     Draws from no global generator.
     Any exception of the back end counts as a disagreement: it is told in the text returned.
     """
@@ -156,7 +156,7 @@ def _folded(recurrence, I, *coefficients, backend, mean=None, slope=None, shift=
 
 
 def _batch_statistics(x, weight, *, backend):
-    from models.folding import BatchStatistics
+    from models.gpu.folding import BatchStatistics
 
     norm = nn.BatchNorm1d(H, device=x.device)
     norm.weight = nn.Parameter(weight.detach())

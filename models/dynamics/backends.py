@@ -24,7 +24,7 @@ _ANNOUNCEMENTS = {
 }
 # Compared with `naive` on the device at hand before `auto` takes them.
 _TRIED_FIRST = ("cuda",)
-# Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.folding``.
+# Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.fold``.
 _FOLDING = ("cuda",)
 _SLOW_TRIAL = 1.0  # s, worth a line in the log
 _OTHERWISE = {

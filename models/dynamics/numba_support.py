@@ -10,9 +10,10 @@ portable layer aborts the process when two Python threads meet in it.
 
 import itertools
 import logging
+import math
 import time
-from collections import Counter
 from collections.abc import Callable
+from functools import cache
 
 import numba
 import numpy as np
@@ -29,21 +30,53 @@ _SLOW_COMPILATION = 1.0  # s, worth a line in the log
 _WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a thread wakes up
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 
-_helpers: Counter[str] = Counter()
+F = np.float32
+ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
 
 
-def inlined(function: Callable) -> Callable:
+def inlined(function: Callable, name: str = "") -> Callable:
     """Compile ``function`` into every kernel that calls it.
 
     Numba tells kernels on disk apart by what they call, and such a function by an identity drawn at
-    random: no later start would find its kernels. So it gets one that is the same at every start,
-    of its name and how many of that name came before it.
+    random: no later start would find its kernels. So it gets one that is the same at every start:
+    its name, or the one given, and the values that it closes over.
     """
-    name = f"{function.__module__}.{function.__qualname__}"
-    _helpers[name] += 1
+    values = [cell.cell_contents for cell in function.__closure__ or ()]
+    known = [getattr(value, "_uuid", value) for value in values]
     compiled = numba.njit(inline="always", error_model="numpy")(function)
-    compiled._set_uuid(f"{name} {_helpers[name]}")
+    compiled._set_uuid(f"{function.__module__}.{name or function.__qualname__} {known}")
     return compiled
+
+
+@inlined
+def bell(x, mean, deviation):
+    """Density of the normal distribution."""
+    z = (x - mean) / deviation
+    return np.exp(F(-0.5) * z * z) / (deviation * ROOT)
+
+
+@inlined
+def two_bells(x, mean, deviation):
+    """The sum of two densities, on both sides of 0."""
+    return bell(x, mean, deviation) + bell(x, -mean, deviation)
+
+
+# Derivatives of the spike, see models.surrogate. Double precision would be slow.
+SURROGATES = {
+    "boxcar": lambda x, w: ONE if (x > -w) & (x <= w) else ZERO,
+    "triangle": lambda x, w: max(ONE - abs(x) / w, ZERO),
+    "atan": lambda x, w: w / (w * w + PI * PI * x * x),
+    "slayer": lambda x, w: F(0.2) / w * np.exp(-abs(x) / w),
+    "gaussian": lambda x, w: bell(x, ZERO, w),
+    "double_gaussian": lambda x, w: F(0.575) * bell(x, ZERO, w) - F(0.15) * bell(x, ZERO, F(6) * w),
+    "multi_gaussian": lambda x, w: F(1.15) * bell(x, ZERO, w) - F(0.15) * two_bells(x, w, F(6) * w),
+}  # fmt: skip
+
+
+@cache
+def derivative(surrogate: str) -> Callable:
+    """Derivative of the spike by the distance to the threshold, to be called in kernels."""
+    return inlined(SURROGATES[surrogate], surrogate)
 
 
 class _DistinctArrays(Compiler):

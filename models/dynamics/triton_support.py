@@ -6,14 +6,12 @@ import torch
 import triton
 import triton.language as tl
 
-from models.dynamics.folding import Fold
-from models.surrogate import HALF_WIDTH
+from models.dynamics.fold import Fold
 
 LARGEST_BLOCK = 128  # neurons of one program
 RUN = 8  # steps whose states are computed again, in registers, from the state before the first
 # Steps and neurons; a kernel made anew for every kind of number gains nothing by it.
 SIZES = ["T", "H"]
-_HALF = tl.constexpr(HALF_WIDTH)
 
 
 @triton.jit
@@ -23,9 +21,24 @@ def spike(x):
 
 
 @triton.jit
-def inside(x):
-    """1 where the surrogate gradient passes, else 0."""
-    return tl.where((x > -_HALF) & (x <= _HALF), 1.0, 0.0)
+def normal(x, mean: tl.constexpr, deviation: tl.constexpr):
+    """Density of the normal distribution."""
+    z = (x - mean) * (1.0 / deviation)
+    return tl.exp(-0.5 * (z * z)) * (0.3989422804014327 / deviation)
+
+
+@triton.jit
+def derivative(x, NAME: tl.constexpr, W: tl.constexpr):
+    """The derivative of the spike that models.surrogate calls NAME, of width W."""
+    return (
+        tl.where((x > -W) & (x <= W), 1.0, 0.0) if NAME == "boxcar"
+        else tl.maximum(1.0 - tl.abs(x) * (1.0 / W), 0.0) if NAME == "triangle"
+        else W / (W * W + 9.869604401089358 * x * x) if NAME == "atan"
+        else 0.2 / W * tl.exp(tl.abs(x) * (-1.0 / W)) if NAME == "slayer"
+        else normal(x, 0.0, W) if NAME == "gaussian"
+        else 0.575 * normal(x, 0.0, W) - 0.15 * normal(x, 0.0, 6.0 * W) if NAME == "double_gaussian"
+        else 1.15 * normal(x, 0.0, W) - 0.15 * (normal(x, W, 6.0 * W) + normal(x, -W, 6.0 * W))
+    )  # fmt: skip
 
 
 @triton.jit
@@ -62,7 +75,7 @@ def load_fold(
 
 @triton.jit
 def normalized(x, mean, slope, shift, NORMALIZES: tl.constexpr):
-    """The current of an input, see ``models.dynamics.folding``."""
+    """The current of an input, see ``models.dynamics.fold``."""
     if NORMALIZES:
         x = (x - mean) * slope + shift
     return x

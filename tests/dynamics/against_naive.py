@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Compares a back end with the executable specification: outputs, final states, all gradients."""
 
+import functools
+
 import torch
 
 from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
+from models.surrogate import BOXCAR, surrogate
 
 SHAPES = [(1, 1, 1), (2, 1, 500), (1, 63, 500), (3, 63, 17), (2, 20, 1024), (9, 48, 5)]
 
@@ -31,11 +34,12 @@ def adaptive_inputs(B, T, H, *, adapts=True, recurrent=False, a_low=0.0, seed=0)
     return inputs
 
 
-def run_adaptive(backend, I, alpha, beta, a, b, u, w, s, V, fold=None):
+def run_adaptive(backend, I, alpha, beta, a, b, u, w, s, V, fold=None, surrogate=BOXCAR):
     state = AdaptiveState(u, w, s)
     spikes, state = adaptive(
-        I, alpha, beta, a, b, theta=1.0, state=state, V=V, fold=fold, backend=backend
-    )
+        I, alpha, beta, a, b, theta=1.0, state=state, V=V, fold=fold, surrogate=surrogate,
+        backend=backend,
+    )  # fmt: skip
     return [spikes, *state]
 
 
@@ -59,7 +63,7 @@ def resonate_inputs(B, T, H, *, reset_inside, gain_is_tensor=True, seed=0):
 VECTOR = 16  # complex numbers that PyTorch multiplies at once on a CPU with AVX-512; 8 with AVX2
 
 
-def run_resonate(backend, I, A, gain, u, s, *, reset_inside, fold=None):
+def run_resonate(backend, I, A, gain, u, s, *, reset_inside, fold=None, surrogate=BOXCAR):
     """Spikes and final state.
 
     PyTorch's complex product rounds each real product, but not in the last H % VECTOR columns,
@@ -75,7 +79,7 @@ def run_resonate(backend, I, A, gain, u, s, *, reset_inside, fold=None):
         )
     spikes, state = resonate(
         I, A, reset, gain, scale=scale, theta=1.0, state=ResonateState(u, s),
-        reset_inside=reset_inside, fold=fold, backend=backend,
+        reset_inside=reset_inside, fold=fold, surrogate=surrogate, backend=backend,
     )  # fmt: skip
     return [x[..., :H] for x in (spikes, *state)]
 
@@ -99,7 +103,8 @@ def outputs_and_gradients(run, backend, inputs, device="cpu"):
     generator = torch.Generator().manual_seed(99)
     loss = 0
     for output in outputs:
-        weight = torch.randn(output.shape, generator=generator, dtype=output.dtype).to(device)
+        single = torch.complex64 if output.is_complex() else torch.float32
+        weight = torch.randn(output.shape, generator=generator, dtype=single).to(output)
         loss = loss + (output * weight.conj()).real.sum()
     loss.backward()
     gradients = {name: x.grad for name, x in leaves.items() if isinstance(x, torch.Tensor)}
@@ -127,6 +132,28 @@ def assert_like_naive(
             assert error < rtol, f"gradient of {name}: {error:.1e}"
             if name in exact_gradients:
                 assert torch.equal(gradients[name], reference), f"gradient of {name}: {error:.1e}"
+
+
+def assert_surrogate_like_double_precision(name, backend):
+    """Two widths of a surrogate, in both recurrences, against autograd in double precision."""
+    adaptive = adaptive_inputs(2, 9, 32, recurrent=True)
+    resonate = resonate_inputs(2, 9, 32, reset_inside=False)
+    for width in (None, 0.3):
+        options = {"surrogate": surrogate(name, width)}
+        for run, inputs in (
+            (functools.partial(run_adaptive, **options), adaptive),
+            (functools.partial(run_resonate, reset_inside=False, **options), resonate),
+        ):
+            in_double = {k: x if x is None else in_full(x) for k, x in inputs.items()}
+            (spikes, *_), expected = outputs_and_gradients(run, "naive", in_double)
+            found, gradients = outputs_and_gradients(run, backend, inputs)
+            assert torch.equal(found[0].double(), spikes)
+            for key, gradient in expected.items():
+                assert largest_error(in_full(gradients[key]), gradient) < 1e-5, (run, key)
+
+
+def in_full(x):
+    return x.to(torch.promote_types(x.dtype, torch.float64))
 
 
 def largest_error(x, reference):

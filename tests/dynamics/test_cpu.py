@@ -18,6 +18,7 @@ from against_naive import (
     SHAPES,
     adaptive_inputs,
     assert_like_naive,
+    assert_surrogate_like_double_precision,
     outputs_and_gradients,
     readout_inputs,
     resonate_inputs,
@@ -28,6 +29,7 @@ from against_naive import (
 
 from models.dynamics import AdaptiveState, adaptive, backends
 from models.snns import LAYERS, SNN
+from models.surrogate import SURROGATES
 
 pytest.importorskip("numba")
 support = importlib.import_module("models.dynamics.numba_support")
@@ -77,6 +79,11 @@ def test_readout(shape, threads):
     # On several threads PyTorch's softmax rounds otherwise for one row than for more.
     exact = EXACT if threads == 1 or shape[0] > 1 else ()
     assert_like_naive(run_readout, "cpu", readout_inputs(*shape), exact_gradients=exact)
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_surrogates(name):
+    assert_surrogate_like_double_precision(name, "cpu")
 
 
 def test_the_spikes_of_these_tests_are_neither_rare_nor_certain():
@@ -209,8 +216,8 @@ import numba, torch
 from models.snns import SNN
 network = SNN((2, None, 3), [8, 8, 4], "SiLIF", backend="cpu")
 network(torch.ones(2, 9, 3))[0].sum().backward()
-from models.dynamics.adaptive.cpu import _KERNELS
-for compiled in _KERNELS[True]:
+from models.dynamics.adaptive.cpu import kernels
+for compiled in kernels(True, "boxcar"):
     stats = compiled.stats
     print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
     for assembly in compiled.inspect_asm().values():

@@ -22,6 +22,7 @@ from against_naive import (
     SHAPES,
     adaptive_inputs,
     assert_like_naive,
+    assert_surrogate_like_double_precision,
     largest_error,
     random,
     readout_inputs,
@@ -35,6 +36,7 @@ from torch.nn import functional
 from models.dynamics import Fold, agreement
 from models.dynamics.agreement import disagreement
 from models.snns import SNN
+from models.surrogate import SURROGATES
 
 
 def release(library) -> tuple[int, ...]:
@@ -122,6 +124,12 @@ def test_resonate(shape, reset_inside, gain_is_tensor):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 20, 35), (3, 8, 64), (2, 3, 1000)])
 def test_readout(shape):
     assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False)
+
+
+@without_gpu
+@pytest.mark.parametrize("name", SURROGATES)
+def test_surrogates(name):
+    assert_surrogate_like_double_precision(name, "cuda")
 
 
 def within_fold(run, p):

@@ -52,6 +52,7 @@ def test_kernels_compile_and_contract_nothing(recurrence, direction, on, tmp_pat
     constants = {name: False for name in kernel.arg_names if name.isupper() and len(name) > 1}
     constants |= dict.fromkeys(FLAGS[recurrence, direction], on)
     constants |= {"RECURRENT": True} if recurrence != operation else {}
+    constants |= {"SURROGATE": "boxcar", "WIDTH": 0.5} if "SURROGATE" in constants else {}
     constants["BLOCK"] = 64 if operation == "readout" else 128
     for capability in (80, 90):
         result = compiled(kernel, constants, capability)

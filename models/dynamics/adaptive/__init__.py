@@ -7,7 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from models.dynamics.backends import can_fold, implementation
-from models.dynamics.folding import Fold
+from models.dynamics.fold import Fold
+from models.surrogate import BOXCAR, Surrogate
 
 
 class AdaptiveState(NamedTuple):
@@ -29,6 +30,7 @@ def adaptive(
     state: AdaptiveState,
     V: Tensor | None = None,
     fold: Fold | None = None,
+    surrogate: Surrogate = BOXCAR,
     backend: str = "auto",
 ) -> tuple[Tensor, AdaptiveState]:
     """Run adaptive leaky integrate-and-fire neurons over time.
@@ -49,6 +51,7 @@ def adaptive(
         V: recurrent weights [H, H] (from neuron, to neuron), or None.
         fold: normalisation and dropout to do on the way; with V, or under a back end whose kernels
             have no room for them, they are done apart.
+        surrogate: what the backward pass takes for the derivative of a spike.
         backend: a name of ``models.dynamics.BACKENDS``.
 
     Returns:
@@ -61,9 +64,10 @@ def adaptive(
     if any(given) and not all(given):
         raise ValueError("beta, a and b are given together or not at all")
     run = implementation("adaptive", backend, I, alpha, beta, a, b, *state, V)
+    options = {"theta": theta, "surrogate": surrogate}
     if fold is None:
-        return run(I, alpha, beta, a, b, theta=theta, state=state, V=V)
+        return run(I, alpha, beta, a, b, state=state, V=V, **options)
     if V is None and can_fold("adaptive", backend, run, I.device):
-        return run(I, alpha, beta, a, b, theta=theta, state=state, fold=fold)
-    spikes, state = run(fold.current(I), alpha, beta, a, b, theta=theta, state=state, V=V)
+        return run(I, alpha, beta, a, b, state=state, fold=fold, **options)
+    spikes, state = run(fold.current(I), alpha, beta, a, b, state=state, V=V, **options)
     return fold.dropped(spikes), state

@@ -7,30 +7,35 @@ the steps between are computed again, exactly as before, while they fit the cach
 weights the state before every step is kept instead.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import (
+    ONE,
     STEPS_KEPT,
     UNROLLED,
+    ZERO,
     arrays,
+    derivative,
     inlined,
     kernel,
     run_rows,
     working_arrays,
 )
-from models.surrogate import HALF_WIDTH
-
-ONE, ZERO, HALF = np.float32(1.0), np.float32(0.0), np.float32(HALF_WIDTH)
+from models.surrogate import BOXCAR
 
 
-def _make_kernels(adapts: bool):
+@cache
+def kernels(adapts: bool, surrogate: str):
     """Forward and backward kernel of neurons with or without adaptation.
 
     Without, whatever is passed for w, beta, a and b (and their gradients) is neither read nor
     written: the compiler drops what has no effect.
     """
+    window = derivative(surrogate)
 
     @inlined
     def step(current, u, w, s, alpha, keep, beta, a, b, theta):
@@ -43,12 +48,10 @@ def _make_kernels(adapts: bool):
         return u, w, s
 
     @inlined
-    def adjoint(d_s, d_u, d_w, u, new_u, s, current, alpha, keep, a, b, theta):
+    def adjoint(d_s, d_u, d_w, u, new_u, s, current, alpha, keep, a, b, theta, width):
         """Gradients of one step: of its current, alpha and w, of the u before it, and of the s
         before it by way of the reset and of the adaptation."""
-        x = new_u - theta
-        inside = ONE if (x > -HALF) & (x <= HALF) else ZERO
-        d_u = d_u + d_s * inside
+        d_u = d_u + d_s * window(new_u - theta, width)
         d_current = keep * d_u
         d_alpha = d_u * ((u - s) - current)
         decayed = alpha * d_u
@@ -75,7 +78,7 @@ def _make_kernels(adapts: bool):
     @inlined
     def back(
         n, row, t, k, I, d_spikes, d_I, U, W, S, d_u, d_w, by_reset, by_jump, d_alpha, d_beta,
-        d_a, d_b, alpha, keep, beta, a, b, theta,
+        d_a, d_b, alpha, keep, beta, a, b, theta, width,
     ):  # fmt: skip
         """Gradients of steps t + n - 1 down to t, whose history starts at row k.
 
@@ -96,7 +99,7 @@ def _make_kernels(adapts: bool):
                     current = current - W[k + i + 1, j]
                 d_current, g_alpha, dw, du, reset, jump = adjoint(
                     d_spikes[row, t + i, j] + reset + jump, du, dw, u, U[k + i + 1, j], s,
-                    current, alpha[j], keep[j], a[j], b[j], theta,
+                    current, alpha[j], keep[j], a[j], b[j], theta, width,
                 )  # fmt: skip
                 d_I[row, t + i, j] = d_current
                 sum_alpha += g_alpha
@@ -138,7 +141,7 @@ def _make_kernels(adapts: bool):
     def adaptive_backward(
         first, end, start, stop, every, I, d_spikes, d_I, kept_u, kept_w, kept_s,
         d_u, d_w, by_reset, by_jump, d_alpha, d_beta, d_a, d_b,
-        alpha, keep, beta, a, b, theta, U, W, S,
+        alpha, keep, beta, a, b, theta, width, U, W, S,
     ):  # fmt: skip
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
             for kept in range((stop - 1) // every, start // every - 1, -1):
@@ -154,27 +157,24 @@ def _make_kernels(adapts: bool):
                 for t in range(until - 1, whole - 1, -1):
                     back(
                         1, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, by_reset,
-                        by_jump, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
+                        by_jump, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta, width,
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     back(
                         UNROLLED, row, t, t - begin, I, d_spikes, d_I, U, W, S, d_u, d_w, by_reset,
-                        by_jump, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta,
+                        by_jump, d_alpha, d_beta, d_a, d_b, alpha, keep, beta, a, b, theta, width,
                     )  # fmt: skip
 
     return adaptive_forward, adaptive_backward
-
-
-_KERNELS = {True: _make_kernels(adapts=True), False: _make_kernels(adapts=False)}
 
 
 class _Adaptive(torch.autograd.Function):
     """Inputs [B, T, H], [H] and [B, H]; beta, a, b and w are None together, V may be None."""
 
     @staticmethod
-    def forward(ctx, I, alpha, beta, a, b, u, w, s, V, theta, for_backward):
+    def forward(ctx, I, alpha, beta, a, b, u, w, s, V, theta, surrogate, for_backward):
         B, T, H = I.shape
-        forward, _ = _KERNELS[beta is not None]
+        forward, backward = kernels(beta is not None, surrogate.name)
         I, coefficients = I.contiguous(), _coefficients(alpha, beta, a, b)
         u, s = _own(u), _own(s)
         w = u if w is None else _own(w)
@@ -200,7 +200,8 @@ class _Adaptive(torch.autograd.Function):
                 run(t, t + 1)
         if for_backward:
             ctx.save_for_backward(current, *coefficients, kept_u, kept_w, kept_s, V)
-            ctx.adapts, ctx.every, ctx.theta = beta is not None, every, theta
+            ctx.kernel, ctx.adapts, ctx.every = backward, beta is not None, every
+            ctx.constants = theta, np.float32(surrogate.width)
         return spikes, u, None if beta is None else w, s
 
     @staticmethod
@@ -208,7 +209,6 @@ class _Adaptive(torch.autograd.Function):
     def backward(ctx, d_spikes, d_u, d_w, d_s):
         current, *coefficients, kept_u, kept_w, kept_s, V = ctx.saved_tensors
         B, T, H = current.shape
-        _, backward = _KERNELS[ctx.adapts]
         d_spikes = d_spikes.contiguous() if V is None else _own(d_spikes)
         d_I, d_u, by_reset = torch.empty_like(current), _own(d_u), _own(d_s)
         d_w, by_jump = (_own(d_w), torch.zeros_like(d_u)) if ctx.adapts else (d_u, d_u)
@@ -223,7 +223,8 @@ class _Adaptive(torch.autograd.Function):
 
         def run(start, stop):
             run_rows(
-                backward, B, (stop - start) * H, start, stop, ctx.every, *arguments, ctx.theta,
+                ctx.kernel, B, (stop - start) * H, start, stop, ctx.every, *arguments,
+                *ctx.constants,
                 scratch=lambda: working_arrays(3, ctx.every + 1, H),
             )  # fmt: skip
 
@@ -241,8 +242,8 @@ class _Adaptive(torch.autograd.Function):
         d_s = by_V + by_reset + by_jump if ctx.adapts else by_V + by_reset
         by_neuron = sums.sum(dim=1)
         if not ctx.adapts:
-            return d_I, by_neuron[0], None, None, None, d_u, None, d_s, d_V, None, None
-        return d_I, *by_neuron, d_u, d_w, d_s, d_V, None, None
+            return d_I, by_neuron[0], None, None, None, d_u, None, d_s, d_V, None, None, None
+        return d_I, *by_neuron, d_u, d_w, d_s, d_V, None, None, None
 
 
 def _own(x: torch.Tensor) -> torch.Tensor:
@@ -256,12 +257,13 @@ def _coefficients(alpha, beta, a, b):
     return alpha, 1 - alpha, *(alpha if x is None else x.contiguous() for x in (beta, a, b))
 
 
-def adaptive(I, alpha, beta, a, b, *, theta, state, V=None):
+def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
     u, w, s = (x.expand(B, H) for x in state)
     spikes, u, new_w, s = _Adaptive.apply(
-        I, *coefficients, u, None if beta is None else w, s, V, theta, torch.is_grad_enabled()
-    )
+        I, *coefficients, u, None if beta is None else w, s, V, theta, surrogate,
+        torch.is_grad_enabled(),
+    )  # fmt: skip
     return spikes, type(state)(u, state.w if beta is None else new_w, s)

@@ -27,10 +27,10 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.triton_support import (
     RUN,
     SIZES,
+    derivative,
     eight_factors,
     fold_arguments,
     four_factors,
-    inside,
     kept_states,
     launch,
     load_eight,
@@ -42,6 +42,7 @@ from models.dynamics.triton_support import (
     store_gradient,
     store_spikes,
 )
+from models.surrogate import BOXCAR
 
 _RUN = tl.constexpr(RUN)
 
@@ -163,11 +164,12 @@ def _run_again(
 @triton.jit
 def _adjoint(
     current, d_s, u, u_new, s, g_u, g_w, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b,
-    alpha, keep, beta, a, b, theta, ADAPTS: tl.constexpr,
+    alpha, keep, beta, a, b, theta,
+    ADAPTS: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One step back: the gradients of its current, of u and w before it, of s before it by way of
     the reset and of the adaptation, and the sums."""
-    g_u = g_u + d_s * inside(u_new - theta)
+    g_u = g_u + d_s * derivative(u_new - theta, SURROGATE, WIDTH)
     g_I = keep * g_u
     sum_alpha += g_u * ((u - s) - current)
     if ADAPTS:
@@ -193,8 +195,8 @@ def _backward(
     I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w, initial_s, alpha, beta, a, b,
     d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
     mean, slope, shift, seed, d_mean, d_slope, d_shift, p, grown, step, given, T, theta, H,
-    ADAPTS: tl.constexpr, RECURRENT: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    ADAPTS: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr, RECURRENT: tl.constexpr,
+    NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """All steps, or with recurrent weights this one.
 
@@ -237,7 +239,8 @@ def _backward(
         s_t = tl.where(step > 0, spike(u_t - theta), s_0)
         g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
             current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
-            sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
+            sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS, SURROGATE,
+            WIDTH,
         )  # fmt: skip
         tl.store(d_I + at_t, g_I, mask)
         tl.store(d_I_now + at, g_I, mask)
@@ -269,7 +272,8 @@ def _backward(
             )
             g_I, g_u, g_w, reset, jump, by_u, by_w, sum_alpha, sum_beta, sum_a, sum_b = _adjoint(
                 current, d_spike + reset + jump, u_t, u_new, s_t, g_u, g_w, by_u, by_w, sum_alpha,
-                sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS,
+                sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j, theta, ADAPTS, SURROGATE,
+                WIDTH,
             )  # fmt: skip
             sum_slope, sum_shift = store_gradient(
                 d_I + at_t, g_I, x, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
@@ -298,7 +302,7 @@ def _backward(
                     _adjoint(
                         current, d_spike + reset + jump, us[k], us[k + 1], s_t, g_u, g_w, by_u,
                         by_w, sum_alpha, sum_beta, sum_a, sum_b, alpha_j, keep_j, beta_j, a_j, b_j,
-                        theta, ADAPTS,
+                        theta, ADAPTS, SURROGATE, WIDTH,
                     )
                 )  # fmt: skip
                 sum_slope, sum_shift = store_gradient(
@@ -336,7 +340,7 @@ class _Adaptive(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx, I, alpha, beta, a, b, u, w, s, V, mean, slope, shift, seed, counts, p, theta,
-        for_backward,
+        surrogate, for_backward,
     ):  # fmt: skip
         ctx.set_materialize_grads(False)
         B, T, H = I.shape
@@ -378,6 +382,7 @@ class _Adaptive(torch.autograd.Function):
                 kept_I, *coefficients, kept_u, kept_w, initial_w, initial_s, V, kept_spikes, *fold
             )
             ctx.adapts, ctx.normalizes, ctx.p, ctx.theta = adapts, normalizes, p, theta
+            ctx.surrogate = surrogate
         return spikes, u, w if adapts else None, s
 
     @staticmethod
@@ -405,8 +410,8 @@ class _Adaptive(torch.autograd.Function):
                 _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_u, kept_w, initial_w,
                 initial_s, alpha, beta, a, b, d_u, d_w, by_reset, by_jump, *filtered, *by_row,
                 *fold, *by_row_of_fold, ctx.p, 1 / (1 - ctx.p), step, int(given), T, ctx.theta,
-                ADAPTS=ctx.adapts, RECURRENT=V is not None, NORMALIZES=ctx.normalizes,
-                DROPS=ctx.p > 0,
+                ADAPTS=ctx.adapts, SURROGATE=ctx.surrogate.name, WIDTH=ctx.surrogate.width,
+                RECURRENT=V is not None, NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
             )  # fmt: skip
 
         d_V = None
@@ -425,14 +430,14 @@ class _Adaptive(torch.autograd.Function):
         by_neuron = sums.sum(dim=1)
         by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
         by_fold = by_neuron[number:] if ctx.normalizes else (None, None, None)
-        return d_I, *by_coefficient, *d_state, d_V, *by_fold, *[None] * 5
+        return d_I, *by_coefficient, *d_state, d_V, *by_fold, *[None] * 6
 
 
 def _dense(x: torch.Tensor | None, placeholder: torch.Tensor) -> torch.Tensor:
     return placeholder.contiguous() if x is None else x.contiguous()
 
 
-def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None):
+def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`; float32 on a GPU, no second derivatives.
 
     Either ``V`` or ``fold`` is None.
@@ -442,6 +447,6 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None):
     u, w, s = (x.expand(B, H) for x in state)
     spikes, u, new_w, s = _Adaptive.apply(
         I, *coefficients, u, None if beta is None else w, s, V, *fold_arguments(fold), theta,
-        torch.is_grad_enabled(),
+        surrogate, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, type(state)(u, state.w if beta is None else new_w, s)

@@ -4,10 +4,10 @@
 
 import torch
 
-from models.surrogate import boxcar
+from models.surrogate import BOXCAR, spike
 
 
-def adaptive(I, alpha, beta, a, b, *, theta, state, V=None):
+def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`; autograd gives the backward."""
     u, w, s = state
     spikes = []
@@ -20,6 +20,6 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None):
         if beta is not None:
             current = current - w
         u = decayed + (1 - alpha) * current
-        s = boxcar(u - theta)
+        s = spike(u - theta, surrogate)
         spikes.append(s)
     return torch.stack(spikes, dim=1), type(state)(u, w, s)

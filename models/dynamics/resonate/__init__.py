@@ -7,7 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from models.dynamics.backends import can_fold, implementation
-from models.dynamics.folding import Fold
+from models.dynamics.fold import Fold
+from models.surrogate import BOXCAR, Surrogate
 
 
 class ResonateState(NamedTuple):
@@ -28,6 +29,7 @@ def resonate(
     state: ResonateState,
     reset_inside: bool,
     fold: Fold | None = None,
+    surrogate: Surrogate = BOXCAR,
     backend: str = "auto",
 ) -> tuple[Tensor, ResonateState]:
     """Run resonating (complex) neurons over time.
@@ -52,6 +54,7 @@ def resonate(
         reset_inside: whether the reset passes through A.
         fold: normalisation and dropout to do on the way; under a back end whose kernels have no
             room for them, they are done apart.
+        surrogate: what the backward pass takes for the derivative of a spike.
         backend: a name of ``models.dynamics.BACKENDS``.
 
     Returns:
@@ -62,6 +65,7 @@ def resonate(
     """
     run = implementation("resonate", backend, I, A, gain, *state)
     options = {"scale": scale, "theta": theta, "state": state, "reset_inside": reset_inside}
+    options["surrogate"] = surrogate
     if fold is None:
         return run(I, A, reset, gain, **options)
     if can_fold("resonate", backend, run, I.device):

@@ -8,26 +8,31 @@ its real plus i times that of its imaginary part. Nothing is kept for the backwa
 input and the state before every STEPS_KEPT-th step.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import (
+    ONE,
     STEPS_KEPT,
     UNROLLED,
+    ZERO,
     arrays,
+    derivative,
     inlined,
     kernel,
     run_rows,
     working_arrays,
 )
-from models.surrogate import HALF_WIDTH
-
-ONE, ZERO, HALF = np.float32(1.0), np.float32(0.0), np.float32(HALF_WIDTH)
+from models.surrogate import BOXCAR
 
 
-def _make_kernels(reset_inside: bool):
+@cache
+def kernels(reset_inside: bool, surrogate: str):
     """Forward and backward kernel with the reset inside (C-SiLIF) or outside (RF) of A."""
+    window = derivative(surrogate)
 
     @inlined
     def step(I, x, y, s, A, B, gain, reset, scale, theta):
@@ -42,11 +47,9 @@ def _make_kernels(reset_inside: bool):
         return x, y, s
 
     @inlined
-    def adjoint(d_spike, d_x, d_y, d_s, I, x, y, s, new_x, A, B, gain, reset, scale, theta):
+    def adjoint(d_spike, d_x, d_y, d_s, I, x, y, s, new_x, A, B, gain, reset, scale, theta, width):
         """Gradients of one step: of I, A, B, gain and of the state before it."""
-        above = scale * new_x - theta
-        inside = ONE if (above > -HALF) & (above <= HALF) else ZERO
-        d_x = d_x + scale * ((d_s + d_spike) * inside)
+        d_x = d_x + scale * ((d_s + d_spike) * window(scale * new_x - theta, width))
         if reset_inside:
             x = x - reset * s
             d_gain = d_x * I
@@ -77,7 +80,7 @@ def _make_kernels(reset_inside: bool):
     @inlined
     def back(
         n, row, t, k, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_A, d_B, d_gain,
-        A, B, gain, reset, scale, theta,
+        A, B, gain, reset, scale, theta, width,
     ):  # fmt: skip
         """Gradients of steps t + n - 1 down to t, whose history starts at row k."""
         for j in range(I.shape[2]):
@@ -88,7 +91,7 @@ def _make_kernels(reset_inside: bool):
                 d_current, g_A, g_B, g_gain, dx, dy, ds = adjoint(
                     d_spikes[row, t + i, j], dx, dy, ds, I[row, t + i, j], X[k + i, j],
                     Y[k + i, j], S[k + i, j], X[k + i + 1, j],
-                    A[j], B[j], gain[j], reset, scale, theta,
+                    A[j], B[j], gain[j], reset, scale, theta, width,
                 )  # fmt: skip
                 d_I[row, t + i, j] = d_current
                 sum_A += g_A
@@ -122,7 +125,7 @@ def _make_kernels(reset_inside: bool):
     @kernel
     def resonate_backward(
         first, end, every, I, d_spikes, d_I, kept_x, kept_y, kept_s,
-        d_x, d_y, d_s, d_A, d_B, d_gain, A, B, gain, reset, scale, theta, X, Y, S,
+        d_x, d_y, d_s, d_A, d_B, d_gain, A, B, gain, reset, scale, theta, width, X, Y, S,
     ):  # fmt: skip
         T = I.shape[1]
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
@@ -138,27 +141,24 @@ def _make_kernels(reset_inside: bool):
                 for t in range(until - 1, whole - 1, -1):
                     back(
                         1, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s,
-                        d_A, d_B, d_gain, A, B, gain, reset, scale, theta,
+                        d_A, d_B, d_gain, A, B, gain, reset, scale, theta, width,
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     back(
                         UNROLLED, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s,
-                        d_A, d_B, d_gain, A, B, gain, reset, scale, theta,
+                        d_A, d_B, d_gain, A, B, gain, reset, scale, theta, width,
                     )  # fmt: skip
 
     return resonate_forward, resonate_backward
-
-
-_KERNELS = {True: _make_kernels(reset_inside=True), False: _make_kernels(reset_inside=False)}
 
 
 class _Resonate(torch.autograd.Function):
     """I [B, T, H]; A complex, gain [H]; u complex, s [B, H]; constants: reset, scale, theta."""
 
     @staticmethod
-    def forward(ctx, I, A, gain, u, s, constants, reset_inside, for_backward):
+    def forward(ctx, I, A, gain, u, s, constants, reset_inside, surrogate, for_backward):
         batch, T, H = I.shape
-        forward, _ = _KERNELS[reset_inside]
+        forward, backward = kernels(reset_inside, surrogate.name)
         I = I.contiguous()
         coefficients = (*_parts(A), gain.contiguous())
         constants = tuple(np.float32(x) for x in constants)
@@ -170,7 +170,7 @@ class _Resonate(torch.autograd.Function):
         run_rows(forward, batch, T * H, every, *arguments, *constants)
         if for_backward:
             ctx.save_for_backward(I, *coefficients, kept)
-            ctx.constants, ctx.reset_inside = constants, reset_inside
+            ctx.kernel, ctx.constants = backward, (*constants, np.float32(surrogate.width))
         return spikes, torch.complex(x, y), s
 
     @staticmethod
@@ -178,7 +178,6 @@ class _Resonate(torch.autograd.Function):
     def backward(ctx, d_spikes, d_u, d_s):
         I, *coefficients, kept = ctx.saved_tensors
         batch, T, H = I.shape
-        _, backward = _KERNELS[ctx.reset_inside]
         d_I, (d_x, d_y) = torch.empty_like(I), _parts(d_u)
         d_s = d_s.clone(memory_format=torch.contiguous_format)
         sums = I.new_zeros(3, batch, H)
@@ -186,12 +185,12 @@ class _Resonate(torch.autograd.Function):
             I, d_spikes.contiguous(), d_I, *kept, d_x, d_y, d_s, *sums, *coefficients
         )
         run_rows(
-            backward, batch, T * H, STEPS_KEPT, *arguments, *ctx.constants,
+            ctx.kernel, batch, T * H, STEPS_KEPT, *arguments, *ctx.constants,
             scratch=lambda: working_arrays(3, STEPS_KEPT + 1, H),
         )  # fmt: skip
         d_real, d_imaginary, d_gain = sums.sum(dim=1)
         d_A, d_u = torch.complex(d_real, d_imaginary), torch.complex(d_x, d_y)
-        return d_I, d_A, d_gain, d_u, d_s, None, None, None
+        return d_I, d_A, d_gain, d_u, d_s, None, None, None, None
 
 
 def _parts(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -199,12 +198,13 @@ def _parts(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(part.clone(memory_format=torch.contiguous_format) for part in (x.real, x.imag))
 
 
-def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside):
+def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, surrogate=BOXCAR):
     """See :func:`models.dynamics.resonate`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     gain = torch.as_tensor(gain, dtype=I.dtype).expand(H)
     u, s = (x.expand(B, H) for x in state)
     spikes, u, s = _Resonate.apply(
-        I, A.expand(H), gain, u, s, (reset, scale, theta), reset_inside, torch.is_grad_enabled()
-    )
+        I, A.expand(H), gain, u, s, (reset, scale, theta), reset_inside, surrogate,
+        torch.is_grad_enabled(),
+    )  # fmt: skip
     return spikes, type(state)(u, s)

@@ -17,10 +17,10 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.triton_support import (
     RUN,
     SIZES,
+    derivative,
     eight_factors,
     fold_arguments,
     four_factors,
-    inside,
     kept_states,
     launch,
     load_eight,
@@ -32,6 +32,7 @@ from models.dynamics.triton_support import (
     store_gradient,
     store_spikes,
 )
+from models.surrogate import BOXCAR
 
 _RUN = tl.constexpr(RUN)
 
@@ -149,11 +150,12 @@ def _run_again(
 @triton.jit
 def _adjoint(
     current, d_spike, x, x_new, y, s, g_x, g_y, g_s, sum_A, sum_B, sum_gain,
-    A, B, gain, reset, scale, theta, RESET_INSIDE: tl.constexpr,
+    A, B, gain, reset, scale, theta,
+    RESET_INSIDE: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One step back: the gradients of its current, of the state before it, and the sums."""
     g_spike = g_s + d_spike
-    g_x = g_x + scale * (g_spike * inside(scale * x_new - theta))
+    g_x = g_x + scale * (g_spike * derivative(scale * x_new - theta, SURROGATE, WIDTH))
     if RESET_INSIDE:
         x = x - reset * s
         g_I = gain * g_x
@@ -182,7 +184,8 @@ def _adjoint(
 def _backward(
     I, d_spikes, d_I, kept_x, kept_y, initial_s, A, gain, d_u, d_s, d_A, d_B, d_gain, d_mean,
     d_slope, d_shift, mean, slope, shift, seed, p, grown, given, T, reset, scale, theta, H,
-    RESET_INSIDE: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
+    RESET_INSIDE: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
+    NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """d_u and d_s [B, H] are read, if they are ``given`` (1, else 0), and then written; sums, too.
 
@@ -224,7 +227,7 @@ def _backward(
         )
         g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
             current, d_spike, x_t, x_new, y_t, s_t, g_x, g_y, g_s, sum_A, sum_B, sum_gain, A_j,
-            B_j, gain_j, reset, scale, theta, RESET_INSIDE,
+            B_j, gain_j, reset, scale, theta, RESET_INSIDE, SURROGATE, WIDTH,
         )  # fmt: skip
         sum_slope, sum_shift = store_gradient(
             d_I + at_t, g_I, input_t, mean_j, slope_j, sum_slope, sum_shift, mask, NORMALIZES
@@ -249,7 +252,7 @@ def _backward(
             current = normalized(inputs[k], mean_j, slope_j, shift_j, NORMALIZES)
             g_I, g_x, g_y, g_s, sum_A, sum_B, sum_gain = _adjoint(
                 current, d_spike, xs[k], xs[k + 1], ys[k], s_t, g_x, g_y, g_s, sum_A, sum_B,
-                sum_gain, A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE,
+                sum_gain, A_j, B_j, gain_j, reset, scale, theta, RESET_INSIDE, SURROGATE, WIDTH,
             )  # fmt: skip
             sum_slope, sum_shift = store_gradient(
                 d_I + first + k * H, g_I, inputs[k], mean_j, slope_j, sum_slope, sum_shift, mask,
@@ -276,7 +279,7 @@ class _Resonate(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx, I, A, gain, u, s, mean, slope, shift, seed, counts, p, constants, reset_inside,
-        for_backward,
+        surrogate, for_backward,
     ):  # fmt: skip
         ctx.set_materialize_grads(False)
         batch, T, H = I.shape
@@ -295,7 +298,7 @@ class _Resonate(torch.autograd.Function):
         if for_backward:
             ctx.save_for_backward(I, A, gain, kept_x, kept_y, s, *fold)
             ctx.constants, ctx.reset_inside = constants, reset_inside
-            ctx.normalizes, ctx.p = normalizes, p
+            ctx.normalizes, ctx.p, ctx.surrogate = normalizes, p, surrogate
         return spikes, torch.view_as_complex(new_u), new_s
 
     @staticmethod
@@ -314,11 +317,12 @@ class _Resonate(torch.autograd.Function):
         launch(
             _backward, batch, H, I, d_spikes, d_I, kept_x, kept_y, initial_s, A, gain, d_u, d_s,
             *sums[:3], *by_fold, *fold, ctx.p, 1 / (1 - ctx.p), int(given), T, *ctx.constants,
-            RESET_INSIDE=ctx.reset_inside, NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
+            RESET_INSIDE=ctx.reset_inside, SURROGATE=ctx.surrogate.name,
+            WIDTH=ctx.surrogate.width, NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
         )  # fmt: skip
         d_real, d_imaginary, d_gain, *by_fold = sums.sum(dim=1)
         gradients = torch.complex(d_real, d_imaginary), d_gain, torch.view_as_complex(d_u), d_s
-        return d_I, *gradients, *(by_fold or [None] * 3), *[None] * 6
+        return d_I, *gradients, *(by_fold or [None] * 3), *[None] * 7
 
 
 def _pairs(x: torch.Tensor) -> torch.Tensor:
@@ -326,7 +330,7 @@ def _pairs(x: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(x.resolve_conj())
 
 
-def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, fold=None):
+def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, fold=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.resonate`; float32 on a GPU, no second derivatives."""
     B, _, H = I.shape
     # A number is written by the GPU: copied from the host it could not be part of a CUDA graph.
@@ -334,7 +338,7 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, fold=None)
     u, s = (x.expand(B, H) for x in state)
     constants = (float(reset), float(scale), float(theta))
     spikes, u, s = _Resonate.apply(
-        I, A.expand(H), gain, u, s, *fold_arguments(fold), constants, reset_inside,
+        I, A.expand(H), gain, u, s, *fold_arguments(fold), constants, reset_inside, surrogate,
         torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, type(state)(u, s)

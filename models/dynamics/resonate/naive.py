@@ -4,10 +4,10 @@
 
 import torch
 
-from models.surrogate import boxcar
+from models.surrogate import BOXCAR, spike
 
 
-def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside):
+def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, surrogate=BOXCAR):
     """See :func:`models.dynamics.resonate`; autograd gives the backward."""
     u, s = state
     spikes = []
@@ -17,6 +17,6 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside):
             if reset_inside
             else u + gain * (A * u + I_t) - reset * s
         )
-        s = boxcar(scale * u.real - theta)
+        s = spike(scale * u.real - theta, surrogate)
         spikes.append(s)
     return torch.stack(spikes, dim=1), type(state)(u, s)
