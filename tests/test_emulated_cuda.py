@@ -70,7 +70,7 @@ def test_a_training_and_its_resumption(tmp_path):
     options = ["--cuda_graph", "off", "--data_placement", "streamed", "--gpu_device", 1]
     two = [*SMALL, *options, "--new_exp_folder", tmp_path / "two"]
     assert "(cuda:1)" in python("main.py", *two, "--nb_epochs", 1)
-    assert "Going on after epoch 1" in python(
+    assert "Resuming after epoch 1" in python(
         "main.py", "--resume", tmp_path / "two", "--nb_epochs", 2
     )
     assert [line for line in figures("two") if line["split"] != "test"][:4] == [

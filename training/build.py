@@ -52,9 +52,16 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> nn.Module:
 
 
 def build_optimizer(model: nn.Module, options: TrainingConfig) -> torch.optim.Adam:
-    """Adam over the parameters of ``model``, which is on its device; fused on a GPU."""
-    is_fused = next(model.parameters()).is_cuda
-    return torch.optim.Adam(model.parameters(), lr=options.lr, fused=is_fused)
+    """Adam over the parameter groups of ``model``, which is on its device; fused on a GPU."""
+    groups = [
+        {
+            "params": group["params"],
+            "lr": options.lr * group["lr_factor"],
+            "weight_decay": group["weight_decay"],
+        }
+        for group in model.parameter_groups()
+    ]
+    return torch.optim.Adam(groups, fused=next(model.parameters()).is_cuda)
 
 
 def build_scheduler(
@@ -66,5 +73,5 @@ def build_scheduler(
         mode="max",
         factor=options.scheduler_factor,
         patience=options.scheduler_patience,
-        min_lr=MIN_LR,
+        min_lr=[MIN_LR * (group["lr"] / options.lr) for group in optimizer.param_groups],
     )

@@ -16,13 +16,21 @@ from datasets.spiking import SpikingData
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.load import Config
+from training.device.choice import check_device
 from training.errors import ExperimentError
+from training.loss import check_loss
 from training.metrics import Metrics
 from training.terminal.console import log, percent
 
 SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
 HELD_AT_LEAST = 3  # tensors [B, T, H] that a layer's training step has at once
 FLOAT_BYTES = 4
+
+
+def check_options(config: Config, device: torch.device) -> None:
+    """ExperimentError if a run asks for what its network or ``device`` cannot do."""
+    check_device(config.training, device)
+    check_loss(config)
 
 
 def check_batches(config: Config, data: SpikingData | AudioData, device: torch.device) -> None:

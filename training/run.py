@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parsers.load import Config
-from training.checks import check_batches
+from training.checks import check_batches, check_options
 from training.data import same_data
 from training.data.loading import DataCache
-from training.device.choice import check_device
 from training.errors import DivergedError
 from training.experiment import Experiment
 from training.record import checkpoint, files, folders
@@ -33,7 +32,7 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
     result = {"folder": str(folder), "values": point.to_dict()}
     if summary := finished_before(point, folder):
         return {**result, **summary}
-    check_device(point.training, cache.device)
+    check_options(point, cache.device)
     resumes = point.training.resume is not None and (folder / checkpoint.LAST).exists()
     with (go_on if resumes else begin)(point, folder, cache) as experiment:
         return fit(experiment, result, alone=alone)

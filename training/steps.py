@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.snns import Activity
 from parsers.training_config import TrainingConfig
 from training.device.watch import Watch
-from training.loss import rate_penalty
+from training.loss import LOSSES, needs_potentials, rate_penalty
 from training.metrics import Meter
 
 Step = Callable[[Tensor, Tensor, Meter], None]
@@ -23,7 +22,7 @@ class Backward(NamedTuple):
 
     output: Tensor  # [B, C] class scores
     activity: Activity | None  # of a spiking network
-    loss: Tensor  # [] cross-entropy
+    loss: Tensor  # [] without the penalty
     penalty: Tensor | None  # [] of the regulariser, where it is on
 
 
@@ -48,6 +47,8 @@ class Steps:
         self.optimizer = optimizer
         self.options = options
         self.nb_features = nb_features
+        if needs_potentials(options.loss):
+            model.keep_potentials = True
         self.watch = Watch(list(model.parameters()), optimizer, options.max_grad_norm)
         self.training_meter = self.new_meter()
 
@@ -81,6 +82,7 @@ class Steps:
         """The part of a gradient step that happens on the device."""
         output, activity, loss, penalty = self.backward(x, y)
         self.watch.step(loss)
+        self.model.clamp_parameters()
         meter.accumulate(output, y, loss, activity, penalty)
 
     def backward(self, x: Tensor, y: Tensor) -> Backward:
@@ -88,7 +90,7 @@ class Steps:
         output, activity = self.forward(x)
         if activity is not None:  # no gradient needs the spikes before dropout
             activity = activity._replace(layers=[])
-        loss = functional.cross_entropy(output, y)
+        loss = self.loss(output, activity, y)
         penalty = self.penalty(activity)
         self.optimizer.zero_grad(set_to_none=True)
         (loss if penalty is None else loss + penalty).backward()
@@ -104,19 +106,22 @@ class Steps:
             *self.watch.tensors(),
         ]
 
+    def loss(self, output: Tensor, activity: Activity | None, y: Tensor) -> Tensor:
+        """The loss [] of ``--loss``."""
+        potentials = activity.potentials if needs_potentials(self.options.loss) else None
+        return LOSSES[self.options.loss](output, potentials, y, self.options)
+
     def penalty(self, activity: Activity | None) -> Tensor | None:
-        """What the regulariser adds to the loss; None where it is off."""
-        if not self.options.use_regularizers:
+        """What the regulariser adds to the loss; None where it is off, or nothing spikes."""
+        if activity is None:
             return None
-        hidden = activity.firing_rates[self.nb_features :]
-        low, high = self.options.reg_fmin, self.options.reg_fmax
-        return self.options.reg_factor * rate_penalty(hidden, low, high)
+        return rate_penalty(activity.firing_rates[self.nb_features :], self.options)
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor, meter: Meter) -> None:
         """Measure the network on a batch."""
         output, activity = self.forward(x)
-        meter.add(output, y, functional.cross_entropy(output, y), activity)
+        meter.add(output, y, self.loss(output, activity, y), activity)
 
     def forward(self, x: Tensor) -> tuple:
         """(class scores [B, C], Activity or None)."""

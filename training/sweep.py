@@ -9,8 +9,9 @@ import platform
 import torch
 
 from parsers.load import Plan
+from training.checks import check_options
 from training.data.loading import DataCache
-from training.device.choice import check_device, choose_device, determinism
+from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError
 from training.evaluation import evaluate_all
 from training.grid import parallel
@@ -35,7 +36,7 @@ def run(plan: Plan) -> int:
     for note in plan.notes:
         log.info(note)
     for point in plan.points:
-        check_device(point.training, device)
+        check_options(point, device)
     wandb_agent.check_asked(options)
     if not options.evaluate_pretrained:
         link.mode(options)  # a login that is missing is reported before anything else

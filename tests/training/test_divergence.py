@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models.snns import SNN
+from parsers.training_config import TrainingConfig
 from training import diverged
 from training.device.watch import BadStepError, Watch
 from training.errors import DivergedError
@@ -176,7 +177,7 @@ def steps_of(max_grad_norm, on_host=True):
     torch.manual_seed(0)
     model = SNN((None, None, 4), [8, 3], "LIF")
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
-    options = SimpleNamespace(max_grad_norm=max_grad_norm, use_regularizers=False)
+    options = TrainingConfig(max_grad_norm=max_grad_norm)
     steps = Steps(model, optimizer, options, 4)
     steps.watch.on_host = on_host
     return steps

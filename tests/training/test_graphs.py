@@ -16,19 +16,13 @@ import torch
 import main
 from models.anns import ANN
 from models.snns import SNN
+from parsers.training_config import TrainingConfig
 from training.device import graphs
 from training.errors import ExperimentError
 from training.steps import Steps
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 FEATURES, CLASSES = 12, 4
-OPTIONS = {
-    "use_regularizers": False,
-    "reg_factor": 0.5,
-    "reg_fmin": 0.2,
-    "reg_fmax": 0.5,
-    "max_grad_norm": None,
-}
 MODELS = ["LIF", "RadLIF", "SiLIF", "ResonateFire", "CSiLIF", "GRU"]
 
 
@@ -45,7 +39,7 @@ def launcher_of(name, mode, device=CPU, **options):
     model = network(name, device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=device.type == "cuda")
     model.train()
-    steps = Steps(model, optimizer, SimpleNamespace(**OPTIONS | options), FEATURES)
+    steps = Steps(model, optimizer, TrainingConfig(**options), FEATURES)
     return graphs.Launcher(steps, mode)
 
 

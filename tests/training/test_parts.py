@@ -16,7 +16,6 @@ from parsers.load import load_plan
 from training.batchnorm import recalibrate
 from training.device.choice import choose_device
 from training.errors import CheckpointError, ExperimentError
-from training.loss import rate_penalty
 from training.metrics import Meter
 from training.record import checkpoint, files, folders
 from training.results.groups import mean_and_deviation
@@ -77,14 +76,6 @@ def test_a_step_does_not_hold_on_to_spikes(network):
     network.snn[1].W.weight.register_hook(lambda _: alive.append(spikes[0]() is not None))
     steps.backward(clips.x, clips.y)
     assert alive == [False]
-
-
-def test_rate_penalty_has_a_gradient_on_both_sides():
-    rates = torch.tensor([0.0, 0.2, 0.9], requires_grad=True)
-    penalty = rate_penalty(rates, 0.1, 0.5)
-    penalty.backward()
-    assert penalty.item() == pytest.approx(0.1 + 0.4)
-    assert rates.grad.tolist() == [-1.0, 0.0, 1.0]
 
 
 def test_recalibration_gives_the_statistics_of_the_present_weights(network):

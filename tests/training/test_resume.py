@@ -288,7 +288,7 @@ def test_a_run_goes_on_as_one_and_in_its_folder(train, tmp_path, capsys, typed, 
 
 def test_a_begin_is_told(train, tmp_path, capsys):
     assert train(new_exp_folder="out", resume="auto") == 0
-    assert f"Nothing to go on from in {tmp_path / 'out'}: the training begins" in (
+    assert f"Nothing to resume in {tmp_path / 'out'}: the training starts from scratch" in (
         capsys.readouterr().out
     )
 

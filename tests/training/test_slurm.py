@@ -122,9 +122,9 @@ def test_an_array_with_interruptions(slurm, spikes_folder, train, tmp_path):
     (row,) = [line for line in shown.splitlines() if line.startswith("SHD")]
     assert row.split()[:4] == ["SHD", "SiLIF", "16", "50"]
     assert "not counted" not in shown
-    assert "Going on after" not in log_of(out, 3)
+    assert "Resuming after" not in log_of(out, 3)
     for task in (1, 2):
-        assert "Going on after" in log_of(out, task)
+        assert "Resuming after" in log_of(out, task)
         text = (tmp_path / "slurm_logs" / f"sprache_{array}_{task}.log").read_text()
         assert f"task {array}_{task} on" in text
         assert ", start 1, " in text
