@@ -80,8 +80,15 @@ class Evaluations:
         return {name: figures[name] for name in FIGURES}
 
 
-# Options that came after evaluations had been kept, with the value that all of those had.
-ADDED_LATER = {"sample_rate": 0}
+# Options that came after evaluations had been kept, and that were there when they were, each with
+# the value that all of those had.
+ADDED_LATER = {
+    "sample_rate": 0,
+    "surrogate": "boxcar",
+    "surrogate_width": None,
+    "readout": "softmax_sum",
+}
+RETIRED = {"state_size": 64}
 
 
 def key_of(config: Config, checksum: str) -> str:
@@ -93,7 +100,7 @@ def key_of(config: Config, checksum: str) -> str:
         if (OPTIONS[name].rules.group in groups or name in ("batch_size", "seed"))
         and ADDED_LATER.get(name, ...) != value
     }
-    content = json.dumps({"checkpoint": checksum, **options}, sort_keys=True)
+    content = json.dumps({"checkpoint": checksum, **RETIRED, **options}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

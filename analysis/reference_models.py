@@ -89,7 +89,9 @@ def shelve(run_folder: Path, folder: Path, summary: dict) -> None:
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     recorded = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
     options = {
-        option: value for option, value in recorded.items() if OPTIONS[option].rules.group != "run"
+        option: value
+        for option, value in recorded.items()
+        if option in OPTIONS and OPTIONS[option].rules.group != "run"
     }
     files.write_yaml(folder / "config.yaml", options)
     files.write_json(folder / "summary.json", summary)

@@ -116,9 +116,9 @@ def read_options(folder: Path, config: str | None) -> Config:
     if config is not None:
         return load_plan(["--config", config, "--debug"]).points[0]
     if recorded.is_file():
-        values = {key: raw[0] for key, raw in read_config(recorded, OPTIONS).items()}
+        values = read_config(recorded, OPTIONS).values
         try:
-            return Config.from_dict(values)
+            return Config.from_dict({name: several[0] for name, several in values.items()})
         except ConfigError as error:
             raise ConfigError(f"{recorded}: {error}") from None
     runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from parsers.options import FALSE_WORDS, GROUPS, TRUE_WORDS, ConfigError, Option, near, show
+from parsers.options import FALSE_WORDS, RETIRED, TRUE_WORDS, ConfigError, Option, near, show
 from parsers.program import Parser
 
 USAGE = "python main.py [--config NAME] [pretrained] [--option VALUE ...]"
@@ -42,6 +42,7 @@ class CommandLine:
     config: str | None
     pretrained: str | None
     overfull: str | None = None  # option of one value that `pretrained` stands behind as another
+    retired: tuple[str, ...] = ()  # options of earlier versions
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -84,11 +85,13 @@ def build_parser(options: Mapping[str, Option]) -> argparse.ArgumentParser:
         action=_StoreOnce,
         help="YAML file: a path, or a name in configs/ (.yaml may be left out)",
     )
-    for group_name in GROUPS:
-        group = parser.add_argument_group(group_name)
-        for option in options.values():
-            if option.rules.group == group_name:
-                _add_option(group, option)
+    groups: dict[str, Any] = {}
+    for option in options.values():
+        name = option.rules.group
+        group = groups[name] = groups.get(name) or parser.add_argument_group(name)
+        _add_option(group, option)
+    for name in RETIRED:
+        parser.add_argument(f"--{name}", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 
@@ -98,6 +101,7 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
     namespace, extras = build_parser(options).parse_known_args(argv)
     given = {name: value for name, value in vars(namespace).items() if value is not None}
     config, pretrained = given.pop("config", None), given.pop("pretrained", None)
+    retired = tuple(name for name in RETIRED if given.pop(name, None) is not None)
     if extras and (overfull := _overfull(argv, extras[0], options)):
         raise ConfigError(one_too_many(overfull, extras[0]))
     _refuse_extras(extras, [*options, "config", "help"])
@@ -108,7 +112,7 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
         )
     values = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
     overfull = pretrained and _overfull(argv, pretrained, options)
-    return CommandLine(values, config, pretrained, overfull)
+    return CommandLine(values, config, pretrained, overfull, retired)
 
 
 def one_too_many(option: str, argument: str) -> str:

@@ -4,8 +4,9 @@
 """The options that define the network."""
 
 from dataclasses import dataclass
+from functools import partial
 
-from parsers.options import option
+from parsers.options import Needs, option
 
 SNN_TYPES = ("LIF", "RLIF", "adLIF", "RadLIF", "CadLIF", "ResonateFire", "SiLIF", "CSiLIF")
 ANN_TYPES = ("MLP", "RNN", "LiGRU", "GRU")
@@ -18,77 +19,87 @@ SURROGATES = (
     "double_gaussian",
     "multi_gaussian",
 )
+CSILIF = Needs("model_type", ("CSiLIF",))
+SPIKING = Needs("model_type", SNN_TYPES, "spiking models")
+STATEFUL = Needs("model_type", (*SNN_TYPES, "RNN", "LiGRU", "GRU"), "models with a state")
+
+network = partial(option, group="model", recalled=True)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """One network: every field holds a single value, also when it is a point of a grid."""
 
-    model_type: str = option(
+    model_type: str = network(
         "SiLIF",
-        group="model",
         choices=SNN_TYPES + ANN_TYPES,
         aliases={"RF": "ResonateFire", "C-SiLIF": "CSiLIF"},
+        joined=SNN_TYPES,
         grid=True,
-        help="neuron of the hidden layers; RF and C-SiLIF are short for ResonateFire and CSiLIF",
+        help="neuron of the hidden layers, or of each hidden layer, as in SiLIF+RadLIF; RF and "
+        "C-SiLIF are short for ResonateFire and CSiLIF",
     )
-    nb_layers: int = option(
-        3, group="model", minimum=2, grid=True, help="number of layers, the readout included"
+    nb_layers: int = network(3, minimum=2, grid=True, help="number of layers, the readout included")
+    nb_hiddens: int = network(512, minimum=1, grid=True, help="neurons in each hidden layer")
+    pdrop: float = network(
+        0.1, minimum=0, below=1, grid=True, tuned=True, in_tests=False, help="dropout probability"
     )
-    nb_hiddens: int = option(
-        512, group="model", minimum=1, grid=True, help="neurons in each hidden layer"
-    )
-    pdrop: float = option(
-        0.1, group="model", minimum=0, below=1, grid=True, help="dropout probability"
-    )
-    normalization: str = option(
+    normalization: str = network(
         "batchnorm",
-        group="model",
         choices=("batchnorm", "layernorm", "none"),
         grid=True,
         help="normalization of the input current of every layer",
     )
-    use_bias: bool = option(False, group="model", help="add a bias to the feed-forward weights")
-    bidirectional: bool = option(
-        False, group="model", help="run the hidden layers over the sequence in both directions"
+    use_bias: bool = network(False, help="add a bias to the feed-forward weights")
+    bidirectional: bool = network(
+        False,
+        only_for=STATEFUL,
+        help="run the hidden layers over the sequence in both directions",
     )
-    dt_min: float = option(
-        0.01, group="model", above=0, grid=True, help="smallest initial time step (CSiLIF)"
-    )
-    dt_max: float = option(
-        0.5, group="model", above=0, grid=True, help="largest initial time step (CSiLIF)"
-    )
-    state_size: int = option(
-        64,
-        group="model",
-        minimum=1,
+    dt_min: float = network(
+        0.01,
+        above=0,
+        not_above="dt_max",
+        needs=CSILIF,
         grid=True,
-        help="state of a state-space model; none is here yet, and the other models have none",
+        tuned=True,
+        in_tests=False,
+        help="smallest initial time step (CSiLIF)",
     )
-    init_state: str = option(
+    dt_max: float = network(
+        0.5,
+        above=0,
+        needs=CSILIF,
+        grid=True,
+        tuned=True,
+        in_tests=False,
+        help="largest initial time step (CSiLIF)",
+    )
+    init_state: str = network(
         "rand",
-        group="model",
         choices=("rand", "zero"),
+        needs=SPIKING,
         help="initial state of the neurons: random, as published, or zero",
     )
-    surrogate: str = option(
+    surrogate: str = network(
         "boxcar",
-        group="model",
         choices=SURROGATES,
+        needs=SPIKING,
         grid=True,
+        in_tests=False,
         help="surrogate gradient: the function that stands in for the derivative of the spike",
     )
-    surrogate_width: float | None = option(
+    surrogate_width: float | None = network(
         None,
-        group="model",
         above=0,
+        needs=SPIKING,
         grid=True,
+        in_tests=False,
         help="width of the surrogate gradient along the membrane potential; by default the "
         "surrogate's own",
     )
-    readout: str = option(
+    readout: str = network(
         "softmax_sum",
-        group="model",
         choices=("softmax_sum", "mean", "max", "last", "spike_count"),
         grid=True,
         help="class scores from the output neurons: the softmax of the potentials summed over "

@@ -14,13 +14,18 @@ import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from parsers.errors import UserError
 
 TRUE_WORDS = ("true", "1", "yes")
 FALSE_WORDS = ("false", "0", "no")
-GROUPS = ("model", "data", "augmentation", "training", "regulariser", "run")
+# Options of earlier versions, and what they were for: accepted, and without effect.
+RETIRED = {
+    "state_size": "state-space models, and none is here yet",
+    "s4_opt": "state-space models, and none is here yet",
+}
+JOINT = "+"  # between the choices of an option that takes several as one value
 
 
 class ConfigError(UserError):
@@ -28,22 +33,72 @@ class ConfigError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
+class Needs:
+    """An option has an effect only where `option` has one of `values`; `words` say so."""
+
+    option: str
+    values: tuple
+    words: str = ""
+
+    def are_met(self, config: Mapping[str, Any]) -> bool:
+        """Whether `config`, values by option name, has it; one part of a joint value suffices."""
+        value = config[self.option]
+        return any(part in self.values for part in parts(value))
+
+    def __str__(self) -> str:
+        return self.words or f"--{self.option} {' or '.join(map(str, self.values))}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Rules:
-    """What `option` stores beside a field; `minimum` and `maximum` are allowed values themselves,
-    `above` and `below` are not. `several` values are no grid: they say together how to run."""
+    """What the declaration of an option says of it, beside its name, type and default.
+
+    Attributes:
+        help, group: its text and its place in `--help`.
+        choices, aliases: the values, in any case, and other names of theirs.
+        joined: choices that may be joined by `+` into one value, or be a list in a list in YAML.
+        minimum, maximum, above, below: the range; the former two are allowed values themselves.
+        not_above: an option that must not be smaller.
+        needs, only_for: without which it has no effect, or may only have its default.
+        grid, grid_default: several values are runs of their own; those taken when none is given.
+        several: several values say together how to run.
+        switch: a flag that takes no value.
+        scope: `run`, it may differ between the runs of a command; `command`, all have the same;
+            `process`, as `command`, and each process that takes part in a sweep has its own;
+            `plan`, it chooses and spreads the runs, none of which knows it.
+        recorded: config.yaml has its value, otherwise its default.
+        loads: the loaded data depend on it.
+        recalled: a trained model is tested with the value in its folder.
+        in_tests: it acts on a test too, not on training alone.
+        may_change: a run may be resumed with another value.
+        compared: runs with different values of it are different in a table of results.
+        tuned: published configs choose it for each model, so it tells no models apart there.
+    """
 
     help: str
     group: str
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    joined: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None
     below: float | None = None
+    not_above: str | None = None
+    needs: Needs | None = None
+    only_for: Needs | None = None
     grid: bool = False
     grid_default: tuple | None = None
     several: bool = False
     switch: bool = False
+    scope: Literal["run", "command", "process", "plan"] = "run"
+    recorded: bool = True
+    loads: bool = False
+    recalled: bool = False
+    in_tests: bool = True
+    may_change: bool = False
+    compared: bool = True
+    tuned: bool = False
 
 
 def option(default: Any, **rules: Any) -> Any:
@@ -75,6 +130,8 @@ class Option:
             if self.optional:
                 return None
             raise ValueError("has no value")
+        if isinstance(value, list) and value and self.rules.joined:
+            value = JOINT.join(map(str, value))
         if not isinstance(value, str | bool | int | float | Path):
             kind = "list" if isinstance(value, list) else "mapping"
             raise ValueError(f"holds a {kind} where a single value should stand")
@@ -94,6 +151,13 @@ class Option:
             raise ValueError(f"lists {repeated[0]} more than once")
         return converted
 
+    def read(self, values: Sequence[Any], place: str) -> tuple:
+        """`convert_all`, but raises ConfigError with the place where the values were written."""
+        try:
+            return self.convert_all(values)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}") from None
+
     def _parse(self, text: str) -> Any:
         if self.rules.choices:
             return self._choose(text)
@@ -110,14 +174,21 @@ class Option:
         return self.kind(text)
 
     def _choose(self, text: str) -> str:
-        known = {name.lower(): name for name in self.rules.choices}
-        known |= {alias.lower(): name for alias, name in self.rules.aliases.items()}
-        if text.lower() in known:
-            return known[text.lower()]
-        spellings = [*self.rules.choices, *self.rules.aliases]
-        raise ValueError(
-            f"{show(text)} is not one of {', '.join(self.rules.choices)}{near(text, spellings)}"
-        )
+        names = text.split(JOINT) if self.rules.joined else [text]
+        chosen = [self._choose_one(name, joined=len(names) > 1) for name in names]
+        return JOINT.join(chosen)
+
+    def _choose_one(self, text: str, *, joined: bool) -> str:
+        rules = self.rules
+        known = {name.lower(): name for name in rules.choices}
+        known |= {alias.lower(): name for alias, name in rules.aliases.items()}
+        found = known.get(text.lower())
+        if found is None:
+            hint = near(text, [*rules.choices, *rules.aliases])
+            raise ValueError(f"{show(text)} is not one of {', '.join(rules.choices)}{hint}")
+        if joined and found not in rules.joined:
+            raise ValueError(f"{found} cannot be joined with others, as {rules.joined[0]} can")
+        return found
 
     def _check_range(self, value: Any) -> None:
         rules = self.rules
@@ -153,6 +224,11 @@ def options_of(*config_classes: type) -> dict[str, Option]:
                 field.name, kind, bool(kinds), field.default, field.metadata["rules"]
             )
     return found
+
+
+def parts(value: Any) -> list:
+    """The choices that a joint value such as 'SiLIF+RadLIF' names, in their order."""
+    return value.split(JOINT) if isinstance(value, str) else [value]
 
 
 def near(name: str, known: Iterable[str], prefix: str = "") -> str:

@@ -6,320 +6,355 @@
 # ruff: noqa: RUF009  (option() returns a dataclass field, which is what the rule asks for)
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from parsers.options import option
+from parsers.model_config import SPIKING
+from parsers.options import Needs, option
 
 SPIKING_DATASETS = ("shd", "ssc", "demo")
 AUDIO_DATASETS = ("hd", "sc")
+WITHOUT_VALIDATION = ("shd", "demo")  # spiking data sets with no validation files of their own
+SPIKES = Needs("dataset_name", SPIKING_DATASETS, "spiking data (--dataset_name shd, ssc or demo)")
+AUDIO = Needs("dataset_name", AUDIO_DATASETS, "audio (--dataset_name sc or hd)")
+UNVALIDATED = Needs(
+    "dataset_name", WITHOUT_VALIDATION, "data sets without a fixed validation set, shd and demo"
+)
+AUGMENTED = Needs("use_augm", (True,))
+REGULARISED = Needs("use_regularizers", (True,))
+BATCHNORM = Needs("normalization", ("batchnorm",))
+
+data = partial(option, group="data", loads=True, recalled=True)
+reading = partial(data, loads=False, may_change=True, compared=False)
+augmentation = partial(option, group="augmentation", in_tests=False)
+training = partial(option, group="training", in_tests=False)
+regulariser = partial(option, group="regulariser", needs=REGULARISED, in_tests=False, tuned=True)
+run = partial(option, group="run")
+carrying_out = partial(run, may_change=True, compared=False)  # how and where, not what
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """One training run: every field holds a single value, also when it is a point of a grid."""
 
-    dataset_name: str = option(
+    dataset_name: str = data(
         "shd",
-        group="data",
         choices=("shd", "ssc", "hd", "sc", "demo"),
         aliases={"gsc": "sc"},
         help="data set; gsc is another name for sc, and demo is shipped with the code",
     )
-    data_folder: Path | None = option(
-        None, group="data", help="folder of the data set; by default data/SHD etc. by data set"
+    data_folder: Path | None = data(
+        None,
+        may_change=True,
+        help="folder of the data set; by default data/SHD etc. by data set",
     )
-    shd_validation: str = option(
+    shd_validation: str = data(
         "test",
-        group="data",
         choices=("test", "speakers", "random"),
+        only_for=UNVALIDATED,
+        in_tests=False,
         help="validation set of shd and demo, which have none: the test set, as published, or "
         "speakers or random clips held out of the training set",
     )
-    nb_steps: int = option(
-        100, group="data", minimum=2, help="time steps of a clip (spiking data sets)"
+    nb_steps: int = data(
+        100,
+        minimum=2,
+        needs=SPIKES,
+        tuned=True,
+        help="time steps of a clip (spiking data sets)",
     )
-    max_time: float = option(
-        1.0, group="data", above=0, help="seconds of a clip that are kept (spiking data sets)"
+    max_time: float = data(
+        1.0,
+        above=0,
+        needs=SPIKES,
+        tuned=True,
+        help="seconds of a clip that are kept (spiking data sets)",
     )
-    spatial_bin: int = option(
+    spatial_bin: int = data(
         5,
-        group="data",
         minimum=1,
+        needs=SPIKES,
         help="neighbouring channels summed into one, a divisor of 700 (spiking data sets)",
     )
-    skip_bad_files: bool = option(
+    skip_bad_files: bool = data(
         False,
-        group="data",
+        only_for=AUDIO,
         help="leave out audio files that cannot be used, and say how many (hd and sc only)",
     )
-    sample_rate: int = option(
+    sample_rate: int = data(
         0,
-        group="data",
         minimum=0,
+        only_for=AUDIO,
         help="sampling rate in Hz that recordings are brought to; 0: that of most files (hd and sc "
         "only)",
     )
-    num_workers: int = option(
+    num_workers: int = reading(
         8,
-        group="data",
         minimum=0,
         grid=True,
         help="threads that read audio files (hd and sc); spiking sets are binned once, in one",
     )
-    data_placement: str = option(
+    data_placement: str = reading(
         "auto",
-        group="data",
         choices=("auto", "resident", "streamed"),
         help="where clips live during training: in GPU memory, or in host memory with batches "
         "copied one ahead; auto keeps in GPU memory what fits into half of what is free there",
     )
 
-    use_augm: bool = option(
+    use_augm: bool = augmentation(
         False,
-        group="augmentation",
+        only_for=AUDIO,
         help="change training clips at random, as published: polarity, noise, gain and "
         "reverberation (hd and sc only)",
     )
-    min_snr: float = option(
+    min_snr: float = augmentation(
         0.0001,
-        group="augmentation",
         minimum=0,
+        needs=AUGMENTED,
+        not_above="max_snr",
         help="with use_augm, lowest ratio of noise to signal in amplitude; the name is the "
         "published one",
     )
-    max_snr: float = option(
-        0.9, group="augmentation", minimum=0, help="with use_augm, highest ratio of these"
+    max_snr: float = augmentation(
+        0.9, minimum=0, needs=AUGMENTED, help="with use_augm, highest ratio of these"
     )
-    augm_time_shift: float = option(
+    augm_time_shift: float = augmentation(
         0.0,
-        group="augmentation",
         minimum=0,
         grid=True,
         help="seconds by which training clips are moved at most, to either side",
     )
-    augm_time_mask: int = option(
+    augm_time_mask: int = augmentation(
         0,
-        group="augmentation",
         minimum=0,
         grid=True,
+        only_for=AUDIO,
         help="feature frames of 10 ms that are masked at most (SpecAugment; hd and sc only)",
     )
-    augm_freq_mask: int = option(
+    augm_freq_mask: int = augmentation(
         0,
-        group="augmentation",
         minimum=0,
         below=40,
         grid=True,
+        only_for=AUDIO,
         help="feature bands, of 40, that are masked at most (SpecAugment; hd and sc only)",
     )
-    augm_channel_shift: int = option(
+    augm_channel_shift: int = augmentation(
         0,
-        group="augmentation",
         minimum=0,
         grid=True,
+        only_for=SPIKES,
+        tuned=True,
         help="channels, of 700 / spatial_bin, by which training clips are moved at most, up or "
         "down (spiking data sets)",
     )
-    augm_event_drop: float = option(
+    augm_event_drop: float = augmentation(
         0.0,
-        group="augmentation",
         minimum=0,
         below=1,
         grid=True,
+        only_for=SPIKES,
+        tuned=True,
         help="probability of each event to be dropped (spiking data sets)",
     )
-    augm_cutmix: float = option(
+    augm_cutmix: float = augmentation(
         0.0,
-        group="augmentation",
         minimum=0,
         maximum=1,
         grid=True,
+        only_for=SPIKES,
         help="probability of each clip to have a stretch of time replaced by that of another of "
         "its class (CutMix; spiking data sets)",
     )
 
-    batch_size: int = option(128, group="training", minimum=1, help="clips in a batch")
-    nb_epochs: int = option(100, group="training", minimum=1, help="epochs to train")
-    start_epoch: int = option(
-        0, group="training", minimum=0, help="epochs done before this run; it counts on from there"
+    batch_size: int = training(
+        128, minimum=1, recalled=True, in_tests=True, help="clips in a batch"
     )
-    lr: float = option(
-        0.01, group="training", above=0, maximum=1e6, grid=True, help="initial learning rate"
+    nb_epochs: int = training(100, minimum=1, may_change=True, help="epochs to train")
+    start_epoch: int = training(
+        0, minimum=0, help="epochs done before this run; it counts on from there"
     )
-    s4_opt: bool = option(
-        False,
-        group="training",
-        grid=True,
-        help="optimiser of state-space models; none is here yet, so this can only be False",
+    lr: float = training(
+        0.01, above=0, maximum=1e6, grid=True, tuned=True, help="initial learning rate"
     )
-    scheduler_patience: int = option(
+    scheduler_patience: int = training(
         10,
-        group="training",
         minimum=0,
         grid=True,
+        tuned=True,
         help="epochs without a better validation accuracy before the learning rate is lowered",
     )
-    scheduler_factor: float = option(
+    scheduler_factor: float = training(
         0.7,
-        group="training",
         above=0,
         below=1,
         grid=True,
+        tuned=True,
         help="factor by which the learning rate is then multiplied",
     )
-    max_grad_norm: float | None = option(
+    max_grad_norm: float | None = training(
         None,
-        group="training",
         above=0,
         grid=True,
         help="length to which longer gradients are cut before a step; by default none is",
     )
-    seed: int = option(
+    seed: int = training(
         13,
-        group="training",
         minimum=0,
         below=2**63,
         grid=True,
         grid_default=(13, 42, 73, 190, 268),
+        in_tests=True,
+        compared=False,
         help="random seed; each one is a run of its own",
     )
 
-    bn_statistics: str = option(
+    bn_statistics: str = training(
         "running",
-        group="training",
         choices=("running", "recalibrated"),
+        needs=BATCHNORM,
         help="batchnorm statistics that a model is validated and tested with: running means over "
         "past weights, as published, or those of its present weights, better on small data sets",
     )
 
-    loss: str = option(
+    loss: str = training(
         "cross_entropy",
-        group="training",
         choices=("cross_entropy", "mean_potential", "last_potential", "max_potential", "nll_steps"),
         grid=True,
         help="loss: cross entropy of the readout's class scores, as published; of the mean, last "
         "or maximum output potential; or the negative log likelihood summed over the steps",
     )
-    label_smoothing: float = option(
+    label_smoothing: float = training(
         0.0,
-        group="training",
         minimum=0,
         below=1,
         grid=True,
         help="share of each target's probability that is spread evenly over all classes",
     )
 
-    use_regularizers: bool = option(
+    use_regularizers: bool = regulariser(
         False,
-        group="regulariser",
         grid=True,
+        needs=None,
+        only_for=SPIKING,
         help="penalise firing rates outside [reg_fmin, reg_fmax] (spiking models only)",
     )
-    reg_factor: float = option(
-        0.5, group="regulariser", minimum=0, help="weight of the penalty in the loss"
+    reg_factor: float = regulariser(0.5, minimum=0, help="weight of the penalty in the loss")
+    reg_fmin: float = regulariser(
+        0.01,
+        minimum=0,
+        maximum=1,
+        not_above="reg_fmax",
+        help="lowest rate without penalty",
     )
-    reg_fmin: float = option(
-        0.01, group="regulariser", minimum=0, maximum=1, help="lowest rate without penalty"
-    )
-    reg_fmax: float = option(
-        0.5, group="regulariser", minimum=0, maximum=1, help="highest rate without penalty"
+    reg_fmax: float = regulariser(
+        0.5,
+        minimum=0,
+        maximum=1,
+        help="highest rate without penalty",
     )
 
-    debug: bool = option(
+    debug: bool = carrying_out(
         False,
-        group="run",
         switch=True,
+        scope="process",
         help="a quick try: one seed (13, or the one given), the first value of every other grid "
         "axis, no wandb",
     )
-    evaluate_pretrained: bool = option(
-        False, group="run", help="test the model in load_exp_folder instead of training one"
+    evaluate_pretrained: bool = run(
+        False, scope="process", help="test the model in load_exp_folder instead of training one"
     )
-    load_exp_folder: Path | None = option(
-        None, group="run", help="experiment folder to load, or a name in reference_models/"
+    load_exp_folder: Path | None = run(
+        None, tuned=True, help="experiment folder to load, or a name in reference_models/"
     )
-    new_exp_folder: Path | None = option(
-        None, group="run", help="experiment folder to write; by default named after the options"
+    new_exp_folder: Path | None = carrying_out(
+        None, scope="command", help="experiment folder to write; by default named after the options"
     )
-    overwrite: bool = option(
-        False, group="run", switch=True, help="replace an experiment folder that already exists"
+    overwrite: bool = carrying_out(
+        False,
+        switch=True,
+        scope="command",
+        recorded=False,
+        help="replace an experiment folder that already exists",
     )
-    resume: Path | None = option(
+    resume: Path | None = carrying_out(
         None,
-        group="run",
+        scope="command",
+        recorded=False,
         help="go on with an interrupted run: its folder, which also gives its options; or auto "
         "with the command it was started by, which also leaves out the runs that are finished",
     )
-    checkpoint_minutes: float = option(
+    checkpoint_minutes: float = carrying_out(
         10.0,
-        group="run",
         above=0,
+        in_tests=False,
         help="minutes between two states saved within a long epoch; one is saved after every epoch",
     )
-    save_best: bool = option(True, group="run", help="save the best model by validation accuracy")
-    deterministic: bool = option(
+    save_best: bool = run(
+        True, compared=False, in_tests=False, help="save the best model by validation accuracy"
+    )
+    deterministic: bool = run(
         False,
-        group="run",
+        scope="command",
         help="use only operations that give the same bits every time, on a GPU too, and slower; "
         "on the CPU they do anyway",
     )
-    log_tofile: bool = option(True, group="run", help="write the log to a file as well")
-    gpu_device: int = option(
+    log_tofile: bool = carrying_out(True, help="write the log to a file as well")
+    gpu_device: int = carrying_out(
         0,
-        group="run",
         minimum=0,
         several=True,
+        scope="process",
         help="index of the CUDA device; of several, each takes a run of the grid at a time",
     )
-    jobs: int | None = option(
+    jobs: int | None = carrying_out(
         None,
-        group="run",
         minimum=1,
+        scope="plan",
         help="runs of the grid that go on at a time, each a process of its own; by default one "
         "on each of several --gpu_device, else one",
     )
-    list_points: bool = option(
-        False, group="run", switch=True, help="print number and folder of each run, and stop"
+    list_points: bool = carrying_out(
+        False, switch=True, scope="plan", help="print number and folder of each run, and stop"
     )
-    only_point: int | None = option(
+    only_point: int | None = carrying_out(
         None,
-        group="run",
         minimum=1,
+        scope="plan",
         help="make one run of the grid, by its number in --list_points, as tasks of a cluster do",
     )
-    backend: str = option(
+    backend: str = run(
         "auto",
-        group="run",
         choices=("auto", "naive", "cpu", "cuda"),
         help="implementation of the time loops (on a CPU also of dropout and of products with "
         "sparse spikes): the fastest that runs here, plain PyTorch, or compiled for the CPU "
         "(numba) or the GPU (triton)",
     )
-    cuda_graph: str = option(
+    cuda_graph: str = carrying_out(
         "auto",
-        group="run",
         choices=("auto", "on", "off"),
+        in_tests=False,
         help="launch each training step as one CUDA graph, with the same numbers; auto does where "
         "launching the kernels one by one keeps the GPU waiting",
     )
-    precision: str = option(
+    precision: str = training(
         "fp32",
-        group="training",
         choices=("fp32", "tf32", "bf16"),
+        in_tests=True,
         help="operands of the feed-forward matrix products; neurons, normalisation and optimiser "
         "are always fp32. tf32 needs a GPU",
     )
-    tracking: str = option(
+    tracking: str = carrying_out(
         "auto",
-        group="run",
         choices=("auto", "wandb", "offline", "none"),
+        scope="process",
         help="where curves are logged: auto, to wandb with a login and a network, else offline for "
         "a later `wandb sync`; wandb, or an error; offline; none. WANDB_MODE is respected",
     )
-    sweep_name: str | None = option(None, group="run", help="name of a new wandb sweep")
-    sweep_id: str | None = option(
-        None, group="run", help="wandb sweep to join: its id, or entity/project/id"
+    sweep_name: str | None = carrying_out(None, scope="command", help="name of a new wandb sweep")
+    sweep_id: str | None = carrying_out(
+        None, scope="process", help="wandb sweep to join: its id, or entity/project/id"
     )
-    only_createsweep: bool = option(
-        False, group="run", help="create the wandb sweep and stop before the first run"
+    only_createsweep: bool = carrying_out(
+        False, scope="process", help="create the wandb sweep and stop before the first run"
     )

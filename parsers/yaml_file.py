@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
 
-"""Find a YAML config and read it into raw values; what they mean is decided by the options."""
+"""Find a YAML config and read it, each value by its option."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from parsers.options import ConfigError, Option, near, show
+from parsers.options import RETIRED, ConfigError, Option, near, show
 
 BY_MODEL = "by_model"
 WANDB_KEYS = (
@@ -24,6 +25,16 @@ WANDB_KEYS = (
     "command",
     "early_terminate",
 )
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """What a config says: the values of each option, the single values of options that it gives to
+    one model only, by the model's name, and the options of earlier versions that it holds."""
+
+    values: dict[str, tuple]
+    by_model: dict[str, dict[str, Any]]
+    retired: tuple[str, ...]
 
 
 class _TextLoader(yaml.BaseLoader):
@@ -80,10 +91,10 @@ def find_config(name: str, configs_folder: Path) -> Path:
     raise ConfigError(f"--config {name} is not a file{places}{hint}")
 
 
-def read_config(path: Path, known: Collection[str]) -> dict[str, list]:
-    """Read a config in the flat or the wandb layout into lists of raw values (text or None).
+def read_config(path: Path, options: Mapping[str, Option]) -> ConfigFile:
+    """Read a config in the flat or the wandb layout.
 
-    Raises ConfigError, naming the file and the place, unless every key is in `known`.
+    Raises ConfigError, naming the file and the place, for what none of `options` takes.
     """
     content = _load(path)
     if content is None:
@@ -94,49 +105,59 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, list]:
     if "parameters" in content:
         for key in content:
             if key != "parameters" and key not in WANDB_KEYS:
-                way_out = "move it below parameters" if key in known else "remove it"
+                way_out = "move it below parameters" if key in options else "remove it"
                 raise ConfigError(f"{path}: key '{key}' stands beside parameters; {way_out}")
         content = content["parameters"]
         if not isinstance(content, dict) or not content:
             raise ConfigError(f"{path}: parameters must hold options such as lr: {{value: 0.01}}")
         if BY_MODEL in content:
             raise ConfigError(f"{path}: {BY_MODEL} cannot stand in parameters; write a flat config")
-    content = {key: entry for key, entry in content.items() if key != BY_MODEL}
-    for key in content:
-        if key not in known:
-            hint = near(key, known) or "; python main.py --help lists the options"
-            raise ConfigError(f"{path}: unknown key {show(key)}{hint}")
-    return {key: _raw_values(entry, f"{path}: {key}") for key, entry in content.items()}
-
-
-def read_by_model(path: Path, known: Mapping[str, Option]) -> dict[str, dict[str, list]]:
-    """What a flat config says below `by_model`: options for one model, by the model's name.
-
-    Raises ConfigError unless every name is a model, or short for one, and every option is in
-    `known`.
-    """
-    content = _load(path)
-    sections = content.get(BY_MODEL, {}) if isinstance(content, dict) else {}
-    place = f"{path}: {BY_MODEL}"
+    sections = content.pop(BY_MODEL, {})
     if not isinstance(sections, dict):
-        raise ConfigError(f"{place} must hold models, each with its options")
-    found: dict[str, dict[str, list]] = {}
-    for name, options in sections.items():
-        try:
-            model = known["model_type"].convert(name)
-        except ValueError as error:
-            raise ConfigError(f"{place}: {error}") from None
-        if model in found:
-            raise ConfigError(f"{place}: {model} is there twice; put its options together")
-        if not isinstance(options, dict):
-            raise ConfigError(f"{place}: {model} must hold options such as lr: 0.01")
-        for key in options:
-            if key not in known:
-                raise ConfigError(f"{place}: {model}: unknown key {show(key)}{near(key, known)}")
-        found[model] = {
-            key: _raw_values(entry, f"{place}: {model}: {key}") for key, entry in options.items()
-        }
-    return found
+        raise ConfigError(f"{path}: {BY_MODEL} must hold models, each with its options")
+    by_model: dict[str, dict[str, Any]] = {}
+    for name, section in sections.items():
+        (model,) = options["model_type"].read([name], f"{path}: {BY_MODEL}")
+        if model in by_model:
+            raise ConfigError(
+                f"{path}: {BY_MODEL}: {model} is there twice; put its options together"
+            )
+        by_model[model] = _of_one_model(section, f"{path}: {BY_MODEL}: {model}", options)
+    retired = tuple(name for name in RETIRED if name in content)
+    return ConfigFile(_values(content, str(path), options), by_model, retired)
+
+
+def _of_one_model(section: Any, place: str, options: Mapping[str, Option]) -> dict[str, Any]:
+    """The options that a config gives to one model, each with a single value."""
+    if not isinstance(section, dict):
+        raise ConfigError(f"{place} must hold options such as lr: 0.01")
+    for name in section:
+        if name in options and options[name].rules.scope != "run":
+            raise ConfigError(
+                f"{place}: {name}: is the same for all models; move it out of {BY_MODEL}"
+            )
+    values = _values(section, place, options)
+    for name, several in values.items():
+        if len(several) > 1 or name in ("model_type", "seed"):
+            raise ConfigError(
+                f"{place}: {name}: takes one value, of an option other than the grid's"
+            )
+    return {name: value for name, (value,) in values.items()}
+
+
+def _values(content: dict, place: str, options: Mapping[str, Option]) -> dict[str, tuple]:
+    """The values of each option that `content` holds; those of earlier versions are left out."""
+    values = {}
+    for key, entry in content.items():
+        if key in RETIRED:
+            continue
+        if key not in options:
+            hint = near(key, options) or "; python main.py --help lists the options"
+            raise ConfigError(f"{place}: unknown key {show(key)}{hint}")
+        where = f"{place}: {key}"
+        raw = _raw_values(entry, where, may_join=bool(options[key].rules.joined))
+        values[key] = options[key].read(raw, where)
+    return values
 
 
 def _load(path: Path) -> Any:
@@ -162,7 +183,7 @@ def _load(path: Path) -> Any:
         raise ConfigError(f"{path} is not valid YAML: it is nested too deeply") from error
 
 
-def _raw_values(entry: Any, place: str) -> list:
+def _raw_values(entry: Any, place: str, *, may_join: bool) -> list:
     """The values of one key: `v`, `[v, ...]`, `{value: v}` or `{values: [v, ...]}`."""
     if isinstance(entry, dict):
         if len(entry) != 1 or not {"value", "values"} & set(entry):
@@ -171,5 +192,7 @@ def _raw_values(entry: Any, place: str) -> list:
         if key == "values" and not isinstance(entry, list):
             raise ConfigError(f"{place}: values must be a list such as [0.01, 0.005]")
         if key == "value" and isinstance(entry, list):
-            raise ConfigError(f"{place}: value must be a single value; write values for a list")
+            if not may_join:
+                raise ConfigError(f"{place}: value must be a single value; write values for a list")
+            return [entry]
     return entry if isinstance(entry, list) else [entry]

@@ -39,7 +39,6 @@ from training import checks
         (["--model_type", "GRU", "--use_regularizers", "True"], "use_regularizers"),
         (["--gpu_device", "63"], "gpu_device"),
         (["--config", "ssc_silif_5ms.yaml"], "ssc_silif_4ms"),
-        (["--s4_opt", "True"], "state-space"),
         (["--evaluate_pretrained", "True"], "load_exp_folder"),
         (["--evaluate_pretrained", "True", "--load_exp_folder", "nowhere"], "nowhere"),
         (["--sweep_id", "abc"], "sweep_id"),

@@ -14,7 +14,6 @@ from pathlib import Path
 from datasets.augment import Augmentation
 from datasets.errors import DataError
 from datasets.preview.page import Page, Request
-from parsers.consistency import AUDIO_OPTIONS, SPIKING_OPTIONS
 from parsers.load import OPTIONS, load_plan
 from parsers.program import Parser, check_folder, numeric, of_option, run_command
 from parsers.training_config import AUDIO_DATASETS
@@ -112,14 +111,12 @@ def _asked(arguments: argparse.Namespace) -> dict:
     name = arguments.dataset_name
     values = {f.name: getattr(arguments, f.name) for f in fields(Augmentation)}
     asked = {option: value for option, value in values.items() if value is not None}
-    unfit = (*AUDIO_OPTIONS, "min_snr", "max_snr")
-    if name in AUDIO_DATASETS:
-        unfit = SPIKING_OPTIONS
-    for option in asked:
-        if option in unfit:
-            raise DataError(f"--{option} is not for --dataset_name {name}")
     if "min_snr" in asked or "max_snr" in asked:
         asked.setdefault("use_augm", True)
+    for option in asked:
+        needs = OPTIONS[option].rules.only_for
+        if needs and not needs.are_met({"dataset_name": name}):
+            raise DataError(f"--{option} is not for --dataset_name {name}")
     noise = replace(Augmentation(), **asked)
     if noise.min_snr > noise.max_snr:
         raise DataError(f"--min_snr {noise.min_snr} is larger than --max_snr {noise.max_snr}")

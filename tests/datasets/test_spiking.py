@@ -6,6 +6,7 @@ import errno
 import gzip
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -17,10 +18,9 @@ from shd_files import random_clips, write_spikes
 from datasets import spiking, unpack
 from datasets.errors import DataError
 from datasets.spiking import SPIKING, SpikingDataset, load_spiking
-from parsers import consistency
-from parsers.model_config import ModelConfig
+from parsers.load import OPTIONS, Config
 from parsers.options import ConfigError
-from parsers.training_config import TrainingConfig
+from parsers.training_config import WITHOUT_VALIDATION, TrainingConfig
 
 CHOICE = {"nb_steps": 25, "max_time": 1.0, "spatial_bin": 5}
 
@@ -232,7 +232,6 @@ class TestOwnDataSet:
     def mine(self, tmp_path, monkeypatch) -> Path:
         entry = SpikingDataset("mine", 3, ("train", "test"), str(tmp_path), "")
         monkeypatch.setitem(SPIKING, "mine", entry)
-        monkeypatch.setattr(consistency, "SPIKING_DATASETS", ("shd", "ssc", "demo", "mine"))
         return tmp_path
 
     def test_missing_files_do_not_ship_with_sprache(self, mine):
@@ -242,11 +241,13 @@ class TestOwnDataSet:
 
     def test_clips_can_be_held_out_of_it(self, mine, monkeypatch):
         options = TrainingConfig(dataset_name="mine", shd_validation="random")
-        with pytest.raises(ConfigError, match="mine is not listed as one"):
-            consistency.check_together(ModelConfig(), options)
-        listed = (*consistency.WITHOUT_VALIDATION, "mine")
-        monkeypatch.setattr(consistency, "WITHOUT_VALIDATION", listed)
-        consistency.check_together(ModelConfig(), options)
+        with pytest.raises(ConfigError, match="not for --dataset_name mine"):
+            Config(training=options).check()
+        option = OPTIONS["shd_validation"]
+        needs = replace(option.rules.only_for, values=(*WITHOUT_VALIDATION, "mine"))
+        listed = replace(option, rules=replace(option.rules, only_for=needs))
+        monkeypatch.setitem(OPTIONS, "shd_validation", listed)
+        Config(training=options).check()
         for split in ("train", "test"):
             write_spikes(mine / f"mine_{split}.h5", random_clips())
         data = load("mine", mine, validation="random")
@@ -254,7 +255,7 @@ class TestOwnDataSet:
 
     def test_what_the_options_say_of_validation_is_so(self):
         without = [name for name, entry in SPIKING.items() if "valid" not in entry.splits]
-        assert list(consistency.WITHOUT_VALIDATION) == without
+        assert list(WITHOUT_VALIDATION) == without
 
 
 class TestFiles:

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsers.load import OPTIONS, Config, ConfigError, check, load_plan
+from parsers.load import OPTIONS, Config, ConfigError, load_plan
 
 FEW = settings(max_examples=40, derandomize=True, deadline=None, database=None)
 
@@ -53,7 +53,7 @@ def outcome(*argv):
         assert len(line.splitlines()) == 1
         return line
     for point in plan.points:
-        check(point)
+        point.check()
         assert Config.from_dict(point.to_dict()) == point
     return plan
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 import main
-from parsers.control import OF_THE_COMMAND
-from parsers.load import ConfigError, load_plan
+from parsers.load import OPTIONS, ConfigError, load_plan
 from training.tracking import agent as wandb_agent
 from training.tracking.sweep import point_of
 
@@ -84,7 +83,8 @@ def test_the_command_line_comes_before_them(config):
         ("by_model:\n  RF: {lr: 1}\n  ResonateFire: {pdrop: 0}\n", "ResonateFire is there twice"),
         *(
             (f"by_model:\n  LIF: {{{name}: 1}}\n", f"LIF: {name}: is the same for all models")
-            for name in OF_THE_COMMAND
+            for name, option in OPTIONS.items()
+            if option.rules.scope != "run"
         ),
     ],
 )

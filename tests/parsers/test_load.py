@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from parsers.load import OPTIONS, Config, ConfigError, resolve_pretrained
-from parsers.options import GROUPS
 
 EVALUATE = ("--evaluate_pretrained", "True")
 
@@ -29,7 +28,6 @@ def loaded(plan) -> Path:
 
 def test_every_option_is_declared_soundly():
     for option in OPTIONS.values():
-        assert option.rules.group in GROUPS
         assert option.rules.help
         assert option.kind in (bool, int, float, str, Path)
         if option.default is not None:

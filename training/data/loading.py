@@ -12,23 +12,13 @@ from torch.utils.data import DataLoader
 
 from datasets.audio import AUDIO, AudioData, load_audio
 from datasets.spiking import SpikingData, load_spiking
+from parsers.options import options_of
 from parsers.training_config import TrainingConfig
 from training.data.augmentation import needs_waveforms
 from training.data.streaming import Streamed
 from training.terminal.console import log
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the network's work
-
-DATA_OPTIONS = (
-    "dataset_name",
-    "data_folder",
-    "nb_steps",
-    "max_time",
-    "spatial_bin",
-    "shd_validation",
-    "skip_bad_files",
-    "sample_rate",
-)
 
 
 def load_data(
@@ -120,7 +110,8 @@ def batches(frames, batch_size: int, order: Iterable[Tensor] | None = None) -> I
 
 def data_key(options: TrainingConfig) -> tuple:
     """What the data of a run depend on; runs with the same key can share them."""
-    return *(getattr(options, name) for name in DATA_OPTIONS), needs_waveforms(options)
+    loads = (name for name, option in options_of(type(options)).items() if option.rules.loads)
+    return *(getattr(options, name) for name in loads), needs_waveforms(options)
 
 
 class DataCache:

@@ -13,8 +13,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from parsers.control import NOT_RECORDED
-from parsers.load import Config, ConfigError, Plan
+from parsers.load import OPTIONS, Config, ConfigError, Plan
 from parsers.program import check_folder
 from training.errors import ExperimentError
 from training.record import checkpoint, files
@@ -22,7 +21,9 @@ from training.record import checkpoint, files
 DEFAULT_ROOT = Path("exp") / "test_exps"
 SWEEP_SUMMARY = "sweep_summary.json"
 FAILURE = "failure.json"  # why there is no summary.json
-NAMED = ("dataset_name", "nb_steps", "model_type", "nb_layers", "nb_hiddens", "lr", "pdrop", "seed")
+NAME = (  # as published
+    "{dataset_name}_{nb_steps}steps_{model_type}_{nb_layers}lay{nb_hiddens}_lr{lr}_drop{pdrop}"
+)
 OUTPUTS = (
     checkpoint.BEST,
     checkpoint.LAST,
@@ -37,29 +38,6 @@ OUTPUTS = (
     Path("diverged") / "step.pth",
 )
 ATTEMPT = {Path("log") / "exp.log", Path("config.yaml"), Path("data.json")}  # without an epoch
-MAY_DIFFER = frozenset(
-    {
-        "nb_epochs",
-        "data_folder",
-        "num_workers",
-        "data_placement",
-        "cuda_graph",
-        "gpu_device",
-        "jobs",
-        "list_points",
-        "only_point",
-        "debug",
-        "overwrite",
-        "resume",
-        "checkpoint_minutes",
-        "new_exp_folder",
-        "log_tofile",
-        "tracking",
-        "sweep_name",
-        "sweep_id",
-        "only_createsweep",
-    }
-)
 
 
 def run_name(values: dict, axes: tuple[str, ...] = (), *, with_seed: bool = True) -> str:
@@ -67,12 +45,9 @@ def run_name(values: dict, axes: tuple[str, ...] = (), *, with_seed: bool = True
 
     ``values`` are the resolved options, see ``Config.to_dict``.
     """
-    name = (
-        f"{values['dataset_name']}_{values['nb_steps']}steps_{values['model_type']}_"
-        f"{values['nb_layers']}lay{values['nb_hiddens']}_lr{values['lr']}_drop{values['pdrop']}"
-    )
+    name = NAME.format_map(values)
     for axis in axes:
-        if axis not in NAMED:
+        if axis != "seed" and f"{{{axis}}}" not in NAME:
             name += f"_{axis}{values[axis]}"
     if with_seed:
         name += f"_seed{values['seed']}"
@@ -141,9 +116,10 @@ def check_same_options(folder: Path, values: dict) -> None:
     except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError):
         raise ExperimentError(f"cannot go on with {folder}: {path} is not readable") from None
     for name, value in values.items():
-        if name not in MAY_DIFFER and recorded.get(name, value) != value:
+        before = recorded.get(name, OPTIONS[name].default)  # it may have come later
+        if not OPTIONS[name].rules.may_change and before != value:
             raise ExperimentError(
-                f"cannot go on with {folder}: it was started with {name} {recorded[name]}, not "
+                f"cannot go on with {folder}: it was started with {name} {before}, not "
                 f"{value}; repeat its command, or name another folder with --new_exp_folder"
             )
 
@@ -250,7 +226,10 @@ def lay_out(folder: Path, values: dict, data: dict) -> None:
     """
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     (folder / "log").mkdir(exist_ok=True)
-    recorded = {name: NOT_RECORDED.get(name, value) for name, value in values.items()}
+    recorded = {
+        name: value if OPTIONS[name].rules.recorded else OPTIONS[name].default
+        for name, value in values.items()
+    }
     files.write_yaml(folder / "config.yaml", recorded)
     files.write_json(folder / "data.json", data)
 

@@ -19,8 +19,6 @@ from training.record import files, folders
 SWEEP_SUMMARIES = "sweep_summary*.json"  # processes that share a sweep write one each
 MARKERS = ("config.yaml", "summary.json", "metrics.jsonl")
 SKIPPED = {"checkpoints", "log", "wandb", "__pycache__"}
-# What only says how or where a run is carried out. Data are told apart by their content.
-NO_DIFFERENCE = (folders.MAY_DIFFER - {"nb_epochs", "data_folder"}) | {"seed", "save_best"}
 
 
 @dataclass
@@ -113,11 +111,11 @@ def read_values(path: Path) -> dict:
     """The options recorded in a config.yaml, in their types; ConfigError if they are not."""
     if not path.is_file():
         raise ConfigError(f"there is no {path.name}")
-    raw = read_config(path, OPTIONS)
-    missing = {"dataset_name", "model_type", "seed"} - raw.keys()
-    if missing or any(len(values) != 1 for values in raw.values()):
+    recorded = read_config(path, OPTIONS).values
+    missing = {"dataset_name", "model_type", "seed"} - recorded.keys()
+    if missing or any(len(values) != 1 for values in recorded.values()):
         raise ConfigError(f"{path.name} does not hold the options of one run")
-    return Config.from_dict({name: values[0] for name, values in raw.items()}).to_dict()
+    return Config.from_dict({name: values[0] for name, values in recorded.items()}).to_dict()
 
 
 def read_summary(folder: Path, values: dict) -> tuple[dict, str | None]:
@@ -214,7 +212,7 @@ def comparable(runs: list[Run], ignored: Iterable[str] = ()) -> list[str]:
             run.values["data_folder"] = known.setdefault(content, folder)
         if run.values["start_epoch"] == 0:
             run.values["load_exp_folder"] = None
-    return [name for name in OPTIONS if name not in NO_DIFFERENCE and name not in ignored]
+    return [name for name in OPTIONS if OPTIONS[name].rules.compared and name not in ignored]
 
 
 def mark_repeated_seeds(runs: list[Run], axes: list[str]) -> None:

@@ -10,6 +10,8 @@ from textwrap import fill
 from datasets.audio import AUDIO, PUBLISHED_WORDS
 from datasets.features import SHIFT_MS
 from datasets.spiking import SPIKING
+from parsers.load import OPTIONS
+from parsers.options import parts
 from training.terminal.console import duration, table
 
 DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
@@ -26,25 +28,7 @@ NAMES = 2  # columns that hold no number
 SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
 # What rows of different columns differ in as a matter of course: those columns, and what published
 # configs tune for every model.
-TUNED = {
-    *SETUP,
-    "nb_steps",
-    "max_time",
-    "pdrop",
-    "dt_min",
-    "dt_max",
-    "state_size",
-    "augm_channel_shift",
-    "augm_event_drop",
-    "lr",
-    "scheduler_patience",
-    "scheduler_factor",
-    "use_regularizers",
-    "reg_factor",
-    "reg_fmin",
-    "reg_fmax",
-    "load_exp_folder",
-}
+TUNED = {*SETUP, *(name for name, option in OPTIONS.items() if option.rules.tuned)}
 
 
 def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
@@ -120,7 +104,7 @@ def are_other_data(first: tuple, second: tuple) -> bool:
 
 def model_name(model_type: str) -> str:
     """The model as papers spell it."""
-    return MODEL_NAMES.get(model_type, model_type)
+    return "+".join(MODEL_NAMES.get(name, name) for name in parts(model_type))
 
 
 def mean_and_deviation(runs: list[dict], split: str, figure: str) -> dict | None:

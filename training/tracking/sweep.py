@@ -21,19 +21,7 @@ from training.tracking.run import noted_run, one_line
 
 METRIC = "valid acc"
 CONFIGS = REPOSITORY / "configs"
-OF_ONE_PROCESS = frozenset(
-    {
-        "debug",
-        "evaluate_pretrained",
-        "gpu_device",
-        "jobs",
-        "list_points",
-        "only_createsweep",
-        "only_point",
-        "sweep_id",
-        "tracking",
-    }
-)
+OF_ONE_PROCESS = {n for n, option in OPTIONS.items() if option.rules.scope in ("process", "plan")}
 
 
 class SweepError(ExperimentError):
@@ -130,7 +118,7 @@ def joined(plan: Plan, path: str, config: dict) -> Plan:
     if not flags:
         return plan
     own = [name for name in plan.typed if name not in OF_ONE_PROCESS]
-    free = all(name in folders.MAY_DIFFER for name in own)
+    free = all(OPTIONS[name].rules.may_change for name in own)
     if plan.config_file is None and free:
         flags = [flag for flag in flags if flag[2:].split("=")[0] not in own]
     try:
@@ -141,7 +129,7 @@ def joined(plan: Plan, path: str, config: dict) -> Plan:
         return theirs
     values = theirs.points[0].to_dict()
     for name, value in plan.points[0].to_dict().items():
-        if name in folders.MAY_DIFFER or name in config["parameters"] or name in plan.axes:
+        if name in config["parameters"] or name in plan.axes or OPTIONS[name].rules.may_change:
             continue
         if values[name] != value:
             raise ExperimentError(

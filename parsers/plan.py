@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The runs that a command asks for: its grid, and what spreads it over devices and machines."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parsers.config import OPTIONS, Config
+from parsers.folders import resolve_pretrained
+from parsers.options import ConfigError
+from parsers.recorded import not_as_trained
+
+DEBUG_SEED = 13
+MOST_RUNS = 10_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All the runs that one command asks for.
+
+    points: the grid, seed varying fastest, the other axes in the order of `--help`; of points that
+        by_model makes equal, the first.
+    axes: the options with more than one value, and these values.
+    notes: lines that the user should see before the first run.
+    devices, jobs: the CUDA devices, and how many runs go on at a time.
+    only_point: the number, from 1, of the one run to make; None: all of them.
+    list_points: only print the runs.
+    typed: what the command line gives, values by option name.
+    grid: a point for every combination of the axes, equal ones too.
+    """
+
+    points: tuple[Config, ...]
+    axes: dict[str, tuple]
+    config_file: Path | None
+    notes: tuple[str, ...]
+    devices: tuple[int, ...] = (0,)
+    jobs: int = 1
+    only_point: int | None = None
+    list_points: bool = False
+    typed: dict[str, tuple] = dataclasses.field(default_factory=dict)
+    grid: tuple[Config, ...] = ()
+
+
+def make_plan(
+    values: Mapping[str, tuple],
+    *,
+    typed: Sequence[str],
+    by_model: Mapping[str, dict[str, Any]],
+    debug_seed: int,
+    config_file: Path | None,
+    notes: tuple[str, ...],
+) -> Plan:
+    """The plan of the `values` of every option; of those of `typed`, a note if they do nothing.
+
+    Args:
+        values: in the order of `--help`.
+        typed: the options on the command line.
+        by_model: what the config says for single models.
+        debug_seed: the one that `--debug` keeps.
+        config_file: named where the config is at fault.
+        notes: come first in the plan.
+    """
+    values, source = dict(values), f" (config: {config_file})" if config_file else ""
+    if values["debug"][0]:
+        notes += _keep_first_values(values, debug_seed)
+    spread = _take_spread(values)
+    try:
+        grid = tuple(
+            Config.of(point | by_model.get(point["model_type"], {})) for point in _grid(values)
+        )
+        points = tuple(dict.fromkeys(grid))
+        for point in points:
+            _check(point)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{source}") from None
+    _check_only_point(spread["only_point"], len(points))
+    notes += _merged_points(len(grid), len(points), config_file, values["only_createsweep"][0])
+    return Plan(
+        points,
+        axes={name: axis for name, axis in values.items() if len(axis) > 1},
+        config_file=config_file,
+        notes=notes + not_as_trained(points) + _idle_options(points, typed),
+        **spread,
+        typed={name: values[name] for name in typed},
+        grid=grid,
+    )
+
+
+def _check(point: Config) -> None:
+    point.check()
+    if point.training.evaluate_pretrained and point.training.load_exp_folder:
+        resolve_pretrained(point.training.load_exp_folder)
+
+
+def _grid(values: Mapping[str, tuple]) -> Iterator[dict[str, Any]]:
+    """Every combination, seed varying fastest. Raises ConfigError for more than can be run."""
+    runs = math.prod(map(len, values.values()))
+    if runs > MOST_RUNS:
+        longest = max(values, key=lambda name: len(values[name]))
+        raise ConfigError(
+            f"the grid has {runs} runs, where {MOST_RUNS} are the most: give {longest} fewer "
+            f"values than {len(values[longest])}"
+        )
+    names = [name for name in values if name != "seed"] + ["seed"]
+    for point in itertools.product(*(values[name] for name in names)):
+        yield dict(zip(names, point, strict=True))
+
+
+def _keep_first_values(values: dict[str, tuple], seed: int) -> tuple[str, ...]:
+    """Reduce every axis of `values` to one value for --debug; return a note for each."""
+    notes = []
+    for name, axis in values.items():
+        kept = seed if name == "seed" else axis[0]
+        dropped = ", ".join(str(value) for value in axis if value != kept)
+        if dropped:
+            values[name] = (kept,)
+            notes.append(f"debug: {name} {kept} only; left out: {dropped}")
+    return tuple(notes)
+
+
+def _take_spread(values: dict[str, tuple]) -> dict[str, Any]:
+    """The fields of a Plan that say how its runs are spread, taken out of `values`.
+
+    `values` keeps the first device and the defaults, so that every run records the same options
+    however it was started. Raises ConfigError where there is no training to spread.
+    """
+    of_plan = [name for name, option in OPTIONS.items() if option.rules.scope == "plan"]
+    given = [name for name in of_plan if values[name][0]]
+    given += [name for name, option in OPTIONS.items() if option.rules.several and values[name][1:]]
+    if values["evaluate_pretrained"][0] and given:
+        raise ConfigError(
+            f"--{given[0]} {' '.join(map(str, values[given[0]]))} spreads trainings; "
+            "--evaluate_pretrained True tests on one device, one seed after another"
+        )
+    devices = values["gpu_device"]
+    taken = {name: values[name][0] for name in of_plan}
+    values |= {name: OPTIONS[name].default_values for name in of_plan}
+    values["gpu_device"] = devices[:1]
+    return {**taken, "devices": devices, "jobs": taken["jobs"] or len(devices)}
+
+
+def _check_only_point(number: int | None, count: int) -> None:
+    """Raise ConfigError unless `number` is one of `count` runs, or None."""
+    if number is not None and number > count:
+        raise ConfigError(
+            f"--only_point {number}: there {'is 1 run' if count == 1 else f'are {count} runs'}; "
+            "--list_points prints them"
+        )
+
+
+def _merged_points(
+    combinations: int, runs: int, config_file: Path | None, for_a_sweep: bool
+) -> tuple[str, ...]:
+    """A note if by_model gives an axis one value, and so several combinations are one run.
+
+    Raises ConfigError for a sweep on a server, which counts combinations.
+    """
+    if runs == combinations:
+        return ()
+    cause = f"by_model in {config_file} makes runs of the grid equal"
+    if for_a_sweep:
+        raise ConfigError(
+            f"--only_createsweep True: {cause}, and a sweep would give them out twice; leave out "
+            "of by_model what has several values"
+        )
+    return (f"{cause}: {runs} of {combinations} are left, each made once",)
+
+
+def _idle_options(points: tuple[Config, ...], typed: Sequence[str]) -> tuple[str, ...]:
+    """A note for the typed options that do nothing in any run, by what they are for."""
+    idle = [point.without_effect() for point in points]
+    names: dict[str, list[str]] = {}
+    for name in typed:
+        if all(name in options for options in idle):
+            names.setdefault(idle[0][name], []).append(f"--{name}")
+    return tuple(
+        f"{', '.join(flags)} {'have' if flags[1:] else 'has'} no effect here: "
+        f"{'they are' if flags[1:] else 'it is'} for {purpose}"
+        for purpose, flags in names.items()
+    )
