@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from models.dropout import Dropout
 from models.dynamics import Fold
-from models.dynamics.backends import compiled_on_gpu
-from models.gpu.clamp import Clamp
 from models.gpu.folding import can_fold, fold_of
 from models.linear import Linear
 from models.mistakes import check_initial_state, check_parameters, check_result
@@ -74,10 +72,7 @@ def uniform(size: int, bounds: tuple[float, float]) -> nn.Parameter:
 
 def clamped(layer: nn.Module, name: str) -> Tensor:
     """Parameter ``name`` [H] of ``layer`` within its range, as the recurrence uses it."""
-    parameter, bounds = getattr(layer, name), layer.ranges[name]
-    if compiled_on_gpu(layer.backend, parameter):
-        return Clamp.apply(parameter, *bounds)
-    return parameter.clamp(*bounds)
+    return getattr(layer, name).clamp(*layer.ranges[name])
 
 
 class LayerOutput(NamedTuple):

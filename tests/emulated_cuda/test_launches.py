@@ -16,7 +16,7 @@ from models.snns import SNN
 if "SPRACHE_EMULATES_CUDA" not in os.environ:
     pytest.skip("no emulated devices", allow_module_level=True)
 
-MOST = {"LIF": 20, "adLIF": 26, "SiLIF": 35, "CSiLIF": 33, "ResonateFire": 23}
+MOST = {"LIF": 24, "adLIF": 42, "SiLIF": 43, "CSiLIF": 33, "ResonateFire": 27}
 
 
 def operations(neuron, layers):

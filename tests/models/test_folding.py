@@ -9,8 +9,9 @@ import torch
 from snn_cases import make_input, make_net
 from torch import nn
 
-from models import folding, shell
+from models import shell
 from models.dynamics import Fold, adaptive
+from models.gpu import folding
 from models.shell import SpikingLayer
 from models.snns import LIFLayer
 
