@@ -18,7 +18,8 @@ class Activity(NamedTuple):
     firing_rates: Tensor  # [F + hidden units] mean over (B, T)
     sop: Tensor  # [] feed-forward synaptic operations per sample
     recurrent_sop: Tensor  # [] synaptic operations through V per sample; 0 without V
-    layers: list[LayerOutput]  # one per hidden layer
+    layers: list[LayerOutput]  # one per spiking layer, a spiking read-out's included
+    potentials: Tensor | None = None  # [B, T, C] of a network with ``keep_potentials``
 
 
 @torch.no_grad()

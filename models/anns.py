@@ -15,6 +15,7 @@ from models.dropout import Dropout
 from models.dynamics import gru, ligru, rnn, summed
 from models.linear import Linear
 from models.network import Network, ParameterGroup, as_input
+from models.readouts import find_readout
 from models.shell import append_flipped, in_full, join_directions, make_norm, normalize
 
 
@@ -116,7 +117,10 @@ class GRULayer(ANNLayer):
 
 
 class ANNReadoutLayer(nn.Module):
-    """[B, T, F] -> class scores [B, C]: softmax over features, summed over time, W and norm."""
+    """[B, T, F] -> class scores [B, C]: softmax over features, summed over time, W and norm.
+
+    Another ``readout`` makes scores of W and norm at every step, see ``models.readouts``.
+    """
 
     groups: ClassVar[dict[str, ParameterGroup]] = {}
 
@@ -125,17 +129,23 @@ class ANNReadoutLayer(nn.Module):
         input_size: int,
         hidden_size: int,
         *,
+        readout: str = "softmax_sum",
         normalization: str = "batchnorm",
         use_bias: bool = False,
         backend: str = "auto",
     ):
         super().__init__()
         self.hidden_size = hidden_size
+        self.sums_first = readout == "softmax_sum"
+        self.scores = find_readout(readout).scores
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         self.norm = make_norm(normalization, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return in_full(normalize(self.norm, self.W(summed(torch.softmax(x, dim=2)))))
+        if self.sums_first:
+            x = summed(torch.softmax(x, dim=2))
+        y = in_full(normalize(self.norm, self.W(x)))
+        return y if self.sums_first else self.scores(y)
 
 
 LAYERS: dict[str, type[ANNLayer]] = {
@@ -155,12 +165,16 @@ class ANN(Network):
         ann_type: a name of ``LAYERS``.
         dropout, normalization, use_bias, bidirectional: as for the spiking layers.
         use_readout_layer: end in an ``ANNReadoutLayer``; otherwise the last layer's outputs.
+        readout: a name of ``models.readouts.READOUTS`` that is not of spikes.
         backend: "naive" for PyTorch's own operations where the CPU has faster ones of ours; a
             recurrence is plain PyTorch under every back end.
 
     Raises:
-        ValueError: unknown type or normalisation, impossible sizes, or a bidirectional MLP.
+        ValueError: unknown type, normalisation or read-out, a read-out of spikes, impossible sizes,
+            or a bidirectional MLP.
     """
+
+    is_snn = False  # no spikes, hence no firing rates and no synaptic operations
 
     def __init__(
         self,
@@ -173,10 +187,14 @@ class ANN(Network):
         bidirectional: bool = False,
         use_readout_layer: bool = True,
         backend: str = "auto",
+        *,
+        readout: str = "softmax_sum",
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
         if ann_type not in LAYERS:
             raise ValueError(f"ann_type '{ann_type}' is not one of {', '.join(LAYERS)}")
+        if find_readout(readout).of_spikes:
+            raise ValueError(f"readout '{readout}' is for spiking networks, not for {ann_type}")
         self.ann_type = ann_type
         common = {"normalization": normalization, "use_bias": use_bias, "backend": backend}
         self.ann = nn.ModuleList()
@@ -188,12 +206,7 @@ class ANN(Network):
             self.ann.append(layer)
             size = layer.output_size
         if use_readout_layer:
-            self.ann.append(ANNReadoutLayer(size, layer_sizes[-1], **common))
-
-    @property
-    def is_snn(self) -> bool:
-        """False: there are no spikes, hence no firing rates and no synaptic operations."""
-        return False
+            self.ann.append(ANNReadoutLayer(size, layer_sizes[-1], readout=readout, **common))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
         """Run on ``x`` [B, T, F] or [B, T, F, K]: (output, None, None)."""

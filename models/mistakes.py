@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What can be wrong with a neuron of one's own, told where it goes wrong.
+"""Mistakes in a neuron of one's own, named where they are made.
 
 TypeErrors that name the class, its method and the way out. Unnoticed, most of these mistakes would
 let a network train on something else than was meant.
@@ -13,22 +13,30 @@ from torch import Tensor, nn
 
 
 def check_parameters(layer: nn.Module, before: dict) -> None:
-    """Look at what ``create_parameters`` of ``layer``, a ``SpikingLayer``, made.
+    """Check what ``create_parameters`` of ``layer``, a ``SpikingLayer``, made.
 
     ``before`` are the attributes (``vars``) that the layer had until then.
     """
-    _check_names(layer)
-    _check_registered(layer, before)
-    _check_first_values(layer)
-
-
-def _check_names(layer: nn.Module) -> None:
-    for name in layer.ranges:
+    for name, bounds in layer.ranges.items():
         if name not in layer._parameters:
             raise TypeError(
                 f"{type(layer).__name__}.ranges names '{name}', but create_parameters() makes "
                 "no nn.Parameter of that name"
             )
+        _check_first_values(layer, name, *bounds)
+    _check_registered(layer, before)
+
+
+def _check_first_values(layer: nn.Module, name: str, low: float, high: float) -> None:
+    """A value outside its range is clamped, gets no gradient, and never comes back."""
+    values = layer._parameters[name].detach()
+    outside = values[values != values.clamp(low, high)]
+    if outside.numel():
+        raise TypeError(
+            f"{type(layer).__name__}.create_parameters() gives '{name}' values from "
+            f"{outside.min():g} to {outside.max():g}, outside its range {low:g} to {high:g}, "
+            "where they are clamped and never learn: draw them within the range"
+        )
 
 
 def _check_registered(layer: nn.Module, before: dict) -> None:
@@ -59,30 +67,8 @@ def _parts(value: object) -> Iterator:
         yield value
 
 
-def _check_first_values(layer: nn.Module) -> None:
-    """A value outside its range is clamped, gets no gradient, and never comes back."""
-    for name, (low, high) in layer.ranges.items():
-        values = layer._parameters[name].detach()
-        outside = values[values != values.clamp(low, high)]
-        if outside.numel():
-            raise TypeError(
-                f"{type(layer).__name__}.create_parameters() gives '{name}' values from "
-                f"{outside.min():g} to {outside.max():g}, outside its range {low:g} to {high:g}, "
-                "where they are clamped and never learn: draw them within the range"
-            )
-
-
-def check_initial_state(layer: nn.Module, state: tuple) -> None:
-    """Look at what ``initial_state`` returned."""
-    if state is None:
-        raise TypeError(
-            f"{type(layer).__name__}.initial_state() must return the state before the first step, "
-            "a tuple of tensors, and returned None"
-        )
-
-
 def check_result(layer: nn.Module, result: tuple[Tensor, tuple], current: Tensor) -> None:
-    """Look at what ``dynamics`` returned; other shapes might go through the next layer unnoticed.
+    """Check what ``dynamics`` returned; other shapes might go through the next layer unnoticed.
 
     ``current`` [B, T, H] is what it was given.
     """
@@ -91,15 +77,10 @@ def check_result(layer: nn.Module, result: tuple[Tensor, tuple], current: Tensor
         raise TypeError(
             f"{name} must return two things, as a tuple: spikes and the state after them"
         )
-    if not isinstance(result[0], Tensor):
+    if not isinstance(result[0], Tensor) or result[0].shape != current.shape:
         raise TypeError(
-            f"{name} must return spikes as one tensor [B, T, H], by torch.stack(spikes, dim=1) if "
-            f"need be, and returned a {type(result[0]).__name__}"
-        )
-    if result[0].shape != current.shape:
-        raise TypeError(
-            f"{name} must return spikes [B, T, H] = {list(current.shape)}, as its current, "
-            f"and returned {list(result[0].shape)}"
+            f"{name} must return spikes as one tensor [B, T, H] = {list(current.shape)}, by "
+            f"torch.stack(spikes, dim=1) if need be, and returned {_shown(result[0])}"
         )
 
 
@@ -111,12 +92,12 @@ def check_fields(
     shape: tuple[int, ...],
     complex_fields: tuple[str, ...] = (),
 ) -> None:
-    """Look at coefficients or a state, which back ends would refuse in words of their own.
+    """Check coefficients or a state, which back ends would refuse in words of their own.
 
     Args:
         layer: a ``SpikingLayer``.
         method: of the layer, which gave ``found``.
-        found: what should be of the class ``kind``, its fields of the types that are written there.
+        found: should be of the class ``kind``, its fields of the types that are written there.
         kind: a NamedTuple.
         shape: to which the tensors among the fields can be expanded.
         complex_fields: which of them are complex; the others are real.
@@ -125,17 +106,13 @@ def check_fields(
     if method == "initial_state":
         name += " (or the state handed to the layer)"
     if not isinstance(found, kind):
-        raise TypeError(
-            f"{name} must return {kind.__name__}, and returned "
-            f"{'None' if found is None else f'a {type(found).__name__}'}"
-        )
+        raise TypeError(f"{name} must return {kind.__name__}, and returned {_shown(found)}")
     for (field, types), value in zip(kind.__annotations__.items(), found, strict=True):
         is_complex = field in complex_fields
-        if isinstance(value, Tensor):
-            fits = _expands(value, shape) and value.is_complex() == is_complex
-        else:
-            fits = True
-        if not (fits and isinstance(value, types)):
+        fits = isinstance(value, types)
+        if fits and isinstance(value, Tensor):
+            fits = value.is_complex() == is_complex and _expands(value, shape)
+        if not fits:
             raise TypeError(
                 f"{name} must give '{field}' as {_described(types, shape, is_complex)}, and gave "
                 f"{_shown(value)}"
@@ -143,13 +120,11 @@ def check_fields(
 
 
 def _expands(value: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether ``value`` can be expanded to ``shape``."""
-    if value.shape == shape:
-        return True
-    missing = len(shape) - value.ndim
-    return missing >= 0 and all(
-        size in (1, wanted) for size, wanted in zip(value.shape, shape[missing:], strict=True)
-    )
+    try:
+        value.expand(shape)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _described(types: type, shape: tuple[int, ...], is_complex: bool) -> str:

@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Read-outs of spiking networks: how the last layer gives one score per class."""
+"""Read-outs: how the last layer gives one score per class."""
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from models.dynamics import readout
+from models.dynamics import potentials, readout, summed
 from models.linear import Linear
 from models.network import ParameterGroup
 from models.shell import (
@@ -20,8 +22,34 @@ from models.shell import (
 )
 
 
+class Readout(NamedTuple):
+    """What makes class scores [B, C] of the output neurons' values [B, T, C]."""
+
+    scores: Callable[[Tensor], Tensor]
+    of_spikes: bool = False  # of output neurons that spike, else of their potentials
+
+
+READOUTS = {
+    "softmax_sum": Readout(lambda u: summed(torch.softmax(u, dim=2))),  # Bittar & Garner 2022
+    "mean": Readout(lambda u: u.mean(dim=1)),
+    "max": Readout(lambda u: u.amax(dim=1)),
+    "last": Readout(lambda u: u[:, -1]),
+    "spike_count": Readout(lambda s: s.sum(dim=1), of_spikes=True),
+}
+
+
+def find_readout(name: str) -> Readout:
+    """The read-out of that name; ValueError where there is none."""
+    if name not in READOUTS:
+        raise ValueError(f"readout '{name}' is not one of {', '.join(READOUTS)}")
+    return READOUTS[name]
+
+
 class ReadoutLayer(nn.Module):
-    """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> summed softmax [B, C]."""
+    """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> class scores [B, C].
+
+    ``readout`` is a name of ``READOUTS``, of those that are not of spikes.
+    """
 
     states_per_neuron = 1
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"alpha": ALPHA_BOUNDS}
@@ -32,6 +60,7 @@ class ReadoutLayer(nn.Module):
         input_size: int,
         hidden_size: int,
         *,
+        readout: str = "softmax_sum",
         normalization: str = "batchnorm",
         use_bias: bool = False,
         init_state: str = "rand",
@@ -39,6 +68,8 @@ class ReadoutLayer(nn.Module):
     ):
         super().__init__()
         self.hidden_size = hidden_size
+        self.readout = readout
+        self.scores = find_readout(readout).scores
         self.init_state = init_state
         self.backend = backend
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
@@ -47,14 +78,24 @@ class ReadoutLayer(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
         """Class scores [B, C]; ``state``: potential [B, C] before the first step."""
+        return self.dynamics(*self.start(x, state))[0]
+
+    def potentials(self, x: Tensor, state: Tensor | None = None) -> Tensor:
+        """Potentials [B, T, C] after every step, of which ``scores`` makes class scores."""
+        current, state = self.start(x, state)
+        return potentials(current, self.decay(), state=state, backend=self.backend)[0]
+
+    def start(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The current [B, T, C] that ``x`` [B, T, F] makes, and the potential before it."""
         current = in_full(normalize(self.norm, self.W(x)))
-        if state is None:
-            state = initial_values(current, self.init_state)
-        return self.dynamics(current, state)[0]
+        return current, initial_values(current, self.init_state) if state is None else state
 
     def dynamics(self, current: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Class scores [B, C] of ``current`` [B, T, C], and the potential after the last step."""
-        return readout(current, self.decay(), state=state, backend=self.backend)
+        if self.readout == "softmax_sum":
+            return readout(current, self.decay(), state=state, backend=self.backend)
+        found, state = potentials(current, self.decay(), state=state, backend=self.backend)
+        return self.scores(found), state
 
     def decay(self) -> Tensor:
         """Decay per step [C], as the recurrence uses it."""

@@ -12,8 +12,9 @@ from models.dropout import Dropout
 from models.dynamics import Fold
 from models.gpu.folding import can_fold, fold_of
 from models.linear import Linear
-from models.mistakes import check_initial_state, check_parameters, check_result
+from models.mistakes import check_parameters, check_result
 from models.network import ParameterGroup
+from models.surrogate import BOXCAR, Surrogate, spike
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
@@ -100,6 +101,7 @@ class SpikingLayer(nn.Module):
         bidirectional: also run on the time-reversed input; outputs 2H features.
         init_state: "rand" (uniform in [0, 1), drawn at every forward pass) or "zero".
         backend: implementation of the recurrence, see ``models.dynamics``.
+        surrogate: derivative of a spike in the backward pass.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
     """
 
@@ -123,6 +125,7 @@ class SpikingLayer(nn.Module):
         bidirectional: bool = False,
         init_state: str = "rand",
         backend: str = "auto",
+        surrogate: Surrogate = BOXCAR,
         extra_features: dict | None = None,
     ):
         super().__init__()
@@ -134,6 +137,7 @@ class SpikingLayer(nn.Module):
         self.bidirectional = bidirectional
         self.init_state = init_state
         self.backend = backend
+        self.surrogate = surrogate
         self.extra_features = dict(extra_features or {})
         self.checked = False  # whether a pass has shown that states and spikes fit
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
@@ -181,6 +185,10 @@ class SpikingLayer(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} has no dynamics(current, state)")
 
+    def spike(self, x: Tensor) -> Tensor:
+        """Spikes (0 or 1, any shape) of ``x``, the distance of the drive to the threshold."""
+        return spike(x, self.surrogate)
+
     def draw(self, current: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """One initial state [B, H] on the device of ``current`` [B, T, H]."""
         return initial_values(current, self.init_state, dtype)
@@ -197,7 +205,6 @@ class SpikingLayer(nn.Module):
         self.checked = self.checked and state is None
         if state is None:
             state = self.initial_state(current)
-        check_initial_state(self, state)
         result = self.dynamics(current, state, **({"fold": fold} if self.folds else {}))
         if not self.checked:
             check_result(self, result, current)

@@ -11,6 +11,7 @@ gives the weights that the published code starts from.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,8 +21,9 @@ from models.activity import Activity, events, firing_rates, input_rates, recurre
 from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
 from models.mistakes import check_fields
 from models.network import Network, as_input
-from models.readouts import ReadoutLayer
+from models.readouts import ReadoutLayer, find_readout
 from models.shell import ALPHA_BOUNDS, SpikingLayer, clamped, uniform
+from models.surrogate import surrogate as find_surrogate
 
 BETA_BOUNDS = (math.exp(-1 / 30), math.exp(-1 / 120))
 RF_STEP = 0.004  # s, the published integration step of Resonate-and-Fire
@@ -69,6 +71,7 @@ class AdaptiveLayer(SpikingLayer):
             current,
             *coefficients,
             theta=self.threshold,
+            surrogate=self.surrogate,
             state=state,
             V=self.recurrent_weights(),
             fold=fold,
@@ -198,6 +201,7 @@ class ResonateLayer(SpikingLayer):
             current,
             **coefficients._asdict(),
             theta=self.threshold,
+            surrogate=self.surrogate,
             state=state,
             fold=fold,
             backend=self.backend,
@@ -269,27 +273,62 @@ LAYERS: dict[str, type[SpikingLayer]] = {
 ALIASES = {"RF": "ResonateFire", "C-SiLIF": "CSiLIF"}
 
 
+def neuron_types(neuron_type: str | Sequence[str], count: int) -> list[str]:
+    """The names in ``LAYERS`` of ``count`` hidden layers.
+
+    Args:
+        neuron_type: a name for all layers, or one for each, joined by + or in a list; names of
+            ``LAYERS`` and ``ALIASES`` in upper or lower case.
+        count: of the hidden layers.
+
+    Raises:
+        ValueError: an unknown name, or other than 1 or ``count`` of them.
+    """
+    given = neuron_type.split("+") if isinstance(neuron_type, str) else neuron_type
+    known = {name.lower(): name for name in LAYERS}
+    known |= {alias.lower(): name for alias, name in ALIASES.items()}
+    for name in given:
+        if name.lower() not in known:
+            raise ValueError(
+                f"neuron_type '{name}' is not one of LAYERS in models/snns.py: {', '.join(LAYERS)}"
+            )
+    names = [known[name.lower()] for name in given]
+    if len(names) not in (1, count):
+        raise ValueError(
+            f"neuron_type {'+'.join(names)} is for {len(names)} hidden layers, and there are "
+            f"{count}"
+        )
+    return names if len(names) == count else names * count
+
+
 class SNN(Network):
-    """A stack of spiking layers of one neuron model, and a read-out.
+    """A stack of spiking layers, and a read-out.
 
     Args:
         input_shape: (B, T, F) or (B, T, F, K) of a batch; B and T may be None.
         layer_sizes: neurons of each layer, the last being the classes if there is a read-out.
-        neuron_type: a name of ``LAYERS``, or one of ``ALIASES``.
+        neuron_type: of the hidden layers, see :func:`neuron_types`.
         threshold, dropout, normalization, use_bias, bidirectional, init_state, backend: see
             ``SpikingLayer``.
-        use_readout_layer: end in a ``ReadoutLayer``; otherwise the spikes of the last layer.
+        use_readout_layer: end in a read-out; otherwise the spikes of the last layer.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
+        surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
+        readout: a name of ``models.readouts.READOUTS``: a ``ReadoutLayer``, or, for those of
+            spikes, a layer like the last hidden one, with a neuron per class and no dropout.
+        keep_potentials: let ``activity`` tell the potentials of a ``ReadoutLayer``.
 
     Raises:
-        ValueError: unknown neuron or normalisation, or impossible sizes.
+        ValueError: unknown neurons, normalisation, surrogate or read-out, impossible sizes, or
+            potentials that the read-out does not have.
     """
+
+    is_snn = True  # it spikes, and tells firing rates and synaptic operations
 
     def __init__(
         self,
         input_shape: tuple,
         layer_sizes: list[int],
-        neuron_type: str = "LIF",
+        neuron_type: str | Sequence[str] = "LIF",
         threshold: float = 1.0,
         dropout: float = 0.0,
         normalization: str = "batchnorm",
@@ -300,15 +339,19 @@ class SNN(Network):
         *,
         init_state: str = "rand",
         backend: str = "auto",
+        surrogate: str = "boxcar",
+        surrogate_width: float | None = None,
+        readout: str = "softmax_sum",
+        keep_potentials: bool = False,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
-        neuron_type = ALIASES.get(neuron_type, neuron_type)
-        if neuron_type not in LAYERS:
-            raise ValueError(
-                f"neuron_type '{neuron_type}' is not one of LAYERS in models/snns.py: "
-                f"{', '.join(LAYERS)}"
-            )
-        self.neuron_type = neuron_type
+        hidden = layer_sizes[:-1] if use_readout_layer else layer_sizes
+        names = neuron_types(neuron_type, len(hidden))
+        self.neuron_type = "+".join(names if len(set(names)) > 1 else names[:1])
+        self.readout = find_readout(readout)
+        if keep_potentials and self.readout.of_spikes:
+            raise ValueError(f"readout '{readout}' has no potentials: its output neurons spike")
+        self.keep_potentials = keep_potentials
         self.dropout = dropout
         common = {
             "normalization": normalization,
@@ -316,36 +359,34 @@ class SNN(Network):
             "init_state": init_state,
             "backend": backend,
         }
+        spiking = common | {
+            "threshold": threshold,
+            "extra_features": extra_features,
+            "surrogate": find_surrogate(surrogate, surrogate_width),
+        }
         self.snn = nn.ModuleList()
         size = self.input_size
-        for hidden in layer_sizes[:-1] if use_readout_layer else layer_sizes:
-            layer = LAYERS[neuron_type](
-                size,
-                hidden,
-                threshold=threshold,
-                dropout=dropout,
-                bidirectional=bidirectional,
-                extra_features=extra_features,
-                **common,
+        for name, neurons in zip(names, hidden, strict=True):
+            layer = LAYERS[name](
+                size, neurons, dropout=dropout, bidirectional=bidirectional, **spiking
             )
             self.snn.append(layer)
             size = layer.output_size
-        if use_readout_layer:
-            self.snn.append(ReadoutLayer(size, layer_sizes[-1], **common))
+        if use_readout_layer and self.readout.of_spikes:
+            self.snn.append(LAYERS[names[-1]](size, layer_sizes[-1], **spiking))
+        elif use_readout_layer:
+            self.snn.append(ReadoutLayer(size, layer_sizes[-1], readout=readout, **common))
 
     @property
     def hidden_layers(self) -> list[SpikingLayer]:
-        """The spiking layers, in order."""
-        return [layer for layer in self.snn if isinstance(layer, SpikingLayer)]
-
-    @property
-    def is_snn(self) -> bool:
-        """True: this network spikes, and tells firing rates and synaptic operations."""
-        return True
+        """The spiking layers before the read-out, in order."""
+        layers = list(self.snn)
+        return layers[:-1] if self.use_readout_layer else layers
 
     def nb_state_variables(self) -> int:
-        """Values that a chip must hold for the hidden neurons between two steps."""
-        return sum(layer.states_per_neuron * layer.output_size for layer in self.hidden_layers)
+        """Values that a chip must hold for the spiking neurons between two steps."""
+        spiking = [layer for layer in self.snn if isinstance(layer, SpikingLayer)]
+        return sum(layer.states_per_neuron * layer.output_size for layer in spiking)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run on ``x`` [B, T, F] or [B, T, F, K].
@@ -364,7 +405,7 @@ class SNN(Network):
         rates = [input_rates(x)]
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
         recurrent_sop = torch.zeros_like(sop)
-        layers = []
+        layers, potentials = [], None
         keep = 1 - self.dropout if self.training else 1.0
         counts = None  # of what the layer sees, where they are known
         for layer in self.snn:
@@ -376,7 +417,13 @@ class SNN(Network):
                 rates.append(firing_rates(x, counts, keep))
                 if layer.recurrent:
                     recurrent_sop = recurrent_sop + recurrent_operations(result.spikes)
+            elif self.keep_potentials:
+                potentials = layer.potentials(x)
+                x = layer.scores(potentials)
             else:
                 x = layer(x)
+        if self.use_readout_layer and self.readout.of_spikes:
+            x = self.readout.scores(x)
+            rates.pop()  # those of the hidden layers are told, and regularised
         sop, recurrent_sop = sop / len(x), recurrent_sop / len(x)
-        return Activity(x, torch.cat(rates), sop, recurrent_sop, layers)
+        return Activity(x, torch.cat(rates), sop, recurrent_sop, layers, potentials)

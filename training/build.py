@@ -5,11 +5,11 @@
 from dataclasses import asdict
 
 import torch
-from torch import nn
 
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.linear import set_precision
+from models.network import Network
 from models.snns import SNN
 from parsers.load import Config
 from parsers.training_config import TrainingConfig
@@ -18,7 +18,7 @@ from training.errors import ExperimentError
 MIN_LR = 1e-6
 
 
-def build_model(config: Config, nb_features: int, nb_classes: int) -> nn.Module:
+def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
     """The network that ``config`` describes, its weights drawn from torch's generator.
 
     Raises ExperimentError for options that no network can have.
@@ -31,6 +31,7 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> nn.Module:
         "normalization": options.normalization,
         "use_bias": options.use_bias,
         "bidirectional": options.bidirectional,
+        "readout": options.readout,
         "backend": config.training.backend,
     }
     try:
@@ -43,6 +44,8 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> nn.Module:
                 options.model_type,
                 extra_features=asdict(options),
                 init_state=options.init_state,
+                surrogate=options.surrogate,
+                surrogate_width=options.surrogate_width,
                 **common,
             )
     except ValueError as error:
@@ -51,7 +54,7 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> nn.Module:
     return model
 
 
-def build_optimizer(model: nn.Module, options: TrainingConfig) -> torch.optim.Adam:
+def build_optimizer(model: Network, options: TrainingConfig) -> torch.optim.Adam:
     """Adam over the parameter groups of ``model``, which is on its device; fused on a GPU."""
     groups = [
         {
@@ -67,7 +70,7 @@ def build_optimizer(model: nn.Module, options: TrainingConfig) -> torch.optim.Ad
 def build_scheduler(
     optimizer: torch.optim.Optimizer, options: TrainingConfig
 ) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
-    """Lowers the learning rate when the validation accuracy stops rising."""
+    """Lowers the learning rates when the validation accuracy stops rising."""
     return torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer,
         mode="max",

@@ -9,7 +9,7 @@ Each recurrence is one pure function, state in and state out, with one implement
 from models.dynamics.adaptive import AdaptiveState, adaptive
 from models.dynamics.backends import BACKENDS
 from models.dynamics.fold import Fold
-from models.dynamics.readout import readout
+from models.dynamics.readout import potentials, readout
 from models.dynamics.recurrent import gru, ligru, rnn, summed
 from models.dynamics.resonate import ResonateState, resonate
 
@@ -21,6 +21,7 @@ __all__ = [
     "adaptive",
     "gru",
     "ligru",
+    "potentials",
     "readout",
     "resonate",
     "rnn",

@@ -9,6 +9,10 @@ import torch
 from own_neuron import PAGE, own_recurrence, python_blocks, run_block
 from torch.nn import functional
 
+from models import surrogate
+from models.dynamics import numba_support
+from models.network import ParameterGroup
+from models.readouts import READOUTS
 from models.snns import LAYERS, SNN
 
 B, T, F, CLASSES = 8, 20, 12, 4
@@ -122,7 +126,8 @@ WRONG = {
     "order": (
         "dynamics",
         lambda self, current, state: (current.transpose(0, 1).gt(0).float(), state),
-        f"spikes [B, T, H] = [{B}, {T}, 24], as its current, and returned [{T}, {B}, 24]",
+        f"one tensor [B, T, H] = [{B}, {T}, 24], by torch.stack(spikes, dim=1) if need be, and "
+        f"returned a float32 tensor [{T}, {B}, 24]",
     ),
     "state": ("dynamics", lambda self, current, state: current, "must return two things"),
 }
@@ -139,26 +144,62 @@ def test_what_is_forgotten_is_named(own, monkeypatch, wrong):
         make_net("ALIF")(make_batch()[0])
 
 
+def forgotten(self):
+    self.alpha, self.rho, self.gain = (
+        torch.nn.Parameter(torch.full((self.hidden_size,), 0.9)) for _ in range(3)
+    )
+    del self.rho
+
+
 def one_tensor(self):
-    own_parameters(self)
-    delattr(self, "rho")
+    forgotten(self)
     self.rho = torch.rand(self.hidden_size)
 
 
-def own_parameters(self):
-    self.alpha, self.rho, self.gain = (
-        torch.nn.Parameter(torch.rand(self.hidden_size)) for _ in range(3)
-    )
-
-
-def misspelt(self):
-    own_parameters(self)
-    self.rh = self.rho
-    delattr(self, "rho")
-
-
-@pytest.mark.parametrize("create", [one_tensor, misspelt])
+@pytest.mark.parametrize("create", [one_tensor, forgotten])
 def test_what_is_no_parameter_is_noticed(own, monkeypatch, create):
     monkeypatch.setattr(own, "create_parameters", create)
     with pytest.raises(TypeError, match=r"names 'rho', but .* no nn\.Parameter of that name"):
         make_net("ALIF")
+
+
+def test_the_example_of_a_surrogate_is_a_line_for_each_back_end(own, monkeypatch):
+    page = PAGE.parent / "models" / "dynamics" / "README.md"
+    section = page.read_text(encoding="utf-8").partition("### A new surrogate")[2]
+    lines = re.findall(r"^```python\n *(.*)\n```$", section, re.M)
+    assert len(lines) == 3
+    for line, module in zip(lines, (surrogate, numba_support), strict=False):
+        ((name, entry),) = eval(f"{{{line}}}", vars(module)).items()
+        monkeypatch.setitem(module.SURROGATES, name, entry)
+    learns(make_net("ALIF", surrogate=name))
+    gradients = []
+    for backend in ("naive", "auto"):
+        net = make_net("LIF", surrogate=name, surrogate_width=0.2, backend=backend)
+        torch.manual_seed(2)
+        net(make_batch()[0])[0].square().sum().backward()
+        gradients.append(net.snn[0].W.weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_example_of_a_read_out_is_short_and_learns():
+    (block,) = python_blocks("Add a read-out")
+    assert len(block.splitlines()) <= 10
+    before = dict(READOUTS)
+    run_block(block)
+    (name,) = READOUTS.keys() - before.keys()
+    try:
+        net = make_net("LIF", readout=name, keep_potentials=True)
+        told = net.eval().activity(make_batch()[0])
+        assert torch.equal(told.output, told.potentials[:, T // 2 :].mean(dim=1))
+        learns(net.train())
+    finally:
+        READOUTS.pop(name)
+
+
+def test_the_example_of_a_group_is_one_group(registered, monkeypatch):
+    page = PAGE.read_text(encoding="utf-8")
+    (groups,) = re.findall(r"^ {4}groups = (\{.*\})", page, re.M)
+    monkeypatch.setattr(registered, "groups", eval(groups, {"ParameterGroup": ParameterGroup}))
+    _, group = make_net().parameter_groups()
+    assert [p.shape for p in group["params"]] == [(24,)] * 2
+    assert group["lr_factor"] == 0.1

@@ -219,8 +219,7 @@ def state(u: object, kind: type = AdaptiveState):
 
 
 WRONG_STATES = {
-    "nothing": (Mine, lambda self, current: None, "a tuple of tensors, and returned None"),
-    "nothing of its own": (MyOwn, lambda self, current: None, "a tuple of tensors, and returned"),
+    "nothing": (Mine, lambda self, current: None, "must return AdaptiveState, and returned None"),
     "a plain tuple": (
         Mine,
         lambda self, current: (torch.zeros(B, H),) * 3,
@@ -252,8 +251,8 @@ WRONG_RESULTS = {
     "a list": (lambda spikes, state: [spikes, state], "two things, as a tuple"),
     "a list of spikes": (
         lambda spikes, state: (list(spikes.unbind(dim=1)), state),
-        "spikes as one tensor [B, T, H], by torch.stack(spikes, dim=1) if need be, and returned a "
-        "list",
+        f"spikes as one tensor [B, T, H] = [{B}, {T}, {H}], by torch.stack(spikes, dim=1) if need "
+        "be, and returned a list",
     ),
 }
 

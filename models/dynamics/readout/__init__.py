@@ -5,6 +5,7 @@
 from torch import Tensor
 
 from models.dynamics.backends import implementation
+from models.dynamics.readout import naive
 
 
 def readout(
@@ -27,3 +28,13 @@ def readout(
         ValueError: the back end cannot run here.
     """
     return implementation("readout", backend, I, alpha, state)(I, alpha, state=state)
+
+
+def potentials(
+    I: Tensor, alpha: Tensor, *, state: Tensor, backend: str = "auto"
+) -> tuple[Tensor, Tensor]:
+    """As :func:`readout`, but for the potential after every step [B, T, C] in place of the scores.
+
+    Plain PyTorch under every back end.
+    """
+    return naive.potentials(I, alpha, state=state)

@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Every read-out, what else a spiking network can be asked for, and groups of parameters."""
+
+import pytest
+import torch
+from gradients import check_gradients
+from snn_cases import SIZES, B, F, T, make_input, make_net
+
+from models.anns import ANN, ANNLayer
+from models.network import ParameterGroup
+from models.readouts import READOUTS
+from models.shell import SpikingLayer
+from models.snns import LAYERS, SNN, LIFLayer, neuron_types
+from models.surrogate import surrogate
+from parsers.model_config import ModelConfig
+from parsers.options import options_of
+
+OF_POTENTIALS = [name for name, readout in READOUTS.items() if not readout.of_spikes]
+BY_HAND = {
+    "softmax_sum": lambda u: torch.stack([row.softmax(0) for row in u]).sum(0),
+    "mean": lambda u: sum(u) / len(u),
+    "max": lambda u: torch.stack([max(column) for column in u.T]),
+    "last": lambda u: u[-1],
+}
+
+
+def scores(net, **_):
+    """Class scores of the usual input, from the usual initial states."""
+    torch.manual_seed(3)
+    return net.activity(make_input())
+
+
+def test_the_command_line_knows_every_readout():
+    assert options_of(ModelConfig)["readout"].rules.choices == tuple(READOUTS)
+
+
+@pytest.mark.parametrize("name", OF_POTENTIALS)
+def test_scores_are_made_of_the_potentials(name):
+    kept = make_net("LIF", readout=name, keep_potentials=True).eval()
+    told = scores(kept)
+    assert told.potentials.shape == (B, T, SIZES[-1])
+    expected = torch.stack([BY_HAND[name](u) for u in told.potentials])
+    torch.testing.assert_close(told.output, expected)
+    kept.keep_potentials = False
+    assert torch.equal(scores(kept).output, told.output)
+    assert scores(kept).potentials is None
+
+
+def test_potentials_are_those_of_the_equation():
+    net = make_net("LIF", keep_potentials=True).eval()
+    seen = []
+    net.snn[-1].norm.register_forward_hook(lambda _m, _i, current: seen.append(current))
+    potentials, alpha = scores(net).potentials, net.snn[-1].decay()
+    current = seen[0].view(B, T, -1)
+    for t in range(1, T):
+        expected = alpha * potentials[:, t - 1] + (1 - alpha) * current[:, t]
+        torch.testing.assert_close(potentials[:, t], expected)
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_every_parameter_learns(name):
+    net = make_net("RadLIF", readout=name)
+    check_gradients(net, net(make_input())[0], "batchnorm")
+
+
+@pytest.mark.parametrize("neuron", ["LIF", "RadLIF", "CSiLIF"])
+def test_spikes_of_the_output_neurons_are_counted(neuron):
+    net = make_net(neuron, readout="spike_count", dropout=0.4, bidirectional=True)
+    output = net.snn[-1]
+    assert type(output) is LAYERS[neuron]
+    assert not output.bidirectional
+    told = scores(net)
+    spikes = told.layers[-1].spikes
+    assert spikes.shape == (B, T, SIZES[-1])
+    assert set(spikes.unique().tolist()) == {0, 1}  # dropout would make them 5/3
+    assert torch.equal(told.output, spikes.sum(dim=1))
+    hidden = 2 * sum(SIZES[:-1])
+    assert told.firing_rates.shape == (F + hidden,)
+    assert net.nb_state_variables() == output.states_per_neuron * (hidden + SIZES[-1])
+    inputs = [make_input(), *(layer.output for layer in told.layers[:-1])]
+    counted = zip(inputs, SIZES, strict=True)
+    assert told.sop * B == sum(torch.count_nonzero(x) * size for x, size in counted)
+    reached = [(x.spikes[:, :-1], x.spikes.shape[2] - 1) for x in told.layers]
+    recurrent = [torch.count_nonzero(spikes) * others for spikes, others in reached]
+    assert told.recurrent_sop * B == sum(recurrent) * output.recurrent
+    assert [layer.hidden_size for layer in net.hidden_layers] == SIZES[:-1]
+
+
+@pytest.mark.parametrize("name", OF_POTENTIALS[1:])
+def test_networks_without_spikes_score_every_step(name):
+    torch.manual_seed(0)
+    net = ANN((B, T, F), SIZES, "RNN", readout=name)
+    seen = []
+    net.ann[-1].norm.register_forward_hook(lambda _m, _i, steps: seen.append(steps))
+    output = net(make_input())[0]
+    expected = [BY_HAND[name](steps) for steps in seen[0].view(B, T, -1)]
+    torch.testing.assert_close(output, torch.stack(expected))
+    check_gradients(net, output, "batchnorm")
+
+
+REFUSED = {
+    "unknown": (SNN, {"readout": "median"}, r"readout 'median' is not one of softmax_sum, mean"),
+    "no potentials": (
+        SNN,
+        {"readout": "spike_count", "keep_potentials": True},
+        "readout 'spike_count' has no potentials",
+    ),
+    "no spikes": (ANN, {"readout": "spike_count"}, "for spiking networks, not for MLP"),
+    "surrogate": (SNN, {"surrogate": "step"}, "surrogate 'step' is not one of boxcar, "),
+    "width": (SNN, {"surrogate_width": 0.0}, "width of a surrogate must be a positive number"),
+    "few": (
+        SNN,
+        {"neuron_type": ["LIF", "SiLIF", "LIF"]},
+        r"neuron_type LIF\+SiLIF\+LIF is for 3 hidden layers, and there are 2",
+    ),
+    "part": (SNN, {"neuron_type": "LIF+GIF"}, "neuron_type 'GIF' is not one of LAYERS"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_impossible_options(case):
+    kind, options, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message) as error:
+        kind((B, T, F), SIZES, **options)
+    assert "\n" not in str(error.value)
+
+
+# Layers of several kinds, and surrogates
+
+
+@pytest.mark.parametrize("neuron_type", ["SiLIF+RadLIF", "silif+RADLIF", ["SiLIF", "radlif"]])
+def test_layers_of_several_kinds(neuron_type):
+    net = make_net(neuron_type, readout="spike_count")
+    kinds = [type(layer).__name__ for layer in net.snn]
+    assert kinds == ["SiLIFLayer", "RadLIFLayer", "RadLIFLayer"]
+    assert net.neuron_type == "SiLIF+RadLIF"
+    check_gradients(net, net(make_input())[0], "batchnorm")
+
+
+def test_one_kind_is_for_all_layers():
+    assert make_net(["rf"]).neuron_type == "ResonateFire"
+    assert neuron_types("C-SiLIF", 3) == ["CSiLIF"] * 3
+    assert make_net("LIF+lif").neuron_type == "LIF"
+
+
+def test_mixed_layers_draw_what_each_kind_draws():
+    mixed, plain = make_net("SiLIF+LIF"), make_net("SiLIF")
+    for name, value in plain.snn[0].state_dict().items():
+        assert torch.equal(mixed.snn[0].state_dict()[name], value)
+
+
+@pytest.mark.parametrize("neuron", LAYERS)
+def test_the_surrogate_reaches_every_layer(neuron):
+    """And changes gradients, but no spike."""
+    options = {"surrogate": "triangle", "surrogate_width": 2.0, "readout": "spike_count"}
+    nets = [make_net(neuron, readout="spike_count"), make_net(neuron, **options)]
+    told = [scores(net) for net in nets]
+    assert all(layer.surrogate == surrogate("triangle", 2.0) for layer in nets[1].snn)
+    assert torch.equal(told[0].output, told[1].output)
+    for activity in told:
+        activity.output.square().sum().backward()
+    assert not torch.allclose(*(net.snn[0].W.weight.grad for net in nets))
+
+
+# Groups of parameters
+
+
+class Grouped(LIFLayer):
+    groups = {  # noqa: RUF012
+        "alpha": ParameterGroup(lr_factor=0.1, clamp=(0.85, 0.9)),
+        "W.weight": ParameterGroup(weight_decay=0.01),
+    }
+
+
+@pytest.mark.parametrize("kind", [SNN, ANN])
+def test_without_names_there_is_one_group(kind):
+    net = kind((B, T, F), SIZES)
+    (group,) = net.parameter_groups()
+    assert [id(p) for p in group["params"]] == [id(p) for p in net.parameters()]
+    assert (group["lr_factor"], group["weight_decay"]) == (1.0, 0.0)
+
+
+def test_named_parameters_are_trained_in_their_own_way(monkeypatch):
+    monkeypatch.setitem(LAYERS, "Grouped", Grouped)
+    net = make_net("Grouped+LIF", normalization="none")
+    first, *others = net.snn
+    rest, alpha, weight = net.parameter_groups()
+    assert (alpha["lr_factor"], alpha["weight_decay"]) == (0.1, 0.0)
+    assert alpha["params"] == [first.alpha]
+    assert (weight["lr_factor"], weight["weight_decay"]) == (1.0, 0.01)
+    assert weight["params"] == [first.W.weight]
+    assert [id(p) for p in rest["params"]] == [id(p) for x in others for p in x.parameters()]
+    torch.nn.init.constant_(first.alpha, 0.95)
+    torch.nn.init.constant_(others[0].alpha, 0.95)
+    net.clamp_parameters()
+    assert (first.alpha == 0.9).all()
+    assert (others[0].alpha == 0.95).all()
+
+
+def test_a_clamp_alone_needs_no_group(monkeypatch):
+    monkeypatch.setattr(ANNLayer, "groups", {"V.weight": ParameterGroup(clamp=(-0.1, 0.1))})
+    net = ANN((B, T, F), SIZES, "RNN")
+    assert len(net.parameter_groups()) == 1
+    net.clamp_parameters()
+    assert net.ann[0].V.weight.abs().max() <= 0.1
+
+
+def test_a_name_that_is_no_parameter(monkeypatch):
+    monkeypatch.setattr(SpikingLayer, "groups", {"tau": ParameterGroup()})
+    with pytest.raises(TypeError, match=r"LIFLayer\.groups names 'tau', .* W\.weight, alpha|alpha"):
+        make_net("LIF").parameter_groups()
