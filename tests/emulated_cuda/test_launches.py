@@ -1,20 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""How much a layer gives a GPU to do in a training step; small steps consist of launches.
-
-../test_emulated_cuda.py starts these.
-"""
-
-import os
+"""How much a layer gives a GPU to do in a training step; small steps consist of launches."""
 
 import pytest
 import torch
 from torch.nn import functional
 
 from models.snns import SNN
-
-if "SPRACHE_EMULATES_CUDA" not in os.environ:
-    pytest.skip("no emulated devices", allow_module_level=True)
 
 MOST = {"LIF": 24, "adLIF": 42, "SiLIF": 43, "CSiLIF": 33, "ResonateFire": 27}
 

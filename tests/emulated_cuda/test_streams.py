@@ -1,19 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What the host asks of streams and events; ../test_emulated_cuda.py starts these."""
+"""What the host asks of streams and events."""
 
-import os
 import threading
 import time
 from types import SimpleNamespace
 
-import pytest
 import torch
 
-if "SPRACHE_EMULATES_CUDA" not in os.environ:
-    pytest.skip("no emulated devices", allow_module_level=True)
-
-import main
 from training import experiment
 from training.data.streaming import LEAD, Streamed
 from training.device.graphs import Launcher
@@ -76,7 +70,7 @@ def test_a_batch_is_copied_when_few_steps_are_queued(monkeypatch):
     assert threading.current_thread() not in threads
 
 
-def test_the_time_of_a_test_includes_what_the_device_does(monkeypatch, tmp_path):
+def test_the_time_of_a_test_includes_what_the_device_does(monkeypatch, train):
     """The clock is read after a wait, not when all is asked for."""
     ends, ops = [], torch.ops.emulated_cuda
     original = experiment.Experiment.evaluate
@@ -95,7 +89,5 @@ def test_the_time_of_a_test_includes_what_the_device_does(monkeypatch, tmp_path)
         experiment, "time", SimpleNamespace(perf_counter=perf_counter, monotonic=time.monotonic)
     )
     monkeypatch.setattr(experiment.Experiment, "evaluate", evaluate)
-    options = ["--config=demo.yaml", "--debug", "--nb_hiddens", "16", "--nb_steps", "8"]
-    folder = ["--new_exp_folder", str(tmp_path / "run"), "--nb_epochs", "1", "--model_type", "MLP"]
-    assert main.main([*options, *folder]) == 0
+    assert train("run", "--model_type", "MLP") == 0
     assert len(ends) > 2

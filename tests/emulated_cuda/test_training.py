@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Whole trainings on emulated devices."""
+
+import json
+
+import pytest
+import torch
+
+import main
+from tests.emulated_cuda import driver
+from training import verify
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_training_and_its_resumption(train, tmp_path, capsys):
+    """The same numbers launched and as a graph, in one go and in two."""
+
+    def figures(name):
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        records = [{**json.loads(line), "seconds": None} for line in lines]
+        return [record for record in records if record["split"] != "test"][:4]
+
+    assert train("one", epochs=2) == 0
+    said = capsys.readouterr().out
+    assert "Running on Emulated GPU (cuda:0)" in said
+    assert "it becomes a CUDA graph" in said
+    assert [line for line in said.splitlines() if line.startswith("Dynamics: ")] == [
+        "Dynamics: fused GPU kernels (triton)"
+    ]
+    device = json.loads((tmp_path / "one" / "summary.json").read_text())["device"]
+    assert device["name"] == "Emulated GPU"
+    options = ["--cuda_graph", "off", "--data_placement", "streamed", "--gpu_device", 1]
+    assert train("two", *options) == 0
+    assert "(cuda:1)" in capsys.readouterr().out
+    assert main.main(["--resume", str(tmp_path / "two"), "--nb_epochs", "2"]) == 0
+    assert "Resuming after epoch 1" in capsys.readouterr().out
+    assert figures("two") == figures("one")
+    assert verify.main([str(tmp_path / "one")]) == 0
+    assert "All figures agree" in capsys.readouterr().out
+
+
+def test_too_little_memory_is_reported_in_a_line(train, monkeypatch, capsys):
+    set_available, enough = torch.ops.emulated_cuda.set_available, driver.MEMORY
+    little = torch.ops.emulated_cuda.allocated() + 10_000
+    monkeypatch.setattr(driver, "MEMORY", little)
+    set_available(little)
+    try:
+        assert train("run") == 2
+    finally:
+        set_available(enough)
+    error = capsys.readouterr().err
+    assert "out of memory" in error
+    assert "lower batch_size, nb_steps or nb_hiddens" in error
