@@ -29,12 +29,12 @@ from datasets.recordings import (
 from datasets.splits import NO_CLASS, SPLIT_NAMES, Listing
 
 GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
-MOST_NAMED = 50  # files that are left out
+MOST_NAMED = 50  # skipped files
 MUCH_PADDING = 0.1  # share of the frames in batches
 LONG = 4  # times the usual length, from which a clip is worth a line
 NO_WORD = "is named in a list but is no clip of a word"
-WAY_OUT = "repair or remove it, or leave such files out with --skip_bad_files True"
-LIST_WAY_OUT = "mend the list that names it, or leave such files out with --skip_bad_files True"
+WAY_OUT = "repair or remove it, or skip such files with --skip_bad_files True"
+LIST_WAY_OUT = "correct the list that names it, or skip such files with --skip_bad_files True"
 
 
 class AudioReader:
@@ -45,7 +45,7 @@ class AudioReader:
         folder: what the paths in ``listing`` are relative to.
         listing: the clips.
         num_workers: threads that read files.
-        skip_bad_files: leave out what cannot be used, instead of raising DataError.
+        skip_bad_files: skip files that cannot be used, instead of raising DataError.
         say: takes one line at a time for the user.
         rate: sampling rate in Hz that clips are brought to; 0: that of most files.
     """
@@ -70,7 +70,7 @@ class AudioReader:
         self.asked, self.rate = {"rate": rate} if rate else {}, rate
 
     def load(self, split: str, *, keep_waveforms: bool) -> AudioSet:
-        """The clips of a split that can be used; DataError for a bad one, or if none is left."""
+        """The usable clips of a split; DataError for a bad one, or if none remains."""
         clips = self.listing.clips[split]
         if not clips:
             raise DataError(
@@ -90,7 +90,7 @@ class AudioReader:
         lengths = torch.from_numpy(cached.arrays["lengths"])
         good = (lengths > 0).nonzero().flatten()
         if len(good) == 0:
-            raise DataError(f"{self.folder}: no {SPLIT_NAMES[split]} clip is left")
+            raise DataError(f"{self.folder}: no {SPLIT_NAMES[split]} clip remains")
         labels = torch.tensor([label for _, label in clips])[good]
         self._report_unheard(split, labels)
         self.frames += [(int(n), clips[i][0]) for n, i in zip(lengths[good], good, strict=True)]
@@ -110,14 +110,14 @@ class AudioReader:
         )
 
     def report(self) -> None:
-        """Say what was left out, what was resampled and what is long, in a line each."""
+        """Report what was skipped, what was resampled and what is long, in a line each."""
         if self.bad:
             files = "file is" if len(self.bad) == 1 else "files are"
-            self.say(f"{len(self.bad)} bad {files} left out, the first: {self.bad[0]}")
+            self.say(f"{len(self.bad)} bad {files} skipped, the first: {self.bad[0]}")
             for path in self.bad[1:MOST_NAMED]:
-                self.say(f"also left out: {path}")
+                self.say(f"also skipped: {path}")
             if len(self.bad) > MOST_NAMED:
-                self.say(f"and {len(self.bad) - MOST_NAMED} more are left out")
+                self.say(f"and {len(self.bad) - MOST_NAMED} more are skipped")
         if self.resampled:
             files = "file is" if len(self.resampled) == 1 else "files are"
             self.say(f"{len(self.resampled)} {files} resampled, the first: {self.resampled[0]}")
@@ -150,7 +150,7 @@ class AudioReader:
             self.say(f"no {clip} is of class {unheard[0]!r}{several}{effect}")
 
     def _note(self, split: str, facts: dict[str, Any]) -> None:
-        """Remember what is said about a split; DataError for a bad file that may not be skipped."""
+        """Collect the notes on a split; DataError for a bad file that may not be skipped."""
         self._refuse_bad(split, facts)
         clips = self.listing.clips[split]
         self.bad += [f"{self.folder / clips[i][0]} {reason}" for i, reason in facts["bad"]]
@@ -159,7 +159,7 @@ class AudioReader:
             self.resampled.append(f"{path}, from {rate} to {facts['rate']} Hz")
 
     def _refuse_bad(self, split: str, facts: dict[str, Any]) -> None:
-        """DataError for files that cannot be used, unless they are left out."""
+        """DataError for files that cannot be used, unless they are skipped."""
         if self.skip_bad_files or not facts["bad"]:
             return
         (index, reason), *others = facts["bad"]
@@ -221,7 +221,7 @@ class AudioReader:
         return {"rate": self.rate, "bad": [], "resampled": []}
 
     def _recordings(self, split: str, facts: dict[str, Any]) -> Iterator[np.ndarray]:
-        """Samples of every clip, none for a bad one; what is odd is added to ``facts``."""
+        """Samples of every clip, none for a bad one; anything unusual is added to ``facts``."""
         clips = self.listing.clips[split]
         paths = (self.folder / file for file, _ in clips)
         content = hashlib.sha256()
@@ -241,9 +241,9 @@ class AudioReader:
                     samples = np.empty(0, np.int16)
                 elif found.rate != facts["rate"]:
                     facts["resampled"].append((index, found.rate))
-                if not isinstance(found, BadRecordingError):  # as it lies there, at its own rate
-                    told = f"{index} {clips[index][1]} {found.rate} {len(found.samples)}\n"
-                    content.update(told.encode())
+                if not isinstance(found, BadRecordingError):  # at its own sampling rate
+                    line = f"{index} {clips[index][1]} {found.rate} {len(found.samples)}\n"
+                    content.update(line.encode())
                     content.update(np.ascontiguousarray(found.samples).data)
                 yield samples
         facts["content"] = content.hexdigest()

@@ -213,7 +213,7 @@ def read_largest_label(path: Path) -> int:
 
 
 def read_class_names(path: Path) -> list[str]:
-    """The names of the classes in ``extra/keys``, by label; none where a file does not tell."""
+    """The names of the classes in ``extra/keys``, by label; none if a file does not name them."""
     with _open_spikes(path) as file:
         keys = []
         if _has_dataset(file, "extra/keys") and file["extra/keys"].ndim == 1:

@@ -30,7 +30,7 @@ ZENKE_LAB = "https://zenkelab.org/datasets/"
 TENSORFLOW = "http://download.tensorflow.org/data/"
 TEMPORARY = ".unpacking-"
 LOCK = ".download.lock"
-MOST_SECONDS = 1e6  # that a socket may be told to wait
+MOST_SECONDS = 1e6  # longest timeout of a socket
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _get_archive(url: str, archive: Path, md5: str | None, patience, say) -> boo
             return False
         say(f"{archive} is damaged: getting it again")
     part = part_of(archive)
-    at = f", going on at {megabytes(part.stat().st_size)}" if part.exists() else ""
+    at = f", continuing at {megabytes(part.stat().st_size)}" if part.exists() else ""
     say(f"{archive.name} from {url}{at}")
     fetch(url, archive, md5, patience, say)
     return True
@@ -293,8 +293,8 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line; ConfigError for a mistake in it."""
     parser = Parser(
         PROGRAM,
-        description="Download and unpack a data set. A download that was interrupted goes on where "
-        "it stopped; what is there is left as it is.",
+        description="Download and unpack a data set. An interrupted download resumes where "
+        "it stopped; files that exist are kept.",
     )
     parser.add_argument("name", choices=[*PUBLISHED, *ALIASES], help="sc is another name for gsc")
     parser.add_argument(
@@ -333,7 +333,7 @@ def command(argv: list[str] | None) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status (2: a mistake in it, 1: the data did not come)."""
-    kept = "interrupted; what came is kept, and the same command goes on"
+    kept = "interrupted; the part received is kept, and the same command continues"
     return run_command(PROGRAM, lambda: command(argv), interrupted=kept)
 
 

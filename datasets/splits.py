@@ -57,7 +57,7 @@ def list_words(folder: Path) -> Listing:
     The splits come from ``validation_list.txt`` and ``testing_list.txt``, where train is all the
     rest; else from ``train.csv``, ``val.csv`` and ``test.csv`` with the columns file and class;
     else from the SHA-1 rule of Speech Commands, `which_set`. Folders that begin with ``_`` or ``.``
-    (background noise) are left out, and so are those without a WAV or FLAC file. A listed file is
+    (background noise) are skipped, and so are those without a WAV or FLAC file. A listed file is
     found whatever the case of its letters.
 
     Raises:
@@ -73,7 +73,7 @@ def list_words(folder: Path) -> Listing:
     if len(listing.classes) == 1:
         raise DataError(
             f"{folder} has recordings of one class only, {listing.classes[0]!r}: there is nothing "
-            "to tell apart"
+            "to learn"
         )
     return replace(listing, notes=(*listing.notes, *_alike(listing.classes)))
 
@@ -96,17 +96,17 @@ def _by_hash(clips: list[tuple[str, int]], classes: list[str]) -> Listing:
     by_split = {split: [] for split in SPLITS}
     for path, label in clips:
         by_split[which_set(path)].append((path, label))
-    told = sum("_nohash_" in path for path, _ in clips)
+    named = sum("_nohash_" in path for path, _ in clips)
     note = (
-        "file names are not like SPEAKER_nohash_0.wav and tell no speaker: clips of one may be in "
-        f"training and in test; part them by {_names(WORD_LISTS)}"
+        "file names are not like SPEAKER_nohash_0.wav and name no speaker: clips of one may be in "
+        f"training and in test; split them with {_names(WORD_LISTS)}"
     )
     return Listing(
         by_split,
         classes,
         f"the SHA-1 rule of Speech Commands (there is no {WORD_LISTS['test']} or {TABLES['test']})",
         "clips chosen by the SHA-1 rule of Speech Commands",
-        () if 2 * told >= len(clips) else (note,),
+        () if 2 * named >= len(clips) else (note,),
         LIST_WORDS,
     )
 
@@ -129,7 +129,7 @@ def list_digits(folder: Path) -> Listing:
     """Heidelberg Digits (Cramer et al. 2020): classes 0..9 in English, then 0..9 in German.
 
     Raises:
-        DataError: a list is missing, or a name in it does not tell language and digit.
+        DataError: a list is missing, or a name in it does not give language and digit.
     """
     clips = {}
     for split, name in DIGIT_LISTS.items():
@@ -151,7 +151,7 @@ def _by_lists(folder: Path, clips: list[tuple[str, int]], classes: list[str]) ->
     labels, by_split = dict(clips), {"train": []}
     found = _finder(labels)
     for split, name in WORD_LISTS.items():
-        # What is named but missing stays in: whoever reads the clips tells.
+        # A clip that is named but missing stays in: the reader reports it.
         paths = [found(_tails(line)) or _tails(line)[0] for line in _lines(folder / name)]
         by_split[split] = [(path, labels.get(path, NO_CLASS)) for path in paths]
     _refuse_repeated(folder, by_split, WORD_LISTS)
@@ -186,20 +186,20 @@ def _by_tables(folder: Path, words: dict[str, list[str]]) -> Listing:
     ]
     notes = [f"{_names(TABLES)} do not name {_some(unlisted)}"] if unlisted else []
     if elsewhere:
-        notes.append(f"listed under another class than its folder's: {_some(elsewhere)}")
+        notes.append(f"listed under a class other than its folder's: {_some(elsewhere)}")
     return Listing(
         clips, classes, _names(TABLES), "the dataset's own validation split", tuple(notes)
     )
 
 
 def _alike(classes: list[str]) -> list[str]:
-    """A note on classes that are one word but for capitals, or that there are none."""
+    """A note on classes that differ only in capitals, if there are any."""
     twins = [
         " and ".join(sorted(same))
         for folded in sorted({name.casefold() for name in classes})
         if len(same := [name for name in classes if name.casefold() == folded]) > 1
     ]
-    return [f"classes that differ in capitals only: {_some(twins)}"] if twins else []
+    return [f"classes that differ only in capitals: {_some(twins)}"] if twins else []
 
 
 def _some(names: list[str]) -> str:
@@ -272,7 +272,9 @@ def _present(folder: Path, lists: dict[str, str]) -> bool:
     there = [name for name in lists.values() if (folder / name).is_file()]
     if there and len(there) < len(lists):
         missing = next(name for name in lists.values() if name not in there)
-        raise DataError(f"{folder} has {there[0]} but no {missing}: {_names(lists)} go together")
+        raise DataError(
+            f"{folder} has {there[0]} but no {missing}: {_names(lists)} belong together"
+        )
     return bool(there)
 
 
@@ -285,7 +287,7 @@ def _lines(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text file in UTF-8") from error
+        raise DataError(f"{path} is not a UTF-8 text file") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

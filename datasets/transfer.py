@@ -24,7 +24,7 @@ CUT = (http.client.HTTPException, urllib.error.URLError, ConnectionError, Timeou
 
 
 class DownloadError(Exception):
-    """Why a file did not come, as one line for the user."""
+    """Why a download failed, as one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def fetch(
     patience: Patience | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Download ``url`` to ``target``, going on from what an earlier attempt left.
+    """Download ``url`` to ``target``, continuing what an earlier attempt left.
 
     Args:
         url: http or https.
@@ -66,7 +66,7 @@ def fetch(
 
     Raises:
         DownloadError: the server refuses or stays silent, the checksum is wrong (the ``.part`` is
-            removed), or the disk is full. In other cases what came is kept.
+            removed), or the disk is full. In other cases the part received is kept.
     """
     patience = patience or Patience()
     part = part_of(target)
@@ -81,7 +81,7 @@ def fetch(
     if md5 is not None and (found := md5_of(part)) != md5:
         part.unlink()
         raise DownloadError(
-            f"{url} is not the published file (MD5 {found}, not {md5}), and what came is removed: "
+            f"{url} is not the published file (MD5 {found}, not {md5}), and was removed: "
             "try again, or another --base_url"
         )
     os.replace(part, target)
@@ -109,7 +109,7 @@ def _fetch_with_patience(
                     f"{url}: {cut}, {failures} times in a row{kept}: try again later"
                 ) from cut
             pause = min(patience.pause * 2 ** (failures - 1), LONGEST_PAUSE)
-            say(f"{part.stem}: {cut} at {megabytes(_size(part))}, going on in {pause:g} s")
+            say(f"{part.stem}: {cut} at {megabytes(_size(part))}, continuing in {pause:g} s")
             time.sleep(pause)
 
 
@@ -124,8 +124,8 @@ def _attempt(url: str, part: Path, timeout: float, say: Callable[[str], None], b
             start, total = _range_of(response)
             if start != have:
                 if start != 0:
-                    raise DownloadError(f"{url}: the server sends another part than asked for")
-                say(f"{part.stem}: the server cannot go on from the middle, starting again")
+                    raise DownloadError(f"{url}: the server sends a part that was not asked for")
+                say(f"{part.stem}: the server cannot resume in the middle; starting over")
             _require_room(part, start, total)
             bar.reset(total)
             bar.update(start)
@@ -138,7 +138,7 @@ def _attempt(url: str, part: Path, timeout: float, say: Callable[[str], None], b
             raise _CutError(f"the server answers {error.code} {error.reason}") from error
         raise DownloadError(f"{url}: the server answers {error.code} {error.reason}") from error
     except http.client.InvalidURL as error:
-        raise DownloadError(f"{url} is no address ({error})") from error
+        raise DownloadError(f"{url} is not a valid address ({error})") from error
     except CUT as error:
         if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
             raise DownloadError(f"{url}: the server's certificate is not valid") from error
@@ -163,11 +163,11 @@ def _append(response, part: Path, start: int, timeout: float, bar: tqdm) -> None
 
 
 def _range_of(response) -> tuple[int, int | None]:
-    """(first byte that is sent, size of the whole file where the server tells it)."""
+    """(first byte that is sent, size of the whole file if the server gives it)."""
     if response.status == 206:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if found is None:
-            raise DownloadError(f"{response.url}: the server sends a part and does not say which")
+            raise DownloadError(f"{response.url}: the server sends a part without saying which")
         return int(found[1]), None if found[2] == "*" else int(found[2])
     length = response.headers.get("Content-Length")
     return 0, None if length is None else int(length)
@@ -178,13 +178,13 @@ def _beyond_the_end(error: urllib.error.HTTPError, part: Path, have: int) -> Non
     if error.headers.get("Content-Range") == f"bytes */{have}":
         return
     part.unlink()
-    raise _CutError("what an earlier attempt left is longer than the file")
+    raise _CutError("the part from an earlier attempt is longer than the file")
 
 
 def _reason(error: Exception, timeout: float) -> str:
     cause = getattr(error, "reason", error)
     if isinstance(cause, TimeoutError):
-        return f"nothing came for {timeout:g} s"
+        return f"no data for {timeout:g} s"
     if isinstance(cause, http.client.HTTPException | ConnectionResetError):
         return "the connection was cut"
     if isinstance(cause, OSError):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Finding data files, unpacking them once, and writing files that are never half there."""
+"""Find data files, unpack them once, and write files that are never incomplete."""
 
 import errno
 import glob
@@ -23,7 +23,7 @@ from datasets.errors import DataError
 
 BLOCK = 1 << 22
 ARCHIVES = (".gz", ".zip")
-LEFTOVER_AGE = 24 * 3600  # s without a write, after which nobody is writing
+LEFTOVER_AGE = 24 * 3600  # s without a write, after which nothing is writing
 
 
 def user_cache_folder() -> Path:
@@ -35,7 +35,7 @@ def user_cache_folder() -> Path:
 
 
 def path_digest(path: Path) -> str:
-    """Short name for a place on this machine, to tell apart equal file names in one folder."""
+    """Short name for a place on this machine, to distinguish equal file names in one folder."""
     return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
 
 
@@ -173,7 +173,7 @@ def _blocks(archive: Path, member: str) -> Iterator[tuple[bytes, int]]:
                 "download it again"
             ) from error
         except (NotImplementedError, RuntimeError) as error:
-            raise DataError(f"{archive} cannot be read ({error}): unpack it by hand") from error
+            raise DataError(f"{archive} cannot be read ({error}): unpack it yourself") from error
 
 
 def _open_stream(archive: Path, raw: BinaryIO, member: str, stack: ExitStack) -> BinaryIO:

@@ -117,7 +117,7 @@ def table(text):
         (list_of("left/04.wav\n"), "left/04.wav is named"),
         (list_of("../../../etc/passwd\n"), "passwd"),
         (list_of("left/a b\r\nc.wav\n"), "a b"),
-        (list_of(b"left/\xff\xfe.wav\n"), "no text file in UTF-8"),
+        (list_of(b"left/\xff\xfe.wav\n"), "not a UTF-8 text file"),
         (list_of(""), "there is no test clip"),
         (one_list, "validation_list.txt but no testing_list.txt"),
         (table("file,word\nleft/00.wav,left\n"), "no column class"),

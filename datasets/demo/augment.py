@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What happens to a spoken digit before the ear: place in the clip, colouring, noise, level.
 
-A word's mean spectrum tells much about it. The colouring and the noise of each clip bury that cue
+A word's mean spectrum says much about it. The colouring and the noise of each clip bury that cue
 and leave the order of its sounds, so that a network has to use time.
 """
 

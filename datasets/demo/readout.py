@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""How far a read-out without time gets on the demo data.
+"""How far a readout without time gets on the demo data.
 
     python -m datasets.demo.readout
 

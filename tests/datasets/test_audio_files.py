@@ -78,7 +78,7 @@ def test_a_bad_file(words, said, fault):
         load(words)
     (line, again) = said.about("bad file")
     assert line == again
-    assert line.startswith(f"1 bad file is left out, the first: {path} ")
+    assert line.startswith(f"1 bad file is skipped, the first: {path} ")
     kept = load(words, skip_bad_files=True, keep_waveforms=True).train
     assert (len(kept), len(kept.durations), len(kept.lengths)) == (11, 11, 11)
     assert kept.waveforms(torch.tensor([10]))[0].shape[1] == kept.durations[10]
@@ -133,13 +133,13 @@ def test_several_bad_files_are_counted(words, said):
     for word in WORDS:
         for clip in ("00", "05"):
             (words / word / f"{clip}.wav").write_bytes(b"")
-    with pytest.raises(DataError, match="no test clip is left"):
+    with pytest.raises(DataError, match="no test clip remains"):
         load(words, skip_bad_files=True)
     write_wav(words / "up" / "05.wav", chirp(2, 5))
     data = load(words, said, skip_bad_files=True)
     assert (len(data.train), len(data.valid), len(data.test)) == (9, 3, 1)
     (line,) = said.about("bad files")
-    assert line.startswith(f"5 bad files are left out, the first: {words / 'down' / '00.wav'} ")
+    assert line.startswith(f"5 bad files are skipped, the first: {words / 'down' / '00.wav'} ")
 
 
 def test_nothing_but_bad_files(words):
@@ -159,7 +159,7 @@ def test_a_list_that_names_what_is_no_clip(words, said, name):
     assert "\n" not in str(error.value)
     data = load(words, said, skip_bad_files=True)
     assert len(data.test) == 3
-    assert said.about("1 bad file is left out")
+    assert said.about("1 bad file is skipped")
 
 
 def test_a_table_that_names_a_missing_file(tmp_path):
@@ -168,7 +168,7 @@ def test_a_table_that_names_a_missing_file(tmp_path):
         (tmp_path / f"{split}.csv").write_text(
             f"file,class\n./data/up/{clip:02d}.wav,up\nleft/{clip:02d}.wav,left\n"
         )
-    with pytest.raises(DataError, match=r"data/up/99.wav does not exist .*: mend the list that"):
+    with pytest.raises(DataError, match=r"data/up/99.wav does not exist .*: correct the list that"):
         load(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_a_table_that_names_a_missing_file(tmp_path):
         ({"validation_list.txt": "up/05.wav\n"}, "up/05.wav is named in validation_list.txt and t"),
         ({"validation_list.txt": "up/00.wav\nup/00.wav"}, "named twice in validation_list.txt"),
         ({"validation_list.txt": "\n"}, "there is no validation clip by validation_list.txt and"),
-        ({"validation_list.txt": b"\xff\xfe\x00"}, "validation_list.txt is no text file"),
+        ({"validation_list.txt": b"\xff\xfe\x00"}, "validation_list.txt is not a UTF-8 text file"),
         (
             {"train.csv": "a,b\n1,2\n", "val.csv": "", "test.csv": "", **dict.fromkeys(
                 ("validation_list.txt", "testing_list.txt"))},
@@ -303,7 +303,7 @@ def test_what_may_not_be_meant_is_said(words, said):
     write_wav(words / "left" / "00.wav", chirp(0, 0, seconds=3.0))
     load(words, said)
     assert said.about("no WAV or FLAC file lies in the folder empty (and 1 more): no class")
-    assert said.about("classes that differ in capitals only: Up and up")
+    assert said.about("classes that differ only in capitals: Up and up")
     assert said.about("no test clip is of class 'Up'")
     assert said.about("left/00.wav takes 3.0 s and most clips about 0.3 s")
 
@@ -311,7 +311,7 @@ def test_what_may_not_be_meant_is_said(words, said):
 def test_names_that_tell_no_speaker(tmp_path, said):
     write_words(tmp_path, nb_clips=40, lists=False)
     load(tmp_path, said)
-    assert said.about("file names are not like SPEAKER_nohash_0.wav and tell no speaker")
+    assert said.about("file names are not like SPEAKER_nohash_0.wav and name no speaker")
 
 
 def test_tables_that_may_be_wrong(words, said):
@@ -325,7 +325,7 @@ def test_tables_that_may_be_wrong(words, said):
     data = load(words, said)
     assert [len(split) for split in (data.train, data.valid, data.test)] == [6, 3, 4]
     assert said.about("train.csv, val.csv and test.csv do not name down/02.wav (and 4 more)")
-    assert said.about("listed under another class than its folder's: down/03.wav as 'left'")
+    assert said.about("listed under a class other than its folder's: down/03.wav as 'left'")
 
 
 @pytest.mark.parametrize("tables", [False, True])

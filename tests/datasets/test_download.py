@@ -307,7 +307,7 @@ class TestCommand:
         _, err = process.communicate(timeout=20)
         assert process.returncode == 130
         assert err.decode().count("\n") == 1
-        assert "the same command goes on" in err.decode()
+        assert "the same command continues" in err.decode()
         assert NOISE.startswith(path.read_bytes())
 
 

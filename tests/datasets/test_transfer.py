@@ -70,14 +70,14 @@ class TestTransfer:
         begin = time.monotonic()
         assert get().read_bytes() == CONTENT
         assert time.monotonic() - begin < 5
-        assert said.about("nothing came for 0.3 s at 0.1 MB")
+        assert said.about("no data for 0.3 s at 0.1 MB")
         assert server.ranges() == [None, "bytes=150000-"]
 
     def test_a_server_without_ranges_starts_again(self, get, server, said):
         server.knows_ranges = False
         server.cuts = [100_000]
         assert get().read_bytes() == CONTENT
-        assert said.about("cannot go on from the middle")
+        assert said.about("cannot resume in the middle")
 
     def test_a_server_without_ranges_that_always_cuts_is_given_up(self, get, server):
         server.knows_ranges = False

@@ -82,7 +82,7 @@ def test_default_folders_have_the_published_names(train, words_folder, tmp_path)
     assert folder.name == "sc_100steps_SiLIF_2lay512_lr0_01_drop0_1_seed13"
 
 
-def test_bad_files_are_refused_or_left_out(train, words_folder, tmp_path, capsys):
+def test_bad_files_are_refused_or_skipped(train, words_folder, tmp_path, capsys):
     data = shutil.copytree(words_folder, tmp_path / "data", ignore=lambda *_: [".frames"])
     bad = data / "rise" / "07.wav"
     bad.write_text("no sound")
@@ -93,7 +93,7 @@ def test_bad_files_are_refused_or_left_out(train, words_folder, tmp_path, capsys
     assert "--skip_bad_files True" in line
     assert not (tmp_path / "exp").exists()
     assert train(**options, skip_bad_files=True) == 0
-    assert "1 bad file is left out" in capsys.readouterr().out
+    assert "1 bad file is skipped" in capsys.readouterr().out
 
 
 def test_a_missing_data_folder_says_where_to_get_the_data(train, tmp_path, capsys):
