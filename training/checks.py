@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What would spoil a training, or make it worthless without anyone noticing."""
+"""What a training is made of, and what would spoil it without anyone noticing."""
 
 import contextlib
 import math
@@ -14,12 +14,13 @@ from torch import nn
 from datasets.audio import AudioData
 from datasets.spiking import SpikingData
 from models.anns import LAYERS as ANN_LAYERS
+from models.dynamics.backends import announce_again
 from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.load import Config
-from training.device.choice import check_device
+from training.device.choice import check_device, describe_device, describe_precision
 from training.errors import ExperimentError
 from training.loss import check_loss
-from training.metrics import Metrics
+from training.metrics import Metrics, count_parameters
 from training.terminal.console import log, percent
 
 SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
@@ -115,6 +116,23 @@ def warn_of_unreached(model: nn.Module) -> None:
             unreached[0],
             more,
         )
+
+
+def introduce(config: Config, data: SpikingData | AudioData, model: nn.Module) -> None:
+    """Say what is trained, on what data, and where."""
+    options, device = config.training, next(model.parameters()).device
+    log.info(describe_device(device))
+    if options.precision != "fp32":
+        log.info(describe_precision(options.precision, device))
+    sizes = [data.nb_features, *model.layer_sizes]
+    log.info(
+        f"{config.model.model_type} {'-'.join(map(str, sizes))}, "
+        f"{count_parameters(model):,} parameters, on {options.dataset_name}: "
+        f"{len(data.train):,} train, {len(data.valid):,} validation "
+        f"({data.validation}), {len(data.test):,} test clips"
+    )
+    announce_again()
+    note_own_recurrences(model)
 
 
 def note_own_recurrences(model: nn.Module) -> None:

@@ -16,7 +16,7 @@ from parsers.load import Config
 from training import non_finite
 from training.batchnorm import recalibrate
 from training.build import build_model, build_optimizer, build_scheduler
-from training.checks import warn_of_idle_layers, warn_of_unreached
+from training.checks import introduce, warn_of_idle_layers, warn_of_unreached
 from training.data import same_data
 from training.data.augmentation import augmented
 from training.data.loading import batches, order_of_batches
@@ -25,25 +25,11 @@ from training.device.graphs import Launcher
 from training.device.watch import BadStepError
 from training.errors import DivergedError
 from training.metrics import Meter, Metrics
-from training.record.checkpoint import (
-    Best,
-    Progress,
-    Trained,
-    random_state,
-    restore_random_state,
-)
+from training.record.checkpoint import Best, Progress, Trained, random_state, restore_random_state
 from training.record.recorder import Recorder
 from training.record.summary import code_version, summarize
-from training.report import introduce
 from training.steps import Steps
-from training.terminal.console import (
-    EPOCH_HEADER,
-    LiveBar,
-    closing_table,
-    epoch_line,
-    log,
-    log_file,
-)
+from training.terminal.console import LiveBar, closing_table, log, log_epoch, log_file
 from training.terminal.stopping import Stopped, StopRequest, stop_request
 from training.tracking.run import Tracker, tracked
 
@@ -89,7 +75,7 @@ class Experiment:
             )
         self.stop = StopRequest()
         self.tracker = Tracker()
-        self.has_stepped = self.has_told_epochs = False
+        self.has_stepped = self.has_logged = False
 
     @property
     def lr(self) -> float:
@@ -134,10 +120,8 @@ class Experiment:
         if is_best:
             self.recorder.best = Best.of(self.model, epoch, valid)
         self.scheduler.step(valid.accuracy)
-        if not self.has_told_epochs:
-            self.has_told_epochs = True
-            log.info(EPOCH_HEADER)
-        log.info(epoch_line(epoch, last, train, valid, lr, is_best))
+        log_epoch(epoch, last, train, valid, lr, is_best, with_header=not self.has_logged)
+        self.has_logged = True
         warn_of_idle_layers(train)
         self.recorder.epoch(epoch, lr, train, valid)
         if is_best:
@@ -304,9 +288,7 @@ class Experiment:
             nb_classes=self.data.nb_classes,
         )
         parts = non_finite.examine(step, self.model, lambda x, y: self.steps.backward(x, y).loss)
-        is_first = (step.epoch, step.number) == (self.options.start_epoch + 1, 1)
-        advice = non_finite.advice(is_first=is_first, regularized=self.options.use_regularizers)
-        explanation = non_finite.explain(step, parts, self.folder, advice)
+        explanation = non_finite.explain(step, parts, self.folder, self.options)
         raise DivergedError(explanation + self.what_is_kept())
 
     def what_is_kept(self) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from parsers.training_config import TrainingConfig
 from training.device.watch import set_device_random_state
 from training.record import files
 
@@ -56,7 +57,7 @@ class Part(NamedTuple):
     largest: float
 
 
-def explain(step: Step, parts: list[Part], folder: Path, advice: str) -> str:
+def explain(step: Step, parts: list[Part], folder: Path, options: TrainingConfig) -> str:
     """Keep a bad step in ``folder``; what was the first of its ``parts`` to go wrong, in words."""
     first = next((part.what for part in parts if not part.is_finite), None)
     again = ""
@@ -66,15 +67,15 @@ def explain(step: Step, parts: list[Part], folder: Path, advice: str) -> str:
     return (
         f"training diverged in epoch {step.epoch}, step {step.number}, at learning rate "
         f"{step.lr:g}: {first or 'a number in it, but not when it was repeated,'} is the first "
-        f"that is not finite. {advice}{again}"
+        f"that is not finite. {advice(step, options)}{again}"
     )
 
 
-def advice(*, is_first: bool, regularized: bool) -> str:
+def advice(step: Step, options: TrainingConfig) -> str:
     """What may help; before the first update no learning rate had a part in it."""
-    if not is_first:
+    if (step.epoch, step.number) != (options.start_epoch + 1, 1):
         return "Try a smaller --lr, or --max_grad_norm 1"
-    penalty = ", or at --reg_factor" if regularized else ""
+    penalty = ", or at --reg_factor" if options.use_regularizers else ""
     return (
         "No smaller --lr helps at the first step, before any update: look at the initial values, "
         f"the coefficients of a neuron of your own, and the input{penalty}"

@@ -1,40 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What is printed about runs: what begins, and the table that several of them end in."""
+"""The table that several runs end in."""
 
 import itertools
 import json
 from pathlib import Path
 
-from torch import nn
-
-from datasets.audio import AudioData
-from datasets.spiking import SpikingData
-from models.dynamics.backends import announce_again
-from parsers.load import Config, Plan
-from training.checks import note_own_recurrences
-from training.device.choice import describe_device, describe_precision
-from training.metrics import count_parameters
+from parsers.load import Plan
 from training.record import files, folders
 from training.results.groups import group_over_seeds, result_table
 from training.terminal.console import log
-
-
-def introduce(config: Config, data: SpikingData | AudioData, model: nn.Module) -> None:
-    """Say what is trained, on what data, and where."""
-    options, device = config.training, next(model.parameters()).device
-    log.info(describe_device(device))
-    if options.precision != "fp32":
-        log.info(describe_precision(options.precision, device))
-    sizes = [data.nb_features, *model.layer_sizes]
-    log.info(
-        f"{config.model.model_type} {'-'.join(map(str, sizes))}, "
-        f"{count_parameters(model):,} parameters, on {options.dataset_name}: "
-        f"{len(data.train):,} train, {len(data.valid):,} validation "
-        f"({data.validation}), {len(data.test):,} test clips"
-    )
-    announce_again()
-    note_own_recurrences(model)
 
 
 def report(plan: Plan, results: list[dict], folder: Path, name: str) -> None:

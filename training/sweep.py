@@ -79,9 +79,6 @@ def train_all(plan: Plan, device: torch.device) -> int:
 def train_in_turn(chosen: list[tuple[int, tuple]], count: int, device: torch.device) -> list[dict]:
     """Train one run after another, of ``count`` that the plan has; their results."""
     cache, results = DataCache(device), []
-    options = chosen[0][1][0].training
-    if options.resume is None:
-        cache.get(options)  # what is wrong with the data is reported first
     for number, (point, folder) in chosen:
         if count > 1:
             log.info("\nRun %d of %d: %s", number, count, folder.name)

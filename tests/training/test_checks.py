@@ -98,7 +98,7 @@ def trained_one_step(spike):
     torch.manual_seed(0)
     net = SNN((None, None, 8), [16, 16, 3], "SiLIF", threshold=0.3)
 
-    def dynamics(self, current, state):
+    def dynamics(self, current, state, fold=None):
         return spike(current), state
 
     for layer in net.hidden_layers:

@@ -3,7 +3,7 @@
 """From the options of a run to batches on its device."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -22,13 +22,15 @@ DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the net
 
 
 def load_data(
-    options: TrainingConfig, splits: tuple[str, ...] = ("train", "valid", "test")
+    options: TrainingConfig,
+    splits: tuple[str, ...] = ("train", "valid", "test"),
+    say: Callable[[str], None] = log.info,
 ) -> SpikingData | AudioData:
     """The splits that ``options`` ask for.
 
     Raises DataError for a fault in the files.
     """
-    common = {"splits": splits, "say": log.info}
+    common = {"splits": splits, "say": say}
     if options.dataset_name in AUDIO:
         return load_audio(
             options.dataset_name,
@@ -122,13 +124,22 @@ class DataCache:
         self.splits = splits
         self.key = None
         self.data = None
+        self.remarks: list[str] = []  # on the files of the data
 
     def get(self, options: TrainingConfig) -> SpikingData | AudioData:
         """The dataset of ``options`` on the device."""
         key = data_key(options)
         if key != self.key:
-            self.data = None  # frees the old one first
-            loaded = load_data(options, self.splits)
+            self.data, self.remarks = None, []  # frees the old one first
+            loaded = load_data(options, self.splits, self.remark)
             self.data = on_device(loaded, self.device, options.data_placement)
             self.key = key
+        else:
+            for remark in self.remarks:
+                log.debug(remark)  # for the log file of this run; the terminal has seen it
         return self.data
+
+    def remark(self, text: str) -> None:
+        """Log a remark on the data, and keep it for the runs that share them."""
+        self.remarks.append(text)
+        log.info(text)

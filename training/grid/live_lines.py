@@ -6,14 +6,10 @@ import os
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from training.terminal.console import duration
-
-if TYPE_CHECKING:
-    from training.grid.parallel import Run
 
 TIME_COLUMNS = 11
 
@@ -45,7 +41,7 @@ class LiveLines:
         width = shutil.get_terminal_size().columns
         return max(20, width - self.name_columns - TIME_COLUMNS - 3)
 
-    def show(self, running: list["Run"], waiting: int, count: int) -> None:
+    def show(self, running: list, waiting: int, count: int) -> None:
         """Draw a line for each run, and one for all of them."""
         if not self.live:
             return
@@ -72,7 +68,7 @@ class LiveLines:
         if self.lines[position].desc != text:
             self.lines[position].set_description_str(text)
 
-    def forget(self, run: "Run") -> None:
+    def forget(self, run) -> None:
         """Clear the line of a run that is over."""
         if run.progress is None:
             return

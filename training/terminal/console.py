@@ -57,10 +57,10 @@ _unfiled = MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)
 
 def start_logging() -> None:
     """Send what the program says to the terminal; calling it again changes nothing."""
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     log.propagate = False
     if not log.handlers:
-        log.addHandler(_BesideProgressBars())
+        log.addHandler(_BesideProgressBars(logging.INFO))
         log.addHandler(_unfiled)
 
 
@@ -187,11 +187,20 @@ EPOCH_HEADER = _EPOCH.format(
 ).rstrip()
 
 
-def epoch_line(
-    epoch: int, last: int, train: Metrics, valid: Metrics, lr: float, is_best: bool
-) -> str:
-    """One line that tells an epoch, under ``EPOCH_HEADER``; the progress bars tell clips per s."""
-    return _EPOCH.format(
+def log_epoch(
+    epoch: int,
+    last: int,
+    train: Metrics,
+    valid: Metrics,
+    lr: float,
+    is_best: bool,
+    *,
+    with_header: bool,
+) -> None:
+    """Log one line about an epoch; the progress bars show clips per second."""
+    if with_header:
+        log.info(EPOCH_HEADER)
+    line = _EPOCH.format(
         f"epoch {epoch:>{len(str(last))}}/{last}",
         f"{train.loss:.4f}",
         percent(train.accuracy),
@@ -201,7 +210,8 @@ def epoch_line(
         f"{lr:.3g}",
         duration(train.seconds),
         "best" if is_best else "",
-    ).rstrip()
+    )
+    log.info(line.rstrip())
 
 
 def closing_table(summary: dict) -> str:
