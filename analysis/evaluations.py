@@ -87,18 +87,18 @@ ADDED_LATER = {
     "surrogate": "boxcar",
     "surrogate_width": None,
     "readout": "softmax_sum",
+    "loss": "cross_entropy",
+    "label_smoothing": 0.0,
 }
 RETIRED = {"state_size": 64}
 
 
 def key_of(config: Config, checksum: str) -> str:
     """What an evaluation is kept under: the weights, and the options that a test depends on."""
-    groups = ("model", "data")
     options = {
         name: value
         for name, value in config.to_dict().items()
-        if (OPTIONS[name].rules.group in groups or name in ("batch_size", "seed"))
-        and ADDED_LATER.get(name, ...) != value
+        if (OPTIONS[name].rules.recalled or name == "seed") and ADDED_LATER.get(name, ...) != value
     }
     content = json.dumps({"checkpoint": checksum, **RETIRED, **options}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from parsers.options import FALSE_WORDS, RETIRED, TRUE_WORDS, ConfigError, Option, near, show
+from parsers.options import BOOLEANS, RETIRED, ConfigError, Option, near, show
 from parsers.program import Parser
 
 USAGE = "python main.py [--config NAME] [pretrained] [--option VALUE ...]"
@@ -41,8 +41,7 @@ class CommandLine:
     values: Mapping[str, list[str]]
     config: str | None
     pretrained: str | None
-    overfull: str | None = None  # option of one value that `pretrained` stands behind as another
-    retired: tuple[str, ...] = ()  # options of earlier versions
+    retired: tuple[str, ...]  # options of earlier versions
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -50,8 +49,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=100)
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
-        text = super()._format_args(action, default_metavar)
-        return f"{action.metavar} ..." if action.nargs == "+" else text
+        usual = super()._format_args(action, default_metavar)
+        return action.metavar if action.nargs == "+" else usual
 
 
 class _StoreOnce(argparse.Action):
@@ -59,7 +58,7 @@ class _StoreOnce(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None):
         if getattr(namespace, self.dest) is not None:
-            several = " (several values follow one flag)" if self.nargs == "+" else ""
+            several = " (several values follow one flag)" if "..." in self.metavar else ""
             raise ConfigError(f"{option_string} is given twice; give it once{several}")
         setattr(namespace, self.dest, values)
 
@@ -102,41 +101,35 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
     given = {name: value for name, value in vars(namespace).items() if value is not None}
     config, pretrained = given.pop("config", None), given.pop("pretrained", None)
     retired = tuple(name for name in RETIRED if given.pop(name, None) is not None)
-    if extras and (overfull := _overfull(argv, extras[0], options)):
-        raise ConfigError(one_too_many(overfull, extras[0]))
     _refuse_extras(extras, [*options, "config", "help"])
-    if pretrained is not None and pretrained.lower() in TRUE_WORDS + FALSE_WORDS:
+    if pretrained is not None and pretrained.lower() in BOOLEANS:
         switches = [f"--{option.name}" for option in options.values() if option.rules.switch]
         raise ConfigError(
             f"unexpected argument {show(pretrained)}; {', '.join(switches)} take no value"
         )
     values = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
-    overfull = pretrained and _overfull(argv, pretrained, options)
-    return CommandLine(values, config, pretrained, overfull, retired)
+    pretrained = pretrained or _take_pretrained(values, options)
+    return CommandLine(values, config, pretrained, retired)
 
 
-def one_too_many(option: str, argument: str) -> str:
-    """What is wrong with a second value for an option of one."""
-    return f"--{option} takes one value; {show(argument)} is one too many"
+def _take_pretrained(values: Mapping[str, list[str]], options: Mapping[str, Option]) -> str | None:
+    """The argument that argparse counts to the values of the option before it, taken out of them:
+    a second value of an option of one, unless both are numbers, or what is no value of a grid."""
+    for name, raw in values.items():
+        option = options[name]
+        if len(raw) > 1 and not (option.kind in (int, float) and _is_valid(option, raw[-1])):
+            several = option.rules.grid or option.rules.several
+            if not several or ("evaluate_pretrained" in values and not _is_valid(option, raw[-1])):
+                return raw.pop()
+    return None
 
 
-def _overfull(argv: Sequence[str], argument: str, options: Mapping[str, Option]) -> str | None:
-    """The option of one number that `argument`, another number, follows."""
-    place = argv.index(argument)
-    flags = [i for i in range(place) if argv[i].startswith("--")]
-    if not flags:
-        return None
-    name, first = argv[flags[-1]].removeprefix("--"), flags[-1] + 1
-    if "=" in name:
-        name, first = name.split("=", 1)[0], first - 1
-    rules = options[name].rules if name in options else None
-    if rules is None or rules.grid or rules.several or rules.switch or place == first:
-        return None
+def _is_valid(option: Option, text: str) -> bool:
     try:
-        value = options[name].convert(argument)
-    except ValueError:  # something else, such as a model
-        return None
-    return name if isinstance(value, int | float) else None
+        option.convert(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain_number(argument: str) -> str:
@@ -167,7 +160,7 @@ def _add_option(group: Any, option: Option) -> None:
     else:
         group.add_argument(
             flag,
-            nargs="+" if option.rules.grid or option.rules.several else None,
+            nargs="+",
             action=_StoreOnce,
             metavar=_metavar(option),
             help=text,
@@ -176,15 +169,18 @@ def _add_option(group: Any, option: Option) -> None:
 
 def _metavar(option: Option) -> str:
     kinds = {bool: "BOOL", int: "INT", float: "FLOAT"}
-    return kinds.get(option.kind, "PATH" if "folder" in option.name else "NAME")
+    kind = kinds.get(option.kind, "PATH" if "folder" in option.name else "NAME")
+    return f"{kind} ..." if option.rules.grid or option.rules.several else kind
 
 
 def _help_text(option: Option) -> str:
     notes = []
     if option.rules.choices:
         notes.append("one of " + ", ".join(option.rules.choices))
-    elif option.range_text() and option.name != "seed":
-        notes.append(option.range_text())
+    elif option.rules.within and option.name != "seed":
+        notes.append(option.rules.within)
+    if needs := option.rules.only_for or option.rules.needs:
+        notes.append(f"for {needs}")
     if option.rules.switch:
         notes.append("default: off")
     elif option.default is not None:

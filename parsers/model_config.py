@@ -24,6 +24,8 @@ SPIKING = Needs("model_type", SNN_TYPES, "spiking models")
 STATEFUL = Needs("model_type", (*SNN_TYPES, "RNN", "LiGRU", "GRU"), "models with a state")
 
 network = partial(option, group="model", recalled=True)
+gradient = partial(network, needs=SPIKING, grid=True, in_tests=False)
+time_step = partial(network, within="> 0", needs=CSILIF, grid=True, in_tests=False, tuned=True)
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,17 @@ class ModelConfig:
         help="neuron of the hidden layers, or of each hidden layer, as in SiLIF+RadLIF; RF and "
         "C-SiLIF are short for ResonateFire and CSiLIF",
     )
-    nb_layers: int = network(3, minimum=2, grid=True, help="number of layers, the readout included")
-    nb_hiddens: int = network(512, minimum=1, grid=True, help="neurons in each hidden layer")
+    nb_layers: int = network(
+        3, within=">= 2", grid=True, help="number of layers, the readout included"
+    )
+    nb_hiddens: int = network(512, within=">= 1", grid=True, help="neurons in each hidden layer")
     pdrop: float = network(
-        0.1, minimum=0, below=1, grid=True, tuned=True, in_tests=False, help="dropout probability"
+        0.1,
+        within=">= 0 and < 1",
+        grid=True,
+        tuned=True,
+        in_tests=False,
+        help="dropout probability",
     )
     normalization: str = network(
         "batchnorm",
@@ -52,49 +61,24 @@ class ModelConfig:
     )
     use_bias: bool = network(False, help="add a bias to the feed-forward weights")
     bidirectional: bool = network(
-        False,
-        only_for=STATEFUL,
-        help="run the hidden layers over the sequence in both directions",
+        False, only_for=STATEFUL, help="run the hidden layers over the sequence in both directions"
     )
-    dt_min: float = network(
-        0.01,
-        above=0,
-        not_above="dt_max",
-        needs=CSILIF,
-        grid=True,
-        tuned=True,
-        in_tests=False,
-        help="smallest initial time step (CSiLIF)",
-    )
-    dt_max: float = network(
-        0.5,
-        above=0,
-        needs=CSILIF,
-        grid=True,
-        tuned=True,
-        in_tests=False,
-        help="largest initial time step (CSiLIF)",
-    )
+    dt_min: float = time_step(0.01, not_above="dt_max", help="smallest initial time step")
+    dt_max: float = time_step(0.5, help="largest initial time step")
     init_state: str = network(
         "rand",
         choices=("rand", "zero"),
         needs=SPIKING,
         help="initial state of the neurons: random, as published, or zero",
     )
-    surrogate: str = network(
+    surrogate: str = gradient(
         "boxcar",
         choices=SURROGATES,
-        needs=SPIKING,
-        grid=True,
-        in_tests=False,
         help="surrogate gradient: the function that stands in for the derivative of the spike",
     )
-    surrogate_width: float | None = network(
+    surrogate_width: float | None = gradient(
         None,
-        above=0,
-        needs=SPIKING,
-        grid=True,
-        in_tests=False,
+        within="> 0",
         help="width of the surrogate gradient along the membrane potential; by default the "
         "surrogate's own",
     )

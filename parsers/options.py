@@ -10,6 +10,7 @@ A config dataclass declares each field with `option(...)`. The command line, the
 import dataclasses
 import difflib
 import math
+import operator
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +19,8 @@ from typing import Any, Literal
 
 from parsers.errors import UserError
 
-TRUE_WORDS = ("true", "1", "yes")
-FALSE_WORDS = ("false", "0", "no")
+BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 # Options of earlier versions, and what they were for: accepted, and without effect.
 RETIRED = {
     "state_size": "state-space models, and none is here yet",
@@ -57,7 +58,7 @@ class Rules:
         help, group: its text and its place in `--help`.
         choices, aliases: the values, in any case, and other names of theirs.
         joined: choices that may be joined by `+` into one value, or be a list in a list in YAML.
-        minimum, maximum, above, below: the range; the former two are allowed values themselves.
+        within: the range of a number, as `>= 0 and < 1`.
         not_above: an option that must not be smaller.
         needs, only_for: without which it has no effect, or may only have its default.
         grid, grid_default: several values are runs of their own; those taken when none is given.
@@ -80,10 +81,7 @@ class Rules:
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     joined: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    above: float | None = None
-    below: float | None = None
+    within: str = ""
     not_above: str | None = None
     needs: Needs | None = None
     only_for: Needs | None = None
@@ -144,7 +142,7 @@ class Option:
         if not values:
             raise ValueError("is an empty list; give at least one value")
         if len(values) > 1 and not (self.rules.grid or self.rules.several):
-            raise ValueError(f"takes one value, not a list of {len(values)}")
+            raise ValueError(f"takes one value; {show(values[1])} is one too many")
         converted = tuple(self.convert(value) for value in values)
         repeated = [value for i, value in enumerate(converted) if value in converted[:i]]
         if repeated:
@@ -162,7 +160,9 @@ class Option:
         if self.rules.choices:
             return self._choose(text)
         if self.kind is bool:
-            return _parse_bool(text)
+            if text.lower() not in BOOLEANS:
+                raise ValueError(f"{show(text)} is not a boolean; write True or False")
+            return BOOLEANS[text.lower()]
         if self.kind is int:
             return parse_int(text)
         if self.kind is float:
@@ -174,43 +174,25 @@ class Option:
         return self.kind(text)
 
     def _choose(self, text: str) -> str:
-        names = text.split(JOINT) if self.rules.joined else [text]
-        chosen = [self._choose_one(name, joined=len(names) > 1) for name in names]
-        return JOINT.join(chosen)
-
-    def _choose_one(self, text: str, *, joined: bool) -> str:
         rules = self.rules
         known = {name.lower(): name for name in rules.choices}
         known |= {alias.lower(): name for alias, name in rules.aliases.items()}
-        found = known.get(text.lower())
-        if found is None:
-            hint = near(text, [*rules.choices, *rules.aliases])
-            raise ValueError(f"{show(text)} is not one of {', '.join(rules.choices)}{hint}")
-        if joined and found not in rules.joined:
-            raise ValueError(f"{found} cannot be joined with others, as {rules.joined[0]} can")
-        return found
+        names = text.split(JOINT) if rules.joined else [text]
+        for name in names:
+            if name.lower() not in known:
+                hint = near(name, [*rules.choices, *rules.aliases])
+                raise ValueError(f"{show(name)} is not one of {', '.join(rules.choices)}{hint}")
+        chosen = [known[name.lower()] for name in names]
+        single = [name for name in chosen if name not in rules.joined]
+        if single and chosen[1:]:
+            raise ValueError(f"{single[0]} cannot be joined with others, as {rules.joined[0]} can")
+        return JOINT.join(chosen)
 
     def _check_range(self, value: Any) -> None:
-        rules = self.rules
-        too_low = (rules.minimum is not None and value < rules.minimum) or (
-            rules.above is not None and value <= rules.above
-        )
-        too_high = (rules.maximum is not None and value > rules.maximum) or (
-            rules.below is not None and value >= rules.below
-        )
-        if too_low or too_high:
-            raise ValueError(f"{value} is out of range; it must be {self.range_text()}")
-
-    def range_text(self) -> str:
-        """The allowed range in words, "" if any value will do."""
-        rules = self.rules
-        bounds = [
-            (">=", rules.minimum),
-            (">", rules.above),
-            ("<=", rules.maximum),
-            ("<", rules.below),
-        ]
-        return " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None)
+        for bound in filter(None, self.rules.within.split(" and ")):
+            sign, limit = bound.split()
+            if not COMPARISONS[sign](value, float(limit)):
+                raise ValueError(f"{value} is out of range; it must be {self.rules.within}")
 
 
 def options_of(*config_classes: type) -> dict[str, Option]:
@@ -242,14 +224,6 @@ def show(value: Any) -> str:
     """A user's value as it goes into a message: quoted, on one line, and not too long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:56] + " ..."
-
-
-def _parse_bool(text: str) -> bool:
-    if text.lower() in TRUE_WORDS:
-        return True
-    if text.lower() in FALSE_WORDS:
-        return False
-    raise ValueError(f"{show(text)} is not a boolean; write True or False")
 
 
 def parse_int(text: str) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from parsers.config import OPTIONS, Config
-from parsers.folders import resolve_pretrained
 from parsers.options import ConfigError
 from parsers.recorded import not_as_trained
 
@@ -65,7 +64,7 @@ def make_plan(
         config_file: named where the config is at fault.
         notes: come first in the plan.
     """
-    values, source = dict(values), f" (config: {config_file})" if config_file else ""
+    values = dict(values)
     if values["debug"][0]:
         notes += _keep_first_values(values, debug_seed)
     spread = _take_spread(values)
@@ -75,8 +74,9 @@ def make_plan(
         )
         points = tuple(dict.fromkeys(grid))
         for point in points:
-            _check(point)
+            point.check()
     except ConfigError as error:
+        source = f" (config: {config_file})" if config_file else ""
         raise ConfigError(f"{error}{source}") from None
     _check_only_point(spread["only_point"], len(points))
     notes += _merged_points(len(grid), len(points), config_file, values["only_createsweep"][0])
@@ -89,12 +89,6 @@ def make_plan(
         typed={name: values[name] for name in typed},
         grid=grid,
     )
-
-
-def _check(point: Config) -> None:
-    point.check()
-    if point.training.evaluate_pretrained and point.training.load_exp_folder:
-        resolve_pretrained(point.training.load_exp_folder)
 
 
 def _grid(values: Mapping[str, tuple]) -> Iterator[dict[str, Any]]:

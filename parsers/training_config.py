@@ -15,8 +15,8 @@ from parsers.options import Needs, option
 SPIKING_DATASETS = ("shd", "ssc", "demo")
 AUDIO_DATASETS = ("hd", "sc")
 WITHOUT_VALIDATION = ("shd", "demo")  # spiking data sets with no validation files of their own
-SPIKES = Needs("dataset_name", SPIKING_DATASETS, "spiking data (--dataset_name shd, ssc or demo)")
-AUDIO = Needs("dataset_name", AUDIO_DATASETS, "audio (--dataset_name sc or hd)")
+SPIKES = Needs("dataset_name", SPIKING_DATASETS, "spiking data (shd, ssc, demo)")
+AUDIO = Needs("dataset_name", AUDIO_DATASETS, "audio (sc, hd)")
 UNVALIDATED = Needs(
     "dataset_name", WITHOUT_VALIDATION, "data sets without a fixed validation set, shd and demo"
 )
@@ -27,7 +27,10 @@ BATCHNORM = Needs("normalization", ("batchnorm",))
 data = partial(option, group="data", loads=True, recalled=True)
 reading = partial(data, loads=False, may_change=True, compared=False)
 augmentation = partial(option, group="augmentation", in_tests=False)
+augm = partial(augmentation, within=">= 0", grid=True)
 training = partial(option, group="training", in_tests=False)
+objective = partial(training, grid=True, recalled=True, in_tests=True)
+schedule = partial(training, grid=True, tuned=True)
 regulariser = partial(option, group="regulariser", needs=REGULARISED, in_tests=False, tuned=True)
 run = partial(option, group="run")
 carrying_out = partial(run, may_change=True, compared=False)  # how and where, not what
@@ -44,9 +47,7 @@ class TrainingConfig:
         help="data set; gsc is another name for sc, and demo is shipped with the code",
     )
     data_folder: Path | None = data(
-        None,
-        may_change=True,
-        help="folder of the data set; by default data/SHD etc. by data set",
+        None, may_change=True, help="folder of the data set; by default data/SHD etc. by data set"
     )
     shd_validation: str = data(
         "test",
@@ -56,41 +57,28 @@ class TrainingConfig:
         help="validation set of shd and demo, which have none: the test set, as published, or "
         "speakers or random clips held out of the training set",
     )
-    nb_steps: int = data(
-        100,
-        minimum=2,
-        needs=SPIKES,
-        tuned=True,
-        help="time steps of a clip (spiking data sets)",
-    )
+    nb_steps: int = data(100, within=">= 2", needs=SPIKES, tuned=True, help="time steps of a clip")
     max_time: float = data(
-        1.0,
-        above=0,
-        needs=SPIKES,
-        tuned=True,
-        help="seconds of a clip that are kept (spiking data sets)",
+        1.0, within="> 0", needs=SPIKES, tuned=True, help="seconds of a clip that are kept"
     )
     spatial_bin: int = data(
         5,
-        minimum=1,
+        within=">= 1",
         needs=SPIKES,
-        help="neighbouring channels summed into one, a divisor of 700 (spiking data sets)",
+        help="neighbouring channels summed into one, a divisor of 700",
     )
     skip_bad_files: bool = data(
-        False,
-        only_for=AUDIO,
-        help="leave out audio files that cannot be used, and say how many (hd and sc only)",
+        False, only_for=AUDIO, help="leave out audio files that cannot be used, and say how many"
     )
     sample_rate: int = data(
         0,
-        minimum=0,
+        within=">= 0",
         only_for=AUDIO,
-        help="sampling rate in Hz that recordings are brought to; 0: that of most files (hd and sc "
-        "only)",
+        help="sampling rate in Hz that recordings are brought to; 0: that of most files",
     )
     num_workers: int = reading(
         8,
-        minimum=0,
+        within=">= 0",
         grid=True,
         help="threads that read audio files (hd and sc); spiking sets are binned once, in one",
     )
@@ -105,103 +93,77 @@ class TrainingConfig:
         False,
         only_for=AUDIO,
         help="change training clips at random, as published: polarity, noise, gain and "
-        "reverberation (hd and sc only)",
+        "reverberation",
     )
     min_snr: float = augmentation(
         0.0001,
-        minimum=0,
+        within=">= 0",
         needs=AUGMENTED,
         not_above="max_snr",
-        help="with use_augm, lowest ratio of noise to signal in amplitude; the name is the "
-        "published one",
+        help="lowest ratio of noise to signal in amplitude; the name is the published one",
     )
     max_snr: float = augmentation(
-        0.9, minimum=0, needs=AUGMENTED, help="with use_augm, highest ratio of these"
+        0.9, within=">= 0", needs=AUGMENTED, help="highest ratio of these"
     )
-    augm_time_shift: float = augmentation(
-        0.0,
-        minimum=0,
-        grid=True,
-        help="seconds by which training clips are moved at most, to either side",
+    augm_time_shift: float = augm(
+        0.0, help="seconds by which training clips are moved at most, to either side"
     )
-    augm_time_mask: int = augmentation(
+    augm_time_mask: int = augm(
+        0, only_for=AUDIO, help="feature frames of 10 ms that are masked at most (SpecAugment)"
+    )
+    augm_freq_mask: int = augm(
         0,
-        minimum=0,
-        grid=True,
+        within=">= 0 and < 40",
         only_for=AUDIO,
-        help="feature frames of 10 ms that are masked at most (SpecAugment; hd and sc only)",
+        help="feature bands, of 40, that are masked at most (SpecAugment)",
     )
-    augm_freq_mask: int = augmentation(
+    augm_channel_shift: int = augm(
         0,
-        minimum=0,
-        below=40,
-        grid=True,
-        only_for=AUDIO,
-        help="feature bands, of 40, that are masked at most (SpecAugment; hd and sc only)",
-    )
-    augm_channel_shift: int = augmentation(
-        0,
-        minimum=0,
-        grid=True,
         only_for=SPIKES,
         tuned=True,
         help="channels, of 700 / spatial_bin, by which training clips are moved at most, up or "
-        "down (spiking data sets)",
+        "down",
     )
-    augm_event_drop: float = augmentation(
+    augm_event_drop: float = augm(
         0.0,
-        minimum=0,
-        below=1,
-        grid=True,
+        within=">= 0 and < 1",
         only_for=SPIKES,
         tuned=True,
-        help="probability of each event to be dropped (spiking data sets)",
+        help="probability of each event to be dropped",
     )
-    augm_cutmix: float = augmentation(
+    augm_cutmix: float = augm(
         0.0,
-        minimum=0,
-        maximum=1,
-        grid=True,
+        within=">= 0 and <= 1",
         only_for=SPIKES,
         help="probability of each clip to have a stretch of time replaced by that of another of "
-        "its class (CutMix; spiking data sets)",
+        "its class (CutMix)",
     )
 
     batch_size: int = training(
-        128, minimum=1, recalled=True, in_tests=True, help="clips in a batch"
+        128, within=">= 1", recalled=True, in_tests=True, help="clips in a batch"
     )
-    nb_epochs: int = training(100, minimum=1, may_change=True, help="epochs to train")
+    nb_epochs: int = training(100, within=">= 1", may_change=True, help="epochs to train")
     start_epoch: int = training(
-        0, minimum=0, help="epochs done before this run; it counts on from there"
+        0, within=">= 0", help="epochs done before this run; it counts on from there"
     )
-    lr: float = training(
-        0.01, above=0, maximum=1e6, grid=True, tuned=True, help="initial learning rate"
-    )
-    scheduler_patience: int = training(
+    lr: float = schedule(0.01, within="> 0 and <= 1e6", help="initial learning rate")
+    scheduler_patience: int = schedule(
         10,
-        minimum=0,
-        grid=True,
-        tuned=True,
+        within=">= 0",
         help="epochs without a better validation accuracy before the learning rate is lowered",
     )
-    scheduler_factor: float = training(
-        0.7,
-        above=0,
-        below=1,
-        grid=True,
-        tuned=True,
-        help="factor by which the learning rate is then multiplied",
+    scheduler_factor: float = schedule(
+        0.7, within="> 0 and < 1", help="factor by which the learning rate is then multiplied"
     )
     max_grad_norm: float | None = training(
         None,
-        above=0,
+        within="> 0",
         grid=True,
         help="length to which longer gradients are cut before a step; by default none is",
     )
     seed: int = training(
         13,
-        minimum=0,
-        below=2**63,
+        within=f">= 0 and < {2**63}",
         grid=True,
         grid_default=(13, 42, 73, 190, 268),
         in_tests=True,
@@ -217,18 +179,15 @@ class TrainingConfig:
         "past weights, as published, or those of its present weights, better on small data sets",
     )
 
-    loss: str = training(
+    loss: str = objective(
         "cross_entropy",
         choices=("cross_entropy", "mean_potential", "last_potential", "max_potential", "nll_steps"),
-        grid=True,
         help="loss: cross entropy of the readout's class scores, as published; of the mean, last "
         "or maximum output potential; or the negative log likelihood summed over the steps",
     )
-    label_smoothing: float = training(
+    label_smoothing: float = objective(
         0.0,
-        minimum=0,
-        below=1,
-        grid=True,
+        within=">= 0 and < 1",
         help="share of each target's probability that is spread evenly over all classes",
     )
 
@@ -237,22 +196,13 @@ class TrainingConfig:
         grid=True,
         needs=None,
         only_for=SPIKING,
-        help="penalise firing rates outside [reg_fmin, reg_fmax] (spiking models only)",
+        help="penalise firing rates outside [reg_fmin, reg_fmax]",
     )
-    reg_factor: float = regulariser(0.5, minimum=0, help="weight of the penalty in the loss")
+    reg_factor: float = regulariser(0.5, within=">= 0", help="weight of the penalty in the loss")
     reg_fmin: float = regulariser(
-        0.01,
-        minimum=0,
-        maximum=1,
-        not_above="reg_fmax",
-        help="lowest rate without penalty",
+        0.01, within=">= 0 and <= 1", not_above="reg_fmax", help="lowest rate without penalty"
     )
-    reg_fmax: float = regulariser(
-        0.5,
-        minimum=0,
-        maximum=1,
-        help="highest rate without penalty",
-    )
+    reg_fmax: float = regulariser(0.5, within=">= 0 and <= 1", help="highest rate without penalty")
 
     debug: bool = carrying_out(
         False,
@@ -286,7 +236,7 @@ class TrainingConfig:
     )
     checkpoint_minutes: float = carrying_out(
         10.0,
-        above=0,
+        within="> 0",
         in_tests=False,
         help="minutes between two states saved within a long epoch; one is saved after every epoch",
     )
@@ -302,14 +252,14 @@ class TrainingConfig:
     log_tofile: bool = carrying_out(True, help="write the log to a file as well")
     gpu_device: int = carrying_out(
         0,
-        minimum=0,
+        within=">= 0",
         several=True,
         scope="process",
         help="index of the CUDA device; of several, each takes a run of the grid at a time",
     )
     jobs: int | None = carrying_out(
         None,
-        minimum=1,
+        within=">= 1",
         scope="plan",
         help="runs of the grid that go on at a time, each a process of its own; by default one "
         "on each of several --gpu_device, else one",
@@ -319,7 +269,7 @@ class TrainingConfig:
     )
     only_point: int | None = carrying_out(
         None,
-        minimum=1,
+        within=">= 1",
         scope="plan",
         help="make one run of the grid, by its number in --list_points, as tasks of a cluster do",
     )

@@ -34,7 +34,7 @@ def sound(option):
     if option.kind is bool:
         return st.sampled_from(["True", "false", "yes", "0"])
     if option.kind is int:
-        low = 1 if rules.minimum is None else int(rules.minimum)
+        low = int(rules.within.split()[1])
         return st.integers(low, low + 10)
     if option.kind is float:
         return st.floats(0.011, 0.3)

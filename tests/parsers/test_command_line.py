@@ -116,7 +116,7 @@ def test_debug_keeps_the_one_seed_of_a_config(repository):
         ("--nb_hid 3", ["unknown flag '--nb_hid'"]),
         ("--qqqq 3", ["--qqqq", "--help"]),
         ("--lr", ["--lr", "expected at least one"]),
-        ("--batch_size", ["--batch_size", "expected one"]),
+        ("--batch_size", ["--batch_size", "expected at least one"]),
         ("--config", ["--config", "expected one"]),
         ("--lr fast", ["--lr", "'fast'", "number"]),
         ("--lr nan", ["--lr", "finite"]),

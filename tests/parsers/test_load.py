@@ -111,6 +111,7 @@ def test_absolute_and_home_folders_are_kept(repository, monkeypatch):
         ["ref_SSC_SiLIF", *EVALUATE],
         ["reference_models/ref_SSC_SiLIF", *EVALUATE],
         ["--load_exp_folder", "ref_SSC_SiLIF", *EVALUATE],
+        ["--seed", "1", "2", "3", "4", "5", "ref_SSC_SiLIF", *EVALUATE],
         ["--load_exp_folder", "../repo/reference_models/ref_SSC_SiLIF", *EVALUATE],
     ],
 )
@@ -167,9 +168,8 @@ def test_resolve_pretrained_without_any_model(tmp_path):
         (EVALUATE, ["--evaluate_pretrained", "--load_exp_folder"]),
         (("ref_SSC_SiLIF",), ["'ref_SSC_SiLIF'", "add --evaluate_pretrained True"]),
         (("mine.yaml",), ["'mine.yaml'", "write --config mine.yaml to"]),
-        (("--seed", "13", "42", "ref_SSC_SiLIF", *EVALUATE), ["--seed", "before the flags"]),
-        (("--seed", "13", "./exp/one", *EVALUATE), ["--seed", "--load_exp_folder"]),
-        (("--model_type", "RF", "ref_SSC_RF", *EVALUATE), ["--model_type", "before the flags"]),
+        (("--lr", "0.1", "mine.yaml"), ["--lr", "'mine.yaml'"]),
+        (("--seed", "13", "nowhere", *EVALUATE), ["nowhere is not a folder"]),
     ],
 )
 def test_misplaced_pretrained_folder(repository, shelf, argv, named):
@@ -190,7 +190,6 @@ def test_a_wrong_value_is_not_taken_for_a_folder(repository):
             "--dataset_name sc --nb_steps 50",
             "--nb_steps has no effect here: it is for spiking data",
         ),
-        ("--state_size 32", "--state_size has no effect here: it is for state-space models"),
         ("--dt_min 0.1", "--dt_min has no effect here: it is for --model_type CSiLIF"),
         ("--dt_min 0.1 --model_type SiLIF CSiLIF", None),
         ("--min_snr 0.1 --dataset_name sc", "--min_snr has no effect here: it is for --use_augm T"),

@@ -117,7 +117,7 @@ def test_an_option_without_default_may_be_null(repository, text):
         ("nb_layers: 3.0\n", ["nb_layers", "'3.0'", "whole"]),
         ("nb_layers: true\n", ["nb_layers", "'true'", "whole"]),
         ("nb_layers: 1\n", ["nb_layers", ">= 2"]),
-        ("batch_size: [32, 64]\n", ["batch_size", "takes one value, not a list of 2"]),
+        ("batch_size: [32, 64]\n", ["batch_size", "takes one value; '64' is one too many"]),
         ("use_bias: on\n", ["use_bias", "'on'", "True or False"]),
         ("model_type: silf\n", ["model_type", "did you mean 'SiLIF'"]),
         ("data_folder: ''\n", ["data_folder", "is empty"]),
