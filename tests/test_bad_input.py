@@ -58,7 +58,7 @@ from training import checks
         (["--nb_hiddens", "1_000"], "whole number"),
         (["--nb_hiddens", "9" * 40], "whole number"),
         (["--batch_size", "1", "2"], "--batch_size: takes one value; '2' is one too many"),
-        (["ref_model", "--batch_size=1", "2"], "--batch_size takes one value"),
+        (["ref_model", "--batch_size=1", "2"], "one too many"),
         (["--batch_size", "1", "ref_model"], "unexpected argument 'ref_model'"),
         (["--backend", "cuda"], "needs cuda tensors"),
         (["--evaluate_pretrained", "True", "demo_LIF", "--backend", "cuda"], "needs cuda tensors"),
