@@ -103,14 +103,14 @@ def command(argv: list[str] | None) -> None:
 def check_layer(models: list[Trained], networks: list, layer: int) -> None:
     """ConfigError if a network has no hidden layer of that number, or no known eigenvalues."""
     for model, network in zip(models, networks, strict=True):
-        if not isinstance(network.hidden_layers[0], AdaptiveLayer | ResonateLayer):
+        layers = network.hidden_layers
+        if layer > len(layers):
+            raise ConfigError(f"--layer {layer}: {model.name} has {len(layers)} hidden layers")
+        if not isinstance(layers[layer - 1], AdaptiveLayer | ResonateLayer):
             raise ConfigError(
                 f"--models: {model.name} is of {model.model_type} neurons, whose recurrence is "
                 "their own: their eigenvalues are not known"
             )
-        layers = len(network.hidden_layers)
-        if layer > layers:
-            raise ConfigError(f"--layer {layer}: {model.name} has {layers} hidden layers")
 
 
 def spectra_of(models: list[Trained], networks: list, number: int, view: str) -> list[Spectrum]:

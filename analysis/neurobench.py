@@ -82,6 +82,11 @@ def command(arguments: argparse.Namespace) -> None:
     if not opened.model.is_snn:
         name = opened.config.model.model_type
         raise ExperimentError(f"{opened.folder} holds a {name}, which does not spike")
+    if opened.model.readout.of_spikes:
+        raise ExperimentError(
+            f"{opened.folder} counts the spikes of its output neurons, which NeuroBench would take "
+            "for hidden ones: it measures networks whose read-out has potentials"
+        )
     seen = Observer(opened).observe()
     found = measure(opened)
     rows = compare(opened, seen, found)

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.readouts import READOUTS
 from models.shell import SpikingLayer
 from models.snns import SNN, AdaptiveLayer, ReadoutLayer, ResonateLayer
 from training.errors import ExperimentError
@@ -60,17 +61,23 @@ def check_exportable(model: nn.Module) -> None:
     """ExperimentError, with the reason, for a network that NIR cannot hold faithfully."""
     if not isinstance(model, SNN):
         raise ExperimentError("only spiking networks are exported; this one does not spike")
+    for layer in model.hidden_layers:
+        if not isinstance(layer, AdaptiveLayer | ResonateLayer):
+            raise ExperimentError(
+                f"{model.neuron_type} cannot be exported: only neurons of the adaptive recurrence "
+                "can, and it has one of its own"
+            )
+        if isinstance(layer, ResonateLayer):
+            raise ExperimentError(
+                f"{model.neuron_type} cannot be exported: its potential is complex, and NIR has no "
+                "node with an oscillating state"
+            )
+    if model.readout is not READOUTS["softmax_sum"]:
+        raise ExperimentError(
+            "only networks with --readout softmax_sum are exported: the graph ends in potentials, "
+            "and whoever runs it sums their softmax"
+        )
     first = model.hidden_layers[0]
-    if not isinstance(first, AdaptiveLayer | ResonateLayer):
-        raise ExperimentError(
-            f"{model.neuron_type} cannot be exported: only neurons of the adaptive recurrence can, "
-            "and it has one of its own"
-        )
-    if isinstance(first, ResonateLayer):
-        raise ExperimentError(
-            f"{model.neuron_type} cannot be exported: its potential is complex, and NIR has no "
-            "node with an oscillating state"
-        )
     if first.bidirectional:
         raise ExperimentError(
             "a bidirectional network cannot be exported: it reads the clip backwards, and a NIR "

@@ -110,7 +110,7 @@ class OperationCounter:
         if activity is None:
             self._add_dense(x)
             return
-        inputs = [x, *(result.output for result in activity.layers)]
+        inputs = [x, *(result.output for result in activity.layers)][: len(self.layers)]
         for i, (layer, given, sums) in enumerate(
             zip(self.model.snn, inputs, self.layers, strict=True)
         ):
@@ -144,7 +144,7 @@ class OperationCounter:
         for layer, sums in zip(self.model.ann, self.layers, strict=True):
             weights = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear))
             times = clips * steps * (2 if getattr(layer, "bidirectional", False) else 1)
-            if isinstance(layer, ANNReadoutLayer):
+            if isinstance(layer, ANNReadoutLayer) and layer.sums_first:
                 times = clips  # it sees the sum over time
             sums.mac += times * weights
             sums.dense_mac += times * weights

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.shell import SpikingLayer, join_directions
-from models.snns import SNN, AdaptiveLayer, ReadoutLayer, ResonateLayer
+from models.snns import SNN, AdaptiveLayer, ResonateLayer
 
 
 @dataclass
@@ -27,7 +27,8 @@ class LayerTrace:
     ``states`` maps the fields of the layer's state to their values after each step; ``spikes`` are
     0 or 1. A neuron spikes where ``drive`` of a state is above ``threshold``; a neuron with a
     recurrence of its own has None there, since its threshold may move. A read-out has its potential
-    ``u`` and no spikes; its ``scores`` [rows, T, C] are its softmax at each step.
+    ``u`` and no spikes; its ``scores`` [rows, T, C] are its softmax at each step, or the spikes of
+    a read-out that counts them.
     """
 
     states: dict[str, Tensor] = field(default_factory=dict)
@@ -74,7 +75,11 @@ def traced(model: SNN, x: Tensor, rows: list[int]) -> tuple[Any, list[LayerTrace
     """
     with contextlib.ExitStack() as stack:
         traces = [stack.enter_context(watched(layer, rows, len(x))) for layer in model.snn]
+        stack.callback(setattr, model, "keep_potentials", model.keep_potentials)
+        model.keep_potentials = False  # the read-out's own recurrence is watched
         activity = model.activity(x)
+    if model.readout.of_spikes:
+        traces[-1].scores = traces[-1].spikes
     return activity, traces
 
 
@@ -83,12 +88,13 @@ def watched(layer: nn.Module, rows: list[int], batch_size: int) -> Iterator[Laye
     """Cut the recurrence of ``layer`` into steps as long as the context lasts, and keep them."""
     trace = LayerTrace()
     run = layer.dynamics
-    step_through = read_out if isinstance(layer, ReadoutLayer) else spike_through
-    layer.dynamics = lambda current, state, fold=None: step_through(
-        run, current, state, trace, rows, batch_size
-    )
     if isinstance(layer, SpikingLayer):
+        layer.dynamics = lambda current, state, fold=None: spike_through(
+            run, current, state, trace, rows, batch_size
+        )
         trace.threshold = threshold_of_u(layer)
+    else:
+        layer.dynamics = lambda current, state: read_out(layer, run, current, state, trace, rows)
     try:
         yield trace
     finally:
@@ -109,17 +115,16 @@ def spike_through(run, current, state, trace, rows, batch_size):
     return spikes, state
 
 
-def read_out(run, current, state, trace, rows, batch_size):
-    """All steps of a read-out; summed scores [B, C] and the potential after the last step."""
-    total, scores, potentials = 0, [], []
+def read_out(layer, run, current, state, trace, rows):
+    """All steps of a read-out; class scores [B, C] and the potential after the last step."""
+    steps = []
     for t in range(current.shape[1]):
-        score, state = run(current[:, t : t + 1], state)
-        total = total + score
-        scores.append(score[rows])
-        potentials.append(state[rows])
-    trace.states["u"] = torch.stack(potentials, dim=1)
-    trace.scores = torch.stack(scores, dim=1)
-    return total, state
+        _, state = run(current[:, t : t + 1], state)
+        steps.append(state)
+    potentials = torch.stack(steps, dim=1)
+    trace.states["u"] = potentials[rows]
+    trace.scores = torch.softmax(potentials[rows], dim=2)
+    return layer.scores(potentials), state
 
 
 def select(values: Tensor, rows: list[int], batch_size: int) -> Tensor:

@@ -85,7 +85,8 @@ def show_spiking(page: Page, run: Run, layers: list[LayerOperations]) -> None:
         page.say(
             "SOP count one direction of a layer, as published; ACs, MACs and energy count both."
         )
-    if not isinstance(run.model.hidden_layers[0], AdaptiveLayer | ResonateLayer):
+    known = (AdaptiveLayer, ResonateLayer)
+    if not all(isinstance(layer, known) for layer in run.model.hidden_layers):
         page.say(
             f"{run.model.neuron_type} neurons have a recurrence of their own, whose updates are "
             "not counted here.",

@@ -159,7 +159,7 @@ def raster(clip: Raster) -> Figure:
 
 
 def draw_scores(axis: Axes, clip: Raster) -> None:
-    """The softmax of the read-out over time: true class, class chosen, and the others."""
+    """The softmax or spikes of the read-out over time: true class, class chosen, and the others."""
     times = clip.step_ms * (np.arange(len(clip.scores)) + 0.5)
     axis.plot(times, clip.scores, color=GREY, linewidth=0.6, alpha=0.5)
     axis.plot(
@@ -168,7 +168,7 @@ def draw_scores(axis: Axes, clip: Raster) -> None:
     if clip.prediction != clip.label:
         name = f"chosen: {clip.names[clip.prediction]}"
         axis.plot(times, clip.scores[:, clip.prediction], color=RED, label=name)
-    axis.set_ylim(0, 1.5 * float(clip.scores.max()))
+    axis.set_ylim(0, 1.5 * float(clip.scores.max()) or 1)
     axis.legend(fontsize=10, loc="upper left", ncols=2)
 
 

@@ -29,8 +29,9 @@ def show_clips(
     """Rasters of test clips, and traces of neurons in the first of them."""
     page.section("rasters", "Spikes")
     page.say(
-        "Input, spikes of every layer, and the read-out's class scores at each step, whose sum "
-        "over time decides. Initial states are those of the test; `--clips` shows others."
+        "Input, spikes of every layer, and what each step adds to the classes of the read-out: "
+        f"{'their spikes' if run.model.readout.of_spikes else 'the softmax of their potentials'}. "
+        "Initial states are those of the test; `--clips` shows others."
     )
     names = run.experiment.data.classes
     entries, watched = [], []

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from analysis.traces import traced
+from models.readouts import READOUTS
 from models.snns import LAYERS, SNN
 
 B, T, F = 4, 11, 7
@@ -45,6 +46,23 @@ def test_traces_are_what_the_network_did(neuron, bidirectional, normalization):
     torch.testing.assert_close(scores.sum(dim=1), plain.output[ROWS])
     torch.testing.assert_close(torch.softmax(traces[-1].states["u"], dim=2), scores)
     assert not any("dynamics" in vars(layer) for layer in model.snn)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@torch.no_grad()
+def test_every_readout_is_traced(readout):
+    torch.manual_seed(0)
+    model = SNN((B, T, F), [6, 4], "LIF", threshold=0.15, readout=readout).eval()
+    model.keep_potentials = not model.readout.of_spikes
+    x = torch.poisson(torch.full((B, T, F), 1.5))
+    torch.manual_seed(1)
+    plain = model.activity(x)
+    torch.manual_seed(1)
+    activity, traces = traced(model, x, ROWS)
+    torch.testing.assert_close(activity.output, plain.output)
+    values = plain.layers[-1].spikes if plain.potentials is None else plain.potentials.softmax(2)
+    torch.testing.assert_close(traces[-1].scores, values[ROWS])
+    assert model.keep_potentials is not model.readout.of_spikes
 
 
 def test_a_network_is_left_as_it_was_after_a_failure():
