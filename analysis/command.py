@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What the commands that look at trained networks have in common: arguments and requirements."""
+"""Arguments and optional requirements that the commands for trained networks share."""
 
 import argparse
 import importlib.util
@@ -37,7 +37,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def need(packages: Sequence[str]) -> None:
-    """ConfigError, with the command that installs it, for an optional package that is not there."""
+    """ConfigError, with the command that installs it, for a missing optional package."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise ConfigError(

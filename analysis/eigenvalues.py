@@ -3,7 +3,7 @@
 """Eigenvalues of neurons between two spikes: how they decay and oscillate.
 
 Two views of a layer. The *published* one takes the matrices by which Fabre et al. (2025, Figure 2)
-draw their neurons, with the parameters as they were learned. The *exact* one takes the linear map
+draw their neurons, with the parameters as learned. The *exact* one takes the linear map
 that the layer really iterates, with the parameters clamped as they are in use. Every function
 returns the eigenvalues per time step, complex [H, n] for the n states of a neuron; complex neurons
 have one state and its conjugate.
@@ -34,7 +34,7 @@ from models.snns import (
 def exact_eigenvalues(layer: SpikingLayer) -> np.ndarray:
     """Eigenvalues of one step of ``layer``, without input and spikes.
 
-    The step is the layer's own recurrence, in double precision: nothing is restated here.
+    The step is the layer's own recurrence, in double precision, so nothing is restated here.
     Recurrent weights act through spikes only and have no part in it.
 
     Raises:

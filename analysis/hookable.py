@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A spiking network whose spikes and recurrent weights pass through modules, where hooks see them.
 
-Our layers hand spikes from function to function and multiply by V inside the recurrence. Tools that
+Our layers pass spikes from function to function and multiply by V inside the recurrence. Tools that
 measure networks by hooks on modules, such as NeuroBench, then see neither.
 """
 
@@ -17,7 +17,7 @@ from models.snns import SNN
 
 
 class Spikes(nn.Module):
-    """Hands the spikes of a layer on unchanged; a forward hook on it sees them all."""
+    """Passes the spikes of a layer on unchanged; a forward hook on it sees them all."""
 
     def forward(self, spikes: Tensor) -> Tensor:
         return spikes

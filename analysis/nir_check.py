@@ -84,7 +84,7 @@ def to_torch(graph, dtype: torch.dtype = torch.float32) -> nn.Module:
 def run_graph(module: nn.Module, x: Tensor, layers: int) -> tuple[Tensor, list[Tensor]]:
     """Run a graph on clips x [B, T, F] from zero states.
 
-    Returns the class scores [B, C], the read-out's softmax summed over time, and the spikes
+    Returns the class scores [B, C], the readout's softmax summed over time, and the spikes
     [B, T, H] of every hidden layer.
     """
     spikes = [[] for _ in range(layers)]

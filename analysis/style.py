@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""One look for all figures: sizes of print, colours that colour-blind readers tell apart."""
+"""The style of all figures: font sizes, and colours that colour-blind readers can distinguish."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

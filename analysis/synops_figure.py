@@ -46,7 +46,7 @@ class Cost:
 
 
 def pareto_front(costs: Sequence[Cost]) -> list[Cost]:
-    """Those than which none is both at least as accurate and at most as costly, cheapest first."""
+    """The Pareto front: networks that no other beats in both accuracy and cost, cheapest first."""
     front = []
     for cost in sorted(costs, key=lambda c: (c.total, -c.accuracy)):
         if not front or cost.accuracy > front[-1].accuracy:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""A report as one HTML file that needs nothing else, and its pictures as files beside it."""
+"""A report as one self-contained HTML file, and its pictures as files beside it."""
 
 import base64
 import html
@@ -170,7 +170,7 @@ def check_free(folder: Path) -> None:
     check_folder("--output", folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / DATA).is_file():
         raise ExperimentError(
-            f"--output {folder} holds something that is no report: name another folder"
+            f"--output {folder} holds something that is not a report: name another folder"
         )
 
 

@@ -269,7 +269,7 @@ def test_nothing_but_a_report_is_written_over(make_run, report, tmp_path):
     (tmp_path / "page" / "thesis.txt").write_text("precious")
     status, folder, _, line = report(run)
     assert status == 2
-    assert "holds something that is no report" in line
+    assert "holds something that is not a report" in line
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
     (folder / "thesis.txt").unlink()
     folder.chmod(0o555)
