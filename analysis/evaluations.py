@@ -72,7 +72,7 @@ class Evaluations:
         """Test the network once; DataError if the data are not there."""
         if self.cache is None:
             self.cache = DataCache(choose_device(config.training.gpu_device), ("test",))
-        data = self.cache.get(same_data.at_its_rate(config.training, model.folder))
+        data = self.cache.get(same_data.with_recorded_rate(config.training, model.folder))
         data = same_data.with_classes_of(model.folder, config.training, data)
         experiment = Experiment(config, data, None, self.cache.device)
         checkpoint.load_weights(experiment.model, model.checkpoint)

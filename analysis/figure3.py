@@ -19,7 +19,7 @@ from analysis.trained import (
     names_apart,
     open_all,
 )
-from datasets.spiking import SPIKING
+from datasets.registry import DATASETS
 from datasets.unpack import find_file
 from parsers.options import ConfigError
 from parsers.program import Parser, check_folder, numeric, run_command
@@ -101,7 +101,7 @@ def check_same_data(models: list[Trained]) -> None:
 
 def ssc_is_there(data_folder: str | None) -> bool:
     """Whether the authors' networks and the test split that they are for are on this machine."""
-    folder = Path(data_folder or REPO / SPIKING["ssc"].default_folder).expanduser()
+    folder = Path(data_folder or REPO / DATASETS["ssc"].default_folder).expanduser()
     return all(map(is_there, AUTHORS)) and find_file(folder, "ssc_test.h5") is not None
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from datasets.audio import AUDIO
-from datasets.binning import Binning
-from datasets.features import SHIFT_MS
+from datasets.registry import DATASETS
 from parsers.load import OPTIONS, Config, ConfigError, load_plan, resolve_pretrained
 from parsers.yaml_file import read_config
 from training.data import same_data
@@ -60,10 +58,7 @@ class Run:
 
 def step_seconds(config: Config) -> float:
     """Width of a time bin of spiking data, or distance between two frames of audio, in s."""
-    training = config.training
-    if training.dataset_name in AUDIO:
-        return SHIFT_MS / 1000
-    return Binning.of(training).bin_seconds
+    return DATASETS[config.training.dataset_name].step_seconds(config.training)
 
 
 def open_run(
@@ -92,7 +87,7 @@ def open_run(
     device = choose_device(gpu_device)
     weights = checkpoint.find_weights(folder)
     checkpoint.read(weights)  # a fault in it is told before the data are read
-    data = load_data(same_data.at_its_rate(options.training, folder), ("test",))
+    data = load_data(same_data.with_recorded_rate(options.training, folder), ("test",))
     data = same_data.with_classes_of(folder, options.training, data)
     data = on_device(data, device)
     experiment = Experiment(options, data, None, device)

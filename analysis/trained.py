@@ -12,9 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from analysis.run import step_seconds
-from datasets.audio import AUDIO
-from datasets.binning import Binning
-from datasets.features import NB_BINS
+from datasets.registry import DATASETS
 from models.snns import SNN
 from parsers.load import Config, ConfigError, load_plan, resolve_pretrained
 from parsers.model_config import SNN_TYPES
@@ -113,8 +111,7 @@ class Trained:
         Raises CheckpointError if the weights cannot be read or do not fit the options.
         """
         training = self.config.training
-        audio = training.dataset_name in AUDIO
-        features = NB_BINS if audio else Binning.of(training).nb_features
+        features = DATASETS[training.dataset_name].nb_features(training)
         weights = checkpoint.read_weights(self.checkpoint)
         sizes = [
             len(value)

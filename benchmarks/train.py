@@ -23,6 +23,7 @@ from benchmarks import floor, slow_way
 from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import interleaved, kept_mib, machine, synchronize
 from datasets.audio_set import AudioSet
+from datasets.binning import Binning
 from datasets.features import NB_BINS, frame_counts
 from datasets.frames import FrameSet
 from parsers.load import Config, load_plan
@@ -103,7 +104,7 @@ def random_frames(count: int, options, device: torch.device, classes: int) -> Fr
     for block in counts.split(256):  # random numbers need four times the room
         torch.lt(torch.rand(block.shape, device=device), density, out=block.view(torch.bool))
     labels = torch.randint(0, classes, (count,), device=device)
-    return FrameSet(counts, labels, None, 0, count * EVENTS, classes)
+    return FrameSet(counts, labels, Binning.of(options).bin_seconds)
 
 
 def random_recordings(count: int, options, device: torch.device, classes: int) -> AudioSet:

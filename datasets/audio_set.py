@@ -2,18 +2,22 @@
 # SPDX-License-Identifier: MIT
 """Recordings of words as batches of log-mel frames, or of waveforms."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from datasets.augment import Augmentation, augment_features, augment_waveforms
+from datasets.features import frame_counts, log_mel
+from datasets.interface import Batch, Split
 from datasets.placement import gathered, moved
 from datasets.recordings import FULL_SCALE
 
 
 @dataclass(frozen=True)
-class AudioSet:
+class AudioSet(Split):
     """The clips of one split, as log-mel frames of 10 ms.
 
     ``features`` [sum of lengths, 40] float32 holds the clips one after another, of ``lengths`` [N]
@@ -33,9 +37,6 @@ class AudioSet:
     samples: Tensor | None = None
     durations: Tensor | None = None
 
-    def __len__(self) -> int:
-        return len(self.files)
-
     def to(self, device: torch.device | str) -> "AudioSet":
         """The same clips on ``device``; waveforms follow batch by batch."""
         return replace(self, features=self.features.to(device), labels=self.labels.to(device))
@@ -45,11 +46,12 @@ class AudioSet:
         """Memory that the features take."""
         return self.features.nbytes
 
-    def with_batches_on(self, device: torch.device | str) -> "AudioSet":
-        """The same clips where they are; only their batches are made on ``device``."""
-        return replace(self, labels=self.labels.to(device))
+    def longest(self) -> tuple[int, str]:
+        """Frames and file of the longest clip."""
+        index = int(self.lengths.argmax())
+        return int(self.lengths[index]), self.files[index]
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor) -> Batch:
         """The clips at ``indices`` [B] int64 as (x [B, T, 40] float32, y [B] int64).
 
         T is the length of the longest of them; shorter ones end in zeros.
@@ -68,13 +70,40 @@ class AudioSet:
 
         S is the length of the longest of them; shorter ones end in zeros. For `log_mel`.
         """
-        assert self.samples is not None, "load_audio was not asked to keep_waveforms"
+        assert self.samples is not None, "loaded without the augmentation of waveforms"
         device, indices = self.labels.device, indices.cpu()
         durations, starts = self.durations[indices], self._sample_starts[indices]
         padded = torch.zeros(len(indices), int(durations.max()), dtype=torch.int16)
         for row, start, duration in zip(padded, starts.tolist(), durations.tolist(), strict=True):
             row[:duration] = self.samples[start : start + duration]
         return moved(padded, device).float().div_(FULL_SCALE), moved(durations, device)
+
+    def is_changed_by(self, augmentation: Augmentation) -> bool:
+        """By what changes waveforms or features."""
+        return augmentation.of_waveforms or augmentation.of_features
+
+    def starts_from_batches(self, augmentation: Augmentation) -> bool:
+        """Where waveforms change, their features are computed anew."""
+        return not augmentation.of_waveforms
+
+    def augmented(
+        self,
+        indices: Tensor,
+        batch: Callable[[Tensor], Batch],
+        augmentation: Augmentation,
+        generator: Generator,
+    ) -> Batch:
+        """See `Split.augmented`."""
+        if augmentation.of_waveforms:
+            rate = self.sample_rate
+            waveforms, samples = self.waveforms(indices)
+            waveforms = augment_waveforms(waveforms, samples, rate, augmentation, generator)
+            x, lengths = log_mel(waveforms, rate, samples), frame_counts(samples, rate)
+            y = gathered(self.labels, indices, self.labels.device)
+        else:
+            x, y = batch(indices)
+            lengths = moved(self.lengths[indices.cpu()], x.device)
+        return augment_features(x, lengths, augmentation, generator), y
 
     @cached_property
     def _starts(self) -> Tensor:

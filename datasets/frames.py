@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from tqdm import tqdm
 
-from datasets.binning import Annotations, Binning, bin_events, bin_file, read_annotations
-from datasets.cache import Cached, Sink, load_or_make
+from datasets.augment import Augmentation, augment_frames
+from datasets.binning import Annotations, Binning, bin_file, read_annotations
+from datasets.cache import Sink, load_or_make
 from datasets.errors import DataError
+from datasets.interface import Batch, Split
 from datasets.placement import gathered
-
-__all__ = ["Binning", "FrameSet", "bin_events", "load_frames"]
 
 INTEGER = np.dtype("<i8")
 # Shares of dropped events. Times in ms leave a thousandth of a clip of one second; what a short
@@ -26,60 +26,66 @@ LOST, MUCH = 0.99, 0.5
 
 
 @dataclass(frozen=True)
-class FrameSet:
-    """The clips of one split, as counts of events per time bin and channel.
+class FrameSet(Split):
+    """Clips of one length, as counts of events per time bin and channel.
 
-    ``counts`` [N, T, C] uint8, ``labels`` [N] int64, ``speakers`` [N] int64 or None. Of the
-    ``total_events`` in the file the clips come from, ``dropped_events`` lie past the last bin;
-    a subset keeps the two figures of its whole.
+    ``counts`` [N, T, C] uint8, ``labels`` [N] int64, ``speakers`` [N] int64 or None. A time bin is
+    ``bin_seconds`` wide.
     """
 
     counts: Tensor
     labels: Tensor
-    speakers: Tensor | None
-    dropped_events: int
-    total_events: int
-    nb_classes: int
-
-    def __len__(self) -> int:
-        return len(self.labels)
+    bin_seconds: float
+    speakers: Tensor | None = None
 
     @property
     def shape(self) -> torch.Size:
         """(N, T, C)"""
         return self.counts.shape
 
-    def subset(self, indices: Tensor) -> "FrameSet":
-        """The clips at ``indices`` [M] int64, in that order, copied."""
-        return self._map(lambda x: x.index_select(0, indices.to(x.device)))
-
     @property
     def nbytes(self) -> int:
         """Memory that the counts take."""
         return self.counts.nbytes
 
+    def longest(self) -> tuple[int, str]:
+        """T, and no file."""
+        return self.counts.shape[1], ""
+
+    def subset(self, indices: Tensor) -> "FrameSet":
+        """The clips at ``indices`` [M] int64, in that order, copied."""
+        return self._map(lambda x: x.index_select(0, indices.to(x.device)))
+
     def to(self, device: torch.device | str) -> "FrameSet":
         """The same clips on ``device``."""
         return self._map(lambda x: x.to(device))
-
-    def with_batches_on(self, device: torch.device | str) -> "FrameSet":
-        """The same clips where they are; only their batches are made on ``device``."""
-        return replace(self, labels=self.labels.to(device))
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The clips at ``indices`` [B] int64 as (x [B, T, C] float32, y [B] int64).
-
-        Both are made on the device where the labels live.
-        """
-        device = self.labels.device
-        x = gathered(self.counts, indices, device).to(torch.float32)
-        return x, gathered(self.labels, indices, device)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "FrameSet":
         speakers = None if self.speakers is None else change(self.speakers)
         return replace(
             self, counts=change(self.counts), labels=change(self.labels), speakers=speakers
         )
+
+    def batch(self, indices: Tensor) -> Batch:
+        """See `Split.batch`; the frames are [B, T, C]."""
+        device = self.labels.device
+        x = gathered(self.counts, indices, device).to(torch.float32)
+        return x, gathered(self.labels, indices, device)
+
+    def is_changed_by(self, augmentation: Augmentation) -> bool:
+        """By what changes frames."""
+        return augmentation.of_frames
+
+    def augmented(
+        self,
+        indices: Tensor,
+        batch: Callable[[Tensor], Batch],
+        augmentation: Augmentation,
+        generator: Generator,
+    ) -> Batch:
+        """See `Split.augmented`."""
+        x, y = batch(indices)
+        return augment_frames(x, y, self.bin_seconds, augmentation, generator), y
 
 
 def load_frames(
@@ -126,7 +132,13 @@ def load_frames(
     totals = _Totals(**cached.facts)
     _refuse_lost(path, binning, totals)  # earlier versions cached such frames
     _report(path, binning, totals, say)
-    return _frame_set(cached, totals, nb_classes)
+    integers = {
+        name: torch.from_numpy(cached.arrays[name].astype(np.int64))
+        for name in ("labels", "speakers")
+        if name in cached.arrays
+    }
+    counts = torch.from_numpy(cached.arrays["counts"])
+    return FrameSet(counts=counts, bin_seconds=binning.bin_seconds, **integers)
 
 
 @dataclass
@@ -149,18 +161,6 @@ def _cache_key(path: Path, binning: Binning, nb_classes: int) -> dict[str, Any]:
         **asdict(binning),
         "max_time": float(binning.max_time),
     }
-
-
-def _frame_set(cached: Cached, totals: _Totals, nb_classes: int) -> FrameSet:
-    labels, speakers = cached.arrays["labels"], cached.arrays.get("speakers")
-    return FrameSet(
-        counts=torch.from_numpy(cached.arrays["counts"]),
-        labels=torch.from_numpy(labels.astype(np.int64)),
-        speakers=None if speakers is None else torch.from_numpy(speakers.astype(np.int64)),
-        dropped_events=totals.dropped_events,
-        total_events=totals.total_events,
-        nb_classes=nb_classes,
-    )
 
 
 def _bin_into(sink: Sink, path: Path, binning: Binning, annotations: Annotations) -> dict[str, int]:

@@ -28,7 +28,7 @@ BYTES_PER_SECOND = 1e6  # that the slowest disk gives
 ANY_LABEL = 1 << 62
 
 
-def look_at(paths: Iterable[Path], patience: float | None = None) -> None:
+def check_new_files(paths: Iterable[Path], patience: float | None = None) -> None:
     """Read files in the SHD layout in a child process, unless they were read before.
 
     Args:

@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from datasets.audio import AudioData
-from datasets.spiking import SpikingData
+from datasets.interface import Data
 from models.anns import LAYERS as ANN_LAYERS
 from models.dynamics.backends import announce_again
 from models.snns import AdaptiveLayer, ResonateLayer
@@ -34,7 +33,7 @@ def check_options(config: Config, device: torch.device) -> None:
     check_loss(config)
 
 
-def check_batches(config: Config, data: SpikingData | AudioData, device: torch.device) -> None:
+def check_batches(config: Config, data: Data, device: torch.device) -> None:
     """ExperimentError if a training step would fail for the number or the length of its clips."""
     _refuse_lonely_clip(config, len(data.train))
     if device.type == "cpu":
@@ -54,14 +53,11 @@ def _refuse_lonely_clip(config: Config, clips: int) -> None:
         )
 
 
-def _refuse_too_long(config: Config, data: SpikingData | AudioData) -> None:
+def _refuse_too_long(config: Config, data: Data) -> None:
     """The system ends a program that takes more memory than there is, without a word."""
     model, clips = config.model, min(config.training.batch_size, len(data.train))
     units = (model.nb_layers - 1) * model.nb_hiddens * (2 if model.bidirectional else 1)
-    steps, longest = config.training.nb_steps, ""
-    if isinstance(data, AudioData):
-        index = int(data.train.lengths.argmax())
-        steps, longest = int(data.train.lengths[index]), data.train.files[index]
+    steps, longest = data.train.longest()
     needed = FLOAT_BYTES * clips * steps * (data.nb_features + HELD_AT_LEAST * units)
     if needed > (there := _memory()):
         smaller = f"--batch_size, --nb_steps or --nb_hiddens {model.nb_hiddens}"
@@ -118,7 +114,7 @@ def warn_of_unreached(model: nn.Module) -> None:
         )
 
 
-def introduce(config: Config, data: SpikingData | AudioData, model: nn.Module) -> None:
+def introduce(config: Config, data: Data, model: nn.Module) -> None:
     """Say what is trained, on what data, and where."""
     options, device = config.training, next(model.parameters()).device
     log.info(describe_device(device))

@@ -31,7 +31,7 @@ def evaluate_all(plan: Plan, device: torch.device) -> int:
     folder = evaluation_folder(plan)
     cache, results = DataCache(device, ("test",)), []
     for point in plan.points:
-        data = cache.get(same_data.at_its_rate(point.training, path.parents[1]))
+        data = cache.get(same_data.with_recorded_rate(point.training, path.parents[1]))
         data = same_data.with_classes_of(path.parents[1], point.training, data)
         experiment = Experiment(point, data, None, device)
         checkpoint.load_weights(experiment.model, path)

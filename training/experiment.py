@@ -10,8 +10,7 @@ from typing import NoReturn
 
 import torch
 
-from datasets.audio import AudioData
-from datasets.spiking import SpikingData
+from datasets.interface import Data
 from parsers.load import Config
 from training import non_finite
 from training.batchnorm import recalibrate
@@ -47,7 +46,7 @@ class Experiment:
     def __init__(
         self,
         config: Config,
-        data: SpikingData | AudioData,
+        data: Data,
         folder: Path | None,
         device: torch.device,
     ):

@@ -72,7 +72,7 @@ def begin(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]
 @contextlib.contextmanager
 def go_on(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]:
     """A run from the state that it has saved in ``folder``, which is locked."""
-    options = same_data.at_its_rate(point.training, folder)
+    options = same_data.with_recorded_rate(point.training, folder)
     data = same_data.with_classes_of(folder, options, cache.get(options))
     check_batches(point, data, cache.device)
     experiment = Experiment(point, data, folder, cache.device)

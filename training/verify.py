@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.audio import AUDIO
+from datasets.registry import DATASETS
 from parsers.load import resolve_pretrained
 from parsers.program import Parser, add_gpu_device, run_command
 from training.data import same_data
@@ -58,7 +58,7 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     summary = read_summary(folder)
     weights = folder / checkpoint.BEST
     checkpoint.read(weights)  # what is wrong with it is told before the data are read
-    data = cache.get(same_data.at_its_rate(config.training, folder))
+    data = cache.get(same_data.with_recorded_rate(config.training, folder))
     data = same_data.with_classes_of(folder, config.training, data)
     with determinism(config.training.deterministic):
         experiment = Experiment(config, data, None, cache.device)
@@ -73,7 +73,11 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
         *compare_test(summary["test"], test.to_dict(), exact),
         compare_validation(summary["valid"], valid.to_dict(), exact and not is_drawn),
         compare_history(folder, summary),
-        *compare_facts(summary, now, judge_data=config.training.dataset_name not in AUDIO),
+        *compare_facts(
+            summary,
+            now,
+            judge_data=DATASETS[config.training.dataset_name].has_portable_checksums,
+        ),
     ]
 
 

@@ -6,17 +6,23 @@ Writes pictures of clips, of what each augmentation makes of them, and of the wh
 index.html that shows them on one page.
 """
 
-import argparse
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from datasets.augment import Augmentation
 from datasets.errors import DataError
-from datasets.preview.page import Page, Request
-from parsers.load import OPTIONS, load_plan
+from datasets.preview.page import (
+    EXAMPLE,
+    PAIRS,
+    Page,
+    Request,
+    choose_clips,
+    distinct_splits,
+)
+from datasets.registry import DATASETS
+from parsers.load import OPTIONS, Config, load_plan
 from parsers.program import Parser, check_folder, numeric, of_option, run_command
-from parsers.training_config import AUDIO_DATASETS
 
 PROGRAM = "datasets.preview"
 # Options that are those of main.py, in all but the name of the program.
@@ -42,21 +48,37 @@ def preview(request: Request, folder: Path, *, overwrite: bool = False) -> Path:
             read.
     """
     _refuse_used(folder, overwrite)
-    page = Page(folder, f"{request.dataset_name} as it is read")
-    if request.dataset_name in AUDIO_DATASETS:
-        from datasets.preview.audio import show_audio as show
-    else:
-        from datasets.preview.spikes import show_spikes as show
+    page = Page(folder, f"{request.options.dataset_name} as it is read")
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        show(request, page)
+        draw(request, page)
         return page.write_index()
     except OSError as error:
         raise DataError(f"cannot write to {folder} ({error.strerror or error})") from error
     finally:
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def draw(request: Request, page: Page) -> None:
+    """Fill ``page`` with clips, augmentations and distributions of a data set."""
+    from datasets.preview import figures  # needs Matplotlib, whose import takes long
+    from datasets.preview.views import VIEWS
+
+    data = DATASETS[request.options.dataset_name].load(request.options, say=page.say)
+    view = VIEWS[type(data.train)](request, data)
+    page.say(view.sentence)
+    chosen = choose_clips(data.train.labels, request.nb_clips, request.generator())
+    page.add("clips", "Clips", view.clips_caption, view.sheet(chosen))
+    for name, title, caption, figure in view.changes(chosen[:PAIRS]):
+        page.add(name, title, caption, figure)
+    splits = distinct_splits(data)
+    labels = {name: split.labels.numpy() for name, split in splits.items()}
+    bars = figures.class_histogram(labels, data.classes)
+    page.add("classes", "Classes", "Clips of each class.", bars)
+    lengths = figures.histograms(view.quantities(splits))
+    page.add("lengths", view.lengths_title, view.lengths_caption, lengths)
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:
@@ -66,7 +88,7 @@ def _refuse_used(folder: Path, overwrite: bool) -> None:
 
 
 def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
-    """The request, the folder and whether to overwrite; ConfigError or DataError for a mistake."""
+    """The request, the folder and whether to overwrite; ConfigError for a mistake."""
     parser = Parser(
         PROGRAM,
         description="Draw clips of a data set as they are read, what each augmentation makes of "
@@ -92,35 +114,21 @@ def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
         add(f"--{option.name}", type=of_option(option), help=option.rules.help)
     arguments = parser.parse_args(argv)
     config = [] if arguments.config is None else [f"--config={arguments.config}"]
-    options = load_plan([*config, "--debug"]).points[0].training
-    for name in OF_MAIN:
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, getattr(options, name))
-    out = Path(arguments.out or f"preview_{arguments.dataset_name}").expanduser()
-    request = Request(
-        nb_clips=arguments.clips,
-        seed=arguments.seed,
-        asked=_asked(arguments),
-        **{name: getattr(arguments, name) for name in OF_MAIN},
-    )
-    return request, out, arguments.overwrite
-
-
-def _asked(arguments: argparse.Namespace) -> dict:
-    """The augmentation flags that were given; DataError for one that does not fit the data."""
-    name = arguments.dataset_name
-    values = {f.name: getattr(arguments, f.name) for f in fields(Augmentation)}
-    asked = {option: value for option, value in values.items() if value is not None}
+    options = load_plan([*config, "--debug"]).points[0].to_dict()
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    data = {name: given.get(name, options[name]) for name in OF_MAIN}
+    asked = {f.name: given[f.name] for f in fields(Augmentation) if f.name in given}
     if "min_snr" in asked or "max_snr" in asked:
         asked.setdefault("use_augm", True)
-    for option in asked:
-        needs = OPTIONS[option].rules.only_for
-        if needs and not needs.are_met({"dataset_name": name}):
-            raise DataError(f"--{option} is not for --dataset_name {name}")
-    noise = replace(Augmentation(), **asked)
-    if noise.min_snr > noise.max_snr:
-        raise DataError(f"--min_snr {noise.min_snr} is larger than --max_snr {noise.max_snr}")
-    return asked
+    augmented = Config.from_dict(data | asked).training  # raises where one does not fit the data
+    request = Request(
+        options=Config.from_dict(data).training,
+        strengths=Augmentation.of(augmented) if asked else EXAMPLE,
+        nb_clips=arguments.clips,
+        seed=arguments.seed,
+    )
+    out = Path(arguments.out or f"preview_{data['dataset_name']}").expanduser()
+    return request, out, arguments.overwrite
 
 
 def command(argv: list[str] | None) -> None:

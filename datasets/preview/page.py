@@ -12,8 +12,9 @@ from torch import Tensor
 
 from datasets.augment import Augmentation
 from datasets.unpack import atomic_file
+from parsers.training_config import TrainingConfig
 
-REPO = Path(__file__).resolve().parents[2]
+# The strengths that are shown where the user names none.
 EXAMPLE = Augmentation(
     use_augm=True,
     augm_time_shift=0.1,
@@ -67,32 +68,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Request:
-    """What to show: the data set, how it is read, which clips and which augmentations.
+    """What to show: the data as ``options`` read them, which clips, and how much augmented."""
 
-    ``asked`` are the augmentations by name that the user gave; where there is none, all that fit
-    the data are shown with the strengths of ``EXAMPLE``.
-    """
-
-    dataset_name: str
-    data_folder: Path | None
+    options: TrainingConfig
+    strengths: Augmentation
     nb_clips: int
     seed: int
-    nb_steps: int
-    max_time: float
-    spatial_bin: int
-    num_workers: int
-    skip_bad_files: bool
-    sample_rate: int
-    asked: dict
-
-    @property
-    def strengths(self) -> Augmentation:
-        """How strongly each augmentation is shown; 0 for those that are not."""
-        return Augmentation(**self.asked) if self.asked else EXAMPLE
-
-    def folder(self, default: str) -> Path:
-        """Where the data lie; ``default`` is relative to the repository."""
-        return REPO / default if self.data_folder is None else Path(self.data_folder).expanduser()
 
     def generator(self) -> torch.Generator:
         """In the same state whenever it is asked for."""

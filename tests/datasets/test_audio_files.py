@@ -4,19 +4,19 @@
 
 import shutil
 
+import loading
 import numpy as np
 import pytest
 import soundfile
 import torch
 from wav_files import RATE, WORDS, chirp, write_wav, write_words
 
-from datasets.audio import load_audio
 from datasets.errors import DataError
 from datasets.recordings import BadRecordingError, read_recording
 
 
 def load(folder, say=lambda line: None, name="sc", **options):
-    return load_audio(name, folder, num_workers=2, say=say, **options)
+    return loading.load(name, folder, say, **options)
 
 
 def cut(path, keep):
@@ -62,9 +62,9 @@ def test_a_bad_file(words, said, fault):
     spoil, message = BAD[fault]
     path = words / "left" / "00.wav"  # 0.3 s: 9600 bytes
     spoil(path)
-    for keep_waveforms in (False, True):
+    for use_augm in (False, True):
         with pytest.raises(DataError) as error:
-            load(words, keep_waveforms=keep_waveforms)
+            load(words, use_augm=use_augm)
         assert str(error.value).startswith(f"{path} ")
         assert message in str(error.value)
         assert "\n" not in str(error.value)
@@ -79,7 +79,7 @@ def test_a_bad_file(words, said, fault):
     (line, again) = said.about("bad file")
     assert line == again
     assert line.startswith(f"1 bad file is skipped, the first: {path} ")
-    kept = load(words, skip_bad_files=True, keep_waveforms=True).train
+    kept = load(words, skip_bad_files=True, use_augm=True).train
     assert (len(kept), len(kept.durations), len(kept.lengths)) == (11, 11, 11)
     assert kept.waveforms(torch.tensor([10]))[0].shape[1] == kept.durations[10]
     assert kept.durations.sum() == len(kept.samples)
@@ -273,11 +273,6 @@ def test_digits_without_their_list_or_name(tmp_path):
     (tmp_path / "train_filenames.txt").unlink()
     with pytest.raises(DataError, match=r"there is no list .*train_filenames.txt"):
         load(tmp_path, name="hd")
-
-
-def test_an_unknown_data_set(tmp_path):
-    with pytest.raises(DataError, match="'gsc35' is not one of sc, hd"):
-        load(tmp_path, name="gsc35")
 
 
 def test_bad_files_are_counted_before_they_stop_a_run(words, said):

@@ -1,24 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Sums of data files, and the first look at new ones."""
+"""Sums of data files."""
 
 import hashlib
 import os
 import platform
-import signal
 import subprocess
-import sys
 
 import pytest
+from loading import load
 from shd_files import random_clips, write_spikes
 
-from datasets import checksums, guard
+from datasets import checksums
 from datasets.checksums import known_sum, sha256_of_file
-from datasets.errors import DataError
-from datasets.spiking import load_spiking
 from datasets.unpack import atomic_file, remove_leftovers
-
-CHOICE = {"nb_steps": 10, "max_time": 1.0, "spatial_bin": 100, "say": lambda line: None}
 
 
 @pytest.fixture
@@ -93,46 +88,8 @@ def test_a_read_only_folder_keeps_its_sums_elsewhere(tmp_path, monkeypatch):
 
 
 def test_the_sums_of_what_was_read_are_told(shd):
-    data = load_spiking("shd", shd, **CHOICE)
+    data = load("shd", shd)
     assert data.checksums == {
         name: hashlib.sha256((shd / name).read_bytes()).hexdigest()
         for name in ("shd_train.h5", "shd_test.h5")
     }
-
-
-def child(monkeypatch, code):
-    """Let the child process run ``code`` instead."""
-    start = guard.subprocess.Popen
-
-    def popen(command, **options):
-        return start([sys.executable, "-c", code], **options)
-
-    monkeypatch.setattr(guard.subprocess, "Popen", popen)
-
-
-def test_a_file_that_kills_the_library_is_told(shd, monkeypatch):
-    child(monkeypatch, "import os; print(1, 0, 1, flush=True); os.kill(os.getpid(), 11)")
-    with pytest.raises(
-        DataError, match=r"shd_test\.h5 is damaged: the HDF5 library dies"
-    ) as caught:
-        load_spiking("shd", shd, **CHOICE)
-    assert signal.strsignal(signal.SIGSEGV) in str(caught.value)
-
-
-def test_a_file_that_hangs_the_library_is_told(shd, monkeypatch):
-    child(monkeypatch, "import time; print(0, 0, 1, flush=True); time.sleep(60)")
-    with pytest.raises(DataError, match=r"shd_train\.h5 is damaged: the HDF5 library hangs"):
-        guard.look_at([shd / "shd_train.h5"], patience=1)
-
-
-def test_known_files_are_not_looked_at_again(shd, monkeypatch):
-    load_spiking("shd", shd, **CHOICE)
-    monkeypatch.setattr(guard.subprocess, "Popen", lambda *_, **__: pytest.fail("looked again"))
-    load_spiking("shd", shd, **CHOICE | {"nb_steps": 12})
-
-
-def test_the_child_reads_to_the_end(shd, capsys):
-    assert guard.main([shd / "shd_train.h5", shd / "shd_test.h5"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "1 0 12"
-    (shd / "shd_train.h5").write_bytes(b"no HDF5")
-    assert guard.main([shd / "shd_train.h5"]) == 1

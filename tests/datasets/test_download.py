@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets import audio, download, spiking, transfer
+from datasets import download, transfer
+from datasets.registry import DATASETS
 
 REPO = Path(__file__).resolve().parents[2]
 NOISE = os.urandom(300_000)
@@ -313,8 +314,8 @@ class TestCommand:
 
 def test_the_folders_are_those_the_readers_look_into():
     for name in ("shd", "ssc"):
-        assert download.PUBLISHED[name].default_folder == spiking.SPIKING[name].default_folder
-        files = {f"{name}_{split}.h5.zip" for split in spiking.SPIKING[name].splits}
+        assert download.PUBLISHED[name].default_folder == DATASETS[name].default_folder
+        files = {f"{name}_{split}.h5.zip" for split in DATASETS[name].splits}
         assert download.PUBLISHED[name].archives.keys() == files
     for name, key in (("gsc", "sc"), ("hd", "hd")):
-        assert download.PUBLISHED[name].default_folder == audio.AUDIO[key].default_folder
+        assert download.PUBLISHED[name].default_folder == DATASETS[key].default_folder

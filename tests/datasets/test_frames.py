@@ -15,8 +15,9 @@ import torch
 
 from datasets import frames as frames_module
 from datasets import unpack
+from datasets.binning import Binning, bin_events
 from datasets.errors import DataError
-from datasets.frames import Binning, bin_events, load_frames
+from datasets.frames import load_frames
 
 BINNING = Binning(nb_steps=25, max_time=1.0, spatial_bin=5)
 
@@ -132,7 +133,6 @@ class TestFrameSet:
         part = frames.subset(torch.tensor([5, 1]))
         assert torch.equal(part.counts, frames.counts[[5, 1]])
         assert part.speakers.tolist() == frames.speakers[[5, 1]].tolist()
-        assert part.nb_classes == frames.nb_classes
         assert frames.to("meta").counts.device.type == "meta"
 
     def test_a_file_without_speakers(self, spikes):
@@ -164,9 +164,8 @@ class TestCache:
         second = load(path, said)
         for name in ("counts", "labels", "speakers"):
             assert torch.equal(getattr(first, name), getattr(second, name))
-        assert second.dropped_events == first.dropped_events > 0
-        assert second.total_events == first.total_events
         assert said[0] == said[1]
+        assert ": 0.00% of" not in said[0]
         assert [file.name for file in path.parent.glob(".frames/*")] == [
             "shd_train-25steps-1.0s-bin5.frames"
         ]
@@ -302,8 +301,7 @@ class TestContents:
     def test_dropped_share_is_said_once(self, spikes, said):
         late = np.array([0.1, 0.2, 0.3, 1.0], np.float16)
         path = spikes(times=[late] * 12, units=[np.arange(4, dtype=np.uint16)] * 12)
-        frames = load(path, said)
-        assert (frames.dropped_events, frames.total_events) == (12, 48)
+        load(path, said)
         assert said == [
             "shd_train.h5: 25.00% of 48 events lie at or after max_time = 1.0 s and are dropped"
         ]

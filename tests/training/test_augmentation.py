@@ -10,9 +10,10 @@ import pytest
 import soundfile
 import torch
 
+from datasets import audio_set
+from datasets.registry import DATASETS
 from parsers.load import Config
-from training.data import augmentation
-from training.data.augmentation import augmented, needs_waveforms
+from training.data.augmentation import augmented
 from training.data.loading import load_data
 from training.steps import Steps
 
@@ -91,7 +92,7 @@ def test_a_batch_follows_from_seed_epoch_and_step(options):
 
 
 def test_unchanged_waveforms_give_the_cached_features(words_folder, monkeypatch):
-    monkeypatch.setattr(augmentation, "augment_waveforms", lambda waveforms, *_: waveforms)
+    monkeypatch.setattr(audio_set, "augment_waveforms", lambda waveforms, *_: waveforms)
     values = {"dataset_name": "sc", "data_folder": words_folder, "use_augm": True}
     options = Config.from_dict(values).training
     split = load_data(options).train
@@ -112,7 +113,8 @@ def test_unchanged_waveforms_give_the_cached_features(words_folder, monkeypatch)
     ],
 )
 def test_waveforms_are_kept_only_where_they_are_needed(values, needed):
-    assert needs_waveforms(Config.from_dict(values).training) == needed
+    options = Config.from_dict(values).training
+    assert any(DATASETS[options.dataset_name].also_depends_on(options)) == needed
 
 
 def test_a_test_alone_keeps_no_waveforms(words_folder):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from datasets.audio import AudioData
 from datasets.audio_set import AudioSet
+from datasets.frames import FrameSet
+from datasets.interface import Data
 from models.snns import SNN
 from parsers.load import Config
 from training import checks
@@ -37,7 +38,7 @@ def recordings(lengths):
         files=[f"up/{i}.wav" for i in range(clips)],
         sample_rate=16000,
     )
-    return AudioData(train, None, None, nb_classes=2, nb_features=40, validation="", classes=[])
+    return Data(train=train, nb_features=40, classes=["no", "yes"], validation="")
 
 
 def test_clips_that_fit_no_memory_are_refused(monkeypatch):
@@ -54,7 +55,8 @@ def test_clips_that_fit_no_memory_are_refused(monkeypatch):
     checks.check_batches(config, data, GPU)  # CUDA tells by itself
     checks.check_batches(config, recordings([98] * 100), CPU)
     monkeypatch.setattr(checks, "_memory", lambda: 1e9)
-    spikes = types.SimpleNamespace(train=range(1000), nb_features=140)
+    counts, labels = torch.empty(1, 10_000, 140).expand(1000, -1, -1), torch.zeros(1000)
+    spikes = Data(train=FrameSet(counts, labels, 1e-4), nb_features=140, classes=[], validation="")
     long = Config.from_dict({"dataset_name": "shd", "nb_steps": 10_000})
     with pytest.raises(
         ExperimentError, match=r"on 128 clips of 10,000 .*: choose a smaller --batc"

@@ -11,7 +11,7 @@ import torch
 
 from datasets.audio_set import AudioSet
 from datasets.frames import FrameSet
-from datasets.spiking import SpikingData
+from datasets.interface import Data
 from training.data import loading as training_data
 from training.data.augmentation import augmented
 from training.data.loading import batches, on_device
@@ -26,10 +26,7 @@ def frames(count=CLIPS, seed=0):
     return FrameSet(
         counts=torch.randint(0, 255, (count, 6, 4), generator=generator, dtype=torch.uint8),
         labels=torch.randint(0, 3, (count,), generator=generator),
-        speakers=None,
-        dropped_events=0,
-        total_events=1,
-        nb_classes=3,
+        bin_seconds=0.01,
     )
 
 
@@ -146,11 +143,11 @@ def test_augmented_batches_are_the_same_too(split, changes):
 
 def spiking_data(valid):
     train, test = frames(20), frames(10)
-    return SpikingData(
+    return Data(
         train=train,
         valid=test if valid == "test" else frames(5),
         test=test,
-        nb_classes=3,
+        classes=["a", "b", "c"],
         nb_features=4,
         validation=valid,
     )

@@ -3,18 +3,17 @@
 """From the options of a run to batches on its device."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets.audio import AUDIO, AudioData, load_audio
-from datasets.spiking import SpikingData, load_spiking
+from datasets.interface import SPLITS, Data
+from datasets.registry import DATASETS
 from parsers.options import options_of
 from parsers.training_config import TrainingConfig
-from training.data.augmentation import needs_waveforms
 from training.data.streaming import Streamed
 from training.terminal.console import log
 
@@ -23,38 +22,14 @@ DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the net
 
 def load_data(
     options: TrainingConfig,
-    splits: tuple[str, ...] = ("train", "valid", "test"),
+    splits: Collection[str] = SPLITS,
     say: Callable[[str], None] = log.info,
-) -> SpikingData | AudioData:
-    """The splits that ``options`` ask for.
-
-    Raises DataError for a fault in the files.
-    """
-    common = {"splits": splits, "say": say}
-    if options.dataset_name in AUDIO:
-        return load_audio(
-            options.dataset_name,
-            options.data_folder,
-            skip_bad_files=options.skip_bad_files,
-            sample_rate=options.sample_rate,
-            keep_waveforms="train" in splits and needs_waveforms(options),
-            num_workers=options.num_workers,
-            **common,
-        )
-    return load_spiking(
-        options.dataset_name,
-        options.data_folder,
-        nb_steps=options.nb_steps,
-        max_time=options.max_time,
-        spatial_bin=options.spatial_bin,
-        validation=options.shd_validation,
-        **common,
-    )
+) -> Data:
+    """The splits that ``options`` ask for; DataError for a fault in the files."""
+    return DATASETS[options.dataset_name].load(options, splits, say)
 
 
-def on_device(
-    data: SpikingData | AudioData, device: torch.device, placement: str = "auto"
-) -> SpikingData | AudioData:
+def on_device(data: Data, device: torch.device, placement: str = "auto") -> Data:
     """``data`` with its batches on ``device``; a split that serves twice is placed once.
 
     Args:
@@ -68,7 +43,7 @@ def on_device(
         torch.cuda.empty_cache()  # else what a run before has left would not count as free
     room = free_memory(device) * DEVICE_SHARE
     placed = {}
-    for name in ("train", "valid", "test"):
+    for name in SPLITS:
         split = getattr(data, name)
         if split is None or id(split) in placed:
             continue
@@ -78,7 +53,7 @@ def on_device(
         else:
             log.info("The %s clips (%.1f GB) stay in host memory", name, split.nbytes / 1e9)
             placed[id(split)] = Streamed(split.with_batches_on(device), device)
-    splits = {name: placed.get(id(getattr(data, name))) for name in ("train", "valid", "test")}
+    splits = {name: placed.get(id(getattr(data, name))) for name in SPLITS}
     return replace(data, **splits)
 
 
@@ -113,20 +88,21 @@ def batches(frames, batch_size: int, order: Iterable[Tensor] | None = None) -> I
 def data_key(options: TrainingConfig) -> tuple:
     """What the data of a run depend on; runs with the same key can share them."""
     loads = (name for name, option in options_of(type(options)).items() if option.rules.loads)
-    return *(getattr(options, name) for name in loads), needs_waveforms(options)
+    also = DATASETS[options.dataset_name].also_depends_on(options)
+    return *(getattr(options, name) for name in loads), *also
 
 
 class DataCache:
     """Keeps the last dataset, so that runs which differ in other options share it."""
 
-    def __init__(self, device: torch.device, splits: tuple[str, ...] = ("train", "valid", "test")):
+    def __init__(self, device: torch.device, splits: Collection[str] = SPLITS):
         self.device = device
         self.splits = splits
         self.key = None
         self.data = None
         self.remarks: list[str] = []  # on the files of the data
 
-    def get(self, options: TrainingConfig) -> SpikingData | AudioData:
+    def get(self, options: TrainingConfig) -> Data:
         """The dataset of ``options`` on the device."""
         key = data_key(options)
         if key != self.key:

@@ -10,21 +10,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from datasets.audio import AUDIO, AudioData
-from datasets.spiking import SPIKING, SpikingData
+from datasets.interface import SPLITS, Data
+from datasets.registry import DATASETS
 from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
 
 NAME = "data.json"
 
 
-def record(options: TrainingConfig, data: SpikingData | AudioData) -> dict:
+def record(options: TrainingConfig, data: Data) -> dict:
     """What is written down of the data of a run, in plain values."""
     return {
         "dataset_name": options.dataset_name,
         "classes": list(data.classes),
-        "clips": {name: len(getattr(data, name)) for name in ("train", "valid", "test")},
-        "sample_rate": getattr(data, "sample_rate", None),
+        "clips": {name: len(getattr(data, name)) for name in SPLITS},
+        "sample_rate": data.sample_rate,
         "checksums": data.checksums,
     }
 
@@ -45,7 +45,7 @@ def recorded(folder: Path) -> dict | None:
         raise ExperimentError(f"{path} is not readable: remove it to go on without it") from None
 
 
-def at_its_rate(options: TrainingConfig, folder: Path) -> TrainingConfig:
+def with_recorded_rate(options: TrainingConfig, folder: Path) -> TrainingConfig:
     """``options`` with the sampling rate that the network in ``folder`` was trained at.
 
     One that is asked for stays, and other data sets are left alone.
@@ -61,9 +61,7 @@ def is_same_set(options: TrainingConfig, before: dict) -> bool:
     return before.get("dataset_name") == options.dataset_name
 
 
-def with_classes_of(
-    folder: Path, options: TrainingConfig, data: SpikingData | AudioData
-) -> SpikingData | AudioData:
+def with_classes_of(folder: Path, options: TrainingConfig, data: Data) -> Data:
     """``data`` with the classes of the network in ``folder``.
 
     They are the same, but for networks of earlier versions: those had as many outputs as the
@@ -75,8 +73,8 @@ def with_classes_of(
     if before is None or not is_same_set(options, before):
         return data
     then, now = before["classes"], list(data.classes)
-    if then == _numbers(options.dataset_name) and len(now) < len(then):
-        return replace(data, nb_classes=len(then), classes=then)
+    if then == DATASETS[options.dataset_name].unnamed_classes and len(now) < len(then):
+        return replace(data, classes=then)
     if then != now:
         raise ExperimentError(
             f"{folder} was trained on {len(then)} classes, and {options.data_folder or 'the data'} "
@@ -84,13 +82,6 @@ def with_classes_of(
             "data it was trained on with --data_folder"
         )
     return data
-
-
-def _numbers(dataset_name: str) -> list[str] | None:
-    """Names of the classes where ``extra/keys`` gave none; None for recordings."""
-    if dataset_name not in SPIKING:
-        return None
-    return [str(label) for label in range(SPIKING[dataset_name].nb_classes)]
 
 
 def difference(then: list[str], now: list[str]) -> str:
@@ -104,8 +95,8 @@ def difference(then: list[str], now: list[str]) -> str:
     return ", ".join(parts) or "their order is another"
 
 
-def check_unchanged(folder: Path, options: TrainingConfig, data: SpikingData | AudioData) -> None:
-    """Whether a training in ``folder`` can go on with ``data``.
+def check_unchanged(folder: Path, options: TrainingConfig, data: Data) -> None:
+    """Whether a training in ``folder`` can be resumed with ``data``.
 
     Raises:
         ExperimentError: classes, numbers of clips or contents are not what they were.
@@ -116,17 +107,14 @@ def check_unchanged(folder: Path, options: TrainingConfig, data: SpikingData | A
     with_classes_of(folder, options, data)
     now = record(options, data)
     for name, count in now["clips"].items():
-        if before["clips"].get(name, count) != count:
-            raise ExperimentError(
-                f"cannot go on with {folder}: it was begun with {before['clips'][name]:,} {name} "
-                f"clips, and there are {count:,} now; restore the data, or start again with "
-                "--new_exp_folder"
-            )
-    sums = before.get("checksums", {})
-    changed = [name for name, found in now["checksums"].items() if sums.get(name, found) != found]
-    if changed:
-        what = "are not those" if options.dataset_name in AUDIO else "is not the file"
-        raise ExperimentError(
-            f"cannot go on with {folder}: {changed[0]} {what} that it was begun with; restore the "
-            "data, or start again with --new_exp_folder"
-        )
+        if (then := before["clips"].get(name, count)) != count:
+            raise _changed(folder, f"it had {then:,} {name} clips, and there are {count:,} now")
+    for name, found in now["checksums"].items():
+        if before["checksums"].get(name, found) != found:
+            raise _changed(folder, f"its data have changed since ({name})")
+
+
+def _changed(folder: Path, what: str) -> ExperimentError:
+    return ExperimentError(
+        f"cannot resume {folder}: {what}; restore the data, or start again with --new_exp_folder"
+    )

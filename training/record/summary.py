@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from datasets.audio import AudioData
-from datasets.spiking import SpikingData
+from datasets.interface import Data
 from parsers.load import Config
 from training.metrics import Metrics, count_parameters
 from training.record.checkpoint import Best
@@ -26,7 +25,7 @@ LIBRARIES = ("torch", "numpy", "scipy", "h5py", "soundfile", "numba", "triton")
 
 def summarize(
     config: Config,
-    data: SpikingData | AudioData,
+    data: Data,
     model: nn.Module,
     best: Best,
     history: list[dict],
@@ -59,14 +58,14 @@ def summarize(
         "seconds": seconds,
         "seconds_per_epoch": sum(record["seconds"] for record in history) / options.nb_epochs,
         "data_checksums": data.checksums,
-        **listing_facts(data),
+        **data.facts,
         "device": device_facts(device),
         "code": code_version(),
         "versions": versions(device),
     }
 
 
-def counts(model: nn.Module, data: SpikingData | AudioData) -> dict:
+def counts(model: nn.Module, data: Data) -> dict:
     """How large the network and its data are."""
     clips = {name: len(getattr(data, name)) for name in ("train", "valid", "test")}
     return {
@@ -74,13 +73,6 @@ def counts(model: nn.Module, data: SpikingData | AudioData) -> dict:
         "state_variables": model.nb_state_variables() if model.is_snn else None,
         "clips": clips,
     }
-
-
-def listing_facts(data: SpikingData | AudioData) -> dict:
-    """Who split recordings, and how many files could not be used; nothing for spikes."""
-    if not isinstance(data, AudioData):
-        return {}
-    return {"split_by": data.split_by, "files_left_out": data.left_out}
 
 
 def device_facts(device: torch.device) -> dict:

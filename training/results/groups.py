@@ -7,19 +7,11 @@ import statistics
 from pathlib import Path
 from textwrap import fill
 
-from datasets.audio import AUDIO, PUBLISHED_WORDS
-from datasets.features import SHIFT_MS
-from datasets.spiking import SPIKING
+from datasets.registry import DATASETS
 from parsers.load import OPTIONS
 from parsers.options import parts
 from training.terminal.console import duration, table
 
-DATA_NAMES = {"shd": "SHD", "ssc": "SSC", "sc": "GSC", "hd": "HD"}
-PUBLISHED_CLASSES = {
-    "sc": PUBLISHED_WORDS,
-    "hd": 20,
-    **{name: dataset.nb_classes for name, dataset in SPIKING.items()},
-}
 # As papers spell them.
 MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
@@ -69,9 +61,8 @@ def statistics_of(runs: list[dict]) -> dict:
 
 def setup(values: dict) -> dict:
     """What a table of results says of every network and its data."""
-    if values["dataset_name"] in AUDIO:
-        resolution = float(SHIFT_MS)
-    else:
+    resolution = DATASETS[values["dataset_name"]].frame_shift_ms
+    if resolution is None:
         resolution = 1000 * values["max_time"] / values["nb_steps"]
     return {**{name: values[name] for name in SETUP[:-1]}, "ms_per_step": resolution}
 
@@ -79,10 +70,10 @@ def setup(values: dict) -> dict:
 def data_name(run: dict) -> str:
     """The data set as papers spell it; data with other classes than its own go by their folder."""
     name, folder = run["values"]["dataset_name"], run["values"].get("data_folder")
-    published = PUBLISHED_CLASSES.get(name)  # none of a data set of one's own
-    if published and folder and run.get("classes", published) != published:
+    dataset = DATASETS[name]
+    if folder and run.get("classes", dataset.nb_classes) != dataset.nb_classes:
         return Path(folder).name or name
-    return DATA_NAMES.get(name, name)
+    return dataset.title
 
 
 def tested_on(run: dict) -> tuple[str, list[str]]:

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What a data set has to bring: a `DataSet` that loads `Data`, whose splits are each a `Split`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Generator, Tensor
+
+from datasets.augment import Augmentation
+
+REPO = Path(__file__).resolve().parents[1]
+SPLITS = ("train", "valid", "test")
+Batch = tuple[Tensor, Tensor]  # x [B, T, F] float32 and y [B] int64
+
+
+class Split(ABC):
+    """The clips of one split, a dataclass with ``labels`` [N] int64.
+
+    Batches are made on the device where the labels live; the clips may lie in host memory.
+    """
+
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Memory that the clips take."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Self:
+        """The same clips on ``device``."""
+
+    def with_batches_on(self, device: torch.device | str) -> Self:
+        """The same clips where they are; only their batches are made on ``device``."""
+        return replace(self, labels=self.labels.to(device))
+
+    @abstractmethod
+    def batch(self, indices: Tensor) -> Batch:
+        """The clips at ``indices`` [B] int64 as (x [B, T, F] float32, y [B] int64)."""
+
+    @abstractmethod
+    def longest(self) -> tuple[int, str]:
+        """Time steps of the longest clip, and its file; no file where all are of one length."""
+
+    def is_changed_by(self, augmentation: Augmentation) -> bool:
+        """Whether ``augmentation`` asks for anything that such clips can undergo."""
+        return False
+
+    def starts_from_batches(self, augmentation: Augmentation) -> bool:
+        """Whether `augmented` reads plain batches, so that they are worth fetching ahead."""
+        return True
+
+    def augmented(
+        self,
+        indices: Tensor,
+        batch: Callable[[Tensor], Batch],
+        augmentation: Augmentation,
+        generator: Generator,
+    ) -> Batch:
+        """As `batch`, changed at random by a generator of the device where batches are made.
+
+        ``batch`` gives the plain ones: that of this split, or of one that fetches them ahead.
+        """
+        return batch(indices)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The splits that were asked for, None for the others, and what is known of them.
+
+    ``validation`` says what validation means here. ``checksums`` holds SHA-256 sums of all that was
+    read, by the name of a file or a split; a run that is resumed must find the same. ``classes``
+    are the names of the labels, ``sample_rate`` that of recordings in Hz. ``facts`` are noted in
+    summary.json as they are.
+    """
+
+    nb_features: int
+    classes: list[str]
+    validation: str
+    train: Any = None
+    valid: Any = None
+    test: Any = None
+    checksums: dict[str, str] = field(default_factory=dict)
+    sample_rate: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def nb_classes(self) -> int:
+        """Outputs of a network for these data."""
+        return len(self.classes)
+
+
+class DataSet(ABC):
+    """A data set: where it lies, and how its files become splits.
+
+    ``nb_classes`` are the classes of the published data, ``default_folder`` is relative to the
+    repository, and ``title`` is the name in papers. ``unnamed_classes`` are the names of classes
+    that the files do not name, None where they always do. ``frame_shift_ms`` is the time from one
+    frame to the next, None where options decide it. ``has_portable_checksums`` says whether
+    checksums are of contents alone in runs of all versions, and compare between machines.
+    """
+
+    nb_classes: int
+    default_folder: str
+    title: str
+    unnamed_classes: list[str] | None = None
+    frame_shift_ms: float | None = None
+    has_portable_checksums = True
+
+    def folder(self, options) -> Path:
+        """Where the data lie."""
+        if options.data_folder is None:
+            return REPO / self.default_folder
+        return Path(options.data_folder).expanduser()
+
+    @abstractmethod
+    def load(
+        self, options, splits: Collection[str] = SPLITS, say: Callable[[str], None] = print
+    ) -> Data:
+        """Read what is asked for.
+
+        Args:
+            options: the `TrainingConfig` of a run.
+            splits: those of train, valid, test that are needed; the files of others are not opened.
+            say: takes one line at a time for the user.
+
+        Raises:
+            DataError: a file or its contents is not as it should be, in one line.
+        """
+
+    def also_depends_on(self, options) -> tuple:
+        """What besides the options of data decides what `load` keeps in memory."""
+        return ()
+
+    @abstractmethod
+    def nb_features(self, options) -> int:
+        """Features of a time step, known before the data are read."""
+
+    @abstractmethod
+    def step_seconds(self, options) -> float:
+        """Time from one step to the next."""

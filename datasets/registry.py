@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""All data sets by the name that ``--dataset_name`` knows them by."""
+
+from datasets.audio import AudioDataSet
+from datasets.interface import DataSet
+from datasets.spiking import SpikingDataSet
+from datasets.splits import list_digits, list_words
+
+ZENKE_LAB = "https://zenkelab.org/resources/spiking-heidelberg-datasets-shd/"
+SPEECH_COMMANDS = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+
+DATASETS: dict[str, DataSet] = {
+    "shd": SpikingDataSet("shd", 20, ("train", "test"), "data/SHD", ZENKE_LAB, "SHD"),
+    "ssc": SpikingDataSet("ssc", 35, ("train", "valid", "test"), "data/SSC", ZENKE_LAB, "SSC"),
+    "demo": SpikingDataSet("demo", 20, ("train", "test"), "datasets/demo", None, "demo"),
+    "sc": AudioDataSet(
+        "sc", 35, list_words, "folders of words with WAV files", "data/GSC", SPEECH_COMMANDS, "GSC"
+    ),
+    "hd": AudioDataSet(
+        "hd",
+        20,
+        list_digits,
+        "audio/*.flac, train_filenames.txt and test_filenames.txt",
+        "data/HD",
+        ZENKE_LAB,
+        "HD",
+    ),
+}
