@@ -70,6 +70,7 @@ class ReadoutLayer(nn.Module):
         self.hidden_size = hidden_size
         self.readout = readout
         self.scores = find_readout(readout).scores
+        self.operation = "readout" if readout == "softmax_sum" else "potentials"
         self.init_state = init_state
         self.backend = backend
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)

@@ -107,6 +107,7 @@ class SpikingLayer(nn.Module):
 
     states_per_neuron = 2
     recurrent = False
+    operation: ClassVar[str | None] = None  # of `models.dynamics.OPERATIONS`; None: its own
     # Whether `dynamics` has an argument `fold`, and does all that it asks for. A class derived from
     # one that folds, with a `dynamics` of its own, takes it too, or says `folds = False`.
     folds = False

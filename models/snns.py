@@ -41,6 +41,7 @@ class AdaptiveCoefficients(NamedTuple):
 class AdaptiveLayer(SpikingLayer):
     """A layer of the adaptive recurrence; a neuron model gives the ``coefficients``."""
 
+    operation = "adaptive"
     folds = True
 
     def coefficients(self) -> AdaptiveCoefficients:
@@ -181,6 +182,7 @@ class ResonateCoefficients(NamedTuple):
 class ResonateLayer(SpikingLayer):
     """A layer of the resonate recurrence; a neuron model gives the ``coefficients``."""
 
+    operation = "resonate"
     folds = True
 
     def coefficients(self) -> ResonateCoefficients:

@@ -13,7 +13,7 @@ from torch import nn
 
 from datasets.interface import Data
 from models.anns import LAYERS as ANN_LAYERS
-from models.dynamics.backends import announce_again
+from models.dynamics import describe
 from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.load import Config
 from training.device.choice import check_device, describe_device, describe_precision
@@ -127,7 +127,7 @@ def introduce(config: Config, data: Data, model: nn.Module) -> None:
         f"{len(data.train):,} train, {len(data.valid):,} validation "
         f"({data.validation}), {len(data.test):,} test clips"
     )
-    announce_again()
+    log.info(describe(model))
     note_own_recurrences(model)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from models.dynamics import describe
 from parsers.load import Plan
 from training.data import same_data
 from training.data.loading import DataCache
@@ -58,6 +59,7 @@ def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int
     with log_file(folder / "exp.log" if options.log_tofile else None):
         if number == 0:
             log.info(describe_device(experiment.device))
+            log.info(describe(experiment.model))
             log.info("Evaluating %s on %s test clips", path, f"{len(experiment.data.test):,}")
         test = experiment.test(options.seed).to_dict()
         log.info(

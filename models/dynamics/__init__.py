@@ -6,12 +6,14 @@ Each recurrence is one pure function, state in and state out, with one implement
 ``naive`` is the executable specification that all others are tested against.
 """
 
-from models.dynamics.adaptive import AdaptiveState, adaptive
-from models.dynamics.backends import BACKENDS
+import torch
+
+from models.dynamics.adaptive import ADAPTIVE, AdaptiveState, adaptive
+from models.dynamics.backends import BACKENDS, Choice, choose
 from models.dynamics.fold import Fold
-from models.dynamics.readout import potentials, readout
+from models.dynamics.readout import POTENTIALS, READOUT, potentials, readout
 from models.dynamics.recurrent import gru, ligru, rnn, summed
-from models.dynamics.resonate import ResonateState, resonate
+from models.dynamics.resonate import RESONATE, ResonateState, resonate
 
 __all__ = [
     "BACKENDS",
@@ -19,6 +21,7 @@ __all__ = [
     "Fold",
     "ResonateState",
     "adaptive",
+    "describe",
     "gru",
     "ligru",
     "potentials",
@@ -27,3 +30,32 @@ __all__ = [
     "rnn",
     "summed",
 ]
+
+OPERATIONS = {
+    "adaptive": ADAPTIVE,
+    "resonate": RESONATE,
+    "readout": READOUT,
+    "potentials": POTENTIALS,
+}
+
+
+def describe(network: torch.nn.Module) -> str:
+    """What computes the dynamics of ``network``, a ``models.network.Network``, on its device.
+
+    A layer says by its attribute ``operation`` which of ``OPERATIONS`` it runs; None, or no such
+    attribute: one of its own in plain PyTorch. On a GPU the kernels are tried now if they have not
+    been yet.
+    """
+    chosen: dict[Choice, list[str]] = {}
+    for number, layer in enumerate(network.layers, start=1):
+        choice = Choice("naive")
+        if name := getattr(layer, "operation", None):
+            numbers = torch.empty(0, device=next(layer.parameters()).device)
+            surrogate = getattr(layer, "surrogate", None)
+            choice = choose(OPERATIONS[name], layer.backend, numbers, surrogate=surrogate)
+        chosen.setdefault(choice, []).append(str(number))
+    if len(chosen) == 1:
+        return f"Dynamics: {next(iter(chosen))}"
+    return "Dynamics: " + "; ".join(
+        f"{choice} in layer {', '.join(layers)}" for choice, layers in chosen.items()
+    )

@@ -1,56 +1,63 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Which implementation of a recurrence runs."""
+"""Which implementation of an operation runs."""
 
 import importlib
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
 from functools import cache
+from typing import NamedTuple
 
 import torch
+
+from models.dynamics.agreement import disagreement
+from models.dynamics.trial import Trial, unfolded
+from models.surrogate import Surrogate
 
 log = logging.getLogger("sprache")
 
 BACKENDS = ("auto", "naive", "cpu", "cuda")
 
 _LIBRARIES = {"cpu": "numba", "cuda": "triton"}
-_ANNOUNCEMENTS = {
-    "naive": "Dynamics: plain PyTorch",
-    "cpu": "Dynamics: compiled CPU kernels (numba)",
-    "cuda": "Dynamics: fused GPU kernels (triton)",
+_DESCRIPTIONS = {
+    "naive": "plain PyTorch",
+    "cpu": "compiled CPU kernels (numba)",
+    "cuda": "fused GPU kernels (triton)",
 }
 # Compared with `naive` on the device at hand before `auto` takes them.
 _TRIED_FIRST = ("cuda",)
 # Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.fold``.
 _FOLDING = ("cuda",)
 _SLOW_TRIAL = 1.0  # s, worth a line in the log
-_OTHERWISE = {
-    f"folded {operation}": f"normalisation and dropout around '{operation}'"
-    for operation in ("adaptive", "resonate")
-} | {"batch statistics": "the gradient of batch normalisation"}
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
 
 
-_trying: ContextVar[bool] = ContextVar("trying", default=False)
+class Operation(NamedTuple):
+    """What several back ends can compute."""
+
+    name: str
+    # load(back end): the function that computes it there
+    load: Callable[[str], Callable]
+    # trials(surrogate), or trials() of what has none
+    trials: Callable[..., Iterable[Trial]]
 
 
-def _announce(backend: str, why: str) -> None:
-    """Say once what computes the dynamics; a trial uses `naive` for comparison only."""
-    if not _trying.get():
-        _say_once(backend, why)
+def implementations(package: str, function: str) -> Callable[[str], Callable]:
+    """``function`` of the module of ``package`` that is called like a back end."""
+    return lambda backend: getattr(importlib.import_module(f"{package}.{backend}"), function)
 
 
-@cache
-def _say_once(backend: str, why: str) -> None:
-    log.info("%s%s", _ANNOUNCEMENTS[backend], f" ({why})" if why else "")
+class Choice(NamedTuple):
+    """The back end that computes an operation."""
 
+    backend: str
+    obstacle: str = ""  # why it is plain PyTorch where a compiled one was looked for
 
-def announce_again() -> None:
-    """Let the next use say what computes the dynamics, as the first one did."""
-    _say_once.cache_clear()
+    def __str__(self) -> str:
+        why = f" ({self.obstacle})" if self.obstacle else ""
+        return _DESCRIPTIONS[self.backend] + why
 
 
 @cache
@@ -63,7 +70,9 @@ def _missing(library: str) -> str:
     return ""
 
 
-def _obstacle(backend: str, tensors: tuple[torch.Tensor, ...]) -> str:
+def _obstacle(
+    backend: str, tensors: tuple[torch.Tensor, ...], surrogate: Surrogate | None = None
+) -> str:
     """Why the compiled ``backend`` cannot compute with ``tensors``, "" where it can."""
     # Triton's interpreter runs GPU kernels on the CPU, for tests.
     interpreted = backend == "cuda" and os.environ.get("TRITON_INTERPRET") == "1"
@@ -72,7 +81,14 @@ def _obstacle(backend: str, tensors: tuple[torch.Tensor, ...]) -> str:
             return f"it needs {backend} tensors, got {tensor.device.type}"
         if tensor.dtype not in _SINGLE_PRECISION:
             return f"it computes in float32, got {str(tensor.dtype).removeprefix('torch.')}"
-    return _missing(_LIBRARIES[backend])
+    library = _LIBRARIES[backend]
+    if missing := _missing(library):
+        return missing
+    if surrogate is not None:
+        known = importlib.import_module(f"models.dynamics.{library}_support").SURROGATES
+        if surrogate.name not in known:
+            return f"{library} kernels have no surrogate '{surrogate.name}'"
+    return ""
 
 
 def why_not(backend: str, device: torch.device) -> str:
@@ -92,67 +108,78 @@ def compiled_on_gpu(backend: str, *tensors: torch.Tensor) -> bool:
     return backend in ("auto", "cuda") and not _obstacle("cuda", tensors)
 
 
-@cache
-def _disagreement(operation: str, backend: str, device: torch.device) -> str:
-    """Why ``backend`` is not to be trusted with ``operation`` on ``device``, "" where it is."""
-    from models.dynamics.agreement import disagreement
+def try_kernels(operation: Operation, backend: str, device: torch.device, *variant) -> str:
+    """What ``backend`` gets wrong on ``device``, "" where it agrees with ``naive``.
 
+    ``variant`` is what the trials of the operation are made for.
+    """
+
+    def kernels(*arguments, **options):  # whose import may fail, too
+        return operation.load(backend)(*arguments, **options)
+
+    expected = unfolded(operation.load("naive"))
+    return disagreement(operation.trials(*variant), kernels, expected, device)
+
+
+@cache
+def _tried(operation: Operation, backend: str, device: torch.device, *variant) -> str:
+    """The same, found once and logged."""
     start = time.perf_counter()
-    trying = _trying.set(True)
-    try:
-        found = disagreement(operation, backend, device)
-    finally:
-        _trying.reset(trying)
+    found = try_kernels(operation, backend, device, *variant)
     seconds = time.perf_counter() - start
     if seconds > _SLOW_TRIAL:
-        log.info("Compiled and tried the kernels of '%s' in %.1f s", operation, seconds)
+        log.info("Compiled and tried the kernels of %s in %.1f s", operation.name, seconds)
     if found:
         log.warning(
             "The kernels of back end '%s' do not do here what they should (%s). Plain PyTorch "
             "computes %s instead, with the same results, more slowly; please report this",
             backend,
             found,
-            _OTHERWISE.get(operation, f"'{operation}'"),
+            operation.name,
         )
     return found
 
 
-def agrees(operation: str, backend: str, device: torch.device) -> bool:
+def agrees(operation: Operation, backend: str, device: torch.device, *variant) -> bool:
     """Whether a first trial of ``backend`` on ``device`` gave what ``naive`` gives."""
-    return not _disagreement(operation, backend, device)
+    return not _tried(operation, backend, device, *variant)
 
 
-def can_fold(operation: str, backend: str, run: Callable, device: torch.device) -> bool:
-    """Whether ``run``, chosen by ``implementation`` for ``backend``, takes a ``Fold``."""
-    chosen = run.__module__.rpartition(".")[2]
-    if chosen not in _FOLDING:
+def can_fold(asked: str, choice: Choice, folded: Operation, device: torch.device, *variant) -> bool:
+    """Whether the ``choice`` for the back end ``asked`` for takes a ``Fold``."""
+    if choice.backend not in _FOLDING:
         return False
-    return backend != "auto" or agrees(f"folded {operation}", chosen, device)
+    return asked != "auto" or agrees(folded, choice.backend, device, *variant)
 
 
-def implementation(operation: str, backend: str, *tensors: torch.Tensor | float | None) -> Callable:
-    """The function that computes ``operation`` under ``backend`` for data like ``tensors``.
+def choose(
+    operation: Operation,
+    backend: str,
+    *tensors: torch.Tensor | float | None,
+    surrogate: Surrogate | None = None,
+) -> Choice:
+    """What computes ``operation`` under ``backend`` for data like ``tensors``.
 
     ``auto`` takes the fastest back end that can run here: the one written for the device of the
-    tensors if they are single precision, its library is installed and, for GPU kernels, a first
-    trial on that device gives what ``naive`` gives; else ``naive``. The choice is logged once.
-    Arguments that are not tensors are ignored.
+    tensors if they are single precision, its library is installed, it knows the surrogate and, for
+    GPU kernels, a first trial on that device gives what ``naive`` gives; else ``naive``. Arguments
+    that are not tensors are ignored.
 
     Raises:
         ValueError: an unknown name, or a back end asked for by name that cannot run here.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend '{backend}' is not one of {', '.join(BACKENDS)}")
-    chosen, why = backend, ""
-    if backend != "naive":
-        data = tuple(x for x in tensors if isinstance(x, torch.Tensor))
-        chosen = data[0].device.type if backend == "auto" else backend
-        why = _obstacle(chosen, data) if chosen in _LIBRARIES else f"device {chosen}"
-        if backend == "auto" and not why and chosen in _TRIED_FIRST:
-            why = _disagreement(operation, chosen, data[0].device)
-        if why and backend != "auto":
-            raise ValueError(f"backend '{backend}' cannot run here: {why}")
-        chosen = "naive" if why else chosen
-    _announce(chosen, why)
-    module = importlib.import_module(f"models.dynamics.{operation}.{chosen}")
-    return getattr(module, operation)
+    if backend == "naive":
+        return Choice("naive")
+    data = tuple(x for x in tensors if isinstance(x, torch.Tensor))
+    chosen = data[0].device.type if backend == "auto" else backend
+    if chosen not in _LIBRARIES:
+        return Choice("naive", f"device {chosen}")
+    obstacle = _obstacle(chosen, data, surrogate)
+    if obstacle and backend != "auto":
+        raise ValueError(f"backend '{backend}' cannot run here: {obstacle}")
+    if backend == "auto" and not obstacle and chosen in _TRIED_FIRST:
+        variant = () if surrogate is None else (surrogate,)
+        obstacle = _tried(operation, chosen, data[0].device, *variant)
+    return Choice("naive", obstacle) if obstacle else Choice(chosen)

@@ -12,6 +12,10 @@ LARGEST_BLOCK = 128  # neurons of one program
 RUN = 8  # steps whose states are computed again, in registers, from the state before the first
 # Steps and neurons; a kernel made anew for every kind of number gains nothing by it.
 SIZES = ["T", "H"]
+# That `derivative` below knows.
+SURROGATES = (
+    "boxcar", "triangle", "atan", "slayer", "gaussian", "double_gaussian", "multi_gaussian",
+)  # fmt: skip
 
 
 @triton.jit

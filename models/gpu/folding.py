@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.dynamics import Fold
-from models.dynamics.backends import agrees, compiled_on_gpu
+from models.dynamics.backends import Operation, agrees, compiled_on_gpu
+from models.gpu.trial import trials
 
 
 def can_fold(layer: nn.Module, current: Tensor) -> bool:
@@ -72,7 +73,7 @@ def _normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
 
 def _standardized(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``x`` [B, T, H] untouched, and mean, slope and shift [H] that make ``norm(x)`` of it."""
-    kernels = compiled_on_gpu("auto", x) and agrees("batch statistics", "cuda", x.device)
+    kernels = compiled_on_gpu("auto", x) and agrees(BATCH_STATISTICS, "cuda", x.device)
     norm.num_batches_tracked.add_(1)
     return *BatchStatistics.apply(x, norm.weight, norm, kernels), norm.bias
 
@@ -113,3 +114,10 @@ class BatchStatistics(torch.autograd.Function):
         slope = -(d_slope * weight) * rate**3 / count  # of the gradient over x - mean
         offset = d_mean / count - slope * mean
         return torch.addcmul(d_x, x, slope).add_(offset), d_slope * rate, None, None
+
+
+def _implementation(backend: str):
+    return lambda x, weight, norm: BatchStatistics.apply(x, weight, norm, backend == "cuda")
+
+
+BATCH_STATISTICS = Operation("the gradient of batch normalisation", _implementation, trials)

@@ -6,7 +6,7 @@ import functools
 
 import torch
 
-from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
+from models.dynamics import AdaptiveState, ResonateState, adaptive, potentials, readout, resonate
 from models.surrogate import BOXCAR, surrogate
 
 SHAPES = [(1, 1, 1), (2, 1, 500), (1, 63, 500), (3, 63, 17), (2, 20, 1024), (9, 48, 5)]
@@ -91,6 +91,10 @@ def readout_inputs(B, T, C, *, seed=0):
 
 def run_readout(backend, I, alpha, u):
     return list(readout(I, alpha, state=u, backend=backend))
+
+
+def run_potentials(backend, I, alpha, u):
+    return list(potentials(I, alpha, state=u, backend=backend))
 
 
 def outputs_and_gradients(run, backend, inputs, device="cpu"):

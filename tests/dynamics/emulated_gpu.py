@@ -468,4 +468,4 @@ def emulate_gpu() -> None:
     """The same, and tensors of the CPU are taken for a GPU's."""
     run_kernels_here()
     obstacle = _obstacle
-    backends._obstacle = lambda name, tensors: "" if name == "cuda" else obstacle(name, tensors)
+    backends._obstacle = lambda name, *rest: "" if name == "cuda" else obstacle(name, *rest)

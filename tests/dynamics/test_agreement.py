@@ -8,13 +8,25 @@ import pytest
 import torch
 from against_naive import adaptive_inputs, run_adaptive
 
-from models.dynamics import agreement, backends
+from models.dynamics import OPERATIONS, AdaptiveState, Fold, adaptive, backends, trial
+from models.dynamics.adaptive import FOLDED as FOLDED_ADAPTIVE
+from models.dynamics.backends import try_kernels
+from models.dynamics.resonate import FOLDED as FOLDED_RESONATE
+from models.surrogate import BOXCAR
 
 CPU = torch.device("cpu")
-MODULES = {name: f"models.dynamics.{name}.cpu" for name in ("adaptive", "resonate", "readout")}
+ADAPTIVE = OPERATIONS["adaptive"]
 
 
-@pytest.fixture(params=MODULES)
+def variant_of(name):
+    return (BOXCAR,) if name in ("adaptive", "resonate") else ()
+
+
+def tried_on_cpu(name):
+    return try_kernels(OPERATIONS[name], "cpu", CPU, *variant_of(name))
+
+
+@pytest.fixture(params=OPERATIONS)
 def operation(request):
     return request.param
 
@@ -23,16 +35,16 @@ def operation(request):
 def tried(monkeypatch):
     """Back end ``cpu`` has to pass the trial as well."""
     monkeypatch.setattr(backends, "_TRIED_FIRST", ("cpu",))
-    backends._disagreement.cache_clear()
+    backends._tried.cache_clear()
     yield
-    backends._disagreement.cache_clear()
+    backends._tried.cache_clear()
 
 
-def spoil(monkeypatch, operation, how):
-    """Let the compiled ``operation`` return ``how(its outputs)``."""
-    module = importlib.import_module(MODULES[operation])
-    right = getattr(module, operation)
-    monkeypatch.setattr(module, operation, lambda *args, **options: how(*right(*args, **options)))
+def spoil(monkeypatch, name, how):
+    """Let the compiled operation return ``how(its outputs)``."""
+    right = OPERATIONS[name].load("cpu")
+    module = importlib.import_module(right.__module__)
+    monkeypatch.setattr(module, name, lambda *args, **options: how(*right(*args, **options)))
 
 
 class WrongGradient(torch.autograd.Function):
@@ -47,57 +59,46 @@ class WrongGradient(torch.autograd.Function):
 
 def test_right_kernels_agree(operation):
     before = torch.get_rng_state()
-    assert agreement.disagreement(operation, "cpu", CPU) == ""
+    assert tried_on_cpu(operation) == ""
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("name", ["adaptive", "resonate", "folded adaptive", "folded resonate"])
-def test_no_potential_of_the_trial_is_near_the_threshold(name, monkeypatch):
+@pytest.mark.parametrize(
+    "operation", [ADAPTIVE, OPERATIONS["resonate"], FOLDED_ADAPTIVE, FOLDED_RESONATE]
+)
+def test_no_potential_of_the_trial_is_near_the_threshold(operation):
     """Rounding must turn no spike: a single one spoils gradients."""
     nearest = []
+    naive = operation.load("naive")
 
-    def watched(function, potential):
-        def run(I, *coefficients, fold=None, **options):
-            current = I if fold is None else fold.current(I)
-            for steps in range(1, I.shape[1] + 1):
-                _, state = function(current[:, :steps], *coefficients, **options)
-                nearest.append((potential(state.u, options) - 1).abs().min().item())
-            return function(current, *coefficients, **options)
+    def watched(I, *coefficients, fold=None, **options):
+        current = I if fold is None else fold.current(I)
+        for steps in range(1, I.shape[1] + 1):
+            _, state = naive(current[:, :steps], *coefficients, **options)
+            drive = options.get("scale", 1) * state.u.real
+            nearest.append((drive - 1).abs().min().item())
+        return naive(current, *coefficients, **options)
 
-        return run
-
-    monkeypatch.setattr(
-        agreement.dynamics, "adaptive", watched(agreement.dynamics.adaptive, lambda u, _: u)
-    )
-    monkeypatch.setattr(
-        agreement.dynamics,
-        "resonate",
-        watched(agreement.dynamics.resonate, lambda u, options: options["scale"] * u.real),
-    )
-    if name.startswith("folded"):  # the mask is a GPU's; it comes behind the recurrence
-        pytest.importorskip("triton")
-        support = importlib.import_module("models.dynamics.triton_support")
-        monkeypatch.setattr(support, "dropout_factors", lambda *_: 1.0)
-    for _, inputs, run in agreement._variants(name):
-        run(backend="naive", **inputs)
-    assert len(nearest) >= 2 * agreement.T
+    for case in operation.trials(BOXCAR):
+        case.run(watched, **case.inputs)
+    assert len(nearest) >= 2 * trial.T
     assert 5e-6 < min(nearest) < 1e-2
 
 
 def test_it_works_where_gradients_are_off(operation):
     for mode in (torch.no_grad(), torch.inference_mode()):
         with mode:
-            assert agreement.disagreement(operation, "cpu", CPU) == ""
+            assert tried_on_cpu(operation) == ""
 
 
 def test_wrong_outputs_are_seen(operation, monkeypatch):
     spoil(monkeypatch, operation, lambda out, state: (out.roll(1, dims=-1), state))
-    assert "not as in plain PyTorch" in agreement.disagreement(operation, "cpu", CPU)
+    assert "not as in plain PyTorch" in tried_on_cpu(operation)
 
 
 def test_wrong_gradients_are_seen(operation, monkeypatch):
     spoil(monkeypatch, operation, lambda out, state: (WrongGradient.apply(out), state))
-    assert "the gradient of" in agreement.disagreement(operation, "cpu", CPU)
+    assert "the gradient of" in tried_on_cpu(operation)
 
 
 def test_a_compiler_that_fails_is_seen(operation, monkeypatch):
@@ -105,32 +106,32 @@ def test_a_compiler_that_fails_is_seen(operation, monkeypatch):
         raise RuntimeError("PTX\nassembler: out of registers")
 
     spoil(monkeypatch, operation, fail)
-    found = agreement.disagreement(operation, "cpu", CPU)
-    assert "RuntimeError: PTX assembler: out of registers" in found
+    assert "RuntimeError: PTX assembler: out of registers" in tried_on_cpu(operation)
 
 
-def test_auto_takes_what_passes(tried):
-    chosen = backends.implementation("adaptive", "auto", torch.zeros(1, 2, 3))
-    assert chosen.__module__ == "models.dynamics.adaptive.cpu"
-
-
-def test_a_slow_trial_is_told(tried, monkeypatch, caplog):
+def test_auto_takes_what_passes_and_a_slow_trial_is_told(tried, monkeypatch, caplog):
     monkeypatch.setattr(backends, "_SLOW_TRIAL", 0.0)
     with caplog.at_level("INFO", logger="sprache"):
-        backends.implementation("adaptive", "auto", torch.zeros(1, 2, 3))
+        chosen = backends.choose(ADAPTIVE, "auto", torch.zeros(1, 2, 3), surrogate=BOXCAR)
+    assert chosen == backends.Choice("cpu")
     assert "Compiled and tried the kernels of 'adaptive' in " in caplog.text
 
 
-def test_folds_that_do_not_agree_are_undone(monkeypatch, caplog):
+def test_folds_that_do_not_agree_are_undone(tried, monkeypatch, caplog):
     monkeypatch.setattr(backends, "_FOLDING", ("cpu",))
-    run = backends.implementation("adaptive", "auto", torch.zeros(1, 2, 3))
-    assert backends.can_fold("adaptive", "cpu", run, CPU)  # asked for by name
-    backends._disagreement.cache_clear()
+
+    def can_fold(asked):
+        return backends.can_fold(asked, backends.Choice("cpu"), FOLDED_ADAPTIVE, CPU, BOXCAR)
+
+    assert can_fold("cpu")  # asked for by name
     with caplog.at_level("WARNING", logger="sprache"):
-        assert not backends.can_fold("adaptive", "auto", run, CPU)  # it has no argument for a fold
+        assert not can_fold("auto")  # it has no argument for a fold
     (message,) = (record.getMessage() for record in caplog.records)
     assert "PyTorch computes normalisation and dropout around 'adaptive' instead" in message
-    backends._disagreement.cache_clear()
+    x = torch.ones(1, 2, 3)
+    state = AdaptiveState(*torch.zeros(3, 1, 3))
+    spikes, _ = adaptive(x, x[0, 0] / 2, theta=0.1, state=state, fold=Fold(p=0.5))
+    assert set(spikes.unique().tolist()) <= {0.0, 2.0}
 
 
 def test_auto_leaves_what_does_not_and_says_so_once(tried, monkeypatch, caplog):
@@ -142,5 +143,5 @@ def test_auto_leaves_what_does_not_and_says_so_once(tried, monkeypatch, caplog):
     assert torch.equal(outputs[0], run_adaptive("naive", **inputs)[0])
     (message,) = (record.getMessage() for record in caplog.records)
     assert "back end 'cpu' do not do here what they should (LIF: the spikes not as in" in message
-    readout = backends.implementation("readout", "auto", torch.zeros(1, 2, 3))
-    assert readout.__module__ == "models.dynamics.readout.cpu"
+    readout = backends.choose(OPERATIONS["readout"], "auto", torch.zeros(1, 2, 3))
+    assert readout.backend == "cpu"

@@ -5,7 +5,6 @@
 import concurrent.futures
 import functools
 import importlib
-import logging
 import os
 import platform
 import subprocess
@@ -23,13 +22,14 @@ from against_naive import (
     readout_inputs,
     resonate_inputs,
     run_adaptive,
+    run_potentials,
     run_readout,
     run_resonate,
 )
 
-from models.dynamics import AdaptiveState, adaptive, backends
+from models.dynamics import ADAPTIVE, AdaptiveState, adaptive, backends, describe
 from models.snns import LAYERS, SNN
-from models.surrogate import SURROGATES
+from models.surrogate import SURROGATES, Surrogate, surrogate
 
 pytest.importorskip("numba")
 support = importlib.import_module("models.dynamics.numba_support")
@@ -79,6 +79,7 @@ def test_readout(shape, threads):
     # On several threads PyTorch's softmax rounds otherwise for one row than for more.
     exact = EXACT if threads == 1 or shape[0] > 1 else ()
     assert_like_naive(run_readout, "cpu", readout_inputs(*shape), exact_gradients=exact)
+    assert_like_naive(run_potentials, "cpu", readout_inputs(*shape), exact_gradients=EXACT)
 
 
 @pytest.mark.parametrize("name", SURROGATES)
@@ -260,14 +261,26 @@ def test_networks_give_the_same_numbers(neuron):
 
 
 class TestChoice:
-    def test_auto_takes_the_kernels_and_says_so_once(self, caplog):
-        backends._say_once.cache_clear()
-        with caplog.at_level(logging.INFO, logger="sprache"):
-            for _ in range(2):
-                outputs = run_adaptive("auto", **adaptive_inputs(1, 2, 3))
-        said = [r.message for r in caplog.records if r.message.startswith("Dynamics: compiled CPU")]
-        assert said == ["Dynamics: compiled CPU kernels (numba)"]
-        assert outputs[0].shape == (1, 2, 3)
+    def test_auto_takes_the_kernels(self):
+        assert backends.choose(ADAPTIVE, "auto", torch.zeros(1, 2, 3)) == backends.Choice("cpu")
+
+    def test_a_surrogate_that_kernels_lack_is_left_to_naive(self, monkeypatch):
+        monkeypatch.setitem(SURROGATES, "step", (lambda x, w: (x > 0).float(), 1.0))
+        inputs = adaptive_inputs(1, 2, 3)
+        own = {"surrogate": surrogate("step")}
+        assert run_adaptive("auto", **inputs, **own)[0].shape == (1, 2, 3)
+        with pytest.raises(ValueError, match="numba kernels have no surrogate 'step'"):
+            run_adaptive("cpu", **inputs, **own)
+
+    def test_what_computes_a_network_is_told_for_each_layer(self):
+        network = SNN((2, None, 3), [8, 8, 4], "SiLIF")
+        assert describe(network) == "Dynamics: compiled CPU kernels (numba)"
+        network.layers[1].surrogate = Surrogate("step")
+        network.layers[2].operation = None
+        assert describe(network) == (
+            "Dynamics: compiled CPU kernels (numba) in layer 1; plain PyTorch (numba kernels have "
+            "no surrogate 'step') in layer 2; plain PyTorch in layer 3"
+        )
 
     @pytest.mark.parametrize("name", ["I", "alpha", "u"])
     def test_double_precision_is_left_to_naive(self, name):

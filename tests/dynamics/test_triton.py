@@ -28,15 +28,19 @@ from against_naive import (
     readout_inputs,
     resonate_inputs,
     run_adaptive,
+    run_potentials,
     run_readout,
     run_resonate,
 )
 from torch.nn import functional
 
-from models.dynamics import Fold, agreement
-from models.dynamics.agreement import disagreement
+from models.dynamics import ADAPTIVE, POTENTIALS, READOUT, RESONATE, Fold, trial
+from models.dynamics.adaptive import FOLDED as FOLDED_ADAPTIVE
+from models.dynamics.backends import try_kernels
+from models.dynamics.resonate import FOLDED as FOLDED_RESONATE
+from models.gpu.folding import BATCH_STATISTICS
 from models.snns import SNN
-from models.surrogate import SURROGATES
+from models.surrogate import BOXCAR, SURROGATES, surrogate
 
 
 def release(library) -> tuple[int, ...]:
@@ -50,8 +54,15 @@ REPO = Path(__file__).resolve().parents[2]
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 EMULATED = "SPRACHE_EMULATES_GPU" in os.environ and not INTERPRETED
 TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
-OPERATIONS = ["adaptive", "resonate", "readout", "folded adaptive", "folded resonate"]
-OPERATIONS += ["batch statistics"]
+TRIED = {  # operations, and what their trials are made for
+    "adaptive": (ADAPTIVE, BOXCAR),
+    "folded adaptive": (FOLDED_ADAPTIVE, surrogate("triangle")),
+    "resonate": (RESONATE, surrogate("triangle")),
+    "folded resonate": (FOLDED_RESONATE, BOXCAR),
+    "readout": (READOUT,),
+    "potentials": (POTENTIALS,),
+    "batch statistics": (BATCH_STATISTICS,),
+}
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu
 SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
 SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 23, 9)]
@@ -124,6 +135,7 @@ def test_resonate(shape, reset_inside, gain_is_tensor):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 20, 35), (3, 8, 64), (2, 3, 1000)])
 def test_readout(shape):
     assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False)
+    assert_like_naive(run_potentials, "cuda", readout_inputs(*shape), exact_gradients=("I", "u"))
 
 
 @without_gpu
@@ -235,7 +247,7 @@ def drop_as_kernels_do(net, monkeypatch):
         if p == 0:
             continue
 
-        def run(current, state, layer=layer, plain=layer.dynamics, p=p):
+        def run(current, state, fold=None, layer=layer, plain=layer.dynamics, p=p):
             spikes, state = plain(current, state)
             return spikes * support.dropout_factors(spikes.shape, p, layer.seed), state
 
@@ -260,6 +272,7 @@ def drop_as_kernels_do(net, monkeypatch):
             resonate_inputs(2, 11, 40, reset_inside=True),
         ),
         (run_readout, readout_inputs(2, 11, 5)),
+        (run_potentials, readout_inputs(2, 11, 5)),
     ],
 )
 def test_the_state_after_the_last_step_may_have_no_gradient(run, inputs):
@@ -302,11 +315,14 @@ def test_more_neurons_than_one_program_holds():
 
 
 @without_gpu
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_trial_before_first_use_passes(operation, monkeypatch):
+@pytest.mark.parametrize("name", TRIED)
+def test_the_trial_before_first_use_passes(name, monkeypatch):
+    operation, *variant = TRIED[name]
+    module = sys.modules[getattr(operation.trials, "func", operation.trials).__module__]
     for name, size in {"B": 2, "T": 10, "H": 40}.items():  # the interpreter is slow
-        monkeypatch.setattr(agreement, name, size)
-    assert disagreement(operation, "cuda", torch.device("cpu")) == ""
+        monkeypatch.setattr(module, name, size)
+        monkeypatch.setattr(trial, name, size)
+    assert try_kernels(operation, "cuda", torch.device("cpu"), *variant) == ""
 
 
 @without_gpu
@@ -325,7 +341,7 @@ def test_a_wrong_gradient_of_batch_statistics_is_seen(wrong, monkeypatch):
         return d_x, 1.1 * d_weight
 
     monkeypatch.setattr(statistics, "gradients", gradients)
-    found = disagreement("batch statistics", "cuda", torch.device("cpu"))
+    found = try_kernels(BATCH_STATISTICS, "cuda", torch.device("cpu"))
     assert f"the gradient of {'weight' if wrong == 'd_weight' else 'x'} not as in plain" in found
 
 
@@ -343,7 +359,7 @@ def test_wrong_batch_statistics_are_seen(wrong, monkeypatch):
         return rate, slope
 
     monkeypatch.setattr(statistics, "remember", remember)
-    found = disagreement("batch statistics", "cuda", torch.device("cpu"))
+    found = try_kernels(BATCH_STATISTICS, "cuda", torch.device("cpu"))
     assert wrong.replace("_", " ") in found.replace("variance", "var")
 
 
@@ -380,6 +396,7 @@ def test_resonate_on_gpu(shape, reset_inside):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (64, 63, 35), (3, 5, 1000)])
 def test_readout_on_gpu(shape):
     assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False, device="cuda")
+    assert_like_naive(run_potentials, "cuda", readout_inputs(*shape), device="cuda")
 
 
 @pytest.mark.gpu
@@ -401,6 +418,7 @@ def test_resonate_within_a_fold_on_gpu(reset_inside, normalizes, p):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_trial_before_first_use_passes_on_gpu(operation):
-    assert disagreement(operation, "cuda", torch.device("cuda")) == ""
+@pytest.mark.parametrize("name", TRIED)
+def test_the_trial_before_first_use_passes_on_gpu(name):
+    operation, *variant = TRIED[name]
+    assert try_kernels(operation, "cuda", torch.device("cuda"), *variant) == ""

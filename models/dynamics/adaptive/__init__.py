@@ -2,21 +2,20 @@
 # SPDX-License-Identifier: MIT
 """Adaptive (two real states) recurrence: LIF, RLIF, adLIF, RadLIF, CadLIF and SiLIF."""
 
-from typing import NamedTuple
+from functools import partial
 
 from torch import Tensor
 
-from models.dynamics.backends import can_fold, implementation
+from models.dynamics.adaptive.naive import AdaptiveState
+from models.dynamics.adaptive.trial import trials
+from models.dynamics.backends import Operation, can_fold, choose, implementations
 from models.dynamics.fold import Fold
 from models.surrogate import BOXCAR, Surrogate
 
-
-class AdaptiveState(NamedTuple):
-    """State of a layer of adaptive neurons between two time steps; each field is [B, H]."""
-
-    u: Tensor  # membrane potential
-    w: Tensor  # adaptation
-    s: Tensor  # spikes of the last step
+ADAPTIVE = Operation("'adaptive'", implementations(__name__, "adaptive"), trials)
+FOLDED = ADAPTIVE._replace(
+    name="normalisation and dropout around 'adaptive'", trials=partial(trials, folded=True)
+)
 
 
 def adaptive(
@@ -63,11 +62,11 @@ def adaptive(
     given = [x is not None for x in (beta, a, b)]
     if any(given) and not all(given):
         raise ValueError("beta, a and b are given together or not at all")
-    run = implementation("adaptive", backend, I, alpha, beta, a, b, *state, V)
-    options = {"theta": theta, "surrogate": surrogate}
+    choice = choose(ADAPTIVE, backend, I, alpha, beta, a, b, *state, V, surrogate=surrogate)
+    run = partial(ADAPTIVE.load(choice.backend), theta=theta, state=state, surrogate=surrogate)
     if fold is None:
-        return run(I, alpha, beta, a, b, state=state, V=V, **options)
-    if V is None and can_fold("adaptive", backend, run, I.device):
-        return run(I, alpha, beta, a, b, state=state, fold=fold, **options)
-    spikes, state = run(fold.current(I), alpha, beta, a, b, state=state, V=V, **options)
+        return run(I, alpha, beta, a, b, V=V)
+    if V is None and can_fold(backend, choice, FOLDED, I.device, surrogate):
+        return run(I, alpha, beta, a, b, fold=fold)
+    spikes, state = run(fold.current(I), alpha, beta, a, b, V=V)
     return fold.dropped(spikes), state

@@ -2,9 +2,20 @@
 # SPDX-License-Identifier: MIT
 """Adaptive recurrence in plain PyTorch: the executable specification."""
 
+from typing import NamedTuple
+
 import torch
+from torch import Tensor
 
 from models.surrogate import BOXCAR, spike
+
+
+class AdaptiveState(NamedTuple):
+    """State of a layer of adaptive neurons between two time steps; each field is [B, H]."""
+
+    u: Tensor  # membrane potential
+    w: Tensor  # adaptation
+    s: Tensor  # spikes of the last step
 
 
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
@@ -22,4 +33,4 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
         u = decayed + (1 - alpha) * current
         s = spike(u - theta, surrogate)
         spikes.append(s)
-    return torch.stack(spikes, dim=1), type(state)(u, w, s)
+    return torch.stack(spikes, dim=1), AdaptiveState(u, w, s)

@@ -1,11 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Non-spiking read-out: a leaky integrator whose softmax is summed over time."""
+"""Non-spiking read-out: a leaky integrator, alone or with its softmax summed over time."""
 
 from torch import Tensor
 
-from models.dynamics.backends import implementation
-from models.dynamics.readout import naive
+from models.dynamics.backends import Operation, choose, implementations
+from models.dynamics.readout.trial import trials
+
+READOUT = Operation("'readout'", implementations(__name__, "readout"), trials)
+POTENTIALS = Operation("'potentials'", implementations(__name__, "potentials"), trials)
 
 
 def readout(
@@ -27,14 +30,19 @@ def readout(
     Raises:
         ValueError: the back end cannot run here.
     """
-    return implementation("readout", backend, I, alpha, state)(I, alpha, state=state)
+    choice = choose(READOUT, backend, I, alpha, state)
+    return READOUT.load(choice.backend)(I, alpha, state=state)
 
 
 def potentials(
     I: Tensor, alpha: Tensor, *, state: Tensor, backend: str = "auto"
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`readout`, but for the potential after every step [B, T, C] in place of the scores.
+    """Integrate as :func:`readout` does, for read-outs and losses other than the summed softmax.
 
-    Plain PyTorch under every back end.
+    Arguments and errors are those of :func:`readout`.
+
+    Returns:
+        The potential after every step [B, T, C], and after the last [B, C].
     """
-    return naive.potentials(I, alpha, state=state)
+    choice = choose(POTENTIALS, backend, I, alpha, state)
+    return POTENTIALS.load(choice.backend)(I, alpha, state=state)

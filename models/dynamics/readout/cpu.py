@@ -93,8 +93,14 @@ class _Sum(torch.autograd.Function):
         return d_total[:, None].expand(ctx.shape)
 
 
+def potentials(I, alpha, *, state):
+    """See :func:`models.dynamics.potentials`; float32 on the CPU, no second derivatives."""
+    B, _, C = I.shape
+    steps = _Potentials.apply(I, alpha.expand(C), state.expand(B, C))
+    return steps, steps[:, -1]
+
+
 def readout(I, alpha, *, state):
     """See :func:`models.dynamics.readout`; float32 on the CPU, no second derivatives."""
-    B, _, C = I.shape
-    potentials = _Potentials.apply(I, alpha.expand(C), state.expand(B, C))
-    return _Sum.apply(torch.softmax(potentials, dim=2)), potentials[:, -1]
+    steps, u = potentials(I, alpha, state=state)
+    return _Sum.apply(torch.softmax(steps, dim=2)), u

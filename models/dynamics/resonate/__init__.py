@@ -2,20 +2,20 @@
 # SPDX-License-Identifier: MIT
 """Resonate (one complex state) recurrence: C-SiLIF and Resonate-and-Fire."""
 
-from typing import NamedTuple
+from functools import partial
 
 from torch import Tensor
 
-from models.dynamics.backends import can_fold, implementation
+from models.dynamics.backends import Operation, can_fold, choose, implementations
 from models.dynamics.fold import Fold
+from models.dynamics.resonate.naive import ResonateState
+from models.dynamics.resonate.trial import trials
 from models.surrogate import BOXCAR, Surrogate
 
-
-class ResonateState(NamedTuple):
-    """State of a layer of resonating neurons between two time steps; each field is [B, H]."""
-
-    u: Tensor  # complex membrane potential
-    s: Tensor  # spikes of the last step
+RESONATE = Operation("'resonate'", implementations(__name__, "resonate"), trials)
+FOLDED = RESONATE._replace(
+    name="normalisation and dropout around 'resonate'", trials=partial(trials, folded=True)
+)
 
 
 def resonate(
@@ -63,12 +63,14 @@ def resonate(
     Raises:
         ValueError: the back end cannot run here.
     """
-    run = implementation("resonate", backend, I, A, gain, *state)
-    options = {"scale": scale, "theta": theta, "state": state, "reset_inside": reset_inside}
-    options["surrogate"] = surrogate
+    choice = choose(RESONATE, backend, I, A, gain, *state, surrogate=surrogate)
+    run = partial(
+        RESONATE.load(choice.backend), scale=scale, theta=theta, state=state,
+        reset_inside=reset_inside, surrogate=surrogate,
+    )  # fmt: skip
     if fold is None:
-        return run(I, A, reset, gain, **options)
-    if can_fold("resonate", backend, run, I.device):
-        return run(I, A, reset, gain, **options, fold=fold)
-    spikes, state = run(fold.current(I), A, reset, gain, **options)
+        return run(I, A, reset, gain)
+    if can_fold(backend, choice, FOLDED, I.device, surrogate):
+        return run(I, A, reset, gain, fold=fold)
+    spikes, state = run(fold.current(I), A, reset, gain)
     return fold.dropped(spikes), state

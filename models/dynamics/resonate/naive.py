@@ -2,9 +2,19 @@
 # SPDX-License-Identifier: MIT
 """Resonate recurrence in plain PyTorch: the executable specification."""
 
+from typing import NamedTuple
+
 import torch
+from torch import Tensor
 
 from models.surrogate import BOXCAR, spike
+
+
+class ResonateState(NamedTuple):
+    """State of a layer of resonating neurons between two time steps; each field is [B, H]."""
+
+    u: Tensor  # complex membrane potential
+    s: Tensor  # spikes of the last step
 
 
 def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, surrogate=BOXCAR):
@@ -19,4 +29,4 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, surrogate=
         )
         s = spike(scale * u.real - theta, surrogate)
         spikes.append(s)
-    return torch.stack(spikes, dim=1), type(state)(u, s)
+    return torch.stack(spikes, dim=1), ResonateState(u, s)
