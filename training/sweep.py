@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Several runs after one another, ending in one table of mean ± standard deviation over seeds."""
 
-import functools
 import os
 import platform
+from pathlib import Path
 
 import torch
 
@@ -21,7 +21,7 @@ from training.run import train_point
 from training.terminal.console import log
 from training.tracking import agent as wandb_agent
 from training.tracking.link import in_sweep, link
-from training.tracking.sweep import plan_of_agent
+from training.tracking.sweep import announce, create, joined, plan_of_job
 
 
 def run(plan: Plan) -> int:
@@ -37,13 +37,14 @@ def run(plan: Plan) -> int:
         log.info(note)
     for point in plan.points:
         check_options(point, device)
-    wandb_agent.check_asked(options)
+    wandb_agent.check_requested(options)
     if not options.evaluate_pretrained:
         link.mode(options)  # a login that is missing is reported before anything else
     if options.only_createsweep:
-        return wandb_agent.only_create(plan)
+        announce(create(plan))
+        return 0
     if options.sweep_id:
-        return join_sweep(plan, device)
+        return join_sweep(plan)
     with determinism(options.deterministic):
         return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
 
@@ -51,7 +52,7 @@ def run(plan: Plan) -> int:
 def train_all(plan: Plan, device: torch.device) -> int:
     """Run every point in its own folder; 1 if one of several did not end."""
     if in_sweep():
-        plan = plan_of_agent(plan)
+        plan = plan_of_job(plan)
     runs = list(enumerate(zip(plan.points, folders.run_folders(plan), strict=True), start=1))
     chosen = runs if plan.only_point is None else [runs[plan.only_point - 1]]
     targets = [folder for _, (_, folder) in chosen]
@@ -61,29 +62,32 @@ def train_all(plan: Plan, device: torch.device) -> int:
     folders.check_free(targets, may_exist)
     if common is not None:
         folders.check_free_sweep(common, may_exist)
-    results = None
+    else:
+        folders.note(targets[0])
+    results, left = [], chosen
     if wandb_agent.makes_sweep(plan, len(chosen)):
-        cache = DataCache(device)
-        cache.get(options)  # a fault in the data is reported before there is a sweep
-        train = functools.partial(train_point, cache=cache, alone=False)
-        results = wandb_agent.train_sweep(plan, [run for _, run in chosen], common, train)
-    if results is None and common is not None and plan.jobs > 1:
+        parallel.make_caches(plan.points)  # a fault in the data is reported before there is a sweep
+        results, left = wandb_agent.train_as_sweep(plan, chosen, common)
+    if left and common is not None and plan.jobs > 1:
         results = parallel.train_points(plan, targets, common)
-    elif results is None:
-        results = train_in_turn(chosen, len(runs), device)
+    elif left:
+        results += train_in_turn(left, len(runs), device, alone=common is None)
+        results.sort(key=lambda result: targets.index(Path(result["folder"])))
     if common is not None:
         report(plan, results, common, folders.SWEEP_SUMMARY)
     return int(any("error" in result or result.get("unwritten") for result in results))
 
 
-def train_in_turn(chosen: list[tuple[int, tuple]], count: int, device: torch.device) -> list[dict]:
+def train_in_turn(
+    chosen: list[tuple[int, tuple]], count: int, device: torch.device, *, alone: bool
+) -> list[dict]:
     """Train one run after another, of ``count`` that the plan has; their results."""
     cache, results = DataCache(device), []
     for number, (point, folder) in chosen:
         if count > 1:
             log.info("\nRun %d of %d: %s", number, count, folder.name)
         try:
-            results.append(train_point(point, folder, cache, alone=len(chosen) == 1))
+            results.append(train_point(point, folder, cache, alone=alone))
         except ExperimentError as error:
             if not results:  # what is wrong with one is likely wrong with all
                 raise
@@ -93,16 +97,17 @@ def train_in_turn(chosen: list[tuple[int, tuple]], count: int, device: torch.dev
     return results
 
 
-def join_sweep(plan: Plan, device: torch.device) -> int:
+def join_sweep(plan: Plan) -> int:
     """Train runs of a sweep on the wandb server until it has no more; 1 if one did not end."""
-    train = functools.partial(train_point, cache=DataCache(device), alone=False)
-    plan, results = wandb_agent.join_sweep(plan, train)
-    if not results:
-        log.info("The sweep had no run left")
-        return 0
-    name = f"sweep_summary_{platform.node()}_{os.getpid()}.json"  # one for each that joins
-    report(plan, results, folders.sweep_folder(plan), name)
-    return int(any("error" in result for result in results))
+    path, plan, flags = joined(plan)
+    parallel.make_caches(plan.points)  # a fault in the data is reported before a job is taken
+    results, failed = wandb_agent.join(path, flags)
+    if results:
+        name = f"sweep_summary_{platform.node()}_{os.getpid()}.json"  # one for each that joins
+        report(plan, results, folders.sweep_folder(plan), name)
+    else:
+        log.info("The sweep had no run for this machine")
+    return int(failed or any("error" in result for result in results))
 
 
 def list_points(plan: Plan) -> int:

@@ -9,7 +9,6 @@ import pytest
 import main
 from parsers.load import OPTIONS, ConfigError, load_plan
 from training.tracking import agent as wandb_agent
-from training.tracking.sweep import point_of
 
 CONFIG = """\
 lr: 0.02
@@ -121,11 +120,6 @@ def test_they_are_listed_once(config, capsys):
     assert main.main(["--config", config(TWINS), "--list_points"]) == 0
     folders = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
     assert len(set(folders)) == len(folders) == 6
-
-
-def test_a_job_of_a_sweep_finds_its_run_among_them(config):
-    values = {"model_type": "ResonateFire", "lr": 0.02, "seed": 2}
-    assert point_of(load_plan(["--config", config(TWINS)]), values).training.lr == 0.1
 
 
 def test_no_sweep_is_made_of_them(config):

@@ -31,7 +31,6 @@ class WandbServer(ThreadingHTTPServer):
         self.runs: dict[str, dict] = {}
         self.sweeps: dict[str, dict] = {}
         self.agents: dict[str, str] = {}
-        self.stopping: list[str] = []  # runs that someone stops on the page of their sweep
         self.operations: list[str] = []
         self.lock = threading.Lock()
         self.connections: list[socket.socket] = []
@@ -63,12 +62,15 @@ class WandbServer(ThreadingHTTPServer):
         self.sweeps[sweep] = {"config": config, "project": project, "left": points, "given": {}}
         return sweep
 
+    def add_agent(self, sweep: str) -> str:
+        agent = f"agent{len(self.agents)}"
+        self.agents[agent] = sweep
+        return agent
+
     def next_command(self, agent: str, running: dict) -> list[dict]:
         """A point for an agent that has none, first those that were stopped; at the end "exit"."""
         name = self.agents[agent]
         sweep = self.sweeps[name]
-        if stopping := [run for run in running if run in self.stopping]:
-            return [{"type": "stop", "run_id": stopping[0]}]
         if running:
             return []
         given, program = sweep["given"], sweep["config"]["program"]
@@ -188,9 +190,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.SweepWithRuns(name)
 
     def CreateAgent(self, sweep, **_):  # noqa: N802
-        agent = f"agent{len(self.server.agents)}"
-        self.server.agents[agent] = sweep
-        return {"createAgent": {"agent": {"id": agent}}}
+        return {"createAgent": {"agent": {"id": self.server.add_agent(sweep)}}}
 
     def Heartbeat(self, id, runState, **_):  # noqa: N802
         commands = json.dumps(self.server.next_command(id, json.loads(runState)))

@@ -20,6 +20,7 @@ from training.record import checkpoint, files
 
 DEFAULT_ROOT = Path("exp") / "test_exps"
 SWEEP_SUMMARY = "sweep_summary.json"
+NOTE = "SPRACHE_FOLDER_NOTE"  # variable of the environment
 FAILURE = "failure.json"  # why there is no summary.json
 NAME = (  # as published
     "{dataset_name}_{nb_steps}steps_{model_type}_{nb_layers}lay{nb_hiddens}_lr{lr}_drop{pdrop}"
@@ -165,9 +166,8 @@ def finished(folder: Path, values: dict) -> dict | None:
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Make ``folder``, note it for scripts, and keep other programs out of it."""
+    """Make ``folder``, and keep other programs out of it."""
     create_plain(folder)
-    note(folder)
     with locked(folder):
         yield
 
@@ -235,13 +235,15 @@ def lay_out(folder: Path, values: dict, data: dict) -> None:
 
 
 def note(folder: Path) -> None:
-    """Tell a script which folder is being written, in the file $SPRACHE_FOLDER_NOTE if that is set.
+    """Add ``folder`` as a line to the file that the environment names by ``NOTE``, if it names one.
 
-    An agent of a sweep learns its run from the server; a requeued job goes on with it so.
+    An agent of a sweep learns its run from the server; this is how a script or a parent learns it.
     """
-    if target := os.environ.get("SPRACHE_FOLDER_NOTE"):
-        with writing_to(Path(target).parent):
-            files.write_text(Path(target), f"{folder.absolute()}\n")
+    if target := os.environ.get(NOTE):
+        noted = Path(target).read_text(encoding="utf-8") if Path(target).exists() else ""
+        if (line := f"{folder.absolute()}\n") not in noted:
+            with writing_to(Path(target).parent):
+                files.write_text(Path(target), noted + line)
 
 
 def create_plain(folder: Path) -> None:

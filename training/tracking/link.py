@@ -129,7 +129,7 @@ def server_problem() -> str | None:
     from wandb.errors import AuthenticationError
     from wandb.sdk.lib import wbauth
 
-    base = host()
+    base = server_settings().base_url
     try:
         login = wbauth.authenticate_session(
             host=base, source="main.py", prompt=False, update_session=False
@@ -141,11 +141,11 @@ def server_problem() -> str | None:
     return None if answers(base) else f"{base} cannot be reached"
 
 
-def host() -> str:
-    """The address of the server, from wandb's settings."""
+def server_settings():
+    """wandb's settings, which know the server's address."""
     from wandb.sdk import wandb_setup
 
-    return wandb_setup.singleton().settings.base_url
+    return wandb_setup.singleton().settings  # wandb.setup() would start a process, and may hang
 
 
 def answers(url: str, seconds: float = PROBE_SECONDS) -> bool:

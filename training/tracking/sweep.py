@@ -1,27 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""A grid as a wandb sweep: what the server is told of it, and which run a job of it stands for."""
+"""A grid as a wandb sweep: what the server is told of it, and the run that a job of it stands for.
+
+Every job is a process of main.py: its command line is the sweep's command and the job's values.
+"""
 
 import contextlib
 import dataclasses
 import io
-import itertools
+import json
 import os
-from collections.abc import Container
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from parsers.load import OPTIONS, REPOSITORY, RESUME_AUTO, Config, ConfigError, Plan, load_plan
+from parsers.load import OPTIONS, REPOSITORY, RESUME_AUTO, ConfigError, Plan, load_plan
 from training.errors import ExperimentError
 from training.record import folders
-from training.tracking.link import project_name
+from training.terminal.console import log
+from training.tracking.link import project_name, server_settings
 from training.tracking.run import noted_run, one_line
 
 METRIC = "valid acc"
 CONFIGS = REPOSITORY / "configs"
+LOCAL_FLAGS = "SPRACHE_LOCAL_FLAGS"  # JSON list of flags that replace the sweep's on one machine
 OF_ONE_PROCESS = {n for n, option in OPTIONS.items() if option.rules.scope in ("process", "plan")}
+MAY_CHANGE = {name for name, option in OPTIONS.items() if option.rules.may_change}
+LOCAL = (MAY_CHANGE - OF_ONE_PROCESS) | {"gpu_device", "tracking"}
 
 
 class SweepError(ExperimentError):
@@ -31,34 +37,48 @@ class SweepError(ExperimentError):
 def describe(plan: Plan) -> dict:
     """The sweep's configuration: a grid over every listed value.
 
-    ``command`` repeats what the user typed, so that ``wandb agent`` makes the same runs.
+    ``command`` repeats what the user typed, so that every agent makes the same runs. main.py is
+    called as a module, which Python finds from any working directory.
     """
     name = plan.points[0].training.sweep_name
     axes = plan.axes or {"seed": (plan.points[0].training.seed,)}
+    flags = flags_of(plan, OPTIONS.keys() - OF_ONE_PROCESS - axes.keys())
     return {
         "name": name or folders.run_name(plan.points[0].to_dict(), with_seed=False),
         "program": "main.py",
         "method": "grid",
         "metric": {"name": METRIC, "goal": "maximize"},
         "parameters": {axis: {"values": list(values)} for axis, values in axes.items()},
-        "command": ["${env}", "${interpreter}", "${program}", *flags_of(plan, axes), "${args}"],
+        "command": ["${env}", "${interpreter}", "-m", "main", *config_of(plan), *flags, "${args}"],
     }
 
 
-def flags_of(plan: Plan, axes: Container[str] = ()) -> list[str]:
-    """The command line of ``plan``, without its axes or ``axes`` and what is up to one process.
+def config_of(plan: Plan) -> list[str]:
+    """The flag that names the plan's config; one of the repository is found on any machine."""
+    if plan.config_file is None:
+        return []
+    shipped = plan.config_file.parent == CONFIGS
+    return [f"--config={plan.config_file.name if shipped else plan.config_file}"]
 
-    A config of the repository is named, so that it is found on other machines too.
-    """
-    flags = []
-    if plan.config_file is not None:
-        shipped = plan.config_file.parent == CONFIGS
-        flags.append(f"--config={plan.config_file.name if shipped else plan.config_file}")
-    for name, values in plan.typed.items():
-        if name in axes or name in plan.axes or name in OF_ONE_PROCESS:
-            continue
-        flags.append(f"--{name}" if OPTIONS[name].rules.switch else f"--{name}={values[0]}")
-    return flags
+
+def flags_of(plan: Plan, names: Iterable[str]) -> list[str]:
+    """What the user typed for those of the options ``names`` that have one value."""
+    return [
+        f"--{name}" if OPTIONS[name].rules.switch else f"--{name}={values[0]}"
+        for name, values in plan.typed.items()
+        if name in names and name not in plan.axes
+    ]
+
+
+def local_flags(plan: Plan) -> list[str]:
+    """What the user typed that holds for the runs of this machine, whatever the sweep says."""
+    return flags_of(plan, LOCAL)
+
+
+def without(flags: list[str], others: list[str]) -> list[str]:
+    """Those of ``flags`` whose options are not among the ``others``."""
+    names = {flag.split("=")[0] for flag in others}
+    return [flag for flag in flags if flag.split("=")[0] not in names]
 
 
 def create(plan: Plan) -> str:
@@ -70,7 +90,7 @@ def create(plan: Plan) -> str:
 
     project = project_name(plan.points[0].training.dataset_name)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # told by us, in our words
+        with contextlib.redirect_stdout(io.StringIO()):  # announce() says it
             sweep_id = wandb.sweep(describe(plan), project=project)
         api = wandb.Api()
         entity = api.settings["entity"] or api.default_entity
@@ -79,12 +99,13 @@ def create(plan: Plan) -> str:
     return f"{entity}/{project}/{sweep_id}"
 
 
-def url_of(path: str) -> str:
-    """The page of the sweep entity/project/id."""
-    from wandb.sdk import wandb_setup
-
+def announce(path: str) -> None:
+    """Say where a sweep is, and how others join it."""
     entity, project, sweep_id = path.split("/")
-    return f"{wandb_setup.singleton().settings.app_url}/{entity}/{project}/sweeps/{sweep_id}"
+    app = server_settings().app_url
+    log.info("Sweep ID: %s", path)
+    log.info("Sweep page: %s/%s/%s/sweeps/%s", app, entity, project, sweep_id)
+    log.info("To join it: python main.py --sweep_id %s, or: wandb agent %s", path, path)
 
 
 def locate(sweep_id: str, dataset_name: str) -> tuple[str, dict]:
@@ -104,94 +125,57 @@ def locate(sweep_id: str, dataset_name: str) -> tuple[str, dict]:
     except Exception as error:
         raise SweepError(
             f"--sweep_id {sweep_id}: no such sweep ({one_line(error)}); give its "
-            "entity/project/id, which its creator was told"
+            "entity/project/id, as its creator printed it"
         ) from None
 
 
-def joined(plan: Plan, path: str, config: dict) -> Plan:
-    """The plan under which the jobs of a sweep that was made elsewhere are run.
+def joined(plan: Plan) -> tuple[str, Plan, list[str]]:
+    """The sweep that ``--sweep_id`` names, the plan of its command, and the flags that replace the
+    sweep's on this machine: all that the user typed, if the sweep was not made by main.py.
 
-    With nothing but ``--sweep_id`` on the command line that is the plan of the sweep's own
-    command. Raises ExperimentError where the user's options contradict that.
+    Raises SweepError where there is no such sweep, and ExperimentError where the user's options
+    contradict it.
     """
+    options = plan.points[0].training
+    path, config = locate(options.sweep_id, options.dataset_name)
     flags = [str(part) for part in config.get("command") or [] if str(part).startswith("--")]
-    if not flags:
-        return plan
-    own = [name for name in plan.typed if name not in OF_ONE_PROCESS]
-    free = all(OPTIONS[name].rules.may_change for name in own)
-    if plan.config_file is None and free:
-        flags = [flag for flag in flags if flag[2:].split("=")[0] not in own]
+    whole = [*config_of(plan), *flags_of(plan, OPTIONS.keys() - OF_ONE_PROCESS)]
+    own = local_flags(plan) if flags else whole
     try:
-        theirs = load_plan(flags + (flags_of(plan) if plan.config_file is None and free else []))
+        theirs = load_plan(without(flags, own) + own)
     except ConfigError as error:
         raise ExperimentError(f"the command of sweep {path} cannot be run here: {error}") from None
-    if plan.config_file is None and free:
-        return theirs
-    values = theirs.points[0].to_dict()
-    for name, value in plan.points[0].to_dict().items():
-        if name in config["parameters"] or name in plan.axes or OPTIONS[name].rules.may_change:
-            continue
-        if values[name] != value:
+    names = plan.typed.keys() if plan.config_file is None else OPTIONS.keys()
+    free = MAY_CHANGE | OF_ONE_PROCESS | config["parameters"].keys() | plan.axes.keys()
+    values, given = theirs.points[0].to_dict(), plan.points[0].to_dict()
+    for name in sorted(names - free):
+        if values[name] != given[name]:
             raise ExperimentError(
-                f"sweep {path} was made with {name} {values[name]}, not {value}: join it by "
+                f"sweep {path} was made with {name} {values[name]}, not {given[name]}: join it by "
                 f"--sweep_id {path} alone, or repeat its options: {' '.join(flags)}"
             )
-    return plan
+    return path, theirs, own
 
 
-def read_job(path: str) -> dict[str, Any]:
-    """The values that the server gives to a run, by option name, from the agent's file."""
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    return {name: entry["value"] for name, entry in content.items() if isinstance(entry, dict)}
+def plan_of_job(plan: Plan) -> Plan:
+    """The plan of a process that ``wandb agent`` has started: one run, in a folder that is named
+    after the sweep's parameters. A job that the server gives out again goes on where it stopped.
 
-
-def point_of(plan: Plan, values: dict[str, Any]) -> Config:
-    """The run of ``plan`` with the sweep's ``values``.
-
-    Raises ExperimentError for values that no run can have, and where some are missing.
+    Raises ExperimentError if the command line holds more than one run.
     """
-    names = [name for name in plan.axes if name != "seed"]
-    names += [name for name in plan.axes if name == "seed"]
-    grid = itertools.product(*(plan.axes[name] for name in names))
-    for combination, point in zip(grid, plan.grid, strict=True):
-        if values == dict(zip(names, combination, strict=True)):
-            return point
-    check_complete(plan, values)
-    model = values.get("model_type")
-    alike = [point for point in plan.points if point.model.model_type == model]
-    try:
-        return Config.from_dict({**(alike or plan.points)[0].to_dict(), **values})
-    except ConfigError as error:
-        raise ExperimentError(f"the sweep gives values that cannot be run: {error}") from None
-
-
-def check_complete(plan: Plan, values: dict[str, Any]) -> None:
-    """ExperimentError if the options leave more than one run to choose from."""
+    if own := json.loads(os.environ.get(LOCAL_FLAGS, "[]")):
+        flags = [*config_of(plan), *flags_of(plan, OPTIONS.keys() - OF_ONE_PROCESS)]
+        plan = load_plan(without(flags, own) + own)
     for name, axis in plan.axes.items():
-        if name not in values:
-            raise ExperimentError(
-                f"the sweep gives no value for {name}, which has {len(axis)} here: add it to the "
-                "sweep's parameters, or give a single one"
-            )
-
-
-def run_of(plan: Plan, values: dict[str, Any], run_id: str) -> tuple[Config, Path]:
-    """A job's run and folder. A job that the server gives out again goes on where it stopped."""
-    point = point_of(plan, values)
-    one = dataclasses.replace(plan, points=(point,), axes=dict.fromkeys(values, ()))
-    (folder,) = folders.run_folders(one)
-    if noted_run(folder).get("id") == run_id and not point.training.overwrite:
+        raise ExperimentError(
+            f"the sweep gives no value for {name}, which has {len(axis)} here: add it to the "
+            "sweep's parameters, or give a single one"
+        )
+    job = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text(encoding="utf-8"))
+    parameters = [name for name, entry in job.items() if isinstance(entry, dict)]
+    plan = dataclasses.replace(plan, axes=dict.fromkeys(parameters, ()))
+    (point,), (folder,) = plan.points, folders.run_folders(plan)
+    if noted_run(folder).get("id") == os.environ["WANDB_RUN_ID"] and not point.training.overwrite:
         training = dataclasses.replace(point.training, resume=Path(RESUME_AUTO))
-        point = dataclasses.replace(point, training=training)
-    return point, folder
-
-
-def plan_of_agent(plan: Plan) -> Plan:
-    """The plan of a process that ``wandb agent`` has started: the run of one job.
-
-    Raises ExperimentError if the command line holds more than one.
-    """
-    values = read_job(os.environ["WANDB_SWEEP_PARAM_PATH"])
-    check_complete(plan, values)
-    point, _ = run_of(plan, values, os.environ["WANDB_RUN_ID"])
-    return dataclasses.replace(plan, points=(point,), axes=dict.fromkeys(values, ()))
+        plan = dataclasses.replace(plan, points=(dataclasses.replace(point, training=training),))
+    return plan
