@@ -8,9 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from resumption import SMALL
 from wandb_server import WandbServer
 
 import main
+from training.record import recorder
 from training.tracking import link as wandb_link
 
 NB_CLASSES = 20
@@ -50,22 +52,25 @@ def spikes_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def plain_curves(request, monkeypatch):
+    """Spare every run its picture, which takes longer than the training; `curves` asks for it."""
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr(recorder, "draw_curves", lambda history, summary, path: path.touch())
+
+
+@pytest.fixture
+def curves():
+    """Let runs draw their curves."""
+
+
 @pytest.fixture
 def train(spikes_folder, tmp_path, monkeypatch):
     """Call main.py with small defaults, from an empty working directory; the exit status."""
     monkeypatch.chdir(tmp_path)
 
     def call(*flags: str, **options) -> int:
-        values = {
-            "data_folder": spikes_folder,
-            "nb_hiddens": 16,
-            "nb_steps": 20,
-            "spatial_bin": 20,
-            "batch_size": 32,
-            "nb_epochs": 2,
-            "seed": 13,
-            **options,
-        }
+        values = {**SMALL, "data_folder": spikes_folder, **options}
         argv = list(flags)
         for name, value in values.items():
             argv += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]

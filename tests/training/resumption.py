@@ -8,8 +8,16 @@ import torch
 
 from training.record import checkpoint, files
 
+SMALL = {  # what `train` adds
+    "nb_hiddens": 16,
+    "nb_steps": 20,
+    "spatial_bin": 20,
+    "batch_size": 32,
+    "nb_epochs": 2,
+    "seed": 13,
+}
 OPTIONS = {
-    "nb_epochs": 4,
+    "nb_epochs": 3,
     "pdrop": 0.3,
     "scheduler_patience": 0,
     "scheduler_factor": 0.5,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A run that was interrupted, in whatever way, ends as if it had not been."""
 
+import functools
 import json
 import os
 import pty
@@ -17,7 +18,7 @@ import pytest
 import torch
 from filelock import FileLock
 from refusal import snapshot
-from resumption import OPTIONS, same_results
+from resumption import OPTIONS, SMALL, same_results
 
 import main
 from training.errors import CheckpointError
@@ -26,39 +27,60 @@ from training.record import checkpoint, files
 from training.terminal.stopping import Stopped, stop_request
 
 REPO = Path(__file__).resolve().parents[2]
-STEPS = 4 * 7  # of a whole run
+STEPS = 3 * 7  # of a whole run
 
 
 class Crash(BaseException):
     """Nothing that the program does after it counts, as after kill -9."""
 
 
-def crash_after(monkeypatch, steps, how):
-    """Let the step after ``steps`` others raise, or signal this process."""
-    done, step = iter(range(10_000)), Experiment.train_step
-
-    def train_step(self, *args):
-        step(self, *args)
-        if next(done) == steps:
-            how()
-
-    monkeypatch.setattr(Experiment, "train_step", train_step)
-
-
 def crash():
     raise Crash
 
 
-@pytest.mark.parametrize("model", ["SiLIF", "RadLIF", "GRU"])
-def test_a_crashed_run_goes_on_as_if_it_had_not(train, tmp_path, monkeypatch, model):
+@pytest.fixture
+def interrupt(train, monkeypatch):
+    """Train, and let the step after ``steps`` others raise a crash, or do something else."""
+
+    def call(steps, how=crash, **options):
+        done, step = iter(range(10_000)), Experiment.train_step
+
+        def train_step(self, *args):
+            step(self, *args)
+            if next(done) == steps:
+                how()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Experiment, "train_step", train_step)
+            try:
+                return train(**options)
+            except Crash:
+                return None
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def whole(spikes_folder, tmp_path_factory):
+    """What a training with ``OPTIONS`` leaves where nothing interrupts it."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert main.main([*arguments(spikes_folder, folder), "--tracking", "none"]) == 0
+    return folder
+
+
+def arguments(spikes_folder, folder) -> list[str]:
+    """The command line that `train` makes of ``OPTIONS``."""
+    options = {**SMALL, **OPTIONS, "data_folder": spikes_folder, "new_exp_folder": folder}
+    return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+
+
+@pytest.mark.parametrize("model", ["RadLIF", "GRU"])
+def test_a_crashed_run_goes_on_as_if_it_had_not(train, interrupt, tmp_path, model):
     options = {**OPTIONS, "model_type": model}
     assert train(new_exp_folder="whole", **options) == 0
-    for moment in random.Random(model).sample(range(STEPS), 3):
+    for moment in random.Random(model).sample(range(STEPS), 2):
         name = f"crashed_{moment}"
-        with monkeypatch.context() as patched:
-            crash_after(patched, moment, crash)
-            with pytest.raises(Crash):
-                train(new_exp_folder=name, **options)
+        assert interrupt(moment, new_exp_folder=name, **options) is None
         torch.manual_seed(99)
         assert train(new_exp_folder=name, resume="auto", **options) == 0
         same_results(tmp_path / "whole", tmp_path / name)
@@ -67,89 +89,60 @@ def test_a_crashed_run_goes_on_as_if_it_had_not(train, tmp_path, monkeypatch, mo
 AUGMENTED = {"augm_time_shift": 0.1, "augm_channel_shift": 2, "augm_event_drop": 0.2}
 
 
-def test_a_crashed_augmented_run_goes_on_as_if_it_had_not(train, tmp_path, monkeypatch):
+def test_a_crashed_augmented_run_goes_on_as_if_it_had_not(train, interrupt, tmp_path):
     options = {**OPTIONS, **AUGMENTED, "augm_cutmix": 0.5, "nb_epochs": 2}
     assert train(new_exp_folder="whole", **options) == 0
-    with monkeypatch.context() as patched:
-        crash_after(patched, 9, crash)
-        with pytest.raises(Crash):
-            train(new_exp_folder="crashed", **options)
+    assert interrupt(9, new_exp_folder="crashed", **options) is None
     assert main.main(["--resume", "crashed"]) == 0
     same_results(tmp_path / "whole", tmp_path / "crashed")
 
 
-def test_epochs_alone_suffice(train, tmp_path, monkeypatch):
+def test_epochs_alone_suffice(interrupt, whole, tmp_path):
     options = {**OPTIONS, "checkpoint_minutes": 60}
-    assert train(new_exp_folder="whole", **options) == 0
-    with monkeypatch.context() as patched:
-        crash_after(patched, 17, crash)
-        with pytest.raises(Crash):
-            train(new_exp_folder="crashed", **options)
+    assert interrupt(17, new_exp_folder="crashed", **options) is None
     assert main.main(["--resume", "crashed"]) == 0
-    same_results(tmp_path / "whole", tmp_path / "crashed")
+    same_results(whole, tmp_path / "crashed")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_saves_and_says_how_to_go_on(train, tmp_path, monkeypatch, capsys, signum):
-    options = {**OPTIONS, "checkpoint_minutes": 60}
-    assert train(new_exp_folder="whole", **options) == 0
-    with monkeypatch.context() as patched:
-        crash_after(patched, 9, lambda: os.kill(os.getpid(), signum))
-        assert train(new_exp_folder="stopped", **options) == 128 + signum
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_says_how_to_go_on(train, interrupt, whole, tmp_path, capsys, signum):
+    options = {**OPTIONS, "checkpoint_minutes": 60, "new_exp_folder": "stopped"}
+    assert interrupt(9, lambda: os.kill(os.getpid(), signum), **options) == 128 + signum
     assert "--resume auto" in capsys.readouterr().err
     saved = torch.load(tmp_path / "stopped" / checkpoint.LAST, weights_only=True)
     assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (1, 3)
-    assert train(new_exp_folder="stopped", resume="auto", **options) == 0
-    same_results(tmp_path / "whole", tmp_path / "stopped")
+    assert train(resume="auto", **options) == 0
+    same_results(whole, tmp_path / "stopped")
 
 
-def test_a_signal_that_arrives_twice_stops_once(train, tmp_path, monkeypatch):
+def test_a_signal_that_arrives_twice_stops_once(interrupt, tmp_path):
     """As from a batch system, which signals the script and the program it started."""
 
     def twice():
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    crash_after(monkeypatch, 9, twice)
-    assert train(new_exp_folder="stopped", **OPTIONS) == 128 + signal.SIGTERM
+    assert interrupt(9, twice, new_exp_folder="stopped", **OPTIONS) == 128 + signal.SIGTERM
     saved = torch.load(tmp_path / "stopped" / checkpoint.LAST, weights_only=True)
     assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (1, 3)
 
 
-def test_a_stop_during_validation_keeps_the_training_pass(train, tmp_path, monkeypatch):
-    options = {**OPTIONS, "checkpoint_minutes": 60}
-    assert train(new_exp_folder="whole", **options) == 0
+def test_a_stop_during_validation_keeps_the_training_pass(train, whole, tmp_path, monkeypatch):
+    options = {**OPTIONS, "checkpoint_minutes": 60, "new_exp_folder": "stopped"}
     evaluate = Experiment.evaluate
 
     def evaluate_then_stop(self, split, label):
-        if label == "epoch 2/4 valid":
-            os.kill(os.getpid(), signal.SIGTERM)
+        if label == "epoch 2/3 valid":
+            os.kill(os.getpid(), signal.SIGUSR1)
         return evaluate(self, split, label)
 
     with monkeypatch.context() as patched:
         patched.setattr(Experiment, "evaluate", evaluate_then_stop)
-        assert train(new_exp_folder="stopped", **options) == 128 + signal.SIGTERM
+        assert train(**options) == 128 + signal.SIGUSR1
     saved = torch.load(tmp_path / "stopped" / checkpoint.LAST, weights_only=True)
     assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (1, 7)
-    assert train(new_exp_folder="stopped", resume="auto", **options) == 0
-    same_results(tmp_path / "whole", tmp_path / "stopped")
-
-
-def long_command(spikes_folder):
-    """Some epochs of a training, for another process; what follows is the experiment's folder."""
-    command = [sys.executable, str(REPO / "main.py"), "--data_folder", str(spikes_folder)]
-    options = {**OPTIONS, "nb_epochs": 8, "nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 16}
-    command += [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-    return [*command, "--seed", "3", "--resume", "auto", "--new_exp_folder"]
-
-
-@pytest.fixture(scope="module")
-def whole(spikes_folder, tmp_path_factory):
-    """What that training leaves where nothing interrupts it."""
-    place = tmp_path_factory.mktemp("whole")
-    command = [*long_command(spikes_folder), "whole"]
-    subprocess.run(command, cwd=place, stdout=subprocess.DEVNULL, check=True)
-    return place / "whole"
+    assert train(resume="auto", **options) == 0
+    same_results(whole, tmp_path / "stopped")
 
 
 @pytest.fixture
@@ -161,20 +154,19 @@ def hangups():
 
 
 @pytest.mark.usefixtures("hangups")
-def test_a_closed_terminal_saves(spikes_folder, whole, tmp_path):
-    command = long_command(spikes_folder)
+def test_a_closed_terminal_saves(train, spikes_folder, whole, tmp_path):
+    folder = tmp_path / "stopped"
+    command = [sys.executable, str(REPO / "main.py"), *arguments(spikes_folder, folder)]
     child, terminal = pty.fork()
     if child == 0:
-        os.chdir(tmp_path)
-        os.execv(command[0], [*command, "stopped"])
-    saved = tmp_path / "stopped" / checkpoint.LAST
-    while not saved.exists() and os.read(terminal, 1 << 16):
+        os.execv(command[0], [*command, "--tracking", "none"])
+    while not (folder / checkpoint.LAST).exists() and os.read(terminal, 1 << 16):
         continue
     os.close(terminal)  # the system sends SIGHUP
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
-    assert not (tmp_path / "stopped" / "summary.json").exists()
-    subprocess.run([*command, "stopped"], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
-    same_results(whole, tmp_path / "stopped")
+    assert not (folder / "summary.json").exists()
+    assert train(new_exp_folder=folder, resume="auto", **OPTIONS) == 0
+    same_results(whole, folder)
 
 
 def test_nohup_lets_a_training_go_on():
@@ -198,28 +190,23 @@ def test_a_terminal_that_goes_twice_kills_nothing():
             request.check()
 
 
-def test_kill_9_from_outside(spikes_folder, whole, tmp_path):
+def test_kill_9_from_outside(train, spikes_folder, whole, tmp_path):
     """The real thing, in another process."""
-    command = long_command(spikes_folder)
-    killed = subprocess.Popen([*command, "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    second, deadline = (
-        tmp_path / "killed" / checkpoint.previous(checkpoint.LAST),
-        time.monotonic() + 120,
-    )
-    while not second.exists() and killed.poll() is None and time.monotonic() < deadline:
+    folder = tmp_path / "killed"
+    command = [sys.executable, str(REPO / "main.py"), *arguments(spikes_folder, folder)]
+    killed = subprocess.Popen([*command, "--tracking", "none"], stdout=subprocess.DEVNULL)
+    second = folder / checkpoint.previous(checkpoint.LAST)
+    while not second.exists() and killed.poll() is None:
         time.sleep(0.005)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    subprocess.run([*command, "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
-    same_results(whole, tmp_path / "killed")
+    assert train(new_exp_folder=folder, resume="auto", **OPTIONS) == 0
+    same_results(whole, folder)
 
 
-def test_a_sweep_leaves_out_what_is_finished(train, tmp_path, monkeypatch, capsys):
+def test_a_sweep_skips_what_is_finished(train, interrupt, tmp_path, capsys):
     grid = {"seed": [1, 2, 3], "nb_epochs": 2}
-    with monkeypatch.context() as patched:
-        crash_after(patched, 13, crash)
-        with pytest.raises(Crash):
-            train(new_exp_folder="out", **grid)
+    assert interrupt(13, new_exp_folder="out", **grid) is None
     assert train(new_exp_folder="out", resume="auto", **grid) == 0
     assert capsys.readouterr().out.count("Finished before") == 1
     assert train(new_exp_folder="whole", **grid) == 0
@@ -232,14 +219,12 @@ def test_a_sweep_leaves_out_what_is_finished(train, tmp_path, monkeypatch, capsy
     assert groups[0] == groups[1]
 
 
-def test_more_epochs_go_on_from_the_end(train, tmp_path):
+def test_more_epochs_go_on_from_the_end(train, whole, tmp_path):
     options = {k: v for k, v in OPTIONS.items() if k != "nb_epochs"}
-    assert train(new_exp_folder="whole", nb_epochs=4, **options) == 0
     assert train(new_exp_folder="longer", nb_epochs=2, **options) == 0
-    assert train(new_exp_folder="longer", nb_epochs=4, resume="auto", **options) == 0
-    same_results(tmp_path / "whole", tmp_path / "longer")
-    recorded = [(tmp_path / name / "config.yaml").read_text() for name in ("whole", "longer")]
-    assert ["nb_epochs: 4" in text for text in recorded] == [True, True]
+    assert train(new_exp_folder="longer", nb_epochs=3, resume="auto", **options) == 0
+    same_results(whole, tmp_path / "longer")
+    assert "nb_epochs: 3" in (tmp_path / "longer" / "config.yaml").read_text()
 
 
 def test_fewer_epochs_than_are_done_are_refused(train, tmp_path, capsys):
@@ -348,11 +333,8 @@ def test_a_narrower_resumption_keeps_the_table_of_the_others(train, tmp_path):
     assert len(now["runs"]) == 2
 
 
-def test_an_attempt_that_left_no_epoch_may_be_made_again(train, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched:
-        crash_after(patched, 0, crash)
-        with pytest.raises(Crash):
-            train(new_exp_folder="out", nb_epochs=1)
+def test_an_attempt_that_left_no_epoch_may_be_made_again(train, interrupt, tmp_path):
+    assert interrupt(0, new_exp_folder="out", nb_epochs=1) is None
     first = (tmp_path / "out/log/exp.log").read_text()
     assert train(new_exp_folder="out", nb_epochs=1) == 0
     log = (tmp_path / "out/log/exp.log").read_text()
@@ -360,12 +342,8 @@ def test_an_attempt_that_left_no_epoch_may_be_made_again(train, tmp_path, monkey
     assert "test accuracy" in log
 
 
-def test_a_damaged_state_falls_back_to_the_one_before(train, tmp_path, monkeypatch, capsys):
-    assert train(new_exp_folder="whole", **OPTIONS) == 0
-    with monkeypatch.context() as patched:
-        crash_after(patched, 20, crash)
-        with pytest.raises(Crash):
-            train(new_exp_folder="damaged", **OPTIONS)
+def test_a_damaged_state_falls_back_to_the_one_before(train, interrupt, whole, tmp_path, capsys):
+    assert interrupt(16, new_exp_folder="damaged", **OPTIONS) is None
     path = tmp_path / "damaged" / checkpoint.LAST
     weights = torch.load(path, weights_only=True)["model"]["snn.1.W.weight"]
     content = bytearray(path.read_bytes())
@@ -373,7 +351,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(train, tmp_path, monkeypat
     path.write_bytes(content)
     assert train(new_exp_folder="damaged", resume="auto", **OPTIONS) == 0
     assert "going on from the state before it" in capsys.readouterr().out
-    same_results(tmp_path / "whole", tmp_path / "damaged")
+    same_results(whole, tmp_path / "damaged")
 
 
 def test_every_damaged_byte_is_seen(tmp_path):
@@ -418,25 +396,23 @@ def test_what_a_killed_writer_left_is_removed(train, tmp_path):
     assert not any(path.exists() for path in left)
 
 
-@pytest.mark.parametrize("moment", [3, 10, 27])
-def test_a_folder_deleted_within_a_run_is_made_again(train, tmp_path, monkeypatch, capsys, moment):
-    assert train(new_exp_folder="whole", **OPTIONS) == 0
-    with monkeypatch.context() as patched:
-        crash_after(patched, moment, lambda: shutil.rmtree(tmp_path / "out"))
-        assert train(new_exp_folder="out", **OPTIONS) == 0
+@pytest.mark.parametrize("moment", [3, 10, 20])
+def test_a_folder_deleted_within_a_run_is_made_again(interrupt, whole, tmp_path, capsys, moment):
+    delete = functools.partial(shutil.rmtree, tmp_path / "out")
+    assert interrupt(moment, delete, new_exp_folder="out", **OPTIONS) == 0
     assert "was deleted or moved away; it is made again" in capsys.readouterr().out
-    same_results(tmp_path / "whole", tmp_path / "out")
-    assert (tmp_path / "out" / "config.yaml").exists()
+    same_results(whole, tmp_path / "out")
+    for name in ("config.yaml", "data.json"):
+        assert (tmp_path / "out" / name).exists()
     assert "test accuracy" in (tmp_path / "out" / "log" / "exp.log").read_text()
 
 
-def test_a_folder_that_cannot_be_made_again(train, tmp_path, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_made_again(interrupt, tmp_path, capsys):
     def replace_by_file():
         shutil.rmtree(tmp_path / "out")
         (tmp_path / "out").write_text("in the way")
 
-    crash_after(monkeypatch, 10, replace_by_file)
-    assert train(new_exp_folder="out", **OPTIONS) == 1
+    assert interrupt(10, replace_by_file, new_exp_folder="out", **OPTIONS) == 1
     captured = capsys.readouterr()
     assert "No summary.json without the best model" in captured.out
     assert "test accuracy" in captured.out

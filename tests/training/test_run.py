@@ -30,7 +30,7 @@ def records_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_writes_down_everything(train, tmp_path, capsys):
+def test_a_run_writes_down_everything(train, curves, tmp_path, capsys):
     assert train(new_exp_folder="out", model_type="SiLIF", nb_epochs=3) == 0
     out = tmp_path / "out"
     config = Config.from_dict(yaml.safe_load((out / "config.yaml").read_text()))
