@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Files of the SHD layout (Cramer et al. 2020) -> event counts per time bin and channel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -273,7 +273,7 @@ def bin_file(path: Path, binning: Binning) -> Iterator[BinnedClips]:
     Raises DataError, naming the file and the clip, for events that cannot be binned.
     """
     for start, times, units in read_clips(path):
-        yield _bin_clips(times, units, binning, path, start)
+        yield bin_clips(times, units, binning, path, start)
 
 
 def read_clips(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -289,9 +289,17 @@ def read_clips(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
             yield start, times, units
 
 
-def _bin_clips(
-    times: np.ndarray, units: np.ndarray, binning: Binning, path: Path, first: int
+def bin_clips(
+    times: Sequence[np.ndarray],
+    units: Sequence[np.ndarray],
+    binning: Binning,
+    path: Path,
+    first: int = 0,
 ) -> BinnedClips:
+    """Clips, each binned as by `bin_events`; ``first`` is the number of the first one in ``path``.
+
+    Raises DataError, naming file and clip, for events that cannot be binned.
+    """
     counts = np.empty((len(times), binning.nb_steps, binning.nb_features), np.uint8)
     total = dropped = empty = 0
     for i in range(len(times)):

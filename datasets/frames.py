@@ -16,7 +16,7 @@ from datasets.augment import Augmentation, augment_frames
 from datasets.binning import Annotations, Binning, bin_file, read_annotations
 from datasets.cache import Sink, load_or_make
 from datasets.errors import DataError
-from datasets.interface import Batch, Split
+from datasets.interface import Batch, DataSet, Split
 from datasets.placement import gathered
 
 INTEGER = np.dtype("<i8")
@@ -86,6 +86,18 @@ class FrameSet(Split):
         """See `Split.augmented`."""
         x, y = batch(indices)
         return augment_frames(x, y, self.bin_seconds, augmentation, generator), y
+
+
+class FramesDataSet(DataSet):
+    """A data set whose splits are FrameSets, binned as the options of a run say."""
+
+    def nb_features(self, options) -> int:
+        """Channels of a frame."""
+        return Binning.of(options).nb_features
+
+    def step_seconds(self, options) -> float:
+        """Width of a time bin."""
+        return Binning.of(options).bin_seconds
 
 
 def load_frames(

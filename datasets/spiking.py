@@ -14,8 +14,8 @@ from datasets import guard
 from datasets.binning import Binning, read_class_names, read_largest_label
 from datasets.checksums import sha256_of_file
 from datasets.errors import DataError
-from datasets.frames import FrameSet, load_frames
-from datasets.interface import SPLITS, Data, DataSet
+from datasets.frames import FramesDataSet, FrameSet, load_frames
+from datasets.interface import SPLITS, Data
 from datasets.unpack import ARCHIVES, find_file, unpacked
 
 HELD_OUT_SPEAKERS = 0.15
@@ -23,7 +23,7 @@ HELD_OUT_CLIPS = 0.1
 
 
 @dataclass(frozen=True)
-class SpikingDataSet(DataSet):
+class SpikingDataSet(FramesDataSet):
     """A data set in the SHD layout: files ``{name}_{split}.h5``, also ``.gz`` or ``.zip``.
 
     Its splits are FrameSets of counts, binned as in the published SpArch code. Files whose
@@ -46,14 +46,6 @@ class SpikingDataSet(DataSet):
     def unnamed_classes(self) -> list[str]:
         """Numbers."""
         return [str(label) for label in range(self.nb_classes)]
-
-    def nb_features(self, options) -> int:
-        """Channels of a frame."""
-        return Binning.of(options).nb_features
-
-    def step_seconds(self, options) -> float:
-        """Width of a time bin."""
-        return Binning.of(options).bin_seconds
 
     def load(
         self, options, splits: Collection[str] = SPLITS, say: Callable[[str], None] = print

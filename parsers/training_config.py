@@ -12,6 +12,7 @@ from pathlib import Path
 from parsers.model_config import SPIKING
 from parsers.options import Needs, option
 
+# The names of all data sets, each of them a line in datasets/registry.py.
 SPIKING_DATASETS = ("shd", "ssc", "demo")
 AUDIO_DATASETS = ("hd", "sc")
 WITHOUT_VALIDATION = ("shd", "demo")  # spiking data sets with no validation files of their own
@@ -42,7 +43,7 @@ class TrainingConfig:
 
     dataset_name: str = data(
         "shd",
-        choices=("shd", "ssc", "hd", "sc", "demo"),
+        choices=(*SPIKING_DATASETS, *AUDIO_DATASETS),
         aliases={"gsc": "sc"},
         help="data set; gsc is another name for sc, and demo is shipped with the code",
     )

@@ -152,7 +152,7 @@ def test_debug_keeps_the_one_seed_of_a_config(repository):
         ("--reg_fmax 1.1", ["--reg_fmax", "<= 1"]),
         ("--dt_min 0", ["--dt_min", "> 0"]),
         ("--model_type SILF", ["--model_type", "'SILF'", "CadLIF", "did you mean 'SiLIF'"]),
-        ("--dataset_name mnist", ["--dataset_name", "shd, ssc, hd, sc, demo"]),
+        ("--dataset_name mnist", ["--dataset_name", "shd, ssc, demo, hd, sc"]),
         ("--backend gpu", ["--backend", "auto, naive, cpu, cuda"]),
         ("--use_bias maybe", ["--use_bias", "'maybe'", "True or False"]),
         ("--debug=True", ["--debug", "takes no value"]),
