@@ -38,9 +38,9 @@ def test_only_its_model_takes_them(config):
 
 
 def test_models_have_their_short_names(config):
-    text = "by_model:\n  RF: {lr: 0.5}\n  c-silif: {lr: 0.3}\n"
-    argv = ["--config", config(text), "--model_type", "RF", "CSiLIF", "--seed", "1"]
-    assert [point.training.lr for point in load_plan(argv).points] == [0.5, 0.3]
+    text = "by_model:\n  RF: {lr: 0.5}\n  c-silif: {lr: 0.3}\n  lif+silif: {lr: 0.1}\n"
+    argv = ["--config", config(text), "--model_type", "RF", "CSiLIF", "LIF+SiLIF", "--seed", "1"]
+    assert [point.training.lr for point in load_plan(argv).points] == [0.5, 0.3, 0.1]
 
 
 def test_their_folders_are_relative_to_the_repository(repository):
@@ -102,7 +102,7 @@ by_model: {ResonateFire: {lr: 0.1}}
 """
 
 
-def test_runs_that_it_makes_equal_are_made_once(config):
+def test_runs_that_it_makes_equal_are_made_once(config, capsys):
     plan = load_plan(["--config", config(TWINS)])
     runs = [(p.model.model_type, p.training.lr, p.training.seed) for p in plan.points]
     silif = [("SiLIF", lr, seed) for lr in (0.01, 0.02) for seed in (1, 2)]
@@ -112,29 +112,22 @@ def test_runs_that_it_makes_equal_are_made_once(config):
     assert note.startswith("by_model in ")
     assert note.endswith("makes runs of the grid equal: 6 of 8 are left, each made once")
     assert load_plan(["--config", config(TWINS), "--only_point", "6"]).only_point == 6
-    with pytest.raises(ConfigError, match="there are 6 runs"):
-        load_plan(["--config", config(TWINS), "--only_point", "7"])
-
-
-def test_they_are_listed_once(config, capsys):
     assert main.main(["--config", config(TWINS), "--list_points"]) == 0
     folders = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
     assert len(set(folders)) == len(folders) == 6
-
-
-def test_no_sweep_is_made_of_them(config):
-    with pytest.raises(ConfigError, match="would give them out twice"):
-        load_plan(["--config", config(TWINS), "--only_createsweep", "True"])
-
-
-def test_runs_that_are_not_equal_are_all_made(config):
-    plan = load_plan(["--config", config(TWINS), "--lr", "0.3", "0.4"])
-    assert (len(plan.points), plan.notes) == (8, ())
+    for flags, fault in (
+        (["--only_point", "7"], "there are 6 runs"),
+        (["--only_createsweep", "True"], "would give them out twice"),
+    ):
+        with pytest.raises(ConfigError, match=fault):
+            load_plan(["--config", config(TWINS), *flags])
 
 
 def test_they_are_trained_here_and_not_as_a_sweep(config, monkeypatch):
     monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
     monkeypatch.setattr(wandb_agent.link, "mode", lambda _: wandb_agent.ONLINE)
     argv = ["--config", config(TWINS)]
-    assert wandb_agent.makes_sweep(load_plan([*argv, "--lr", "0.3", "0.4"]), 8)
+    unequal = load_plan([*argv, "--lr", "0.3", "0.4"])
+    assert (len(unequal.points), unequal.notes) == (8, ())
+    assert wandb_agent.makes_sweep(unequal, 8)
     assert not wandb_agent.makes_sweep(load_plan(argv), 6)

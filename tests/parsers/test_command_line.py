@@ -28,34 +28,23 @@ def test_argv_is_taken_from_the_process_when_not_given(repository, monkeypatch):
     assert plan.points[0].training.lr == 0.5
 
 
-@pytest.mark.parametrize("name", SNN_TYPES + ANN_TYPES)
-def test_every_model_type(repository, name):
-    assert repository.plan("--model_type", name).points[0].model.model_type == name
-    assert repository.plan("--model_type", name.lower()).points[0].model.model_type == name
-
-
 @pytest.mark.parametrize(
-    ("flag", "alias", "value"),
+    ("flag", "texts", "value"),
     [
-        ("model_type", "RF", "ResonateFire"),
-        ("model_type", "C-SiLIF", "CSiLIF"),
-        ("dataset_name", "gsc", "sc"),
-        ("dataset_name", "GSC", "sc"),
-        ("normalization", "None", "none"),
+        *(("model_type", (name, name.lower()), name) for name in SNN_TYPES + ANN_TYPES),
+        ("model_type", ("RF", "rf", "resonatefire"), "ResonateFire"),
+        ("model_type", ("C-SiLIF",), "CSiLIF"),
+        ("model_type", ("SiLIF+RadLIF", "silif+radlif"), "SiLIF+RadLIF"),
+        ("model_type", ("c-silif+RF",), "CSiLIF+ResonateFire"),
+        ("dataset_name", ("gsc", "GSC"), "sc"),
+        ("normalization", ("None",), "none"),
+        ("use_bias", ("True", "true", "TRUE", "1", "yes", "Yes"), True),
+        ("save_best", ("False", "false", "FALSE", "0", "no", "NO"), False),
     ],
 )
-def test_aliases(repository, flag, alias, value):
-    assert repository.plan(f"--{flag}", alias).points[0].to_dict()[flag] == value
-
-
-@pytest.mark.parametrize("word", ["True", "true", "TRUE", "1", "yes", "Yes"])
-def test_true_words(repository, word):
-    assert repository.plan("--use_bias", word).points[0].model.use_bias is True
-
-
-@pytest.mark.parametrize("word", ["False", "false", "FALSE", "0", "no", "NO"])
-def test_false_words(repository, word):
-    assert repository.plan("--save_best", word).points[0].training.save_best is False
+def test_spellings_of_a_value(repository, flag, texts, value):
+    for text in texts:
+        assert repository.plan(f"--{flag}", text).points[0].to_dict()[flag] == value
 
 
 def test_published_command_for_shd(repository):
@@ -159,27 +148,6 @@ def test_debug_keeps_the_one_seed_of_a_config(repository):
         ("--debug False", ["'False'", "--debug, --overwrite, --list_points take no value"]),
         ("--batch_size 1 2", ["'2'"]),
         ("one two --evaluate_pretrained True", ["'two'", "only one"]),
-    ],
-)
-def test_wrong_arguments_are_named_in_one_line(repository, argv, named):
-    message = repository.error(*argv.split())
-    for text in named:
-        assert text in message
-
-
-@pytest.mark.parametrize("flag", ["data_folder", "new_exp_folder", "load_exp_folder", "sweep_name"])
-def test_empty_text_is_refused(repository, flag):
-    assert repository.error(f"--{flag}", "") == f"--{flag}: is empty"
-
-
-def test_a_value_with_line_breaks_stays_on_one_line(repository):
-    assert "two\\nlines" in repository.error("--lr", "two\nlines")
-    assert len(repository.error("--lr", "9" * 500 + "x")) < 150
-
-
-@pytest.mark.parametrize(
-    ("argv", "named"),
-    [
         ("--dt_min 0.6", ["--dt_min 0.6", "--dt_max 0.5"]),
         ("--model_type MLP --bidirectional True", ["--bidirectional", "--model_type MLP"]),
         ("--model_type LIF GRU --use_regularizers True", ["--use_regularizers", "GRU"]),
@@ -197,12 +165,32 @@ def test_a_value_with_line_breaks_stays_on_one_line(repository):
         ("--min_snr 1 --dataset_name sc", ["--min_snr 1.0", "--max_snr 0.9"]),
         ("--spatial_bin 3", ["--spatial_bin 3", "700"]),
         ("--dataset_name ssc --shd_validation random", ["--shd_validation", "ssc"]),
+        ("--model_type SiLIF+RadLIF --nb_layers 4", ["SiLIF+RadLIF is for 2", "--nb_layers 4"]),
+        ("--model_type SiLIF+GRU", ["--model_type", "GRU cannot be joined with others"]),
+        ("--model_type SiLIF+", ["--model_type", "'' is not one of"]),
+        ("--model_type SiLIF+Radlif SILIF+RadLIF", ["--model_type", "more than once"]),
+        ("--only_point 3 --seed 1 2", ["--only_point 3", "2 runs"]),
+        ("--only_point 0", ["--only_point", ">= 1"]),
+        ("--jobs 0", ["--jobs", ">= 1"]),
+        ("--gpu_device 0 0", ["--gpu_device", "more than once"]),
+        ("--jobs 2 --evaluate_pretrained 1 --load_exp_folder .", ["--jobs 2"]),
+        ("--gpu_device 0 1 --evaluate_pretrained 1 --load_exp_folder .", ["--gpu_device 0 1"]),
     ],
 )
-def test_options_that_cannot_go_together(repository, argv, named):
+def test_wrong_arguments_are_named_in_one_line(repository, argv, named):
     message = repository.error(*argv.split())
     for text in named:
         assert text in message
+
+
+@pytest.mark.parametrize("flag", ["data_folder", "new_exp_folder", "load_exp_folder", "sweep_name"])
+def test_empty_text_is_refused(repository, flag):
+    assert repository.error(f"--{flag}", "") == f"--{flag}: is empty"
+
+
+def test_a_value_with_line_breaks_stays_on_one_line(repository):
+    assert "two\\nlines" in repository.error("--lr", "two\nlines")
+    assert len(repository.error("--lr", "9" * 500 + "x")) < 150
 
 
 @pytest.mark.parametrize(
@@ -263,20 +251,3 @@ def test_how_runs_are_spread_is_not_recorded_in_them(repository):
     assert (spread.jobs, spread.only_point, spread.list_points) == (3, 2, False)
     assert spread.points == plain.points
     assert repository.plan("--list_points").list_points
-
-
-@pytest.mark.parametrize(
-    ("argv", "named"),
-    [
-        ("--only_point 3 --seed 1 2", ["--only_point 3", "2 runs"]),
-        ("--only_point 0", ["--only_point", ">= 1"]),
-        ("--jobs 0", ["--jobs", ">= 1"]),
-        ("--gpu_device 0 0", ["--gpu_device", "more than once"]),
-        ("--jobs 2 --evaluate_pretrained 1 --load_exp_folder .", ["--jobs 2"]),
-        ("--gpu_device 0 1 --evaluate_pretrained 1 --load_exp_folder .", ["--gpu_device 0 1"]),
-    ],
-)
-def test_runs_that_cannot_be_spread(repository, argv, named):
-    message = repository.error(*argv.split())
-    for text in named:
-        assert text in message

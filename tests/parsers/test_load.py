@@ -83,7 +83,8 @@ def test_from_dict_checks(values, named):
         Config.from_dict(values)
 
 
-def test_folders_of_a_config_are_relative_to_the_repository(repository):
+def test_folders_of_a_config_are_relative_to_the_repository(repository, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
     repository.write("data_folder: ./data/SHD\nnew_exp_folder: exp/mine\n")
     training = repository.plan("--config=mine").points[0].training
     assert training.data_folder == repository.root / "data" / "SHD"
@@ -91,10 +92,6 @@ def test_folders_of_a_config_are_relative_to_the_repository(repository):
     typed = repository.plan("--config=mine", "--data_folder", "here").points[0].training
     assert typed.data_folder == repository.cwd / "here"
     assert typed.new_exp_folder == repository.root / "exp" / "mine"
-
-
-def test_absolute_and_home_folders_are_kept(repository, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/someone")
     repository.write("data_folder: ~/SHD\nnew_exp_folder: /scratch/out\n")
     training = repository.plan("--config=mine").points[0].training
     assert training.data_folder == Path("/home/someone/SHD")

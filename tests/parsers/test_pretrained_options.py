@@ -10,19 +10,15 @@ from parsers.load import Config, ConfigError, load_plan
 
 @pytest.fixture
 def trained(tmp_path):
-    options = Config.from_dict(
-        {
-            "model_type": "LIF",
-            "nb_hiddens": 24,
-            "nb_steps": 60,
-            "batch_size": 48,
-            "lr": 0.5,
-            "seed": 7,
-        }
-    )
+    """The folder of a run of an earlier version."""
+    given = {"nb_hiddens": 24, "nb_steps": 60, "batch_size": 48, "lr": 0.5, "seed": 7}
+    options = Config.from_dict({"model_type": "LIF", **given}).to_dict()
+    for name in ("surrogate", "surrogate_width", "readout", "loss", "label_smoothing"):
+        del options[name]
     folder = tmp_path / "trained"
     folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(options.to_dict()))
+    text = yaml.safe_dump({**options, "state_size": 64, "s4_opt": False})
+    (folder / "config.yaml").write_text(text)
     return folder
 
 
@@ -30,16 +26,36 @@ def test_its_network_and_data_are_taken_and_said(trained):
     plan = load_plan([str(trained), "--evaluate_pretrained", "True"])
     config = plan.points[0]
     assert (config.model.model_type, config.model.nb_hiddens) == ("LIF", 24)
-    assert config.training.nb_steps == 60
-    assert config.training.batch_size == 48
+    assert (config.training.nb_steps, config.training.batch_size) == (60, 48)
     assert config.training.lr == 0.01
     assert plan.axes == {"seed": (13, 42, 73, 190, 268)}
-    assert str(trained / "config.yaml") in plan.notes[0]
+    note = f"options of the model and its data: those recorded in {trained / 'config.yaml'}"
+    assert plan.notes == (note,)
 
 
 def test_the_command_line_comes_before_it(trained):
     argv = ["--evaluate_pretrained", "True", "--load_exp_folder", str(trained), "--nb_steps", "80"]
-    assert load_plan(argv).points[0].training.nb_steps == 80
+    plan = load_plan([*argv, "--readout", "mean", "--surrogate", "atan"])
+    assert plan.points[0].training.nb_steps == 80
+    (note,) = other_options(plan)
+    assert note.endswith("config.yaml: readout mean (softmax_sum), nb_steps 80 (60)")
+    assert "--surrogate has no effect here: it is for training" in plan.notes
+
+
+def test_a_resumed_run_brings_all_its_options(trained):
+    argv = ["--resume", str(trained)]
+    plan = load_plan(argv)
+    (point,) = plan.points
+    assert (point.training.lr, point.training.seed, point.model.nb_hiddens) == (0.5, 7, 24)
+    assert point.training.new_exp_folder == trained
+    assert plan.notes == (f"options of the run: those recorded in {trained / 'config.yaml'}",)
+    for flags, fault in (
+        (["--new_exp_folder", "other"], "leave out --new_exp_folder"),
+        (["--lr", "1", "2"], "give --lr one value"),
+        (["--config", "demo"], "leave out --config"),
+    ):
+        with pytest.raises(ConfigError, match=fault):
+            load_plan([*argv, *flags])
 
 
 def test_a_named_config_replaces_it(trained):
@@ -78,10 +94,6 @@ def test_at_most_five_of_them_are_named(trained):
     assert note.count("(") == 1 + 5
     assert ": nb_layers 4 (3), use_bias True (False), init_state zero (rand), nb_steps" in note
     assert note.endswith(" and 2 more")
-
-
-def test_the_options_that_it_brings_are_not_noted(trained):
-    assert not other_options(load_plan([str(trained), "--evaluate_pretrained", "True"]))
 
 
 @pytest.mark.parametrize("record", [None, "nb_hiddens: many\n", "- 1\n"])

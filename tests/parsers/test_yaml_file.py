@@ -1,7 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
 
+import dataclasses
+
 import pytest
+
+from parsers.load import Config
 
 PUBLISHED_LAYOUT = """\
 program: main.py
@@ -38,36 +42,48 @@ def test_a_typed_grid_replaces_the_axis_of_the_config(repository):
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
-    [("1e-2", 0.01), ("1", 1.0), ("'0.01'", 0.01), (".5", 0.5), ("[0.5]", 0.5), ("1.0e-6", 1e-6)],
+    ("name", "texts", "value"),
+    [
+        ("lr", ("1e-2", "'0.01'", "[0.01]", "{value: 1.0e-2}", "{values: [.01]}"), 0.01),
+        ("lr", ("1", "+1", "1.0"), 1.0),
+        ("nb_hiddens", ("010", "'10'", "+10"), 10),  # YAML 1.1 says 8
+        ("use_bias", ("true", "True", "yes", "1", "'True'"), True),
+        ("overwrite", ("true", "yes", "1"), True),
+        ("load_exp_folder", ("", "~", "null", "None"), None),
+        ("sweep_id", ("", "~", "null", "None"), None),
+        ("model_type", ("SiLIF+rf", "[[SiLIF, RF]]", "{value: [SiLIF, RF]}"), "SiLIF+ResonateFire"),
+    ],
 )
-def test_spellings_of_floats(repository, text, value):
-    repository.write(f"lr: {text}\n")
-    lr = repository.plan("--config=mine").points[0].training.lr
-    assert lr == value
-    assert isinstance(lr, float)
+def test_spellings_of_a_value(repository, name, texts, value):
+    for text in texts:
+        repository.write(f"{name}: {text}\n")
+        found = repository.plan("--config=mine").points[0].values()[name]
+        assert (found, type(found)) == (value, type(value))
 
 
-@pytest.mark.parametrize(("text", "value"), [("010", 10), ("'7'", 7), ("+3", 3)])
-def test_integers_are_decimal(repository, text, value):
-    repository.write(f"nb_hiddens: {text}\n")
-    assert repository.plan("--config=mine").points[0].model.nb_hiddens == value
+def test_a_grid_of_mixed_and_other_networks(repository):
+    repository.write("model_type: [LIF, [LIF, CSiLIF], SiLIF+RadLIF]\nnb_layers: 3\n")
+    axis = ("LIF", "LIF+CSiLIF", "SiLIF+RadLIF")
+    plan = repository.plan("--config=mine", "--seed=1")
+    assert plan.axes == {"model_type": axis}
+    assert [Config.from_dict(p.to_dict()).model.model_type for p in plan.points] == list(axis)
 
 
-@pytest.mark.parametrize("text", ["true", "True", "yes", "1", "'True'"])
-def test_spellings_of_true(repository, text):
-    repository.write(f"use_bias: {text}\noverwrite: {text}\n")
-    point = repository.plan("--config=mine").points[0]
-    assert point.model.use_bias is True
-    assert point.training.overwrite is True
-
-
-@pytest.mark.parametrize("text", ["", "~", "null", "None"])
-def test_an_option_without_default_may_be_null(repository, text):
-    repository.write(f"load_exp_folder: {text}\nsweep_id: {text}\n")
-    training = repository.plan("--config=mine").points[0].training
-    assert training.load_exp_folder is None
-    assert training.sweep_id is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        "state_size: [16, 32]\ns4_opt: false\nseed: 1\n",
+        "parameters: {state_size: {values: [16, 32]}, s4_opt: {value: 1}, seed: {value: 1}}\n",
+    ],
+)
+def test_retired_options_are_accepted_with_a_note(repository, text):
+    repository.write(text)
+    plan = repository.plan("--config=mine", "--state_size", "16", "32", "--s4_opt", "False")
+    assert plan == dataclasses.replace(repository.plan("--config=mine"), notes=plan.notes)
+    assert [note.split(" has ")[0] for note in plan.notes] == ["--state_size", "--s4_opt"]
+    assert plan.points == repository.plan("--seed=1").points
+    repository.write("seed: 1\nby_model:\n  SiLIF: {s4_opt: true, lr: 0.5}\n")
+    assert repository.plan("--config=mine").points[0].training.lr == 0.5
 
 
 @pytest.mark.parametrize(
@@ -107,6 +123,9 @@ def test_an_option_without_default_may_be_null(repository, text):
         ("lr: []\n", ["lr", "empty list"]),
         ("lr: {values: []}\n", ["lr", "empty list"]),
         ("lr: [0.1, 0.1]\n", ["lr", "0.1 more than once"]),
+        ("model_type: [[SiLIF, GRU]]\n", ["model_type", "GRU cannot be joined"]),
+        ("model_type: [[]]\n", ["model_type", "a list where a single value"]),
+        ("model_type: [[SiLIF, LIF, RLIF]]\n", ["SiLIF+LIF+RLIF is for 3 hidden", "--nb_layers 3"]),
         ("lr: [[0.1]]\n", ["lr", "a list where a single value"]),
         ("lr: [{a: 1}]\n", ["lr", "a mapping where a single value"]),
         ("lr: [0.1, fast]\n", ["lr", "'fast'"]),
