@@ -89,8 +89,8 @@ def train_briefly(net: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
     return torch.stack(losses)
 
 
-def check(golden: dict, *, backend: str = "auto") -> None:
-    """AssertionError that names the field unless the recipe gives what ``golden`` holds."""
+def check(golden: dict, *, backend: str = "auto") -> dict:
+    """What the recipe gives; AssertionError that names the field unless ``golden`` holds it."""
     result = run_recipe(golden, backend=backend, init=golden["init"])
     inputs = {"kind", "model", "case", "x", "y"}
     assert result.keys() == golden.keys() - inputs
@@ -109,6 +109,7 @@ def check(golden: dict, *, backend: str = "auto") -> None:
     for name, grad in golden["grads"].items():
         scale = grad.abs().max().item() + 1e-2 * largest
         _close(result["grads"][name], grad, f"gradient of {name}", rtol=0, atol=1e-4 * scale)
+    return result
 
 
 def _check_init(drawn: dict, expected: dict) -> None:

@@ -1,11 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Small spiking networks, layers and inputs that the tests of the networks share."""
+"""Small networks, layers and inputs that the tests of the networks share."""
+
+import re
 
 import pytest
 import torch
 
 from models import shell
+from models.anns import ANN
+from models.anns import LAYERS as ANN_LAYERS
+from models.network import Network
 from models.snns import LAYERS, SNN
 
 B, T, F = 3, 9, 7
@@ -45,11 +50,24 @@ def make_input(shape=(B, T, F), seed: int = 1) -> torch.Tensor:
     return torch.poisson(torch.full(shape, 1.5), generator=generator)
 
 
-def make_net(neuron: str, *, sizes=SIZES, seed: int = 0, **options) -> SNN:
-    """A network that fires: the threshold is low."""
+def make_net(name: str, *, sizes=SIZES, seed: int = 0, shape=(B, T, F), **options) -> Network:
+    """A network of either kind; one that spikes fires, for the threshold is low."""
     torch.manual_seed(seed)
-    options = {"threshold": 0.02 if neuron == "ResonateFire" else 0.15} | options
-    return SNN((B, T, F), sizes, neuron, **options)
+    if name in ANN_LAYERS:
+        return ANN(shape, sizes, name, **options)
+    options = {"threshold": 0.02 if name == "ResonateFire" else 0.15} | options
+    return SNN(shape, sizes, name, **options)
+
+
+def check_gradients(net, output, normalization):
+    """Every parameter gets a finite gradient of ``output``, which is not 0 throughout."""
+    (output * torch.rand(output.shape)).sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # Batchnorm subtracts the mean, and with it a bias before it: its gradient is rounding.
+        if not (normalization == "batchnorm" and re.search(r"W\w?\.bias$", name)):
+            assert parameter.grad.any(), name
 
 
 def make_layer(neuron: str, **options):

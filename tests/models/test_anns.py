@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from gradients import check_gradients
 from torch import nn
 from torch.nn import functional
 
@@ -127,42 +126,13 @@ def test_every_gate_is_normalised_over_batch_and_time(model):
         torch.testing.assert_close(norm.running_var, 0.95 + 0.05 * current.var(0))
 
 
-# Every combination of options
+# Weights
 
 
 @all_models
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
-@pytest.mark.parametrize("use_bias", [False, True])
-@pytest.mark.parametrize("use_readout_layer", [False, True])
-def test_every_parameter_learns(model, bidirectional, normalization, use_bias, use_readout_layer):
-    options = {
-        "bidirectional": bidirectional and model in MEMORY,
-        "normalization": normalization,
-        "use_bias": use_bias,
-        "use_readout_layer": use_readout_layer,
-    }
-    net = make_net(model, **options)
-    output, rates, sop = net(make_input((B, 8, F)))
-    width = SIZES[-1] * (2 if options["bidirectional"] else 1)
-    assert output.shape == ((B, SIZES[-1]) if use_readout_layer else (B, 8, width))
-    assert rates is None
-    assert sop is None
-    assert not net.is_snn
-    check_gradients(net, output, normalization)
-
-
-@all_models
-def test_four_dimensional_input_is_flattened(model):
-    torch.manual_seed(0)
-    net = ANN((None, None, 4, 3), SIZES, model).eval()
-    x = make_input((B, T, 4, 3))
-    assert torch.equal(net(x)[0], net(x.reshape(B, T, 12))[0])
-
-
-@all_models
-@pytest.mark.parametrize("use_bias", [False, True])
-@pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
+@pytest.mark.parametrize(
+    ("normalization", "use_bias"), [("batchnorm", False), ("layernorm", True), ("none", False)]
+)
 def test_state_dict_keys(model, use_bias, normalization):
     net = make_net(model, use_bias=use_bias, normalization=normalization)
     parts = [f"W{gate}.weight" for gate in GATES[model]]
@@ -196,16 +166,6 @@ def test_weights_are_drawn_as_published(model):
         assert torch.equal(layer.state_dict()[name], weight)
 
 
-@all_models
-def test_saved_weights_load_strictly_and_compute_the_same(model, tmp_path):
-    net = make_net(model)
-    net(make_input())  # moves the running statistics of batchnorm
-    torch.save(net.state_dict(), tmp_path / "model.pth")
-    other = make_net(model, seed=99)
-    other.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True), strict=True)
-    assert torch.equal(net.eval()(make_input())[0], other.eval()(make_input())[0])
-
-
 # Both directions and dropout
 
 
@@ -235,56 +195,15 @@ def test_dropout_comes_last(model):
 # Errors
 
 
-def one_line(error: pytest.ExceptionInfo) -> str:
-    message = str(error.value)
-    assert message
-    assert "\n" not in message
-    return message
-
-
 def test_the_command_line_knows_every_model():
     assert tuple(LAYERS) == ANN_TYPES
 
 
-def test_an_unknown_model_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'LSTM'") as error:
-        ANN((B, T, F), SIZES, "LSTM")
-    assert all(name in one_line(error) for name in LAYERS)
-
-
-def test_an_unknown_normalisation_lists_the_choices():
-    with pytest.raises(ValueError, match="'mine'") as error:
-        ANN((B, T, F), SIZES, "RNN", normalization="mine")
-    assert all(choice in one_line(error) for choice in shell.NORMALIZATIONS)
-
-
 def test_an_mlp_has_no_second_direction():
-    with pytest.raises(ValueError, match=r"MLP.*bidirectional") as error:
-        ANN((B, T, F), SIZES, "MLP", bidirectional=True)
-    one_line(error)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "use_readout_layer"), [([], True), ([4], True), ([4, 0], True), ([], False)]
-)
-def test_impossible_sizes(sizes, use_readout_layer):
-    with pytest.raises(ValueError, match="layer_sizes"):
-        ANN((B, T, F), sizes, "RNN", use_readout_layer=use_readout_layer)
-
-
-@pytest.mark.parametrize("shape", [(T, F), (B, T, F, 1, 1)])
-def test_impossible_inputs(shape):
-    with pytest.raises(ValueError, match="B, T, F"):
-        make_net("RNN")(torch.zeros(shape))
+    with pytest.raises(ValueError, match="MLP has no memory, so bidirectional=True"):
+        make_net("MLP", bidirectional=True)
 
 
 def test_a_layer_without_a_recurrence_says_so():
     with pytest.raises(TypeError, match="ANNLayer"):
         ANNLayer(F, 3)(make_input())
-
-
-@pytest.mark.parametrize("name", ["MLP", "GRU"])
-def test_naive_means_every_part(name):
-    parts = [part for part in make_net(name, backend="naive").modules() if hasattr(part, "backend")]
-    assert len(parts) > 3
-    assert {part.backend for part in parts} == {"naive"}

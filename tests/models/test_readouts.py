@@ -4,8 +4,7 @@
 
 import pytest
 import torch
-from gradients import check_gradients
-from snn_cases import SIZES, B, F, T, make_input, make_net
+from snn_cases import SIZES, B, F, T, check_gradients, make_input, make_net
 
 from models.anns import ANN, ANNLayer
 from models.network import ParameterGroup

@@ -159,9 +159,10 @@ def test_dropout_follows_the_concatenation(neuron):
 
 
 @all_neurons
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("bidirectional", "dropout", "training"),
+    [(False, 0.4, True), (True, 0.4, False), (True, 0.0, True)],
+)
 def test_activity_counted_spike_by_spike(neuron, bidirectional, dropout, training):
     net = make_net(neuron, bidirectional=bidirectional, dropout=dropout).train(training)
     seen = []

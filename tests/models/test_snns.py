@@ -6,10 +6,8 @@ import math
 
 import pytest
 import torch
-from gradients import check_gradients
 from snn_cases import (
     NORM_KEYS,
-    NORMS,
     OWN_KEYS,
     RECURRENT,
     SIZES,
@@ -28,47 +26,6 @@ from models.dynamics import AdaptiveState
 from models.snns import ALIASES, LAYERS, SNN
 from parsers.model_config import SNN_TYPES, ModelConfig
 from parsers.options import options_of
-
-# Every combination of options
-
-
-@all_neurons
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("normalization", NORMS)
-@pytest.mark.parametrize("use_bias", [False, True])
-@pytest.mark.parametrize("use_readout_layer", [False, True])
-def test_every_parameter_learns(neuron, bidirectional, normalization, use_bias, use_readout_layer):
-    net = make_net(
-        neuron,
-        bidirectional=bidirectional,
-        normalization=normalization,
-        use_bias=use_bias,
-        use_readout_layer=use_readout_layer,
-    )
-    x = make_input()
-    output, rates, sop = net(x)
-    directions = 2 if bidirectional else 1
-    hidden = SIZES[:-1] if use_readout_layer else SIZES
-    assert output.shape == ((B, SIZES[-1]) if use_readout_layer else (B, T, directions * SIZES[-1]))
-    assert rates.shape == (F + directions * sum(hidden),)
-    assert sop.shape == ()
-    check_gradients(net, output, normalization)
-
-
-@all_neurons
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_four_dimensional_input_is_flattened(neuron, bidirectional):
-    x = make_input((B, T, 4, 3))
-    torch.manual_seed(0)
-    net = SNN((None, None, 4, 3), SIZES, neuron, bidirectional=bidirectional).eval()
-    assert net.snn[0].W.weight.shape == (SIZES[0], 12)
-    torch.manual_seed(1)
-    output, rates, sop = net(x)
-    torch.manual_seed(1)
-    flat_output, flat_rates, flat_sop = net(x.reshape(B, T, 12))
-    assert torch.equal(output, flat_output)
-    assert torch.equal(rates, flat_rates)
-    assert torch.equal(sop, flat_sop)
 
 
 @all_neurons
@@ -93,29 +50,15 @@ def test_mixed_precision_reaches_no_further_than_the_currents(neuron):
 
 
 @pytest.mark.parametrize("neuron", OWN_KEYS)
-@pytest.mark.parametrize("normalization", NORMS)
-@pytest.mark.parametrize("use_bias", [False, True])
+@pytest.mark.parametrize(
+    ("normalization", "use_bias"), [("batchnorm", False), ("layernorm", True), ("none", False)]
+)
 def test_published_state_dict_keys(neuron, normalization, use_bias):
     net = SNN((None, None, F), SIZES, neuron, normalization=normalization, use_bias=use_bias)
     shared = {"W.weight"} | ({"W.bias"} if use_bias else set()) | NORM_KEYS[normalization]
     expected = {f"snn.{i}.{key}" for i in (0, 1) for key in shared | OWN_KEYS[neuron]}
     expected |= {f"snn.2.{key}" for key in shared | {"alpha"}}
     assert net.state_dict().keys() == expected
-
-
-@all_neurons
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_saved_weights_load_strictly_and_compute_the_same(neuron, bidirectional, tmp_path):
-    net = make_net(neuron, bidirectional=bidirectional)
-    net(make_input())  # moves the running statistics of batchnorm
-    torch.save(net.state_dict(), tmp_path / "model.pth")
-    other = make_net(neuron, bidirectional=bidirectional, seed=99)
-    other.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True), strict=True)
-    results = []
-    for model in (net.eval(), other.eval()):
-        torch.manual_seed(3)
-        results.append(model(make_input())[0])
-    assert torch.equal(*results)
 
 
 @pytest.mark.parametrize(
@@ -210,13 +153,14 @@ def test_parameters_are_clamped_at_use_only(neuron, name):
     assert torch.equal(parameter.data, outside)
 
 
-@bounded
-def test_parameters_start_within_their_bounds(neuron, name):
+@pytest.mark.parametrize("neuron", BOUNDS)
+def test_parameters_start_within_their_bounds(neuron):
     torch.manual_seed(0)
-    parameter = getattr(LAYERS[neuron](1, 2000), name)
-    low, high = BOUNDS[neuron][name]
-    assert low <= parameter.min() < low + 0.02 * (high - low)
-    assert high - 0.02 * (high - low) < parameter.max() <= high
+    layer = LAYERS[neuron](1, 400)
+    for name, (low, high) in BOUNDS[neuron].items():
+        parameter = getattr(layer, name)
+        assert low <= parameter.min() < low + 0.02 * (high - low)
+        assert high - 0.02 * (high - low) < parameter.max() <= high
 
 
 def test_silif_decays():
@@ -296,75 +240,21 @@ def test_recurrent_weights_start_orthogonal(neuron):
 # Errors
 
 
-def one_line(error: pytest.ExceptionInfo) -> str:
-    message = str(error.value)
-    assert message
-    assert "\n" not in message
-    return message
-
-
-def test_an_unknown_neuron_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'GIF'") as error:
-        SNN((B, T, F), SIZES, "GIF")
-    assert all(name in one_line(error) for name in LAYERS)
-
-
-@pytest.mark.parametrize(
-    ("option", "choices"),
-    [
-        ("normalization", shell.NORMALIZATIONS),
-        ("init_state", shell.INIT_STATES),
-    ],
-)
-def test_an_unknown_option_lists_the_choices(option, choices):
-    with pytest.raises(ValueError, match="'mine'") as error:
-        SNN((B, T, F), SIZES, "LIF", **{option: "mine"})
-    assert all(choice in one_line(error) for choice in choices)
+def test_an_unknown_initial_state_lists_the_choices():
+    with pytest.raises(ValueError, match="'mine' is not one of rand, zero"):
+        make_net("LIF", init_state="mine")
 
 
 def test_an_unknown_backend_lists_the_choices():
-    with pytest.raises(ValueError, match="'mine'") as error:
-        SNN((B, T, F), SIZES, "LIF", backend="mine")(make_input())
-    assert "naive" in one_line(error)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "use_readout_layer"),
-    [([], True), ([4], True), ([5, 0], True), ([5, -1], True), ([], False), ([0], False)],
-)
-def test_impossible_sizes(sizes, use_readout_layer):
-    with pytest.raises(ValueError, match="layer_sizes") as error:
-        SNN((B, T, F), sizes, "LIF", use_readout_layer=use_readout_layer)
-    one_line(error)
-
-
-@pytest.mark.parametrize("shape", [(B, F), (B, T, F, 2, 2), ()])
-def test_impossible_input_shapes(shape):
-    with pytest.raises(ValueError, match="B, T, F") as error:
-        SNN(shape, SIZES, "LIF")
-    one_line(error)
-
-
-@pytest.mark.parametrize("shape", [(B, T, None), (B, T, 0), (B, T, F, 2.5)])
-def test_impossible_numbers_of_features(shape):
-    with pytest.raises(ValueError, match="positive numbers") as error:
-        SNN(shape, SIZES, "LIF")
-    one_line(error)
+    with pytest.raises(ValueError, match="'mine' is not one of auto, naive"):
+        make_net("LIF", backend="mine")(make_input())
 
 
 @pytest.mark.parametrize("name", ["dt_min", "dt_max"])
 @pytest.mark.parametrize("step", [0, -0.1, float("nan"), float("inf")])
 def test_impossible_time_steps(name, step):
-    with pytest.raises(ValueError, match=f"{name} must be a positive number") as error:
-        SNN((B, T, F), SIZES, "CSiLIF", extra_features={name: step})
-    one_line(error)
-
-
-@pytest.mark.parametrize("shape", [(T, F), (B, T, F, 1, 1)])
-def test_impossible_inputs(shape):
-    with pytest.raises(ValueError, match="B, T, F") as error:
-        SNN((B, T, F), SIZES, "LIF")(torch.zeros(shape))
-    one_line(error)
+    with pytest.raises(ValueError, match=f"{name} must be a positive number"):
+        make_net("CSiLIF", extra_features={name: step})
 
 
 def test_a_neuron_that_is_not_filled_in_says_what_is_missing():

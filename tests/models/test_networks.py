@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What spiking and non-spiking networks have in common: options, inputs, weights and errors."""
+
+import copy
+import re
+
+import pytest
+import torch
+from snn_cases import SIZES, B, F, T, check_gradients, make_input, make_net
+
+from models import shell
+from models.anns import ANN
+from models.anns import LAYERS as ANN_LAYERS
+from models.snns import LAYERS, SNN
+
+MODELS = [*LAYERS, *ANN_LAYERS]
+KINDS = {"SiLIF": SNN, "GRU": ANN}
+
+all_models = pytest.mark.parametrize("name", MODELS)
+both_kinds = pytest.mark.parametrize("name", KINDS)
+
+
+def scores(net, x):
+    torch.manual_seed(2)
+    return net(x)[0]
+
+
+# Every pair of values of two options is here.
+@pytest.mark.parametrize(
+    ("normalization", "bidirectional", "use_bias", "use_readout_layer"),
+    [
+        ("batchnorm", False, False, True),
+        ("batchnorm", True, True, False),
+        ("layernorm", False, True, True),
+        ("layernorm", True, False, False),
+        ("none", False, True, False),
+        ("none", True, False, True),
+    ],
+)
+@all_models
+def test_every_parameter_learns(name, normalization, bidirectional, use_bias, use_readout_layer):
+    net = make_net(
+        name,
+        normalization=normalization,
+        bidirectional=bidirectional and name != "MLP",
+        use_bias=use_bias,
+        use_readout_layer=use_readout_layer,
+    )
+    output, rates, sop = net(make_input())
+    hidden = net.layers[:-1] if use_readout_layer else net.layers
+    assert output.shape == ((B, SIZES[-1]) if use_readout_layer else (B, T, hidden[-1].output_size))
+    if net.is_snn:
+        assert rates.shape == (F + sum(layer.output_size for layer in hidden),)
+        assert sop.shape == ()
+    else:
+        assert (rates, sop) == (None, None)
+    check_gradients(net, output, normalization)
+
+
+@all_models
+def test_four_dimensional_input_is_flattened(name):
+    net = make_net(name, shape=(None, None, 4, 3)).eval()
+    x = make_input((B, T, 4, 3))
+    assert torch.equal(scores(net, x), scores(net, x.reshape(B, T, 12)))
+
+
+@all_models
+def test_saved_weights_load_strictly_and_compute_the_same(name, tmp_path):
+    net = make_net(name)
+    net(make_input())  # moves the running statistics of batchnorm
+    torch.save(net.state_dict(), tmp_path / "model.pth")
+    other = make_net(name, seed=99)
+    other.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True), strict=True)
+    assert torch.equal(*(scores(model.eval(), make_input()) for model in (net, other)))
+
+
+@all_models
+def test_double_precision_is_computed_in(name):
+    single = make_net(name, normalization="layernorm").eval()
+    double = copy.deepcopy(single).double()
+    x = make_input().double()
+    seen = []
+    for module in list(double.modules())[1:]:
+        module.register_forward_hook(lambda _m, _i, output: seen.extend(tensors(output)))
+    found = scores(double, x)
+    found.sum().backward()
+    assert {t.dtype for t in seen} <= {torch.float64, torch.complex128}
+    assert len(seen) > 6
+    assert all(p.grad is None or p.grad.dtype == torch.float64 for p in double.parameters())
+    assert (found - scores(single, x.float())).abs().max() < 0.5  # a spike may turn
+
+
+def tensors(output):
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, tuple):
+        for part in output:
+            yield from tensors(part)
+
+
+@both_kinds
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_whole_numbers_are_numbers(name, dtype):
+    net, x = make_net(name).eval(), make_input() > 1
+    assert torch.equal(scores(net, x.to(dtype)), scores(net, x.float()))
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 5, 8), r"7 features, got \[3, 5, 8\]"),
+        ((3, 5, 2, 2), "7 features"),
+        ((3, 0, 7), "clips and time steps"),
+        ((0, 5, 7), "clips and time steps"),
+        ((5, 7), r"\[B, T, F\]"),
+        ((3, 5, 7, 1, 1), r"\[B, T, F\]"),
+    ],
+)
+def test_impossible_inputs(name, shape, message):
+    with pytest.raises(ValueError, match=message):
+        make_net(name)(torch.ones(shape))
+
+
+CHOICES = ", ".join(shell.NORMALIZATIONS)
+IMPOSSIBLE = {
+    **{f"sizes {s}": ({"sizes": s}, "layer_sizes") for s in ([], [4], [5, 0], [5, -1])},
+    "no size": ({"sizes": [], "use_readout_layer": False}, "layer_sizes"),
+    "size 0": ({"sizes": [0], "use_readout_layer": False}, "layer_sizes"),
+    **{f"shape {s}": ({"shape": s}, "B, T, F") for s in ((B, F), (B, T, F, 2, 2), ())},
+    **{
+        f"shape {s}": ({"shape": s}, "positive numbers")
+        for s in ((B, T, None), (B, T, 0), (B, T, F, 2.5))
+    },
+    "normalisation": ({"normalization": "mine"}, f"'mine' is not one of {CHOICES}"),
+}
+
+
+@both_kinds
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_impossible_options(name, case):
+    options, message = IMPOSSIBLE[case]
+    with pytest.raises(ValueError, match=message) as error:
+        make_net(name, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("kind", "known"), [(SNN, LAYERS), (ANN, ANN_LAYERS)])
+def test_an_unknown_type_lists_the_known_ones(kind, known):
+    with pytest.raises(ValueError, match=re.escape("'GIF' is not one of")) as error:
+        kind((B, T, F), SIZES, "GIF")
+    assert str(error.value).endswith(", ".join(known))
+
+
+@pytest.mark.parametrize("name", ["SiLIF", "MLP", "GRU"])
+def test_naive_means_every_part(name):
+    parts = [part for part in make_net(name, backend="naive").modules() if hasattr(part, "backend")]
+    assert len(parts) > 3
+    assert {part.backend for part in parts} == {"naive"}
