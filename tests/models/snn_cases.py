@@ -7,7 +7,6 @@ import re
 import pytest
 import torch
 
-from models import shell
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.network import Network
@@ -16,32 +15,8 @@ from models.snns import LAYERS, SNN
 B, T, F = 3, 9, 7
 SIZES = [6, 5, 4]
 RECURRENT = ("RLIF", "RadLIF")
-NORMS = shell.NORMALIZATIONS
 
 all_neurons = pytest.mark.parametrize("neuron", LAYERS)
-
-# The neuron's own parameters, as published checkpoints spell them.
-OWN_KEYS = {
-    "LIF": {"alpha"},
-    "RLIF": {"alpha", "V.weight"},
-    "adLIF": {"alpha", "beta", "a", "b"},
-    "RadLIF": {"alpha", "beta", "a", "b", "V.weight"},
-    "CadLIF": {"alpha", "beta", "a", "b"},
-    "SiLIF": {"dt", "alpha", "beta", "a", "b"},
-    "CSiLIF": {"log_log_alpha", "log_dt", "alpha_img", "b"},
-    "ResonateFire": {"alpha_real", "alpha_im"},
-}
-NORM_KEYS = {
-    "batchnorm": {
-        "norm.weight",
-        "norm.bias",
-        "norm.running_mean",
-        "norm.running_var",
-        "norm.num_batches_tracked",
-    },
-    "layernorm": {"norm.weight", "norm.bias"},
-    "none": set(),
-}
 
 
 def make_input(shape=(B, T, F), seed: int = 1) -> torch.Tensor:

@@ -126,46 +126,6 @@ def test_every_gate_is_normalised_over_batch_and_time(model):
         torch.testing.assert_close(norm.running_var, 0.95 + 0.05 * current.var(0))
 
 
-# Weights
-
-
-@all_models
-@pytest.mark.parametrize(
-    ("normalization", "use_bias"), [("batchnorm", False), ("layernorm", True), ("none", False)]
-)
-def test_state_dict_keys(model, use_bias, normalization):
-    net = make_net(model, use_bias=use_bias, normalization=normalization)
-    parts = [f"W{gate}.weight" for gate in GATES[model]]
-    parts += [f"V{gate}.weight" for gate in GATES[model] if model in MEMORY]
-    parts += [f"W{gate}.bias" for gate in GATES[model] if use_bias]
-    norm = {
-        "batchnorm": ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"],
-        "layernorm": ["weight", "bias"],
-        "none": [],
-    }[normalization]
-    layers = parts + [f"norm{gate}.{key}" for gate in GATES[model] for key in norm]
-    last = ["W.weight"] + ["W.bias"] * use_bias + [f"norm.{key}" for key in norm]
-    expected = {f"ann.{i}.{key}" for i in (0, 1) for key in layers}
-    assert net.state_dict().keys() == expected | {f"ann.2.{key}" for key in last}
-
-
-@all_models
-def test_weights_are_drawn_as_published(model):
-    torch.manual_seed(3)
-    layer = LAYERS[model](F, SIZES[0])
-    torch.manual_seed(3)
-    drawn = {}
-    for gate in GATES[model]:
-        drawn[f"W{gate}.weight"] = nn.Linear(F, SIZES[0], bias=False).weight
-        if model in MEMORY:
-            drawn[f"V{gate}.weight"] = nn.Linear(SIZES[0], SIZES[0], bias=False).weight
-    for gate in GATES[model]:
-        if model in MEMORY:
-            nn.init.orthogonal_(drawn[f"V{gate}.weight"])
-    for name, weight in drawn.items():
-        assert torch.equal(layer.state_dict()[name], weight)
-
-
 # Both directions and dropout
 
 

@@ -150,53 +150,22 @@ SOUND = {
     "resonate": (MyResonate, MyResonate.coefficients),
     "gain is a float": (MyResonate, gives(MyResonate, gain=0.5)),
 }
-WRONG = {
-    "a float": (
-        Mine,
-        gives(Mine, **ALL | {"a": 0.5}),
-        "coefficients() must give 'a' as a real tensor [5] or None, and gave a float",
-    ),
-    "no alpha": (
-        Mine,
-        gives(Mine, alpha=None),
-        "coefficients() must give 'alpha' as a real tensor [5], and gave None",
-    ),
-    "of the input": (
-        Mine,
-        gives(Mine, alpha=torch.rand(F)),
-        "must give 'alpha' as a real tensor [5], and gave a float32 tensor [7]",
-    ),
-    "a row": (Mine, gives(Mine, alpha=torch.rand(1, H)), "and gave a float32 tensor [1, 5]"),
-    "complex": (
-        Mine,
-        gives(Mine, alpha=torch.ones(H) * 1j),
-        "must give 'alpha' as a real tensor [5], and gave a complex64 tensor [5]",
-    ),
-    "one tensor": (Mine, lambda self: self.alpha, "must return AdaptiveCoefficients, and returned"),
-    "a dictionary": (Mine, lambda self: {"alpha": self.alpha}, "and returned a dict"),
-    "a plain tuple": (Mine, lambda self: (self.alpha,), "and returned a tuple"),
-    "nothing": (Mine, lambda self: None, "AdaptiveCoefficients, and returned None"),
-    "real A": (
-        MyResonate,
-        gives(MyResonate, A=torch.rand(H)),
-        "must give 'A' as a complex tensor [5], and gave a float32 tensor [5]",
-    ),
-    "a tensor": (
-        MyResonate,
-        gives(MyResonate, reset=torch.rand(H)),
-        "must give 'reset' as float or int, and gave a float32 tensor [5]",
-    ),
-    "no gain": (
-        MyResonate,
-        gives(MyResonate, gain=None),
-        "must give 'gain' as a real tensor [5] or float or int, and gave None",
-    ),
-    "of the other": (
-        MyResonate,
-        lambda self: AdaptiveCoefficients(self.b),
-        "must return ResonateCoefficients",
-    ),
-}
+REAL = "a real tensor [5]"
+WRONG_FIELDS = [
+    (Mine, "a", 0.5, f"{REAL} or None", "a float"),
+    (Mine, "alpha", None, REAL, "None"),
+    (Mine, "alpha", torch.rand(F), REAL, "a float32 tensor [7]"),
+    (Mine, "alpha", torch.rand(1, H), REAL, "a float32 tensor [1, 5]"),
+    (Mine, "alpha", torch.ones(H) * 1j, REAL, "a complex64 tensor [5]"),
+    (MyResonate, "A", torch.rand(H), "a complex tensor [5]", "a float32 tensor [5]"),
+    (MyResonate, "reset", torch.rand(H), "float or int", "a float32 tensor [5]"),
+    (MyResonate, "gain", None, f"{REAL} or float or int", "None"),
+]
+WRONG_KINDS = [
+    (Mine, lambda self: self.alpha, "AdaptiveCoefficients, and returned a float32 tensor [5]"),
+    (Mine, lambda self: None, "AdaptiveCoefficients, and returned None"),
+    (MyResonate, lambda self: AdaptiveCoefficients(self.b), "ResonateCoefficients, and returned a"),
+]
 
 
 @pytest.mark.parametrize("backend", ["auto", "naive"])
@@ -207,10 +176,18 @@ def test_sound_coefficients(case, backend):
     assert layer(make_input()).output.shape == (B, T, H)
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_wrong_coefficients(case):
-    kind, coefficients, message = WRONG[case]
-    told(mistaken(kind, "coefficients", coefficients), "Mistaken.coefficients() must ", message)
+@pytest.mark.parametrize(("kind", "field", "value", "wanted", "shown"), WRONG_FIELDS)
+def test_wrong_coefficients(kind, field, value, wanted, shown):
+    fields = {field: value} if kind is MyResonate else ALL | {field: value}
+    told(
+        mistaken(kind, "coefficients", gives(kind, **fields)),
+        f"Mistaken.coefficients() must give '{field}' as {wanted}, and gave {shown}",
+    )
+
+
+@pytest.mark.parametrize(("kind", "coefficients", "message"), WRONG_KINDS)
+def test_coefficients_of_another_kind(kind, coefficients, message):
+    told(mistaken(kind, "coefficients", coefficients), f"coefficients() must return {message}")
 
 
 def state(u: object, kind: type = AdaptiveState):
@@ -218,33 +195,25 @@ def state(u: object, kind: type = AdaptiveState):
     return lambda self, current: kind(u, *[torch.zeros(B, H)] * (len(kind._fields) - 1))
 
 
-WRONG_STATES = {
-    "nothing": (Mine, lambda self, current: None, "must return AdaptiveState, and returned None"),
-    "a plain tuple": (
-        Mine,
-        lambda self, current: (torch.zeros(B, H),) * 3,
-        "must return AdaptiveState, and returned a tuple",
-    ),
-    "a number": (Mine, state(0.0), "must give 'u' as a real tensor [3, 5], and gave a float"),
-    "turned": (Mine, state(torch.zeros(H, B)), "and gave a float32 tensor [5, 3]"),
-    "of the other": (
-        Mine,
-        state(torch.zeros(B, H), ResonateState),
-        "must return AdaptiveState, and returned",
-    ),
-    "real": (
-        MyResonate,
-        state(torch.zeros(B, H), ResonateState),
-        "must give 'u' as a complex tensor [3, 5]",
-    ),
-}
+WRONG_STATES = [
+    (Mine, lambda self, current: None, "must return AdaptiveState, and returned None"),
+    (Mine, state(torch.zeros(B, H), ResonateState), "must return AdaptiveState, and returned"),
+    (Mine, state(0.0), "must give 'u' as a real tensor [3, 5], and gave a float"),
+    (Mine, state(torch.zeros(H, B)), "and gave a float32 tensor [5, 3]"),
+    (MyResonate, state(torch.zeros(B, H), ResonateState), "'u' as a complex tensor [3, 5]"),
+]
 
 
-@pytest.mark.parametrize("case", WRONG_STATES)
-def test_wrong_states(case):
-    kind, initial_state, message = WRONG_STATES[case]
-    begin = "Mistaken.initial_state() "
-    told(mistaken(kind, "initial_state", initial_state), begin, message)
+@pytest.mark.parametrize(("kind", "initial_state", "message"), WRONG_STATES)
+def test_wrong_states(kind, initial_state, message):
+    told(mistaken(kind, "initial_state", initial_state), "Mistaken.initial_state() ", message)
+
+
+def test_a_state_is_checked_whenever_it_is_handed_in():
+    layer = Mine(F, H)
+    layer(make_input())
+    with pytest.raises(TypeError, match=r"or the state handed to the layer.* must give 'u'"):
+        layer(make_input(), AdaptiveState(*[torch.zeros(B, H + 1)] * 3))
 
 
 WRONG_RESULTS = {
