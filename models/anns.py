@@ -122,8 +122,6 @@ class ANNReadoutLayer(nn.Module):
     Another ``readout`` makes scores of W and norm at every step, see ``models.readouts``.
     """
 
-    groups: ClassVar[dict[str, ParameterGroup]] = {}
-
     def __init__(
         self,
         input_size: int,

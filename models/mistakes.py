@@ -94,13 +94,8 @@ def check_fields(
 ) -> None:
     """Check coefficients or a state, which back ends would refuse in words of their own.
 
-    Args:
-        layer: a ``SpikingLayer``.
-        method: of the layer, which gave ``found``.
-        found: should be of the class ``kind``, its fields of the types that are written there.
-        kind: a NamedTuple.
-        shape: to which the tensors among the fields can be expanded.
-        complex_fields: which of them are complex; the others are real.
+    ``found``, by ``method`` of ``layer``, should be of ``kind``, a NamedTuple, with fields of the
+    types that are written there. Tensors expand to ``shape``; ``complex_fields`` are complex.
     """
     name = f"{type(layer).__name__}.{method}()"
     if method == "initial_state":
@@ -111,20 +106,14 @@ def check_fields(
         is_complex = field in complex_fields
         fits = isinstance(value, types)
         if fits and isinstance(value, Tensor):
-            fits = value.is_complex() == is_complex and _expands(value, shape)
+            sizes = zip(value.shape[::-1], shape[::-1], strict=False)
+            fits = value.ndim <= len(shape) and all(size in (1, full) for size, full in sizes)
+            fits = fits and value.is_complex() == is_complex
         if not fits:
             raise TypeError(
                 f"{name} must give '{field}' as {_described(types, shape, is_complex)}, and gave "
                 f"{_shown(value)}"
             )
-
-
-def _expands(value: Tensor, shape: tuple[int, ...]) -> bool:
-    try:
-        value.expand(shape)
-    except RuntimeError:
-        return False
-    return True
 
 
 def _described(types: type, shape: tuple[int, ...], is_complex: bool) -> str:

@@ -75,7 +75,7 @@ class Network(nn.Module):
         """
         found = []
         for layer in self.layers:
-            for name, group in layer.groups.items():
+            for name, group in getattr(layer, "groups", {}).items():
                 try:
                     found.append((layer.get_parameter(name), group))
                 except AttributeError:

@@ -3,14 +3,13 @@
 """Read-outs: how the last layer gives one score per class."""
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.dynamics import potentials, readout, summed
 from models.linear import Linear
-from models.network import ParameterGroup
 from models.shell import (
     ALPHA_BOUNDS,
     clamped,
@@ -52,8 +51,7 @@ class ReadoutLayer(nn.Module):
     """
 
     states_per_neuron = 1
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {"alpha": ALPHA_BOUNDS}
-    groups: ClassVar[dict[str, ParameterGroup]] = {}
+    ranges = {"alpha": ALPHA_BOUNDS}  # noqa: RUF012
 
     def __init__(
         self,

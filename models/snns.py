@@ -278,13 +278,8 @@ ALIASES = {"RF": "ResonateFire", "C-SiLIF": "CSiLIF"}
 def neuron_types(neuron_type: str | Sequence[str], count: int) -> list[str]:
     """The names in ``LAYERS`` of ``count`` hidden layers.
 
-    Args:
-        neuron_type: a name for all layers, or one for each, joined by + or in a list; names of
-            ``LAYERS`` and ``ALIASES`` in upper or lower case.
-        count: of the hidden layers.
-
-    Raises:
-        ValueError: an unknown name, or other than 1 or ``count`` of them.
+    ``neuron_type`` is one name for all of them, or one for each, joined by + or in a list: names of
+    ``LAYERS`` and ``ALIASES`` in any case. ValueError for unknown ones, or another number of them.
     """
     given = neuron_type.split("+") if isinstance(neuron_type, str) else neuron_type
     known = {name.lower(): name for name in LAYERS}
@@ -296,10 +291,7 @@ def neuron_types(neuron_type: str | Sequence[str], count: int) -> list[str]:
             )
     names = [known[name.lower()] for name in given]
     if len(names) not in (1, count):
-        raise ValueError(
-            f"neuron_type {'+'.join(names)} is for {len(names)} hidden layers, and there are "
-            f"{count}"
-        )
+        raise ValueError(f"neuron_type {'+'.join(names)} does not name {count} hidden layers")
     return names if len(names) == count else names * count
 
 

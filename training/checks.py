@@ -108,7 +108,7 @@ def warn_of_unreached(model: nn.Module) -> None:
         more = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
         log.warning(
             "'%s'%s will not learn: no gradient reaches it. Either the neuron does not use it, or "
-            "its spikes are not made by models.surrogate.boxcar: a comparison has no gradient",
+            "its spikes are not made by self.spike: a comparison has no gradient",
             unreached[0],
             more,
         )

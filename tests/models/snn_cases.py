@@ -28,7 +28,7 @@ def make_input(shape=(B, T, F), seed: int = 1) -> torch.Tensor:
 def make_net(name: str, *, sizes=SIZES, seed: int = 0, shape=(B, T, F), **options) -> Network:
     """A network of either kind; one that spikes fires, for the threshold is low."""
     torch.manual_seed(seed)
-    if name in ANN_LAYERS:
+    if name in list(ANN_LAYERS):  # it may be a list
         return ANN(shape, sizes, name, **options)
     options = {"threshold": 0.02 if name == "ResonateFire" else 0.15} | options
     return SNN(shape, sizes, name, **options)

@@ -111,7 +111,7 @@ REFUSED = {
     "few": (
         SNN,
         {"neuron_type": ["LIF", "SiLIF", "LIF"]},
-        r"neuron_type LIF\+SiLIF\+LIF is for 3 hidden layers, and there are 2",
+        r"neuron_type LIF\+SiLIF\+LIF does not name 2 hidden layers",
     ),
     "part": (SNN, {"neuron_type": "LIF+GIF"}, "neuron_type 'GIF' is not one of LAYERS"),
 }

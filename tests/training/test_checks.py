@@ -114,7 +114,7 @@ def test_layers_that_cannot_learn_are_named(said):
     checks.warn_of_unreached(trained_one_step(lambda u: (u > 0.3).float()))
     (line,) = (line for line in said if "learn" in line)
     assert re.match(r"'snn\.0\.\w+' and 15 more will not learn: no gradient reaches it\.", line)
-    assert "models.surrogate.boxcar" in line
+    assert "self.spike" in line
 
 
 def test_a_parameter_that_is_not_used_is_named(said):
