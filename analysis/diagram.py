@@ -18,18 +18,8 @@ LINE = 1.1
 
 def panel(axes: Axes, corner: Point, width: float, height: float, title: str) -> None:
     """A pale field with a title in its upper left corner."""
-    axes.add_patch(
-        FancyBboxPatch(
-            corner,
-            width,
-            height,
-            boxstyle="round,pad=0,rounding_size=1.2",
-            facecolor="#f6f6f4",
-            edgecolor="#d9d9d4",
-            linewidth=0.6,
-            zorder=0,
-        )
-    )
+    look = {"facecolor": "#f6f6f4", "edgecolor": "#d9d9d4", "linewidth": 0.6, "zorder": 0}
+    box(axes, (corner[0] + width / 2, corner[1] + height / 2), width, height, rounding=1.2, **look)
     axes.text(corner[0] + 1.4, corner[1] + height - 1.4, title, fontsize=9, weight="bold", va="top")
 
 
@@ -45,18 +35,11 @@ def state(axes: Axes, centre: Point, text: str, *, width: float = 6.4) -> None:
     axes.text(*centre, text, ha="center", va="center_baseline", fontsize=9.5)
 
 
-def box(axes: Axes, centre: Point, width: float, height: float, **look) -> None:
+def box(axes: Axes, centre: Point, width: float, height: float, rounding=0.8, **look) -> None:
     """A rounded rectangle around a point."""
-    axes.add_patch(
-        FancyBboxPatch(
-            (centre[0] - width / 2, centre[1] - height / 2),
-            width,
-            height,
-            boxstyle="round,pad=0,rounding_size=0.8",
-            zorder=3,
-            **look,
-        )
-    )
+    corner = (centre[0] - width / 2, centre[1] - height / 2)
+    style = f"round,pad=0,rounding_size={rounding}"
+    axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, **{"zorder": 3, **look}))
 
 
 def summation(axes: Axes, centre: Point) -> None:
@@ -79,18 +62,9 @@ def line(
     xs, ys = zip(*points, strict=True)
     axes.plot(xs, ys, solid_capstyle="round", solid_joinstyle="round", **style)
     if head:
-        axes.add_patch(
-            FancyArrowPatch(
-                points[-2],
-                points[-1],
-                arrowstyle="-|>,head_length=3.2,head_width=1.6",
-                shrinkA=0,
-                shrinkB=0,
-                color=colour,
-                linewidth=0,
-                zorder=2.5,
-            )
-        )
+        look = {"arrowstyle": "-|>,head_length=3.2,head_width=1.6", "shrinkA": 0, "shrinkB": 0}
+        look |= {"color": colour, "linewidth": 0, "zorder": 2.5}
+        axes.add_patch(FancyArrowPatch(points[-2], points[-1], **look))
 
 
 def dot(axes: Axes, point: Point, colour: str = INK) -> None:
@@ -104,13 +78,13 @@ def note(axes: Axes, point: Point, text: str, colour: str = INK, **options) -> N
     axes.text(*point, text, color=colour, zorder=5, **look)
 
 
-def equation(
-    axes: Axes, point: Point, parts: Sequence[tuple[str, str]], *, size: float = 9.5
-) -> None:
-    """Pieces of text, each in its colour, side by side from ``point`` to the right."""
-    areas = [
-        TextArea(text, textprops={"color": colour, "fontsize": size}) for text, colour in parts
-    ]
+def equation(axes: Axes, point: Point, text: str, colours: dict[str, str]) -> None:
+    """An equation from ``point`` to the right. Its pieces stand between ``|``, each behind the name
+    of its colour and a colon: ``"ink:$u =$|leak:$\\alpha$"``."""
+    areas = []
+    for piece in text.split("|"):
+        colour, words = piece.split(":", 1)
+        areas.append(TextArea(words, textprops={"color": colours[colour], "fontsize": 9.5}))
     packed = HPacker(children=areas, align="baseline", pad=0, sep=0)
     axes.add_artist(
         AnnotationBbox(packed, point, frameon=False, box_alignment=(0, 0.5), pad=0, zorder=5)
@@ -122,6 +96,5 @@ def mark(axes: Axes, point: Point, colour: str, filled: bool) -> None:
     if filled:
         axes.add_patch(Circle(point, 0.85, color=colour, linewidth=0, zorder=3))
     else:
-        axes.plot(
-            [point[0] - 0.5, point[0] + 0.5], [point[1]] * 2, color=FAINT, linewidth=0.7, zorder=3
-        )
+        x, y = point
+        axes.plot([x - 0.5, x + 0.5], [y, y], color=FAINT, linewidth=0.7, zorder=3)

@@ -17,6 +17,7 @@ BINS = 40
 TURNS = 16
 SMALLEST_SHARE = 0.2  # %, where the histograms begin
 MARGIN = 0.06
+CLOUD = {"alpha": 0.6, "linewidths": 0, "zorder": 2, "rasterized": True}
 HALF, LINE = 56, 0.15  # of the legend: characters in half the width, inches of a line
 
 
@@ -85,18 +86,8 @@ def scatter(axes: Axes, spectra: Sequence[Spectrum], size: float) -> None:
     for turn in range(TURNS):
         for spectrum, (colour, marker) in zip(spectra, styles, strict=True):
             points = spectrum.points[turn::TURNS]
-            axes.scatter(
-                points.real,
-                points.imag,
-                s=size,
-                color=colour,
-                marker=marker,
-                alpha=0.6,
-                linewidths=0,
-                label=None if turn else spectrum.label,
-                zorder=2,
-                rasterized=True,
-            )
+            look = {"color": colour, "marker": marker, "label": None if turn else spectrum.label}
+            axes.scatter(points.real, points.imag, s=size, **look, **CLOUD)
 
 
 def show_whole(axes: Axes, spectra: Sequence[Spectrum], window: tuple) -> None:
@@ -123,12 +114,8 @@ def draw_histograms(above: Axes, beside: Axes, spectra: Sequence[Spectrum], wind
     styles = looks([spectrum.model_type for spectrum in spectra])
     for spectrum, (colour, _) in zip(spectra, styles, strict=True):
         points = spectrum.points
-        look = {
-            "weights": np.full(len(points), 100 / len(points)),
-            "color": colour,
-            "histtype": "step",
-            "linewidth": 1.1,
-        }
+        look = {"weights": np.full(len(points), 100 / len(points)), "color": colour}
+        look |= {"histtype": "step", "linewidth": 1.1}
         above.hist(points.real, bins=across, **look)
         beside.hist(points.imag, bins=along, orientation="horizontal", **look)
     above.set(ylim=(SMALLEST_SHARE, 100), yscale="log", ylabel="share (%)")

@@ -10,16 +10,18 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from analysis.command import add_run, need
-from parsers.program import Parser, numeric, run_command
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from analysis.nir_check import Mismatch
-    from analysis.run import Run
+from analysis.nir_check import Mismatch, compare, from_zero, to_torch
+from analysis.nir_graph import build_graph, check_exportable
+from analysis.run import OpenedRun, open_named
+from parsers.program import Parser, numeric, program
+from training.errors import ExperimentError
+from training.record.files import write_atomic
+from training.terminal.console import log, progress_bar, start_logging
 
 PROGRAM = "analysis.export_nir"
 PACKAGES = ("nir", "nirtorch")
@@ -53,17 +55,12 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def command(arguments: argparse.Namespace) -> None:
+@program(PROGRAM)
+def main(argv: Sequence[str] | None) -> None:
     """Export, check, and print what was found."""
+    arguments = read_arguments(argv)
     need(PACKAGES)
     import nir
-
-    from analysis.nir_check import compare, from_zero, to_torch
-    from analysis.nir_graph import build_graph, check_exportable
-    from analysis.run import open_named
-    from training.errors import ExperimentError
-    from training.record.files import write_atomic
-    from training.terminal.console import log, start_logging
 
     start_logging()
     path = arguments.file.expanduser().absolute()
@@ -85,12 +82,8 @@ def command(arguments: argparse.Namespace) -> None:
         log.info("%s", line)
 
 
-def first_clips(opened: "Run", count: int) -> "Iterator[tuple[Tensor, Tensor]]":
+def first_clips(opened: OpenedRun, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of the first test clips, on the CPU, behind a bar."""
-    import torch
-
-    from training.terminal.console import progress_bar
-
     test, size = opened.experiment.data.test.to("cpu"), opened.config.training.batch_size
     with progress_bar(min(count, len(test)), "comparing") as bar:
         for indices in torch.arange(min(count, len(test))).split(size):
@@ -98,7 +91,7 @@ def first_clips(opened: "Run", count: int) -> "Iterator[tuple[Tensor, Tensor]]":
             bar.update(len(indices))
 
 
-def conventions(opened: "Run", discretization: str) -> list[str]:
+def conventions(opened: OpenedRun, discretization: str) -> list[str]:
     """What somebody who runs the graph must know."""
     rule = "1 - dt / tau" if discretization == "euler" else "exp(-dt / tau)"
     lines = [
@@ -114,7 +107,7 @@ def conventions(opened: "Run", discretization: str) -> list[str]:
     return lines
 
 
-def report(found: "Mismatch") -> list[str]:
+def report(found: Mismatch) -> list[str]:
     """The mismatch in words."""
     lines = [f"against the network, from zero states, on {found.clips:,} test clips:"]
     for i, (differing, fired, places, rounding) in enumerate(
@@ -131,11 +124,6 @@ def report(found: "Mismatch") -> list[str]:
         f"{found.correct_network / found.clips:.2%}"
     )
     return lines
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(read_arguments(argv)))
 
 
 if __name__ == "__main__":

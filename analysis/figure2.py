@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from analysis.command import add_output
+from analysis.command import add_models, add_output
 from analysis.eigenvalue_figure import Spectrum, draw_spectra
 from analysis.eigenvalues import (
     Timing,
@@ -29,18 +29,16 @@ from analysis.trained import (
 )
 from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.options import ConfigError
-from parsers.program import Parser, check_folder, numeric, run_command
+from parsers.program import Parser, check_folder, numeric, program
 from training.terminal.console import table
 
 PROGRAM = "figure2_eigenvalues.py"
 NEURONS_OF_THE_FIGURE = 4
+PUBLISHED = "published matrices, parameters as learned"
+EXACT = "as the neurons iterate, parameters clamped"
 VIEWS = {
-    "published": (
-        has_published_matrix,
-        published_eigenvalues,
-        "published matrices, parameters as learned",
-    ),
-    "exact": (lambda layer: True, exact_eigenvalues, "as the neurons iterate, parameters clamped"),
+    "published": (has_published_matrix, published_eigenvalues, PUBLISHED),
+    "exact": (lambda layer: True, exact_eigenvalues, EXACT),
 }
 
 
@@ -52,16 +50,10 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         "of Fabre et al. (2025, Figure 2) and as the neurons iterate, and print their time "
         "constants and frequencies.",
     )
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        metavar="FOLDER",
-        help="folders of runs, or names in reference_models/ [default: the authors' SSC models "
-        "if all four are there, else ours of the same neurons]",
-    )
-    parser.add_argument(
-        "--layer", type=numeric(int, 1), default=1, help="hidden layer to draw, from 1 [default: 1]"
-    )
+    default = "the authors' SSC models if all four are there, else ours of the same neurons"
+    add_models(parser, "folders of runs", default)
+    layer = "hidden layer to draw, from 1 [default: 1]"
+    parser.add_argument("--layer", type=numeric(int, 1), default=1, help=layer)
     add_output(parser, FORMATS)
     return parser.parse_args(argv)
 
@@ -78,7 +70,8 @@ def choose_models(names: list[str] | None) -> tuple[list[Trained], str]:
     return [open_model(name) for name in ours], "our demo models"
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Draw both figures and print the table."""
     arguments = read_arguments(argv)
     check_folder("--output", arguments.output)
@@ -128,16 +121,8 @@ def spectra_of(models: list[Trained], networks: list, number: int, view: str) ->
     return spectra
 
 
-HEADERS = [
-    "model",
-    "layer",
-    "eigenvalues",
-    "oscillatory",
-    "time constant (ms)",
-    "frequency (Hz)",
-    "radius",
-    "not shown",
-]
+HEADERS = ["model", "layer", "eigenvalues", "oscillatory", "time constant (ms)"]
+HEADERS += ["frequency (Hz)", "radius", "not shown"]
 EXPLANATION = (
     "Ranges: 5th to 95th percentile, median in parentheses. Radius: the largest modulus, stable "
     "below 1.\npublished: matrices of Fabre et al. (2025), parameters as learned. exact: what the "
@@ -182,8 +167,3 @@ def three(value: float) -> str:
     """A number with three digits that count, never as a power of ten."""
     digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:.{digits}f}"
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))

@@ -5,7 +5,7 @@
 import argparse
 from pathlib import Path
 
-from analysis.command import add_output
+from analysis.command import add_models, add_output
 from analysis.evaluations import Evaluations, deviation_of, mean_of
 from analysis.style import FORMATS, print_style, save
 from analysis.synops_figure import Cost, draw_scatter, draw_side_by_side, pareto_front
@@ -22,7 +22,7 @@ from analysis.trained import (
 from datasets.registry import DATASETS
 from datasets.unpack import find_file
 from parsers.options import ConfigError
-from parsers.program import Parser, check_folder, numeric, run_command
+from parsers.program import Parser, check_folder, numeric, program
 from training.results.groups import are_other_data, tested_on
 from training.terminal.console import start_logging, table
 
@@ -45,21 +45,11 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         "et al. (2025, Figure 3) do and as a scatter with its Pareto front. Evaluations are kept "
         f"in {KEPT} beside the figures.",
     )
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        metavar="FOLDER",
-        help="folders of runs on one data set, or names in reference_models/ [default: the "
-        "authors' SSC models if they and SSC are there, else ours on the demo]",
-    )
+    default = "the authors' SSC models if they and SSC are there, else ours on the demo"
+    add_models(parser, "folders of runs on one data set", default)
     parser.add_argument("--data_folder", help="folder of the data set [default: by the config]")
-    parser.add_argument(
-        "--seeds",
-        nargs="+",
-        type=numeric(int, 0),
-        default=TEST_SEEDS,
-        help="seeds of the random initial states [default: 13 42 73 190 268]",
-    )
+    seeds = "seeds of the random initial states [default: 13 42 73 190 268]"
+    parser.add_argument("--seeds", nargs="+", type=numeric(int, 0), default=TEST_SEEDS, help=seeds)
     parser.add_argument("--refresh", action="store_true", help="measure again what is known")
     add_output(parser, FORMATS)
     return parser.parse_args(argv)
@@ -105,7 +95,8 @@ def ssc_is_there(data_folder: str | None) -> bool:
     return all(map(is_there, AUTHORS)) and find_file(folder, "ssc_test.h5") is not None
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Evaluate, draw both figures and print the table."""
     arguments = read_arguments(argv)
     check_folder("--output", arguments.output)
@@ -135,15 +126,10 @@ def data_title(model: Trained) -> str:
 
 def cost_of(label: str, model: Trained, runs: list[dict]) -> Cost:
     """Mean and deviation over the seeds of one network."""
+    figures = ("accuracy", "sop", "recurrent_sop")
+    accuracy, sop, recurrent = ((mean_of(runs, f), deviation_of(runs, f)) for f in figures)
     return Cost(
-        label,
-        100 * mean_of(runs, "accuracy"),
-        mean_of(runs, "sop"),
-        model.model_type,
-        100 * deviation_of(runs, "accuracy"),
-        deviation_of(runs, "sop"),
-        mean_of(runs, "recurrent_sop"),
-        deviation_of(runs, "recurrent_sop"),
+        label, 100 * accuracy[0], sop[0], model.model_type, 100 * accuracy[1], sop[1], *recurrent
     )
 
 
@@ -165,16 +151,10 @@ def rows_of(models: list[Trained], costs: list[Cost]) -> list[tuple]:
             accuracy += f" ± {cost.accuracy_deviation:.2f}"
             operations += f" ± {cost.operations_deviation:,.0f}"
             recurrent += f" ± {cost.recurrent_deviation:,.0f}" if cost.recurrent else ""
-        rows.append(
-            (
-                names[number] if model else f"{cost.label} (published)",
-                str(model.config.model.nb_hiddens) if model else "-",
-                accuracy,
-                operations,
-                recurrent,
-                "*" if cost in front else "",
-            )
-        )
+        name = names[number] if model else f"{cost.label} (published)"
+        hidden = str(model.config.model.nb_hiddens) if model else "-"
+        mark = "*" if cost in front else ""
+        rows.append((name, hidden, accuracy, operations, recurrent, mark))
     return rows
 
 
@@ -186,8 +166,3 @@ def explanation(seeds: int) -> str:
         "Operations are feed-forward ones; those through recurrent weights come on top.\n"
         "Pareto: no other network is at least as accurate and at most as costly, with these."
     )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))

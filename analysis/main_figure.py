@@ -28,7 +28,7 @@ from analysis.diagram import (
     summation,
 )
 from analysis.style import FAINT, FORMATS, INK, new_figure, print_style, save
-from parsers.program import Parser, check_folder, run_command
+from parsers.program import Parser, check_folder, program
 
 PROGRAM = "analysis.main_figure"
 WIDTH, HEIGHT = 100.0, 78.0
@@ -38,6 +38,8 @@ ADAPTATION = "#A85400"
 TRIGGERED = "#00795A"
 RECURRENT = "#7A3E9D"
 RESET = "#C8102E"
+COLOURS = {"ink": INK, "leak": LEAK, "adapt": ADAPTATION, "spike": TRIGGERED}
+COLOURS |= {"recurrent": RECURRENT, "reset": RESET}
 
 ADAPTIVE_COLUMNS = (
     ("leak", r"$\alpha$", LEAK),
@@ -108,21 +110,12 @@ def adaptive_diagram(axes: Axes) -> None:
     line(axes, [(u, y + STATE / 2), (u, level - 1.3), (right, level - 1.3)], ADAPTATION)
     block(axes, (32.4, level - 1.3), "$a$", ADAPTATION)
     note(axes, (u - 2.8, y + 5.2), "$u_{t-1}$", ADAPTATION)
-    line(
-        axes,
-        [(branch, y), (branch, top), (28.4, top), (28.4, level + 1.3), (right, level + 1.3)],
-        TRIGGERED,
-    )
+    triggered = [(branch, top), (28.4, top), (28.4, level + 1.3), (right, level + 1.3)]
+    line(axes, [(branch, y), *triggered], TRIGGERED)
     block(axes, (46.4, top), "$b$", TRIGGERED)
     note(axes, (branch - 2.6, top - 6.5), "$s_{t-1}$", TRIGGERED)
-    loop = [
-        (21.4, level + 2.6),
-        (21.4, 72.6),
-        (13.4, 72.6),
-        (13.4, level + 1.1),
-        (left, level + 1.1),
-    ]
-    line(axes, loop, ADAPTATION)
+    loop = [(21.4, 72.6), (13.4, 72.6), (13.4, level + 1.1), (left, level + 1.1)]
+    line(axes, [(21.4, level + 2.6), *loop], ADAPTATION)
     block(axes, (13.4, 69.2), r"$\beta$", ADAPTATION)
     note(axes, (24.2, 71.0), "$w_{t-1}$", ADAPTATION)
 
@@ -158,30 +151,12 @@ def minus(axes: Axes, point: tuple[float, float], colour: str) -> None:
 
 def adaptive_equations(axes: Axes) -> None:
     """The step in formulas, in the colours of the diagram."""
-    equation(
-        axes,
-        (2.6, 34.8),
-        [
-            ("$w_t = $", INK),
-            (r"$\,\beta\, w_{t-1} \, + \, a\, u_{t-1}$", ADAPTATION),
-            (r"$\; + \; b\, s_{t-1}$", TRIGGERED),
-        ],
-    )
-    equation(
-        axes,
-        (2.6, 31.2),
-        [
-            ("$u_t = $", INK),
-            (r"$\,\alpha\,(u_{t-1}$", LEAK),
-            (r"$\; - \; s_{t-1}$", RESET),
-            (r"$) \, + \, (1-\alpha)$", LEAK),
-            (r"$\,(I_t$", INK),
-            (r"$\; + \; s_{t-1} V$", RECURRENT),
-            (r"$\; - \; w_t$", ADAPTATION),
-            ("$)$", INK),
-        ],
-    )
-    equation(axes, (2.6, 27.6), [(r"$s_t = 1$ if $u_t > \theta$, else $0$", INK)])
+    adaptation = r"ink:$w_t = $|adapt:$\,\beta\, w_{t-1} \, + \, a\, u_{t-1}$"
+    membrane = r"ink:$u_t = $|leak:$\,\alpha\,(u_{t-1}$|reset:$\; - \; s_{t-1}$"
+    membrane += r"|leak:$) \, + \, (1-\alpha)$|ink:$\,(I_t$|recurrent:$\; + \; s_{t-1} V$"
+    equation(axes, (2.6, 34.8), rf"{adaptation}|spike:$\; + \; b\, s_{{t-1}}$", COLOURS)
+    equation(axes, (2.6, 31.2), rf"{membrane}|adapt:$\; - \; w_t$|ink:$)$", COLOURS)
+    equation(axes, (2.6, 27.6), r"ink:$s_t = 1$ if $u_t > \theta$, else $0$", COLOURS)
     for y, text in ((34.8, r"$I_t = \mathrm{norm}(W x_t)$"), (27.6, r"$\theta = 1$")):
         note(axes, (57.4, y), text, fontsize=8.5, ha="right")
 
@@ -229,50 +204,22 @@ def resonate_diagram(axes: Axes) -> None:
 def resonate_equations(axes: Axes) -> None:
     """The two neurons in formulas."""
     x, right = 62.2, 97.8
+    silif = r"ink:$u_t = $|leak:$\,A\,(u_{t-1}$|reset:$\; - \; \frac{1}{2}\, s_{t-1}$|leak:$)$"
+    fire = r"ink:$u_t = $|leak:$\,u_{t-1}$|ink:$\; + \; \delta\,($|leak:$\lambda\, u_{t-1}$"
     note(axes, (x, 42.4), "C-SiLIF", fontsize=8.5, ha="left", weight="bold")
-    note(axes, (right, 42.4), r"learned: $\Delta, x, y, b$", fontsize=7.5, ha="right")
-    equation(
-        axes,
-        (x, 39.0),
-        [
-            ("$u_t = $", INK),
-            (r"$\,A\,(u_{t-1}$", LEAK),
-            (r"$\; - \; \frac{1}{2}\, s_{t-1}$", RESET),
-            ("$)$", LEAK),
-            (r"$\; + \; b\, I_t$", INK),
-        ],
-    )
-    equation(axes, (x, 35.4), [(r"$A = e^{\Delta(-e^x + i y)}$", LEAK)])
-    note(
-        axes,
-        (right, 35.4),
-        r"$s_t = 1$ if $2\,\mathrm{Re}\,u_t > \theta$",
-        fontsize=8.5,
-        ha="right",
-    )
+    equation(axes, (x, 39.0), rf"{silif}|ink:$\; + \; b\, I_t$", COLOURS)
+    equation(axes, (x, 35.4), r"leak:$A = e^{\Delta(-e^x + i y)}$", COLOURS)
     axes.plot([x, right], [32.6, 32.6], color=FAINT, linewidth=0.6)
     note(axes, (x, 30.2), "RF", fontsize=8.5, ha="left", weight="bold")
-    note(
-        axes,
-        (right, 30.2),
-        r"learned: $\lambda$, Re $\lambda \leq -0.1$;  $\delta = 4$ ms",
-        fontsize=7.5,
-        ha="right",
-    )
-    equation(
-        axes,
-        (x, 26.8),
-        [
-            ("$u_t = $", INK),
-            (r"$\,u_{t-1}$", LEAK),
-            (r"$\; + \; \delta\,($", INK),
-            (r"$\lambda\, u_{t-1}$", LEAK),
-            (r"$\; + \; I_t)$", INK),
-            (r"$\; - \; s_{t-1}$", RESET),
-        ],
-    )
-    equation(axes, (x, 23.2), [(r"$A = 1 + \delta\lambda$", LEAK)])
-    note(axes, (right, 23.2), r"$s_t = 1$ if $\mathrm{Re}\,u_t > \theta$", fontsize=8.5, ha="right")
+    equation(axes, (x, 26.8), rf"{fire}|ink:$\; + \; I_t)$|reset:$\; - \; s_{{t-1}}$", COLOURS)
+    equation(axes, (x, 23.2), r"leak:$A = 1 + \delta\lambda$", COLOURS)
+    for y, size, text in (
+        (42.4, 7.5, r"learned: $\Delta, x, y, b$"),
+        (35.4, 8.5, r"$s_t = 1$ if $2\,\mathrm{Re}\,u_t > \theta$"),
+        (30.2, 7.5, r"learned: $\lambda$, Re $\lambda \leq -0.1$;  $\delta = 4$ ms"),
+        (23.2, 8.5, r"$s_t = 1$ if $\mathrm{Re}\,u_t > \theta$"),
+    ):
+        note(axes, (right, y), text, fontsize=size, ha="right")
 
 
 def resonate_plane(axes: Axes) -> None:
@@ -293,7 +240,8 @@ def resonate_plane(axes: Axes) -> None:
         note(axes, (82.0, y), text, fontsize=7.5, ha="left")
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Write figs/main_figure.png, or where the arguments say."""
     parser = Parser(PROGRAM, description=__doc__.split("\n")[0])
     add_output(parser, FORMATS)
@@ -301,11 +249,6 @@ def command(argv: list[str] | None) -> None:
     check_folder("--output", arguments.output)
     with print_style():
         print(f"Wrote {save(draw(), arguments.output / f'main_figure.{arguments.format}')}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from analysis.command import add_run, need
-from parsers.program import Parser, check_file, run_command
-
-if TYPE_CHECKING:
-    from analysis.observe import Observation
-    from analysis.run import Run
-    from models.snns import SNN
+from analysis.hookable import Spikes, hookable
+from analysis.observe import Observation, Observer
+from analysis.run import OpenedRun, open_named
+from models.snns import SNN
+from parsers.load import resolve_pretrained
+from parsers.program import Parser, check_file, program
+from training.data.loading import batches
+from training.errors import ExperimentError
+from training.metrics import count_parameters
+from training.record.files import write_json
+from training.terminal.console import log, progress_bar, start_logging, table
 
 PROGRAM = "analysis.neurobench"
 PACKAGES = ("neurobench", "snntorch")
@@ -64,16 +70,11 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def command(arguments: argparse.Namespace) -> None:
+@program(PROGRAM)
+def main(argv: Sequence[str] | None) -> None:
     """Measure, print one table, and write it down."""
+    arguments = read_arguments(argv)
     need(PACKAGES)
-    from analysis.observe import Observer
-    from analysis.run import open_named
-    from parsers.load import resolve_pretrained
-    from training.errors import ExperimentError
-    from training.record.files import write_json
-    from training.terminal.console import log, start_logging, table
-
     start_logging()
     output = arguments.output or resolve_pretrained(arguments.folder) / "neurobench.json"
     output = output.expanduser().absolute()
@@ -110,18 +111,14 @@ class Clips:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple]:
-        from training.data.loading import batches
-        from training.terminal.console import progress_bar
-
         with progress_bar(len(self.dataset), "NeuroBench") as bar:
             for x, y in batches(self.dataset, self.batch_size):
                 yield x, y
                 bar.update(len(y))
 
 
-def measure(opened: "Run") -> dict:
-    """NeuroBench's metrics of the network of a ``Run`` on its test split, under the run's seed."""
-    import torch
+def measure(opened: OpenedRun) -> dict:
+    """NeuroBench's metrics of a run's network on its test split, under the run's seed."""
     from neurobench.benchmarks import Benchmark
     from neurobench.metrics.static import ConnectionSparsity, Footprint, ParameterCount
     from neurobench.metrics.workload import (
@@ -131,8 +128,6 @@ def measure(opened: "Run") -> dict:
         SynapticOperations,
     )
     from neurobench.models import TorchModel
-
-    from analysis.hookable import Spikes, hookable
 
     class Scores(TorchModel):
         def __call__(self, batch):
@@ -171,10 +166,8 @@ def plain(value: object) -> object:
     return value if isinstance(value, int) else float(value)
 
 
-def compare(opened: "Run", seen: "Observation", found: dict) -> list[Row]:
+def compare(opened: OpenedRun, seen: Observation, found: dict) -> list[Row]:
     """What NeuroBench ``found`` beside what an ``Observation`` holds."""
-    from training.metrics import count_parameters
-
     model = opened.model
     layers, operations = seen.operations, found["SynapticOperations"]
     parameters = count_parameters(model)
@@ -215,7 +208,7 @@ def compare(opened: "Run", seen: "Observation", found: dict) -> list[Row]:
     ]
 
 
-def differences(model: "SNN") -> str:
+def differences(model: SNN) -> str:
     """What makes the sums of operations differ, for this network."""
     found = ["theirs leaves out weights that are exactly 0"]
     if has_recurrence(model) and model.hidden_layers[0].init_state == "rand":
@@ -227,14 +220,14 @@ def differences(model: "SNN") -> str:
     return "; ".join(found)
 
 
-def dense(model: "SNN") -> str:
+def dense(model: SNN) -> str:
     """What the dense operations count."""
     if not has_recurrence(model):
         return ""
     return "theirs counts the self-connections in V that do not exist"
 
 
-def has_recurrence(model: "SNN") -> bool:
+def has_recurrence(model: SNN) -> bool:
     """Whether a layer has recurrent weights."""
     return any(layer.recurrent for layer in model.hidden_layers)
 
@@ -248,11 +241,6 @@ def printed(row: Row) -> tuple[str, str, str, str]:
 def number(value: float) -> str:
     """'1,234' for what is counted, '0.9876' for shares."""
     return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(read_arguments(argv)))
 
 
 if __name__ == "__main__":

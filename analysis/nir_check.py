@@ -3,6 +3,7 @@
 """Running an exported NIR graph beside the network that it came from."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,28 +30,22 @@ class Integrator(nn.Module):
         return v, v
 
 
-class Threshold(nn.Module):
-    """A NIR Threshold node."""
+class Elementwise(nn.Module):
+    """A NIR node that does something with an input and an array of its own size."""
 
-    def __init__(self, node):
+    def __init__(self, operation: Callable[[Tensor, Tensor], Tensor], values):
         super().__init__()
-        self.threshold = nn.Buffer(torch.from_numpy(node.threshold))
+        self.operation = operation
+        self.values = nn.Buffer(torch.from_numpy(values))
 
     def forward(self, x: Tensor) -> Tensor:
-        """1 where x is above the threshold."""
-        return (x > self.threshold).to(x.dtype)
+        """x [B, H] -> [B, H]."""
+        return self.operation(x, self.values)
 
 
-class Scale(nn.Module):
-    """A NIR Scale node."""
-
-    def __init__(self, node):
-        super().__init__()
-        self.scale = nn.Buffer(torch.from_numpy(node.scale))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x times the node's factors."""
-        return x * self.scale
+def above(x: Tensor, threshold: Tensor) -> Tensor:
+    """1 where x is above the threshold, else 0."""
+    return (x > threshold).to(x.dtype)
 
 
 def linear(node) -> nn.Linear:
@@ -72,8 +67,8 @@ def to_torch(graph, dtype: torch.dtype = torch.float32) -> nn.Module:
     dt, discretization = float(graph.metadata["dt"]), graph.metadata["discretization"]
     nodes = {
         nir.LI: lambda node: Integrator(node, dt, discretization),
-        nir.Threshold: Threshold,
-        nir.Scale: Scale,
+        nir.Threshold: lambda node: Elementwise(above, node.threshold),
+        nir.Scale: lambda node: Elementwise(torch.mul, node.scale),
         nir.Linear: linear,
         nir.Affine: linear,
     }

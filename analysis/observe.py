@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from analysis.operations import LayerOperations, OperationCounter
-from analysis.run import Run
+from analysis.run import OpenedRun
 from analysis.traces import LayerTrace, traced
 from training.metrics import Metrics
 from training.record import checkpoint
@@ -47,7 +47,7 @@ class Observer(Steps):
     The pass is that of the run's own test, with the same random initial states.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: OpenedRun):
         ordinary = run.experiment.steps
         super().__init__(run.model, ordinary.optimizer, ordinary.options, ordinary.nb_features)
         self.experiment = run.experiment

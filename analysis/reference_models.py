@@ -20,7 +20,7 @@ from analysis.evaluations import Evaluations, deviation_of, mean_of
 from analysis.figure3 import KEPT, TEST_SEEDS
 from analysis.trained import OURS, REPO, SHELF, open_model
 from parsers.load import OPTIONS
-from parsers.program import Parser, run_command
+from parsers.program import Parser, program
 from training.errors import ExperimentError
 from training.record import checkpoint, files
 from training.terminal.console import percent, table
@@ -100,7 +100,8 @@ def shelve(run_folder: Path, folder: Path, summary: dict) -> None:
         os.replace(folder / f"{path}.tmp", folder / path)
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Make the networks that are named, or all, and print what they reach."""
     parser = Parser(PROGRAM, description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(OURS)}")
@@ -122,11 +123,6 @@ def command(argv: list[str] | None) -> None:
             )
         )
     print(f"\n{table(rows, ['network', 'parameters', 'best epoch', 'test accuracy', 'SOP'])}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from training.record import checkpoint, files
 
 
 @dataclass(frozen=True)
-class Run:
+class OpenedRun:
     """A run whose network has its trained weights.
 
     ``records`` are the lines of metrics.jsonl, ``summary`` is None for a run that has not ended,
@@ -67,7 +67,7 @@ def open_run(
     config: str | None = None,
     data_folder: str | Path | None = None,
     gpu_device: int = 0,
-) -> Run:
+) -> OpenedRun:
     """Open an experiment folder, or one of that name in ``reference_models/``.
 
     Args:
@@ -94,7 +94,7 @@ def open_run(
     initial = {key: value.clone() for key, value in experiment.model.state_dict().items()}
     checkpoint.load_weights(experiment.model, weights)
     experiment.model.eval()
-    return Run(
+    return OpenedRun(
         folder=folder,
         config=options,
         records=files.read_lines(folder / "metrics.jsonl"),
@@ -136,7 +136,7 @@ def read_summary(folder: Path) -> dict | None:
         raise ExperimentError(f"{path} is not readable ({error})") from None
 
 
-def open_named(arguments: argparse.Namespace) -> Run:
+def open_named(arguments: argparse.Namespace) -> OpenedRun:
     """The run that a command line names."""
     return open_run(
         arguments.folder,

@@ -63,21 +63,16 @@ def draw_side_by_side(costs: Sequence[Cost], title: str) -> Figure:
     right = left.twinx()
     right.spines["right"].set_visible(True)
     places = np.arange(len(costs))
-    bars = {"fmt": "none", "elinewidth": 1.0, "capsize": 2.5}
-    accuracy = [c.accuracy for c in costs]
-    left.errorbar(
-        places - OFFSET, accuracy, [c.accuracy_deviation for c in costs], ecolor=ACCURACY, **bars
-    )
-    left.scatter(places - OFFSET, accuracy, color=ACCURACY, marker="o", s=30, zorder=3)
     operations = [c.operations for c in costs]
-    right.errorbar(
-        places + OFFSET,
-        operations,
-        [c.operations_deviation for c in costs],
-        ecolor=OPERATIONS,
-        **bars,
-    )
-    right.scatter(places + OFFSET, operations, color=OPERATIONS, marker="s", s=26, zorder=3)
+    accuracy = [c.accuracy for c in costs], [c.accuracy_deviation for c in costs]
+    spent = operations, [c.operations_deviation for c in costs]
+    for axes, at, (values, deviations), colour, marker, size in (
+        (left, places - OFFSET, accuracy, ACCURACY, "o", 30),
+        (right, places + OFFSET, spent, OPERATIONS, "s", 26),
+    ):
+        bars = {"fmt": "none", "elinewidth": 1.0, "capsize": 2.5, "ecolor": colour}
+        axes.errorbar(at, values, deviations, **bars)
+        axes.scatter(at, values, color=colour, marker=marker, s=size, zorder=3)
     draw_recurrent(right, places + OFFSET, costs)
     log_axis(right.yaxis, [c.total for c in costs] + operations)
     dress_side_by_side(left, right, costs)
@@ -88,24 +83,12 @@ def draw_side_by_side(costs: Sequence[Cost], title: str) -> Figure:
 
 def draw_recurrent(axes: Axes, places: np.ndarray, costs: Sequence[Cost]) -> None:
     """Open squares where operations through V come on top of the feed-forward ones."""
+    dotted = {"color": OPERATIONS, "linewidth": 0.9, "linestyle": ":"}
+    square = {"facecolor": "white", "edgecolor": OPERATIONS, "marker": "s", "s": 26, "zorder": 3}
     for place, cost in zip(places, costs, strict=True):
         if cost.recurrent:
-            axes.plot(
-                [place, place],
-                [cost.operations, cost.total],
-                color=OPERATIONS,
-                linewidth=0.9,
-                linestyle=":",
-            )
-            axes.scatter(
-                place,
-                cost.total,
-                facecolor="white",
-                edgecolor=OPERATIONS,
-                marker="s",
-                s=26,
-                zorder=3,
-            )
+            axes.plot([place, place], [cost.operations, cost.total], **dotted)
+            axes.scatter(place, cost.total, **square)
 
 
 def dress_side_by_side(left: Axes, right: Axes, costs: Sequence[Cost]) -> None:
@@ -164,45 +147,25 @@ def draw_scatter(costs: Sequence[Cost], title: str) -> Figure:
     figure = new_figure(5.2, 3.8)
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=9)
-    draw_front(axes, pareto_front(costs))
+    front = pareto_front(costs)
+    stair = [cost.total for cost in front], [cost.accuracy for cost in front]
+    line = {"color": FAINT, "linewidth": 1.2, "label": "Pareto front"}
+    axes.step(*stair, where="post", zorder=1, **line)
     styles = looks([cost.model_type for cost in costs])
+    look = {"markeredgecolor": "white", "markeredgewidth": 0.4, "elinewidth": 1.0, "capsize": 2}
     for cost, (colour, marker) in zip(costs, styles, strict=True):
-        axes.errorbar(
-            cost.total,
-            cost.accuracy,
-            xerr=cost.operations_deviation + cost.recurrent_deviation,
-            yerr=cost.accuracy_deviation,
-            color=colour,
-            marker=marker,
-            markersize=6.5 if cost.model_type else 10,
-            markeredgecolor="white",
-            markeredgewidth=0.4,
-            elinewidth=1.0,
-            capsize=2,
-            zorder=3,
-        )
+        errors = cost.accuracy_deviation, cost.operations_deviation + cost.recurrent_deviation
+        look |= {"color": colour, "marker": marker, "markersize": 6.5 if cost.model_type else 10}
+        axes.errorbar(cost.total, cost.accuracy, *errors, zorder=3, **look)
     log_axis(axes.xaxis, [cost.total for cost in costs])
     axes.margins(y=0.16)
     recurrent = ", recurrent ones included" if any(cost.recurrent for cost in costs) else ""
-    axes.set(
-        xlabel=f"synaptic operations per clip{recurrent}",
-        ylabel="test accuracy (%)",
-    )
+    axes.set(xlabel=f"synaptic operations per clip{recurrent}", ylabel="test accuracy (%)")
     axes.grid(color="#e9e9e9", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     place_labels(axes, costs)
-    figure.legend(
-        handles=[Line2D([], [], color=FAINT, linewidth=1.2, label="Pareto front")],
-        loc="outside lower right",
-    )
+    figure.legend(handles=[Line2D([], [], **line)], loc="outside lower right")
     return figure
-
-
-def draw_front(axes: Axes, front: Sequence[Cost]) -> None:
-    """A stair: what accuracy a number of operations buys."""
-    operations = [cost.total for cost in front]
-    accuracy = [cost.accuracy for cost in front]
-    axes.step(operations, accuracy, where="post", color=FAINT, linewidth=1.2, zorder=1)
 
 
 def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
@@ -211,18 +174,11 @@ def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
     figure.canvas.draw()
     taken = [mark_box(axes, cost) for cost in costs] + stair_boxes(axes, pareto_front(costs))
     halo = [withStroke(linewidth=2.5, foreground="white")]
+    look = {"textcoords": "offset points", "fontsize": 7.5, "path_effects": halo, "zorder": 4}
     for cost in costs:
+        name, point = cost.label.replace("\n", " "), (cost.total, cost.accuracy)
         for x, y, side in places_around(axes, cost):
-            label = axes.annotate(
-                cost.label.replace("\n", " "),
-                (cost.total, cost.accuracy),
-                (x, y),
-                textcoords="offset points",
-                ha=side,
-                fontsize=7.5,
-                path_effects=halo,
-                zorder=4,
-            )
+            label = axes.annotate(name, point, (x, y), ha=side, **look)
             box = label.get_window_extent()
             inside = box.x0 > axes.bbox.x0 + MARK and box.x1 < axes.bbox.x1 - MARK
             if inside and not any(box.overlaps(other) for other in taken):

@@ -26,7 +26,7 @@ from benchmarks.timing import graphed, interleaved, kept_mib, machine, peak_mib
 from models import anns
 from models.dynamics import readout
 from models.snns import LAYERS, ReadoutLayer
-from parsers.program import Parser, run_command
+from parsers.program import Parser, program
 
 PROGRAM = "benchmarks.dynamics"
 LIBRARIES = ("torch", "numba", "triton", "numpy", *peers.LAYERS)
@@ -191,7 +191,8 @@ def print_comparison(results: list[dict]) -> None:
     print(tabulate(rows, ["neuron", "BxTxH", "back end", *figures.values()]), flush=True)
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Measure and write; see the module's text."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     add_common(parser)
@@ -242,11 +243,6 @@ def measure_peers(result: dict, shape: tuple, device: str, rounds: int, _factors
 def measure_scaling(result: dict, shape: tuple, device: str, rounds: int, factors: tuple) -> None:
     """Growth with B, T and H."""
     result["scaling"] = scaling(shape, device, max(3, rounds // 2), factors)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

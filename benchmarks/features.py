@@ -21,7 +21,7 @@ from tabulate import tabulate
 from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import interleaved, machine
 from datasets.features import log_mel
-from parsers.program import Parser, run_command
+from parsers.program import Parser, program
 
 PROGRAM = "benchmarks.features"
 LIBRARIES = ("torch", "torchaudio", "kaldi-native-fbank", "numpy")
@@ -84,7 +84,8 @@ def runs(clips: int, device: str) -> dict[str, Callable[[], object]]:
     return per_clip | {"Sprache, batch": lambda: log_mel(waves, RATE)}
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Measure and write; see the module's text."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     add_common(parser)
@@ -100,11 +101,6 @@ def command(argv: list[str] | None) -> None:
     print(tabulate(rows, ["device", "features of 1 s clips", "ms", "best ms", "speed, first = 1"]))
     write(file, result)
     print(f"\nwritten: {file}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

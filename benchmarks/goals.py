@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """What was aimed at on a GPU, and what the benchmarks' files say about it."""
 
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+FEED_FORWARD = ("LIF", "adLIF", "CadLIF", "ResonateFire", "CSiLIF")
+RECURRENT = ("RLIF", "RadLIF")
 
 
 class Goal(NamedTuple):
@@ -31,51 +33,30 @@ class Goal(NamedTuple):
 
 def goals(dynamics: dict | None, train: dict | None, features: dict | None) -> list[Goal]:
     """All goals, measured where the results of the three benchmarks (None: none) tell."""
-    return [
-        *_of_dynamics(dynamics or {}),
-        *_of_training(train or {}),
-        _of_features((features or {}).get("cuda", {})),
-    ]
-
-
-def _of_dynamics(result: dict) -> Iterator[Goal]:
     ratios, floors = {}, {}
-    for comparison in result.get("neurons", []):
+    for comparison in (dynamics or {}).get("neurons", []):
         compiled = [v for name, v in comparison["backends"].items() if name != "naive"]
         if compiled:
-            neuron = comparison["neuron"]
-            ratios[neuron] = max(values["ratio"] for values in compiled)
-            floors[neuron] = min(values["x_floor"] for values in compiled)
-    yield Goal("SiLIF, dynamics, times naive", 100, False, ratios.get("SiLIF"))
-    yield Goal("SiLIF, dynamics, times the byte floor", 2, True, floors.get("SiLIF"))
-    for neuron in ("LIF", "adLIF", "CadLIF", "ResonateFire", "CSiLIF"):
-        yield Goal(f"{neuron}, dynamics, times naive", 60, False, ratios.get(neuron))
-    for neuron in ("RLIF", "RadLIF"):
-        yield Goal(f"{neuron}, dynamics, times naive", 8, False, ratios.get(neuron))
-
-
-def _of_training(result: dict) -> Iterator[Goal]:
-    rows = {case["case"]: case["rows"] for case in result.get("cases", [])}
-
-    def figure(case: str, compute: Callable[[dict], float | None]) -> float | None:
-        return compute(rows[case]) if case in rows else None
-
-    def memory(case: dict) -> float | None:
-        ours, slow = case["ours"]["peak_mib"], case["slow"]["peak_mib"]
-        return None if ours is None else ours / slow
-
-    ratio, epoch = (lambda case: case["ours"]["ratio"]), (lambda case: case["ours"]["epoch_s"])
-    yield Goal("SSC 4 ms, whole step, times the slow way", 50, False, figure("SSC 4 ms", ratio))
-    yield Goal("SSC 4 ms, seconds per epoch with validation", 6, True, figure("SSC 4 ms", epoch))
-    yield Goal("SSC 4 ms, peak memory, share of naive's", 0.2, True, figure("SSC 4 ms", memory))
-    yield Goal("GSC, whole step, times the slow way", 20, False, figure("GSC", ratio))
-
-
-def _of_features(results: dict) -> Goal:
-    """``results`` by what computes them: milliseconds for the same clips."""
-    ours, theirs = (
-        next((values["ms"] for name, values in results.items() if name.startswith(who)), None)
-        for who in ("Sprache", "torchaudio")
-    )
-    ratio = theirs / ours if ours and theirs else None
-    return Goal("features, times torchaudio clip by clip", 5, False, ratio)
+            ratios[comparison["neuron"]] = max(values["ratio"] for values in compiled)
+            floors[comparison["neuron"]] = min(values["x_floor"] for values in compiled)
+    cases = {case["case"]: case["rows"] for case in (train or {}).get("cases", [])}
+    ours = {name: rows["ours"] for name, rows in cases.items()}
+    ssc, gsc = ours.get("SSC 4 ms", {}), ours.get("GSC", {})
+    peak = ssc.get("peak_mib") and ssc["peak_mib"] / cases["SSC 4 ms"]["slow"]["peak_mib"]
+    clips = {name.split()[0]: v["ms"] for name, v in (features or {}).get("cuda", {}).items()}
+    torchaudio = clips.get("torchaudio,")
+    least = {"SiLIF": 100, **dict.fromkeys(FEED_FORWARD, 60), **dict.fromkeys(RECURRENT, 8)}
+    return [
+        *(Goal(f"{n}, dynamics, times naive", g, False, ratios.get(n)) for n, g in least.items()),
+        Goal("SiLIF, dynamics, times the byte floor", 2, True, floors.get("SiLIF")),
+        Goal("SSC 4 ms, whole step, times the slow way", 50, False, ssc.get("ratio")),
+        Goal("SSC 4 ms, seconds per epoch with validation", 6, True, ssc.get("epoch_s")),
+        Goal("SSC 4 ms, peak memory, share of naive's", 0.2, True, peak),
+        Goal("GSC, whole step, times the slow way", 20, False, gsc.get("ratio")),
+        Goal(
+            "features, times torchaudio clip by clip",
+            5,
+            False,
+            torchaudio and torchaudio / clips["Sprache,"],
+        ),
+    ]

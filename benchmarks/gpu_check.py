@@ -27,7 +27,8 @@ from tabulate import tabulate
 
 from benchmarks.goals import goals
 from parsers.options import ConfigError
-from parsers.program import Parser, check_folder, run_command
+from parsers.program import Parser, check_folder, program
+from training.record.files import read_lines, write_json
 
 REPO = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
@@ -115,14 +116,11 @@ def results(folder: Path) -> list[dict | None]:
 
 def same_training(folder: Path) -> bool | None:
     """Whether the two short trainings gave the same figures; None where one has none."""
-    figures = []
-    for name in ("launched", "graph"):
-        try:
-            lines = (folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return None
-        figures.append([{**json.loads(line), "seconds": 0} for line in lines])
-    return figures[0] == figures[1]
+    paths = [folder / name / "metrics.jsonl" for name in ("launched", "graph")]
+    if not all(path.is_file() for path in paths):
+        return None
+    launched, graph = ([{**r, "seconds": 0} for r in read_lines(path)] for path in paths)
+    return launched == graph
 
 
 def check(folder: Path, *, dry_run: bool, runner: Callable[[Part, Path], dict] = run) -> dict:
@@ -157,7 +155,8 @@ def show(summary: dict, folder: Path) -> None:
     print(f"\neverything lies in {folder}")
 
 
-def command(argv: list[str] | None) -> int:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> int:
     """See the module's text; exit status 1 if a part failed or the trainings differ."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where all results go")
@@ -169,15 +168,10 @@ def command(argv: list[str] | None) -> int:
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     summary = check(folder, dry_run=options.dry_run)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "summary.json", summary)
     show(summary, folder)
     failed = any(part["ended"] != "exit status 0" for part in summary["parts"].values())
     return int(failed or summary["same_numbers_with_and_without_graph"] is False)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-import main as program
+import main as sprache
 from benchmarks.command import add_out, to_write, write
 from benchmarks.timing import machine
 from parsers.load import OPTIONS
-from parsers.program import Parser, numeric, run_command
+from parsers.program import Parser, numeric, program
 from training.device.choice import choose_device
 from training.errors import ExperimentError
 
@@ -51,16 +51,11 @@ def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path)
     """Test accuracy of every seed; ExperimentError if a run did not end."""
     argv = ["--config=demo.yaml", *flags, "--precision", precision]
     argv += ["--seed", *map(str, seeds), "--new_exp_folder", str(folder), "--resume", "auto"]
-    if program.main(argv):
+    if sprache.main(argv):
         raise ExperimentError(f"a run in {folder} did not end, see above")
-    summaries = folder.rglob("summary.json")
-    by_seed = {s["seed"]: s["test"]["accuracy"] for s in map(read, summaries)}
+    summaries = [json.loads(p.read_text(encoding="utf-8")) for p in folder.rglob("summary.json")]
+    by_seed = {s["seed"]: s["test"]["accuracy"] for s in summaries}
     return [by_seed[seed] for seed in seeds]
-
-
-def read(path: Path) -> dict:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def spread(values: list[float]) -> dict:
@@ -102,19 +97,18 @@ def row(data: str, precision: str, result: dict) -> list[str]:
     return [data, precision, accuracy, text(result["difference"], "standard_error")]
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Train and compare; see the module's text."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data_folder", type=Path, help="files in the SHD layout")
     parser.add_argument(
         "--precisions", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"], metavar="P"
     )
-    parser.add_argument(
-        "--seeds", nargs="+", type=numeric(int, 0), default=list(SEEDS), metavar="N"
-    )
-    parser.add_argument(
-        "--nb_epochs", type=numeric(int, 1), help="by default those of the demo config"
-    )
+    seed = numeric(int, 0)
+    parser.add_argument("--seeds", nargs="+", type=seed, default=list(SEEDS), metavar="N")
+    epochs = "by default those of the demo config"
+    parser.add_argument("--nb_epochs", type=numeric(int, 1), help=epochs)
     parser.add_argument("--work", type=Path, default=Path("exp/precision"), help="folder of runs")
     add_out(parser)
     options = parser.parse_args(argv)
@@ -138,11 +132,6 @@ def command(argv: list[str] | None) -> None:
     titles = ["data", "products", "test accuracy, mean ± std", f"minus {reference}, ± s.e."]
     print("\n" + tabulate(rows, titles, disable_numparse=True))
     print(f"\nwritten: {file}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

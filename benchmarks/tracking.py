@@ -21,7 +21,7 @@ from tabulate import tabulate
 from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import machine, milliseconds
 from parsers.load import load_plan
-from parsers.program import Parser, run_command
+from parsers.program import Parser, program
 from training.data import same_data
 from training.data.loading import DataCache
 from training.device.choice import choose_device
@@ -107,7 +107,8 @@ def measure(rounds: int, count: int) -> dict:
     }
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Measure and write; see the module's text."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     add_common(parser)
@@ -124,11 +125,6 @@ def command(argv: list[str] | None) -> None:
     print(tabulate([(k, v) for k, v in result["demo"].items()], ["demo, SiLIF", "value"]))
     write(file, result)
     print(f"\nwritten: {file}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from datasets.binning import Binning
 from datasets.features import NB_BINS, frame_counts
 from datasets.frames import FrameSet
 from parsers.load import Config, load_plan
-from parsers.program import Parser, numeric, run_command
+from parsers.program import Parser, numeric, program
 from training.data.loading import batches, order_of_batches
 from training.data.streaming import Streamed
 from training.device.choice import choose_device
@@ -279,7 +279,8 @@ def print_case(result: dict) -> None:
     print(tabulate(rows, titles), flush=True)
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Measure and write; see the module's text."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
@@ -301,11 +302,6 @@ def command(argv: list[str] | None) -> None:
         print_case(result["cases"][-1])
         write(file, result)
     print(f"\nwritten: {file}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@
 import argparse
 import contextlib
 import errno
+import functools
 import math
 import os
 import re
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -101,6 +102,19 @@ def run_command(
     except KeyboardInterrupt:
         tell(f"{program}: {interrupted}")
         return 130
+
+
+def program(name: str) -> Callable[[Callable], Callable[..., int]]:
+    """A decorator: ``main(argv=None)`` runs through `run_command`, and returns its exit status."""
+
+    def decorate(command: Callable[[Sequence[str] | None], int | None]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def main(argv: Sequence[str] | None = None) -> int:
+            return run_command(name, lambda: command(argv))
+
+        return main
+
+    return decorate
 
 
 def check_folder(flag: str, folder: Path) -> None:

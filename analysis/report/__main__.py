@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.command import add_run
-from parsers.program import Parser, numeric, run_command
+from analysis.observe import Observer
+from analysis.report import course, neurons
+from analysis.report.energy import show_energy
+from analysis.report.page import Page, check_free
+from analysis.run import OpenedRun, open_named
+from parsers.load import resolve_pretrained
+from parsers.program import Parser, numeric, program
+from training.errors import ExperimentError
+from training.terminal.console import log, percent, start_logging
 
 PROGRAM = "analysis.report"
 
@@ -27,23 +35,12 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "with pictures.",
     )
     parser.add_argument("--output", type=Path, help="folder to write [default: EXP_FOLDER/report]")
-    parser.add_argument(
-        "--clips",
-        nargs="+",
-        type=numeric(int, 0),
-        default=[],
-        metavar="N",
-        help="test clips to show, from 0",
-    )
-    parser.add_argument(
-        "--neurons",
-        nargs="+",
-        type=neuron,
-        default=[],
-        metavar="LAYER:N",
-        help="neurons to trace in the first of the clips, such as 1:0 1:17 2:5; layers are "
-        "counted from 1, neurons from 0",
-    )
+    many = {"nargs": "+", "default": []}
+    clips = "test clips to show, from 0"
+    parser.add_argument("--clips", type=numeric(int, 0), metavar="N", help=clips, **many)
+    neurons = "neurons to trace in the first of the clips, such as 1:0 1:17 2:5; layers are "
+    neurons += "counted from 1, neurons from 0"
+    parser.add_argument("--neurons", type=neuron, metavar="LAYER:N", help=neurons, **many)
     add_run(parser)
     return parser.parse_args(argv)
 
@@ -56,20 +53,62 @@ def neuron(text: str) -> tuple[int, int]:
     return int(layer), int(number)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
+@program(PROGRAM)
+def main(argv: Sequence[str] | None) -> None:
+    """Write the report."""
+    arguments = read_arguments(argv)
+    start_logging()
+    folder = arguments.output
+    if folder is None:
+        folder = resolve_pretrained(arguments.folder) / "report"
+    folder = folder.expanduser().absolute()
+    check_free(folder)
+    run = open_named(arguments)
+    check_chosen(run, arguments.clips, arguments.neurons)
+    page = make_page(run, arguments.clips, arguments.neurons)
+    log.info("%d pictures and their numbers lie in %s", len(page.pictures), folder)
+    log.info("open %s in a browser", page.write(folder))
 
-    def command() -> None:
-        arguments = read_arguments(argv)
 
-        # Only now, so that a mistyped flag and --help answer at once.
-        from analysis.report.write import write_report
-        from training.terminal.console import start_logging
+def check_chosen(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron]) -> None:
+    """ExperimentError for a clip or a neuron that is not there."""
+    count = len(run.experiment.data.test)
+    for clip in clips:
+        if not 0 <= clip < count:
+            raise ExperimentError(f"--clips {clip}: the test split has clips 0 to {count - 1}")
+    if (clips or chosen) and not run.model.is_snn:
+        name = run.config.model.model_type
+        raise ExperimentError(f"--clips and --neurons show spikes, and {name} does not spike")
+    sizes = [layer.output_size for layer in run.model.hidden_layers] if chosen else []
+    for layer, neuron in chosen:
+        if not 1 <= layer <= len(sizes):
+            raise ExperimentError(
+                f"--neurons {layer}:{neuron}: the network has hidden layers 1 to {len(sizes)}"
+            )
+        if neuron >= sizes[layer - 1]:
+            raise ExperimentError(
+                f"--neurons {layer}:{neuron}: layer {layer} has neurons 0 to {sizes[layer - 1] - 1}"
+            )
 
-        start_logging()
-        write_report(arguments)
 
-    return run_command(PROGRAM, command)
+def make_page(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron]) -> Page:
+    """All sections that the network of ``run`` has."""
+    observer = Observer(run)
+    seen = observer.observe()
+    log.info("test accuracy %s", percent(seen.metrics.accuracy))
+    options = run.config.training
+    page = Page(f"{run.config.model.model_type} on {options.dataset_name}, seed {options.seed}")
+    course.show_run(page, run, seen)
+    course.show_curves(page, run)
+    course.show_confusion(page, run, seen)
+    if run.model.is_snn:
+        clips = clips or neurons.default_clips(seen)
+        neurons.show_clips(page, run, seen, observer, clips, chosen)
+        neurons.show_rates(page, run, seen)
+        neurons.show_parameters(page, run)
+        neurons.show_clamped(page, run)
+    show_energy(page, run, seen)
+    return page
 
 
 if __name__ == "__main__":

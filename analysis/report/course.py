@@ -7,7 +7,7 @@ import numpy as np
 from analysis.observe import Observation
 from analysis.report import figures
 from analysis.report.page import Page
-from analysis.run import Run
+from analysis.run import OpenedRun
 from training.metrics import count_parameters
 from training.record import checkpoint
 from training.terminal.console import percent
@@ -15,7 +15,7 @@ from training.terminal.console import percent
 WORST_PAIRS = 10
 
 
-def show_run(page: Page, run: Run, seen: Observation) -> None:
+def show_run(page: Page, run: OpenedRun, seen: Observation) -> None:
     """What was trained on what, and how it came out."""
     page.section("run", "The run")
     for note in notes(run, seen):
@@ -44,7 +44,7 @@ def show_run(page: Page, run: Run, seen: Observation) -> None:
     page.numbers["test"] = seen.metrics.to_dict()
 
 
-def notes(run: Run, seen: Observation) -> list[str]:
+def notes(run: OpenedRun, seen: Observation) -> list[str]:
     """What a reader must know before believing the page."""
     found = []
     options = run.config.training
@@ -68,7 +68,7 @@ def notes(run: Run, seen: Observation) -> list[str]:
     return found
 
 
-def show_curves(page: Page, run: Run) -> None:
+def show_curves(page: Page, run: OpenedRun) -> None:
     """Loss, accuracy, activity and learning rate over the epochs."""
     page.section("curves", "Learning curves")
     of = {name: [r for r in run.records if r["split"] == name] for name in ("train", "valid")}
@@ -87,52 +87,40 @@ def show_curves(page: Page, run: Run) -> None:
     if run.summary is not None:
         accuracy = 100 * run.summary["test"]["accuracy"]
         star = (f"test {accuracy:.2f} %", run.summary["best_epoch"], accuracy)
+    records = of["valid"]
+
+    def line(name, value) -> dict:
+        return {name: ([r["epoch"] for r in records], [value(r) for r in records])}
+
     entries = [
-        ("loss", figures.curves("loss", lines(lambda r: r["loss"])), "Cross-entropy by epoch."),
+        ("loss", figures.curves("loss", lines(lambda r: r["loss"])), "Loss by epoch."),
         (
             "accuracy",
             figures.curves("accuracy (%)", lines(lambda r: 100 * r["accuracy"]), mark=star),
             "Accuracy by epoch; the star is the test of the best epoch.",
         ),
     ]
-    records = of["valid"]
-    epochs = [r["epoch"] for r in records]
-    if records[0].get("firing_rates"):
-        rates = {
-            f"layer {i + 1}": (epochs, [100 * r["firing_rates"][i] for r in records])
-            for i in range(len(records[0]["firing_rates"]))
-        }
-        entries += [
-            (
-                "rates_over_epochs",
-                figures.curves("firing rate (% of steps)", rates),
-                "Mean firing rate of each layer on the validation split, by epoch.",
-            ),
-            (
-                "sop_over_epochs",
-                figures.curves(
-                    "synaptic operations per clip",
-                    {"valid": (epochs, [r["sop"] for r in records])},
-                ),
-                "Synaptic operations per validation clip, by epoch.",
-            ),
-        ]
-    rate = {"learning rate": (epochs, [r["lr"] for r in records])}
-    entries.append(
-        (
-            "learning_rate",
-            figures.curves("learning rate", rate, log=True),
-            "Learning rate by epoch.",
-        )
-    )
-    page.figures(entries)
+    if layers := len(records[0].get("firing_rates") or ()):
+        rates = {}
+        for i in range(layers):
+            rates |= line(f"layer {i + 1}", lambda r, i=i: 100 * r["firing_rates"][i])
+        caption = "Mean firing rate of each layer on the validation split, by epoch."
+        picture = figures.curves("firing rate (% of steps)", rates)
+        entries.append(("rates_over_epochs", picture, caption))
+        picture = figures.curves("synaptic operations per clip", line("valid", lambda r: r["sop"]))
+        caption = "Synaptic operations per validation clip, by epoch."
+        entries.append(("sop_over_epochs", picture, caption))
+    rate = line("learning rate", lambda r: r["lr"])
+    picture = figures.curves("learning rate", rate, log=True)
+    page.figures([*entries, ("learning_rate", picture, "Learning rate by epoch.")])
 
 
-def show_confusion(page: Page, run: Run, seen: Observation) -> None:
+def show_confusion(page: Page, run: OpenedRun, seen: Observation) -> None:
     """Which classes are taken for which."""
     page.section("confusion", "Confusion matrix")
     names = run.experiment.data.classes
     counts = seen.confusion().numpy()
+    totals = counts.sum(axis=1)
     page.wide_figure(
         "confusion",
         figures.confusion(counts, names),
@@ -146,26 +134,16 @@ def show_confusion(page: Page, run: Run, seen: Observation) -> None:
     pairs = [divmod(int(place), len(names)) for place in order if wrong.flat[place]]
     if pairs:
         page.say("Most frequent mistakes:")
-        page.table(
-            [
-                (names[i], names[j], int(counts[i, j]), percent(counts[i, j] / counts[i].sum(), 1))
-                for i, j in pairs
-            ],
-            ["class", "taken for", "clips", "of the class"],
-        )
+        rows = [
+            (names[i], names[j], counts[i, j], share(counts[i, j], totals[i])) for i, j in pairs
+        ]
+        page.table(rows, ["class", "taken for", "clips", "of the class"])
     page.details("Recall and precision of every class")
-    page.table(
-        [
-            (
-                name,
-                int(counts[i].sum()),
-                share(counts[i, i], counts[i].sum()),
-                share(counts[i, i], counts[:, i].sum()),
-            )
-            for i, name in enumerate(names)
-        ],
-        ["class", "clips", "recall", "precision"],
-    )
+    rows = [
+        (name, totals[i], share(counts[i, i], totals[i]), share(counts[i, i], counts[:, i].sum()))
+        for i, name in enumerate(names)
+    ]
+    page.table(rows, ["class", "clips", "recall", "precision"])
     page.end_details()
     page.numbers |= {"classes": names, "confusion": counts.tolist()}
 

@@ -8,7 +8,7 @@ from analysis.observe import Observation
 from analysis.operations import ENERGY_PJ, ENERGY_SOURCE, LayerOperations
 from analysis.report import figures
 from analysis.report.page import Page
-from analysis.run import Run
+from analysis.run import OpenedRun
 from models.snns import AdaptiveLayer, ResonateLayer
 
 SPIKING_NOTE = (
@@ -24,7 +24,7 @@ DENSE_NOTE = (
 )
 
 
-def show_energy(page: Page, run: Run, seen: Observation) -> None:
+def show_energy(page: Page, run: OpenedRun, seen: Observation) -> None:
     """Synaptic operations by layer, and an estimate of their energy."""
     page.section("energy", "Operations and energy")
     page.say(
@@ -46,34 +46,19 @@ def show_energy(page: Page, run: Run, seen: Observation) -> None:
     ]
 
 
-def show_spiking(page: Page, run: Run, layers: list[LayerOperations]) -> None:
+def show_spiking(page: Page, run: OpenedRun, layers: list[LayerOperations]) -> None:
     """Table and picture of a spiking network."""
+    columns = {"SOP": "sop", "recurrent SOP": "recurrent_sop", "ACs": "ac", "MACs": "mac"}
+    energies = {"connections": "connections_nj", "neurons": "updates_nj", "dense": "dense_nj"}
     rows = [
         (
             o.name,
-            f"{o.sop:,.0f}",
-            f"{o.recurrent_sop:,.0f}",
-            f"{o.ac:,.0f}",
-            f"{o.mac:,.0f}",
-            f"{o.connections_nj:,.1f}",
-            f"{o.updates_nj:,.1f}",
-            f"{o.dense_nj:,.1f}",
+            *(f"{getattr(o, name):,.0f}" for name in columns.values()),
+            *(f"{getattr(o, name):,.1f}" for name in energies.values()),
         )
         for o in layers
     ]
-    page.table(
-        rows,
-        [
-            "",
-            "SOP",
-            "recurrent SOP",
-            "ACs",
-            "MACs",
-            "connections (nJ)",
-            "neurons (nJ)",
-            "dense (nJ)",
-        ],
-    )
+    page.table(rows, ["", *columns, *(f"{name} (nJ)" for name in energies)])
     everything = layers[-1]
     spent = everything.connections_nj + everything.updates_nj
     page.say(

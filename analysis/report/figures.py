@@ -112,16 +112,10 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Figure:
     image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     font = min(9.0, 190 / size)
     if size <= 40:
+        middle = {"ha": "center", "va": "center", "fontsize": font * 0.9}
         for row, column in zip(*counts.nonzero(), strict=True):
-            axis.text(
-                column,
-                row,
-                str(counts[row, column]),
-                ha="center",
-                va="center",
-                fontsize=font * 0.9,
-                color="white" if shares[row, column] > 0.4 else "black",
-            )
+            colour = "white" if shares[row, column] > 0.4 else "black"
+            axis.text(column, row, str(counts[row, column]), color=colour, **middle)
     axis.set_xticks(range(size), names, rotation=90, fontsize=font)
     axis.set_yticks(range(size), names, fontsize=font)
     axis.spines[:].set_visible(True)
@@ -138,14 +132,8 @@ def raster(clip: Raster) -> Figure:
         2.2 + 1.9 * count + 1.8, count + 2, [1.2, *[1.4] * count, 1.2], sharex=True
     )
     end = clip.step_ms * len(clip.x)
-    axes[0].imshow(
-        clip.x.T,
-        aspect="auto",
-        origin="lower",
-        cmap="Greys",
-        extent=(0, end, -0.5, clip.x.shape[1] - 0.5),
-        interpolation="nearest",
-    )
+    look = {"aspect": "auto", "origin": "lower", "cmap": "Greys", "interpolation": "nearest"}
+    axes[0].imshow(clip.x.T, extent=(0, end, -0.5, clip.x.shape[1] - 0.5), **look)
     label_axis(axes[0], clip.title, y="input\nchannel")
     for i, (axis, spikes) in enumerate(zip(axes[1:], clip.layers, strict=False), start=1):
         steps, units = spikes.nonzero()
@@ -162,9 +150,8 @@ def draw_scores(axis: Axes, clip: Raster) -> None:
     """The softmax or spikes of the read-out over time: true class, class chosen, and the others."""
     times = clip.step_ms * (np.arange(len(clip.scores)) + 0.5)
     axis.plot(times, clip.scores, color=GREY, linewidth=0.6, alpha=0.5)
-    axis.plot(
-        times, clip.scores[:, clip.label], color=GREEN, label=f"true: {clip.names[clip.label]}"
-    )
+    name = f"true: {clip.names[clip.label]}"
+    axis.plot(times, clip.scores[:, clip.label], color=GREEN, label=name)
     if clip.prediction != clip.label:
         name = f"chosen: {clip.names[clip.prediction]}"
         axis.plot(times, clip.scores[:, clip.prediction], color=RED, label=name)
@@ -180,9 +167,8 @@ def traces(neurons: Sequence[NeuronTrace]) -> Figure:
         name = neuron.potential if neuron.imaginary is None else f"Re {neuron.potential}"
         axis.plot(times, neuron.u, color=BLUE, label=name, linewidth=1.3)
         if neuron.imaginary is not None:
-            axis.plot(
-                times, neuron.imaginary, color=GREY, label=f"Im {neuron.potential}", linewidth=0.8
-            )
+            name = f"Im {neuron.potential}"
+            axis.plot(times, neuron.imaginary, color=GREY, label=name, linewidth=0.8)
         if neuron.threshold is not None:
             label = f"θ = {neuron.threshold:g}"
             axis.axhline(neuron.threshold, color=RED, linestyle="--", linewidth=1, label=label)
@@ -191,14 +177,8 @@ def traces(neurons: Sequence[NeuronTrace]) -> Figure:
         label_axis(axis, neuron.title, y="potential")
         if neuron.others:
             draw_beside(axis, times, neuron.others)
-        axis.legend(
-            fontsize=9.5,
-            loc="upper left",
-            ncols=4,
-            columnspacing=0.9,
-            handlelength=1.3,
-            framealpha=1,
-        )
+        narrow = {"ncols": 4, "columnspacing": 0.9, "handlelength": 1.3}
+        axis.legend(fontsize=9.5, loc="upper left", framealpha=1, **narrow)
         leave_room(axis)
     label_axis(axes[-1], neurons[-1].title, "time (ms)", "potential")
     return figure

@@ -9,7 +9,7 @@ from analysis.observe import Observation, Observer
 from analysis.parameters import UNITS, clamped_shares, quantities
 from analysis.report import figures
 from analysis.report.page import Page
-from analysis.run import Run
+from analysis.run import OpenedRun
 from analysis.traces import LayerTrace
 from training.checks import SATURATED
 from training.terminal.console import percent
@@ -24,7 +24,7 @@ def default_clips(seen: Observation) -> list[int]:
 
 
 def show_clips(
-    page: Page, run: Run, seen: Observation, observer: Observer, clips: list[int], asked: list
+    page: Page, run: OpenedRun, seen: Observation, observer: Observer, clips: list[int], asked: list
 ) -> None:
     """Rasters of test clips, and traces of neurons in the first of them."""
     page.section("rasters", "Spikes")
@@ -59,7 +59,7 @@ def show_clips(
 
 
 def show_traces(
-    page: Page, run: Run, title: str, traces: list[LayerTrace], asked: list[Neuron]
+    page: Page, run: OpenedRun, title: str, traces: list[LayerTrace], asked: list[Neuron]
 ) -> None:
     """States of chosen neurons against the threshold, over one clip."""
     page.section("traces", "Membrane and adaptation")
@@ -117,7 +117,7 @@ def neuron_trace(layer, trace: LayerTrace, number: int, neuron: int, step_ms: fl
     )
 
 
-def show_rates(page: Page, run: Run, seen: Observation) -> None:
+def show_rates(page: Page, run: OpenedRun, seen: Observation) -> None:
     """How often neurons fire, and which never or always do."""
     page.section("rates", "Firing rates")
     page.say(
@@ -127,33 +127,21 @@ def show_rates(page: Page, run: Run, seen: Observation) -> None:
     rows, entries, numbers = [], [], []
     for number, rates in enumerate(seen.rates, start=1):
         dead, saturated = int((rates == 0).sum()), int((rates > SATURATED).sum())
-        mean = float(rates.mean())
-        rows.append(
-            (
-                f"layer {number}",
-                f"{len(rates):,}",
-                percent(mean),
-                f"{mean / run.step_seconds:.2f}",
-                percent(float(rates.median())),
-                percent(float(rates.max())),
-                dead,
-                saturated,
-            )
-        )
-        title = f"layer {number}"
+        mean, median, highest = (float(x) for x in (rates.mean(), rates.median(), rates.max()))
+        title, hertz = f"layer {number}", f"{mean / run.step_seconds:.2f}"
+        shares = percent(mean), hertz, percent(median), percent(highest)
+        rows.append((title, f"{len(rates):,}", *shares, dead, saturated))
         picture = figures.rate_histogram(rates.numpy(), title, dead, saturated)
         caption = f"Firing rates of the {len(rates):,} neurons of layer {number}."
         entries.append((f"rates_layer{number}", picture, caption))
         numbers.append({"rates": rates.tolist(), "dead": dead, "saturated": saturated})
-    page.table(
-        rows,
-        ["", "neurons", "mean", "mean (Hz)", "median", "highest", "dead", "saturated"],
-    )
+    titles = ["", "neurons", "mean", "mean (Hz)", "median", "highest", "dead", "saturated"]
+    page.table(rows, titles)
     page.figures(entries)
     page.numbers["firing_rates"] = numbers
 
 
-def show_parameters(page: Page, run: Run) -> None:
+def show_parameters(page: Page, run: OpenedRun) -> None:
     """Time constants and couplings before and after training."""
     page.section("parameters", "Time constants")
     page.say(
@@ -173,19 +161,15 @@ def show_parameters(page: Page, run: Run) -> None:
             file = f"{number}_{name}".replace(" ", "_").replace("-", "_")
             entries.append((file, picture, f"{title}{unit and f' in {unit}'}, by neuron."))
             rows.append((number, name, unit, middle(old[name]), middle(values), never(values)))
-            numbers.setdefault(number, {})[name] = {
-                "before": finite(old[name]),
-                "after": finite(values),
-            }
-    page.table(
-        rows,
-        ["layer", "quantity", "", "before: median (5 to 95 %)", "after", "never decay"],
-    )
+            both = {"before": finite(old[name]), "after": finite(values)}
+            numbers.setdefault(number, {})[name] = both
+    titles = ["layer", "quantity", "", "before: median (5 to 95 %)", "after", "never decay"]
+    page.table(rows, titles)
     page.figures(entries)
     page.numbers["parameters"] = numbers
 
 
-def show_clamped(page: Page, run: Run) -> None:
+def show_clamped(page: Page, run: OpenedRun) -> None:
     """Shares of parameters that clamping holds at a bound."""
     page.section("clamped", "Clamped parameters")
     rows, numbers = [], {}
@@ -206,7 +190,7 @@ def show_clamped(page: Page, run: Run) -> None:
     page.numbers["clamped"] = numbers
 
 
-def layers_before_and_after(run: Run) -> list[tuple]:
+def layers_before_and_after(run: OpenedRun) -> list[tuple]:
     """(name, layer before training, layer after it) of every layer and the read-out."""
     pairs = list(zip(run.initial_model().snn, run.model.snn, strict=True))
     names = [f"layer {i}" for i in range(1, len(pairs))] + ["read-out"]

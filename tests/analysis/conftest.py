@@ -1,21 +1,35 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Small finished runs of every model."""
+"""Small finished runs of every model, reports on them, and small networks as folders of runs."""
 
 import contextlib
-import sys
+import importlib.util
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import main
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "datasets"))
-from shd_files import write_spikes
+from analysis import style
+from analysis.report import page
+from analysis.report.__main__ import main as report_main
+from tests.command_line import arguments
+from tests.datasets.shd_files import write_spikes
 
 NB_CLASSES = 20
+SIZES = {"nb_hiddens": 12, "nb_steps": 15, "spatial_bin": 20, "batch_size": 8, "nb_epochs": 2}
+OPTIONAL = ("nir", "nirtorch", "neurobench", "snntorch")
+
+
+def pytest_collection_modifyitems(items):
+    """Skip the tests marked ``optional`` where requirements-analysis.txt is not installed."""
+    if not all(map(importlib.util.find_spec, OPTIONAL)):
+        for item in items:
+            if item.get_closest_marker("optional"):
+                item.add_marker(pytest.mark.skip(reason="needs requirements-analysis.txt"))
 
 
 def clips_of(labels: np.ndarray, seed: int) -> dict:
@@ -47,22 +61,52 @@ def make_run(bands, tmp_path_factory) -> Callable[..., Path]:
         key = tuple(sorted(options.items()))
         if key not in made:
             folder = tmp_path_factory.mktemp("run") / "run"
-            values = {
-                "new_exp_folder": folder,
-                "data_folder": bands,
-                "nb_hiddens": 12,
-                "nb_steps": 15,
-                "spatial_bin": 20,
-                "batch_size": 8,
-                "nb_epochs": 2,
-                "lr": 0.02,
-                "seed": 13,
-                **options,
-            }
-            argv = [str(part) for name, value in values.items() for part in (f"--{name}", value)]
+            fixed = {"data_folder": bands, "lr": 0.02, "seed": 13, "backend": "naive", **SIZES}
+            argv = arguments(new_exp_folder=folder, **{**fixed, **options})
             with contextlib.chdir(folder.parent):
                 assert main.main(argv) == 0
             made[key] = folder
         return made[key]
 
     return make
+
+
+@pytest.fixture
+def weights():
+    """Change the best weights of a run in place."""
+
+    @contextlib.contextmanager
+    def changed(run: Path):
+        path = run / "checkpoints" / "best_model.pth"
+        content = torch.load(path, weights_only=True)
+        yield content
+        torch.save(content, path)
+
+    return changed
+
+
+@pytest.fixture
+def report(tmp_path, capsys, monkeypatch):
+    """Make a report; (exit status, its folder, numbers, last line said).
+
+    Pictures take most of the time: they have few pixels, and none unless ``drawn``.
+    """
+    monkeypatch.setattr(page, "DPI", 70)
+    draw = page.as_png
+
+    def call(folder, *flags, drawn=False):
+        monkeypatch.setattr(page, "as_png", draw if drawn else lambda figure: b"no picture")
+        out = tmp_path / "page"
+        status = report_main([str(folder), "--output", str(out), *flags])
+        said = capsys.readouterr()
+        assert said.err.count("\n") == (status != 0)
+        numbers = json.loads((out / "report.json").read_text()) if status == 0 else None
+        return status, out, numbers, (said.err or said.out).splitlines()[-1]
+
+    return call
+
+
+@pytest.fixture
+def few_pixels(monkeypatch) -> None:
+    """Figures are small files."""
+    monkeypatch.setattr(style, "DPI", 80)

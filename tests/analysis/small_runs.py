@@ -16,7 +16,7 @@ def write_run(folder: Path, classes: int = 20, **options) -> Path:
     """A folder as a run leaves it, with the weights that training starts from."""
     values = {
         "dataset_name": "demo",
-        "nb_steps": 100,
+        "nb_steps": 20,
         "spatial_bin": 5,
         "nb_hiddens": 6,
         "dt_max": 5.0,

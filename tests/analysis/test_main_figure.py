@@ -4,7 +4,6 @@
 
 import itertools
 
-import pytest
 from matplotlib.text import Text
 
 from analysis.main_figure import ADAPTIVE_NEURONS, draw, main
@@ -38,11 +37,9 @@ def test_no_words_overlap_or_leave_the_page():
         assert not first.padded(-2).overlaps(second.padded(-2)), f"{one} on {other}"
 
 
-@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
-def test_it_is_written_in_every_format(kind, tmp_path, capsys):
-    path = tmp_path / "new" / f"main_figure.{kind}"
-    main(["--output", str(path.parent), "--format", kind])
+def test_it_is_written(tmp_path, capsys):
+    path = tmp_path / "new" / "main_figure.pdf"
+    main(["--output", str(path.parent), "--format", "pdf"])
     assert str(path) in capsys.readouterr().out
-    beginnings = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
-    assert path.read_bytes().startswith(beginnings[kind])
+    assert path.read_bytes().startswith(b"%PDF")
     assert list(path.parent.iterdir()) == [path]

@@ -12,10 +12,6 @@ from models.snns import LAYERS
 
 H, C, F, T = 12, 20, 35, 15
 RECURRENT = ("RLIF", "RadLIF")
-installed = pytest.mark.skipif(
-    importlib.util.find_spec("neurobench") is None or importlib.util.find_spec("snntorch") is None,
-    reason="needs requirements-analysis.txt",
-)
 
 
 @pytest.fixture
@@ -35,9 +31,15 @@ def bench(tmp_path, capsys):
     return call
 
 
-@installed
-@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"init_state": "zero"}])
-@pytest.mark.parametrize("model", LAYERS)
+@pytest.mark.optional
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        *((model, {}) for model in LAYERS),
+        *((model, {"bidirectional": True}) for model in ("SiLIF", "RadLIF", "CSiLIF")),
+        ("RLIF", {"init_state": "zero"}),
+    ],
+)
 def test_what_both_count_is_the_same(make_run, bench, model, options):
     folder = make_run(model_type=model, **options)
     status, rows, said = bench(folder)
@@ -66,7 +68,7 @@ def test_what_both_count_is_the_same(make_run, bench, model, options):
     assert rows["footprint (bytes)"]["theirs"] == 4 * summary["parameters"] + buffers
 
 
-@installed
+@pytest.mark.optional
 def test_networks_without_spikes_are_refused(make_run, bench):
     status, _, line = bench(make_run(model_type="GRU"))
     assert status == 2

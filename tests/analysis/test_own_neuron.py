@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Neurons that users add: their reports show what can be known, and say what cannot."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +15,6 @@ from analysis.eigenvalues import exact_eigenvalues
 from analysis.nir_graph import check_exportable
 from analysis.operations import update_operations
 from analysis.parameters import quantities
-from analysis.report.__main__ import main as report
 from analysis.traces import traced
 from models.snns import LAYERS, SNN
 from training.errors import ExperimentError
@@ -31,13 +28,12 @@ def own(monkeypatch) -> type:
     return layer
 
 
-def test_report_of_a_neuron_with_its_own_recurrence(own, make_run, tmp_path, capsys):
-    run = make_run(model_type="LIF", nb_hiddens=11)
-    assert report([str(run), "--output", str(tmp_path)]) == 0, capsys.readouterr().err
-    numbers = json.loads((tmp_path / "report.json").read_text())
+def test_report_of_a_neuron_with_its_own_recurrence(own, make_run, report):
+    status, folder, numbers, line = report(make_run(model_type="LIF", nb_hiddens=11))
+    assert status == 0, line
     assert numbers["parameters"]["layer 1"].keys() == {"alpha", "rho", "gain"}
     assert "traces_layer1.png" in numbers["pictures"]
-    text = (tmp_path / "index.html").read_text()
+    text = (folder / "index.html").read_text()
     assert "whose updates are not counted here" in text
     assert "spikes where u is above" not in text
 

@@ -125,13 +125,6 @@ def test_statistics_over_the_test_seeds():
     assert found["sop"]["std"] == 0
 
 
-def test_a_name_that_is_none_is_told_in_one_line(capsys):
-    assert reference_models.main(["demo_GRU"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "demo_GRU is not one of demo_CadLIF" in error
-
-
 def test_a_training_that_fails_is_not_shelved(monkeypatch, tmp_path):
     import main
 

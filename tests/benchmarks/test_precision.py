@@ -28,7 +28,7 @@ def trained(monkeypatch):
             (path / "summary.json").write_text(json.dumps({"seed": int(seed), "test": test}))
         return 0
 
-    monkeypatch.setattr(precision.program, "main", main)
+    monkeypatch.setattr(precision.sprache, "main", main)
     return commands
 
 
@@ -60,6 +60,6 @@ def test_real_speech_is_used_where_it_lies(tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_is_not_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(precision.program, "main", lambda argv: 1)
+    monkeypatch.setattr(precision.sprache, "main", lambda argv: 1)
     with pytest.raises(ExperimentError, match="did not end"):
         precision.accuracies([], "fp32", [1], tmp_path)
