@@ -1,31 +1,185 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Repeat the step at which a training diverged: ``python -m training.diverged EXP_FOLDER``.
+"""A step that gave a non-finite number is repeated: ``python -m training.diverged EXP_FOLDER``.
 
-Shows every tensor of the step, in the order of the computation, and names the first that is not
-finite. Exit status 0 if there is one, 1 if the step is sound here (on another device the initial
-states are others), 2 if there is nothing to repeat.
+`training.device.watch` notices such a step. It is repeated at once with an eye on every layer
+(`examine`), and kept in a file from which this command repeats it: it shows every tensor of the
+step, in the order of the computation, and names the first that is not finite. Exit status 0 if
+there is one, 1 if the step is sound here (on another device the initial states are others), 2 if
+there is nothing to repeat.
 """
 
+import math
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from parsers.program import Parser, add_gpu_device, run_command
+from parsers.training_config import TrainingConfig
 from training.build import build_model
 from training.device.choice import choose_device
+from training.device.watch import set_device_random_state
 from training.errors import CheckpointError
-from training.non_finite import KEPT, Part, Step, examine
-from training.record import checkpoint, folders
+from training.record import checkpoint, files, folders
 from training.steps import Steps
 from training.terminal.console import table
 
 PROGRAM = "training.diverged"
+KEPT = Path("diverged") / "step.pth"
+
+
+@dataclass
+class Step:
+    """One step of a training, in all that it follows from.
+
+    ``x`` [B, T, F] and ``y`` [B] are the batch, ``weights`` the state_dict before the step, and
+    ``random`` the state of the generator of a device of type ``device``. ``number`` counts the
+    steps of ``epoch``, both from 1.
+    """
+
+    epoch: int
+    number: int
+    lr: float
+    x: Tensor
+    y: Tensor
+    weights: dict
+    random: Tensor
+    device: str
+    nb_classes: int
+
+    def save(self, path: Path) -> None:
+        """Keep the step in a file that ``torch.load(weights_only=True)`` reads."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {**vars(self), "x": self.x.cpu(), "y": self.y.cpu()}
+        content["weights"] = {name: value.cpu() for name, value in self.weights.items()}
+        files.write_torch(path, content)
+
+
+class Part(NamedTuple):
+    """A tensor that takes part in a step, and its largest finite magnitude."""
+
+    what: str
+    is_finite: bool
+    largest: float
+
+
+def explain(step: Step, parts: list[Part], folder: Path, options: TrainingConfig) -> str:
+    """Keep a bad step in ``folder``; what was the first of its ``parts`` to go wrong, in words."""
+    first = next((part.what for part in parts if not part.is_finite), None)
+    again = ""
+    with files.going_on_without("the step to repeat"):
+        step.save(folder / KEPT)
+        again = f"; python -m training.diverged {folder} repeats the step"
+    return (
+        f"training diverged in epoch {step.epoch}, step {step.number}, at learning rate "
+        f"{step.lr:g}: {first or 'a number in it, but not when it was repeated,'} is the first "
+        f"that is not finite. {advice(step, options)}{again}"
+    )
+
+
+def advice(step: Step, options: TrainingConfig) -> str:
+    """What may help; before the first update no learning rate had a part in it."""
+    if (step.epoch, step.number) != (options.start_epoch + 1, 1):
+        return "Try a smaller --lr, or --max_grad_norm 1"
+    penalty = ", or at --reg_factor" if options.use_regularizers else ""
+    return (
+        "No smaller --lr helps at the first step, before any update: look at the initial values, "
+        f"the coefficients of a neuron of your own, and the input{penalty}"
+    )
+
+
+def examine(
+    step: Step, model: nn.Module, backward: Callable[[Tensor, Tensor], Tensor]
+) -> list[Part]:
+    """Repeat the forward and backward pass of ``step``, and look at every tensor in it.
+
+    In order: the input, the weights, the outputs of all modules as they are computed, the loss, and
+    the gradients as they arise, from the last layer to the first.
+
+    Args:
+        step: what to repeat; on a device of another type dropout and initial states are others.
+        model: gets the weights of ``step``.
+        backward: of a batch (x, y); fills in the gradients of ``model`` and returns the loss.
+    """
+    device = next(model.parameters()).device
+    model.load_state_dict(step.weights)
+    model.train()
+    if step.device == device.type:
+        set_device_random_state(step.random, device)
+    x, y = step.x.to(device), step.y.to(device)
+    outputs, gradients = [], []
+    hooks = [*listen_to_outputs(model, outputs), *listen_to_gradients(model, gradients)]
+    try:
+        loss = backward(x, y)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    weights = [inspect(f"the weight '{name}'", p) for name, p in model.named_parameters()]
+    return [inspect("the input", x), *weights, *outputs, inspect("the loss", loss), *gradients]
+
+
+def inspect(what: str, *tensors: Tensor) -> Part:
+    """Whether all entries are finite, and the largest that is."""
+    flat = torch.cat([tensor.detach().abs().flatten().float() for tensor in tensors])
+    finite = flat[flat.isfinite()]
+    largest = finite.max().item() if len(finite) else 0.0
+    return Part(what, len(finite) == len(flat), largest)
+
+
+def listen_to_outputs(model: nn.Module, parts: list[Part]) -> Iterator:
+    """Let every module append its output to ``parts``; the hooks."""
+
+    def listen(name: str, module: nn.Module):
+        def hook(_module, _inputs, output):
+            parts.append(inspect(f"the output of '{name}'", *tensors_in(output)))
+
+        return module.register_forward_hook(hook)
+
+    for name, module in model.named_modules():
+        if name and not isinstance(module, nn.ModuleList):
+            yield listen(name, module)
+
+
+def listen_to_gradients(model: nn.Module, parts: list[Part]) -> Iterator:
+    """Let every parameter append its gradient to ``parts`` when it is computed; the hooks."""
+
+    def listen(name: str, parameter: nn.Parameter):
+        def hook(tensor):
+            parts.append(inspect(f"the gradient of '{name}'", tensor.grad))
+
+        return parameter.register_post_accumulate_grad_hook(hook)
+
+    for name, parameter in model.named_parameters():
+        yield listen(name, parameter)
+
+
+def tensors_in(output: object) -> Iterator[Tensor]:
+    """The tensors in what a module returns: one, or tuples of them."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, tuple):
+        for entry in output:
+            yield from tensors_in(entry)
+
+
+def in_weights_or_loss(model: nn.Module, loss: float) -> str | None:
+    """What is not finite after an epoch, in words; None if everything is.
+
+    Weights are looked at too: a threshold turns NaN into silence, and the loss stays finite.
+    """
+    broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]
+    if broken:
+        return f"'{broken[0]}'"
+    return None if math.isfinite(loss) else f"the loss ({loss})"
 
 
 def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
-    """What takes part in the step that is kept in ``folder``, see `training.non_finite.examine`.
+    """What takes part in the step that is kept in ``folder``, see `examine`.
 
     Raises ExperimentError or ConfigError if none is kept there, or if it does not fit the config.
     """

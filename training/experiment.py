@@ -12,7 +12,7 @@ import torch
 
 from datasets.interface import Data
 from parsers.load import Config
-from training import non_finite
+from training import diverged
 from training.batchnorm import recalibrate
 from training.build import build_model, build_optimizer, build_scheduler
 from training.checks import introduce, warn_of_idle_layers, warn_of_unreached
@@ -254,7 +254,7 @@ class Experiment:
 
     def check_finite(self, epoch: int, loss: float) -> None:
         """DivergedError if an epoch ended in non-finite numbers."""
-        if what := non_finite.in_weights_or_loss(self.model, loss):
+        if what := diverged.in_weights_or_loss(self.model, loss):
             raise DivergedError(
                 f"training diverged in epoch {epoch}, {what} is not finite: try a smaller "
                 f"--lr (now {self.lr:g}){self.what_is_kept()}"
@@ -275,7 +275,7 @@ class Experiment:
         self, number: int, random: torch.Tensor, x: torch.Tensor, y: torch.Tensor
     ) -> NoReturn:
         """Keep the bad step ``number`` of the epoch under way; DivergedError explains it."""
-        step = non_finite.Step(
+        step = diverged.Step(
             epoch=self.progress.epoch + 1,
             number=number,
             lr=self.lr,
@@ -286,8 +286,8 @@ class Experiment:
             device=self.device.type,
             nb_classes=self.data.nb_classes,
         )
-        parts = non_finite.examine(step, self.model, lambda x, y: self.steps.backward(x, y).loss)
-        explanation = non_finite.explain(step, parts, self.folder, self.options)
+        parts = diverged.examine(step, self.model, lambda x, y: self.steps.backward(x, y).loss)
+        explanation = diverged.explain(step, parts, self.folder, self.options)
         raise DivergedError(explanation + self.what_is_kept())
 
     def what_is_kept(self) -> str:

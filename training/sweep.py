@@ -37,7 +37,8 @@ def run(plan: Plan) -> int:
         log.info(note)
     for point in plan.points:
         check_options(point, device)
-    wandb_agent.check_requested(options)
+    if options.sweep_id or options.only_createsweep:
+        wandb_agent.check_requested(options)
     if not options.evaluate_pretrained:
         link.mode(options)  # a login that is missing is reported before anything else
     if options.only_createsweep:
@@ -65,7 +66,7 @@ def train_all(plan: Plan, device: torch.device) -> int:
     else:
         folders.note(targets[0])
     results, left = [], chosen
-    if wandb_agent.makes_sweep(plan, len(chosen)):
+    if common is not None and wandb_agent.makes_sweep(plan, len(chosen)):
         parallel.make_caches(plan.points)  # a fault in the data is reported before there is a sweep
         results, left = wandb_agent.train_as_sweep(plan, chosen, common)
     if left and common is not None and plan.jobs > 1:

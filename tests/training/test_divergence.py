@@ -12,9 +12,9 @@ from models.snns import SNN
 from parsers.training_config import TrainingConfig
 from training import diverged
 from training.device.watch import BadStepError, Watch
+from training.diverged import KEPT
 from training.errors import DivergedError
 from training.experiment import Experiment
-from training.non_finite import KEPT
 from training.steps import Steps
 
 BROKEN = "snn.1.norm.weight"  # of the second of two hidden layers

@@ -40,8 +40,6 @@ class Outcome(NamedTuple):
 def check_requested(options: TrainingConfig) -> None:
     """ExperimentError if the options ask for a sweep on the server that cannot be."""
     given = [name for name in ("sweep_id", "only_createsweep") if getattr(options, name)]
-    if not given:
-        return
     if len(given) == 2:
         raise ExperimentError("--sweep_id joins a sweep and --only_createsweep makes one: choose")
     if options.evaluate_pretrained or options.debug:
