@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from resumption import SMALL
+from resumption import SMALL, arguments
 from wandb_server import WandbServer
 
 import main
@@ -77,6 +77,14 @@ def train(spikes_folder, tmp_path, monkeypatch):
         return main.main(argv)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def whole(spikes_folder, tmp_path_factory) -> Path:
+    """What a training with the ``OPTIONS`` of `resumption` leaves where nothing interrupts it."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert main.main([*arguments(spikes_folder, folder), "--tracking", "none"]) == 0
+    return folder
 
 
 @pytest.fixture

@@ -26,6 +26,12 @@ OPTIONS = {
 }
 
 
+def arguments(data_folder, folder) -> list[str]:
+    """The command line of a run with ``OPTIONS``, as `train` makes it."""
+    options = {**SMALL, **OPTIONS, "data_folder": data_folder, "new_exp_folder": folder}
+    return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+
+
 def final_state(folder):
     last = torch.load(folder / checkpoint.LAST, weights_only=True)
     best = torch.load(folder / checkpoint.BEST, weights_only=True)

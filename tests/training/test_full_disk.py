@@ -65,24 +65,22 @@ def refuse_the_best(monkeypatch, refused):
     monkeypatch.setattr(files, "write_atomic", full)
 
 
-def test_the_best_weights_are_tried_again_at_the_end(train, tmp_path, monkeypatch):
-    assert train(new_exp_folder="whole", **OPTIONS) == 0
-    bests = sum("  best" in line for line in (tmp_path / "whole/log/exp.log").open())
+def test_the_best_weights_are_tried_again_at_the_end(train, whole, tmp_path, monkeypatch):
+    bests = sum("  best" in line for line in (whole / "log/exp.log").open())
     refuse_the_best(monkeypatch, range(bests))
     assert train(new_exp_folder="out", **OPTIONS) == 0
-    same_results(tmp_path / "whole", tmp_path / "out")
+    same_results(whole, tmp_path / "out")
 
 
 def test_a_run_without_its_best_weights_is_unfinished_and_resumed(
-    train, tmp_path, monkeypatch, capsys
+    train, whole, tmp_path, monkeypatch, capsys
 ):
-    assert train(new_exp_folder="whole", **OPTIONS) == 0
     with monkeypatch.context() as patched:
         refuse_the_best(patched, range(10_000))
         assert train(new_exp_folder="out", **OPTIONS) == 1
     assert "No summary.json without the best model" in capsys.readouterr().out
     assert not (tmp_path / "out" / "summary.json").exists()
     assert train(new_exp_folder="out", resume="auto", **OPTIONS) == 0
-    assert final_state(tmp_path / "out").keys() == final_state(tmp_path / "whole").keys()
-    for name, value in final_state(tmp_path / "whole").items():
-        assert torch.equal(value, final_state(tmp_path / "out")[name]), name
+    resumed, expected = final_state(tmp_path / "out"), final_state(whole)
+    assert resumed.keys() == expected.keys()
+    assert all(torch.equal(value, resumed[name]) for name, value in expected.items())

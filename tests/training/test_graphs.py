@@ -141,7 +141,7 @@ def without_gpu(monkeypatch):
     return times
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["RadLIF", "CSiLIF", "GRU"])
 def test_making_and_trying_a_graph_changes_no_number(without_gpu, model):
     expected = trained(launcher_of(model, "off"))
     launcher = launcher_of(model, "on")
@@ -192,10 +192,9 @@ def test_random_numbers_of_its_own_are_noticed(without_gpu, monkeypatch):
     assert launcher.mode == "off"
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, TypeError])
-def test_a_capture_that_fails_leaves_launched_steps(kind, without_gpu, monkeypatch):
+def test_a_capture_that_fails_leaves_launched_steps(without_gpu, monkeypatch):
     def fail(*args):
-        raise kind("operation not permitted when stream is capturing\nmore")
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(graphs, "Captured", fail)
     launcher = launcher_of("SiLIF", "auto")

@@ -2,18 +2,21 @@
 # SPDX-License-Identifier: MIT
 """Meters, checkpoints, files and statistics by themselves."""
 
+import operator
 import os
 import pickle
 import weakref
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
+from models.network import ParameterGroup
 from models.snns import SNN
 from parsers.load import load_plan
+from parsers.training_config import TrainingConfig
 from training.batchnorm import recalibrate
+from training.build import build_optimizer, build_scheduler
 from training.device.choice import choose_device
 from training.errors import CheckpointError, ExperimentError
 from training.metrics import Meter
@@ -136,65 +139,36 @@ class Bomb:
         return (os.mkdir, (str(self.path),))
 
 
-def bomb(path, network):
-    files.write_torch(path, {"snn.0.W.weight": Bomb(path.with_name("exploded"))})
+def network_of(sizes, neuron):
+    return SNN((None, None, 6), sizes, neuron).state_dict()
 
 
-def raw_bomb(path, network):
-    path.write_bytes(pickle.dumps(Bomb(path.with_name("exploded"))))
+BAD = {  # what is written, bytes as they are
+    "bomb": lambda net, folder: {"snn.0.W.weight": Bomb(folder / "exploded")},
+    "raw bomb": lambda net, folder: pickle.dumps(Bomb(folder / "exploded")),
+    "truncated": lambda net, folder: whole_file(net, folder)[:-400],
+    "empty": lambda net, folder: b"",
+    "text": lambda net, folder: b"not a checkpoint",
+    "a list": lambda net, folder: [1, 2],
+    "another size": lambda net, folder: network_of([9, 8, 4], "SiLIF"),
+    "another neuron": lambda net, folder: network_of([8, 8, 4], "LIF"),
+    "an extra key": lambda net, folder: {**net.state_dict(), "more": torch.zeros(1)},
+    "no tensor": lambda net, folder: {**net.state_dict(), "snn.0.a": 3},
+}
 
 
-def truncated(path, network):
-    files.write_torch(path, network.state_dict())
-    path.write_bytes(path.read_bytes()[:-400])
+def whole_file(net, folder) -> bytes:
+    files.write_torch(folder / "whole.pth", net.state_dict())
+    return (folder / "whole.pth").read_bytes()
 
 
-def empty(path, network):
-    path.write_bytes(b"")
-
-
-def text(path, network):
-    path.write_text("not a checkpoint")
-
-
-def a_list(path, network):
-    files.write_torch(path, [1, 2])
-
-
-def another_size(path, network):
-    files.write_torch(path, SNN((None, None, 6), [9, 8, 4], "SiLIF").state_dict())
-
-
-def another_neuron(path, network):
-    files.write_torch(path, SNN((None, None, 6), [8, 8, 4], "LIF").state_dict())
-
-
-def an_extra_key(path, network):
-    files.write_torch(path, {**network.state_dict(), "more": torch.zeros(1)})
-
-
-def no_tensor(path, network):
-    files.write_torch(path, {**network.state_dict(), "snn.0.a": 3})
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        bomb,
-        raw_bomb,
-        truncated,
-        empty,
-        text,
-        a_list,
-        another_size,
-        another_neuron,
-        an_extra_key,
-        no_tensor,
-    ],
-)
-def test_a_bad_checkpoint_is_told_in_one_line(network, tmp_path, write):
-    path = tmp_path / "best.pth"
-    write(path, network)
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_checkpoint_gives_one_line(network, tmp_path, bad):
+    path, content = tmp_path / "best.pth", BAD[bad](network, tmp_path)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        files.write_torch(path, content)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load_weights(network, path)
@@ -238,37 +212,46 @@ def test_overwriting_spares_what_is_not_ours(tmp_path):
     assert not (folder / "summary.json").exists()
 
 
-def test_an_optimiser_from_another_kind_of_device_runs_as_this_one_does():
-    def stepped(fused):
-        weight = torch.nn.Parameter(torch.ones(3))
-        optimizer = torch.optim.Adam([weight], lr=0.1, fused=fused)
-        weight.grad = torch.tensor([1.0, -2.0, 0.5])
-        optimizer.step()
-        return optimizer
+def trained_one_step(fused):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=fused)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    model(torch.ones(3)).backward()
+    optimizer.step()
+    return checkpoint.Trained(model, optimizer, scheduler)
 
-    def experiment(fused):
-        torch.manual_seed(0)
-        model = torch.nn.Linear(3, 1)
-        optimizer = torch.optim.Adam(model.parameters(), fused=fused)
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
-        model(torch.ones(3)).backward()
-        optimizer.step()
-        return checkpoint.Trained(model, optimizer, scheduler)
 
-    there, here = experiment(fused=False), experiment(fused=True)
-    content = {name: getattr(there, name).state_dict() for name in ("model", "optimizer")}
-    content |= {"scheduler": there.scheduler.state_dict(), "best": None, "progress": {"epoch": 1}}
-    content["rng"] = checkpoint.random_state(torch.device("cpu"))
-    checkpoint.restore_state(content, Path("last.pth"), here)
+def test_an_optimiser_from_another_kind_of_device_runs_as_this_one_does(tmp_path):
+    there, here = trained_one_step(fused=False), trained_one_step(fused=True)
+    path, moments = tmp_path / "last.pth", there.optimizer.state_dict()["state"][0]
+    checkpoint.save_state(path, there, checkpoint.Progress(epoch=1), best=None)
+    progress, best = checkpoint.restore_state(checkpoint.load_state(path), path, here)
+    assert (progress.epoch, best) == (1, None)
     assert here.optimizer.param_groups[0]["fused"] is True
+    assert here.optimizer.param_groups[0]["lr"] == 0.1
+    assert here.optimizer.state_dict()["state"][0]["exp_avg"].equal(moments["exp_avg"])
+    assert there.optimizer.param_groups[0]["fused"] is False
     here.optimizer.found_inf = torch.zeros(())  # which only fused ones look at
     here.optimizer.step()
 
-    saved, here = stepped(fused=False).state_dict(), stepped(fused=True)
-    before = dict(saved["param_groups"][0])
-    here.load_state_dict(checkpoint.for_this_device({"optimizer": saved}, here))
-    assert here.param_groups[0]["fused"] is True
-    assert here.param_groups[0]["lr"] == 0.1
-    assert here.state_dict()["state"][0]["exp_avg"].equal(saved["state"][0]["exp_avg"])
-    assert saved["param_groups"][0] == before
-    here.step()
+
+def test_parameters_that_a_layer_names_are_trained_in_their_own_way(network, monkeypatch):
+    group = ParameterGroup(lr_factor=0.1, weight_decay=0.5, clamp=(0.2, 0.3))
+    monkeypatch.setattr(type(network.snn[0]), "groups", {"a": group})
+    options = TrainingConfig(lr=0.01, scheduler_factor=1e-9, scheduler_patience=0)
+    optimizer = build_optimizer(network, options)
+    assert [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups] == [
+        (0.01, 0.0),
+        (0.001, 0.5),
+    ]
+    named = [layer.a for layer in network.hidden_layers]
+    assert all(map(operator.is_, optimizer.param_groups[1]["params"], named))
+    clips = Clips(5)
+    steps = Steps(network, optimizer, options, nb_features=6)
+    steps.train(clips.x, clips.y, steps.new_meter())
+    assert all(((p >= 0.2) & (p <= 0.3)).all() for p in named)
+    scheduler = build_scheduler(optimizer, options)
+    for accuracy in (0.5, 0.4):
+        scheduler.step(accuracy)
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([1e-6, 1e-7])

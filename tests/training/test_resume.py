@@ -18,7 +18,7 @@ import pytest
 import torch
 from filelock import FileLock
 from refusal import snapshot
-from resumption import OPTIONS, SMALL, same_results
+from resumption import OPTIONS, arguments, same_results
 
 import main
 from training.errors import CheckpointError
@@ -58,20 +58,6 @@ def interrupt(train, monkeypatch):
                 return None
 
     return call
-
-
-@pytest.fixture(scope="module")
-def whole(spikes_folder, tmp_path_factory):
-    """What a training with ``OPTIONS`` leaves where nothing interrupts it."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    assert main.main([*arguments(spikes_folder, folder), "--tracking", "none"]) == 0
-    return folder
-
-
-def arguments(spikes_folder, folder) -> list[str]:
-    """The command line that `train` makes of ``OPTIONS``."""
-    options = {**SMALL, **OPTIONS, "data_folder": spikes_folder, "new_exp_folder": folder}
-    return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
 
 
 @pytest.mark.parametrize("model", ["RadLIF", "GRU"])

@@ -15,24 +15,16 @@ from training.record import checkpoint, files
 
 
 @pytest.fixture
-def run(train, tmp_path, capsys):
-    assert train(new_exp_folder="out", nb_epochs=2, model_type="adLIF") == 0
-    capsys.readouterr()
-    return tmp_path / "out"
+def run(whole, tmp_path):
+    """A run that a test may change."""
+    return Path(shutil.copytree(whole, tmp_path / "out"))
 
 
-def edit(path, change):
+def edit(run, change):
+    path = run / "summary.json"
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
-
-
-def verdicts(capsys):
-    return {
-        line.split()[1]: line.split("  ")[-1].strip()
-        for line in capsys.readouterr().out.splitlines()
-        if line.startswith("out ")
-    }
 
 
 def test_a_run_agrees_with_itself(run, capsys):
@@ -44,38 +36,18 @@ def test_a_run_agrees_with_itself(run, capsys):
         assert figure in said
 
 
-def accuracy(summary):
-    summary["test"]["accuracy"] += 0.01
+CHANGES = {
+    "test accuracy": lambda summary: summary["test"].update(accuracy=0.999),
+    "test loss": lambda summary: summary["test"].update(loss=summary["test"]["loss"] + 1e-4),
+    "parameters": lambda summary: summary.update(parameters=1),
+    "best epoch": lambda summary: summary.update(best_epoch=9),
+    "shd_test.h5": lambda summary: summary["data_checksums"].update({"shd_test.h5": "0" * 64}),
+}
 
 
-def loss(summary):
-    summary["test"]["loss"] += 1e-4
-
-
-def parameters(summary):
-    summary["parameters"] += 1
-
-
-def best_epoch(summary):
-    summary["best_epoch"] += 7
-
-
-def data(summary):
-    summary["data_checksums"]["shd_test.h5"] = "0" * 64
-
-
-@pytest.mark.parametrize(
-    ("change", "figure"),
-    [
-        (accuracy, "test accuracy"),
-        (loss, "test loss"),
-        (parameters, "parameters"),
-        (best_epoch, "best epoch"),
-        (data, "shd_test.h5"),
-    ],
-)
-def test_a_summary_that_was_changed(run, capsys, change, figure):
-    edit(run / "summary.json", change)
+@pytest.mark.parametrize("figure", CHANGES)
+def test_a_summary_that_was_changed(run, capsys, figure):
+    edit(run, CHANGES[figure])
     assert verify.main([str(run)]) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "DIFFERS" in line]
     assert figure in line
@@ -99,7 +71,7 @@ def test_other_versions_are_told_and_rounding_is_accepted(run, capsys):
         summary["versions"]["torch"] = "1.0"
         summary["test"]["loss"] += 1e-4
 
-    edit(run / "summary.json", elsewhere)
+    edit(run, elsewhere)
     assert verify.main([str(run)]) == 0
     assert "versions: torch" in capsys.readouterr().out
 
@@ -114,7 +86,7 @@ def test_all_runs_of_a_sweep(train, tmp_path, capsys):
 
 
 def test_a_run_that_has_not_ended_hides_no_other(run, train, capsys):
-    assert train(new_exp_folder="other", nb_epochs=1, model_type="MLP") == 0
+    assert train(new_exp_folder="other", nb_epochs=1) == 0
     (run.parent / "other" / "summary.json").unlink()
     capsys.readouterr()
     assert verify.main([str(run.parent / "other"), str(run)]) == 1
@@ -135,50 +107,20 @@ def test_data_elsewhere(run, spikes_folder, tmp_path, capsys):
     assert verify.main([str(run), "--data_folder", str(moved)]) == 0
 
 
-def no_summary(run):
-    (run / "summary.json").unlink()
+DAMAGES = {
+    "no summary": lambda run: (run / "summary.json").unlink(),
+    "empty summary": lambda run: (run / "summary.json").write_text("{}"),
+    "no best epoch": lambda run: edit(run, lambda summary: summary.pop("best_epoch")),
+    "no versions": lambda run: edit(run, lambda summary: summary.update(versions=None)),
+    "no config": lambda run: (run / "config.yaml").unlink(),
+    "wrong config": lambda run: (run / "config.yaml").write_text("lr: fast\n"),
+    "no weights": lambda run: (run / checkpoint.BEST).unlink(),
+}
 
 
-def empty_summary(run):
-    (run / "summary.json").write_text("{}")
-
-
-def no_best_epoch(run):
-    path = run / "summary.json"
-    path.write_text(path.read_text().replace('"best_epoch"', '"worst_epoch"'))
-
-
-def versions_of_none(run):
-    path = run / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "versions": None}))
-
-
-def no_config(run):
-    (run / "config.yaml").unlink()
-
-
-def wrong_config(run):
-    (run / "config.yaml").write_text("lr: fast\n")
-
-
-def no_weights(run):
-    (run / checkpoint.BEST).unlink()
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        no_summary,
-        empty_summary,
-        no_best_epoch,
-        versions_of_none,
-        no_config,
-        wrong_config,
-        no_weights,
-    ],
-)
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_what_cannot_be_checked(run, capsys, damage):
-    damage(run)
+    DAMAGES[damage](run)
     assert verify.main([str(run)]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
