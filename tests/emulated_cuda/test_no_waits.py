@@ -3,6 +3,7 @@
 """Within an epoch the host never waits for the device."""
 
 import io
+from functools import partial
 
 import pytest
 import torch
@@ -50,8 +51,8 @@ def waits(monkeypatch):
 )
 def test_no_step_waits_for_the_device(options, waits, train, monkeypatch):
     bars = io.StringIO()
-    monkeypatch.setattr(console, "_bars", dict(console._bars))
-    console.send_progress(bars, 100)
+    monkeypatch.setattr(console, "tqdm", partial(console.tqdm, file=bars, ncols=100))
+    monkeypatch.setattr(bars, "isatty", lambda: True)
     assert train("run", *options) == 0
     assert " acc " in bars.getvalue()
     assert waits == []

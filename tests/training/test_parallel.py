@@ -2,28 +2,24 @@
 # SPDX-License-Identifier: MIT
 """Runs side by side: the same figures as one after another, whatever dies on the way."""
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from filelock import FileLock
 
-from training.grid import parallel
-from training.grid.live_lines import newest
-from training.grid.worker import Drawing
-from training.record import checkpoint
-from training.terminal import console
+from training.grid import display, parallel, process
+from training.record import checkpoint, files
 
 REPO = Path(__file__).resolve().parents[2]
-LONG = {"nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 16, "nb_epochs": 40, "batch_size": 32}
+LONG = {"nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 4, "nb_epochs": 4000, "batch_size": 160}
 
 
 @pytest.fixture(autouse=True)
@@ -46,11 +42,6 @@ def weights(folder):
     return torch.load(folder / checkpoint.LAST, weights_only=True)["model"]
 
 
-def same_weights(first, second):
-    ours, others = weights(first), weights(second)
-    return ours.keys() == others.keys() and all(torch.equal(ours[k], others[k]) for k in ours)
-
-
 def wait_until(true, seconds=180):
     deadline = time.monotonic() + seconds
     while not true():
@@ -63,20 +54,8 @@ def worker_of(folder):
     return int((folder / ".lock.owner").read_text().split()[1])
 
 
-def start(spikes_folder, tmp_path, **options):
-    """A grid side by side in another process, as soon as seeds 1 and 2 have saved a state."""
-    command = [sys.executable, str(REPO / "main.py"), "--data_folder", str(spikes_folder)]
-    for name, value in {**LONG, "jobs": 2, "new_exp_folder": "out", **options}.items():
-        command += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
-    output = (tmp_path / "output.txt").open("w")
-    parent = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output)
-
-    def begun():
-        assert parent.poll() is None, (tmp_path / "output.txt").read_text()
-        return len(list(tmp_path.glob("out/*/checkpoints/last.pth"))) >= 2
-
-    wait_until(begun)
-    return parent
+def log_of(folder):
+    return (folder / "log" / "exp.log").read_text()
 
 
 def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
@@ -98,7 +77,9 @@ def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
     assert "diverged" in errors[0]
     assert sweeps[1]["runs"][1]["exit_status"] == 1
     sound = "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1_use_regularizersFalse_seed1"
-    assert same_weights(tmp_path / "turns" / sound, tmp_path / "jobs" / sound)
+    ours, others = (weights(tmp_path / name / sound) for name in ("turns", "jobs"))
+    assert ours.keys() == others.keys()
+    assert all(torch.equal(ours[name], others[name]) for name in ours)
 
     tables = [
         [line.split()[:9] for line in said.splitlines() if line.startswith("SHD")]
@@ -110,37 +91,43 @@ def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
     assert "2 runs, 2 at a time, 1 thread each" in side_by_side
     assert side_by_side.count("started use_reg") == 2
     assert "use_regularizers False: test accuracy" in side_by_side
+    assert train(new_exp_folder="jobs", jobs=2, resume="auto", **grid) == 1
+    assert "use_regularizers False: finished before" in capsys.readouterr().out
 
 
-def test_a_run_that_is_killed_and_a_signal_to_all(spikes_folder, train, tmp_path, capsys):
-    options = {"seed": [1, 2, 3], "checkpoint_minutes": 60}
-    parent = start(spikes_folder, tmp_path, **options)
-    os.kill(worker_of(folder_of(tmp_path / "out", 1)), signal.SIGKILL)
-    killed = "seed 1: exit status -9: killed by SIGKILL"
-    wait_until(lambda: killed in (tmp_path / "output.txt").read_text())
-    parent.send_signal(signal.SIGTERM)
-    assert parent.wait(60) == 128 + signal.SIGTERM
-    assert "stopping after this step" in log_of(folder_of(tmp_path / "out", 2))
-    assert train(**{**LONG, **options}, jobs=3, resume="auto", new_exp_folder="out") == 0
-    assert train(**{**LONG, **options}, jobs=3, resume="auto", new_exp_folder="out") == 0
-    assert capsys.readouterr().out.count("finished before") == 3
-    assert train(**{**LONG, **options, "seed": [1, 2]}, new_exp_folder="whole") == 0
-    for seed in (1, 2):
-        assert same_weights(*(folder_of(tmp_path / name, seed) for name in ("out", "whole")))
+def test_whatever_is_killed_saves_and_goes_on(spikes_folder, train, tmp_path):
+    """A run and the parent by SIGKILL, then everything by SIGTERM."""
+    options = {**LONG, "seed": [1, 2], "jobs": 2, "checkpoint_minutes": 60}
+    command = [sys.executable, str(REPO / "main.py"), "--data_folder", str(spikes_folder)]
+    for name, value in {**options, "new_exp_folder": "out"}.items():
+        command += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+    text = tmp_path / "output.txt"
+    with text.open("w") as output:
+        parent = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output)
 
+    def begun():
+        assert parent.poll() is None, text.read_text()
+        return len(list(tmp_path.glob("out/*/checkpoints/last.pth"))) == 2
 
-def log_of(folder):
-    return (folder / "log" / "exp.log").read_text()
-
-
-def test_runs_whose_parent_is_killed_save_and_stop(spikes_folder, tmp_path):
-    parent = start(spikes_folder, tmp_path, seed=[1, 2], nb_epochs=4000, checkpoint_minutes=60)
-    folders = [folder_of(tmp_path / "out", seed) for seed in (1, 2)]
+    wait_until(begun)
+    first, second = (folder_of(tmp_path / "out", seed) for seed in (1, 2))
+    os.kill(worker_of(first), signal.SIGKILL)
+    wait_until(lambda: "seed 1: exit status -9: killed by SIGKILL" in text.read_text())
     parent.kill()
     parent.wait()
-    for folder in folders:
-        with FileLock(folder / ".lock", timeout=60):
-            assert "stopping after this step" in log_of(folder)
+    with FileLock(second / ".lock", timeout=60):
+        assert "stopping after this step" in log_of(second)
+
+    def stop():
+        try:
+            wait_until(lambda: all("Resuming after" in log_of(run) for run in (first, second)))
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    assert train(**options, resume="auto", new_exp_folder="out") == 128 + signal.SIGTERM
+    assert "stopping after this step" in log_of(first)
+    assert log_of(second).count("stopping after this step") == 2
 
 
 def test_faults_of_the_data_are_told_before_any_run(train, tmp_path, capsys):
@@ -150,44 +137,51 @@ def test_faults_of_the_data_are_told_before_any_run(train, tmp_path, capsys):
 
 
 def test_devices_are_dealt_out(monkeypatch, tmp_path):
-    orders = []
-
-    class Process:
-        def __init__(self, *args, **options):
-            self.stdin = io.BytesIO()
-            orders.append(self.stdin)
-
-    monkeypatch.setattr(parallel.subprocess, "Popen", Process)
-    lines = SimpleNamespace(slots=4, live=False, pipe=lambda: (None, None), columns=lambda: 80)
-    pool = parallel.Pool((0, 2), {}, tmp_path, 4, lines)
+    devices = []
+    monkeypatch.setattr(
+        process.RunProcess, "start", lambda self, device, environment: devices.append(device)
+    )
+    pool = parallel.Pool((0, 2), 4, {}, tmp_path)
     for number in range(1, 5):
-        pool.start(parallel.Run(number, f"seed {number}", {"seed": number}, tmp_path))
+        pool.start(process.RunProcess(number, f"seed {number}", {"seed": number}, tmp_path))
     assert pool.free == []
-    told = [json.loads(stdin.getvalue())["values"] for stdin in orders]
-    assert told == [{"seed": n, "gpu_device": (n - 1) % 2 * 2} for n in range(1, 5)]
+    assert devices == [0, 2, 0, 2]
 
 
 def test_threads_are_shared(monkeypatch):
     for name in parallel.THREAD_LIMITS:
         monkeypatch.delenv(name)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
-    assert set(parallel.thread_limits(4).values()) == {"4"}
-    assert set(parallel.thread_limits(40).values()) == {"1"}
+    assert parallel.thread_limit(4) == 4
+    assert parallel.thread_limit(40) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert set(parallel.thread_limits(4).values()) == {"2"}
+    assert parallel.thread_limit(4) == 2
+    given = parallel.environment(2)
+    assert {given[name] for name in parallel.THREAD_LIMITS} == {"2"}
 
 
-def test_progress_crosses_a_pipe(monkeypatch):
-    reading, drawing = os.pipe()
-    os.set_blocking(reading, False)
-    monkeypatch.setattr(console, "_bars", {})
-    console.send_progress(Drawing(drawing), 70)
-    assert newest(reading, "starting") == "starting"
-    with console.progress_bar(200, "epoch 3/20 train") as bar:
-        bar.update(100)
-        bar.refresh()
-        assert newest(reading, "starting").startswith("epoch 3/20 train:  50%")
-    assert newest(reading, "as before") == "as before"
-    os.close(reading)
-    Drawing(drawing).write("nobody reads this")
-    os.close(drawing)
+def test_progress_is_read_from_the_folder(tmp_path):
+    assert display.progress(tmp_path, 3) == "epoch 1/3"
+    for epoch, accuracy in ((1, 0.5), (2, 0.25)):
+        for split in ("train", "valid"):
+            record = {"epoch": epoch, "split": split, "accuracy": accuracy}
+            files.append_line(tmp_path / "metrics.jsonl", record)
+    assert display.progress(tmp_path, 3) == "epoch 3/3  valid acc 25.00%, best 50.00%"
+    assert display.progress(tmp_path, 2) == "testing"
+
+
+def test_more_runs_than_rows(monkeypatch, capsys):
+    """Every run has a line where there is room, and nothing is drawn that would scroll."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    shown = display.Display()
+    for rows, texts in ((10, ["a", "b", "c", "d", "all"]), (6, ["a", "b", "and 2 more", "all"])):
+        monkeypatch.setenv("LINES", str(rows))
+        shown.show(["a", "b", "c", "d"], "all")
+        assert [line.desc for line in shown.lines] == texts
+    shown.close()
+    assert shown.lines == []
+    assert "and 2 more" in capsys.readouterr().err
+
+
+def test_nothing_is_drawn_where_nobody_looks(capsys):
+    assert not display.Display().live

@@ -127,7 +127,7 @@ def test_an_interrupted_sweep_of_processes_goes_on(
     assert wandb_server.runs["sweep0run0"]["preempted"]
     assert len(curves(wandb_server)[1]) < 30
     assert train(resume="auto", **grid) == 0
-    assert "Going on after" in capfd.readouterr().out
+    assert "Resuming after" in capfd.readouterr().out
     assert curves(wandb_server) == {seed: list(range(1, 31)) for seed in (1, 2)}
     assert len(wandb_server.sweeps) == 1
     for run in wandb_server.runs.values():

@@ -1,13 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""One run of a grid in a process of its own, as ``training.grid.parallel`` starts it.
+"""One run of a grid in a process of its own, as ``training.grid.process`` starts it.
 
-Standard input brings one line of JSON: the options of the run, its folder, the device, and where
-to draw progress. When standard input ends, the program that started this one is gone, and the run
-saves its state and stops.
+Standard input brings one line of JSON: the options of the run and its folder. When standard input
+ends, the program that started this one is gone, and the run saves its state and stops.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -19,7 +17,7 @@ from parsers.load import Config
 from training.data.loading import DataCache
 from training.device.choice import choose_device, determinism
 from training.run import train_point
-from training.terminal.console import send_progress, start_logging
+from training.terminal.console import start_logging
 from training.terminal.stopping import exit_status
 
 
@@ -28,8 +26,6 @@ def main() -> int:
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=stop_without_parent, daemon=True).start()
     start_logging()
-    if order["progress"] is not None:
-        send_progress(Drawing(order["progress"]), order["columns"])
     return exit_status("training.grid.worker", lambda: train(order))
 
 
@@ -40,22 +36,6 @@ def train(order: dict) -> int:
     with determinism(point.training.deterministic):
         result = train_point(point, Path(order["folder"]), cache, alone=False)
     return int("error" in result or "unwritten" in result)
-
-
-class Drawing:
-    """A pipe that takes what it can; a progress bar must never hold up or end a training."""
-
-    def __init__(self, pipe: int):
-        self.pipe = pipe
-        os.set_blocking(pipe, False)
-
-    def write(self, text: str) -> None:
-        """Send ``text``, or lose it."""
-        with contextlib.suppress(OSError):
-            os.write(self.pipe, text.encode())
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
 
 def stop_without_parent() -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from logging.handlers import MemoryHandler, WatchedFileHandler
 from pathlib import Path
-from typing import TextIO
 
 import tabulate
 import torch
@@ -88,18 +87,13 @@ def log_file(path: Path | None) -> Iterator[None]:
 
 
 BAR_REFRESH = 0.3  # s between two figures on the bar
-_bars = {"disable": None, "dynamic_ncols": True}  # None: none where nobody looks
-
-
-def send_progress(stream: TextIO, columns: int) -> None:
-    """From now on draw progress bars to ``stream``, though it is no terminal."""
-    _bars.clear()
-    _bars.update(file=stream, ncols=columns, disable=False, ascii=False)
 
 
 def progress_bar(total: int, label: str) -> tqdm:
     """A bar over ``total`` clips that disappears when it is done."""
-    return tqdm(total=total, desc=label, unit=" clips", leave=False, **_bars)
+    return tqdm(
+        total=total, desc=label, unit=" clips", leave=False, dynamic_ncols=True, disable=None
+    )  # None: off where standard error is no terminal
 
 
 class LiveBar:
