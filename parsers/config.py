@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parsers.consistency import check_together, without_effect
 from parsers.model_config import ModelConfig
-from parsers.options import RETIRED, ConfigError, near, options_of, show
-from parsers.training_config import TrainingConfig
+from parsers.options import RETIRED, ConfigError, near, options_of, parts, show
+from parsers.training_config import SPIKES, TrainingConfig
 
 OPTIONS = options_of(ModelConfig, TrainingConfig)
+SHD_CHANNELS = 700
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,61 @@ class Config:
 
     def check(self) -> None:
         """Raise ConfigError if options that are valid one by one cannot go together."""
-        check_together(self.values(), OPTIONS)
+        values = self.values()
+        for name, option in OPTIONS.items():
+            value, needs, limit = values[name], option.rules.only_for, option.rules.not_above
+            if needs and value != option.default and not needs.are_met(values):
+                other = f"--{needs.option} {values[needs.option]}"
+                raise ConfigError(f"--{name} {value} is for {needs}, not for {other}")
+            if limit and value > values[limit]:
+                raise ConfigError(f"--{name} {value} is larger than --{limit} {values[limit]}")
+        _check_layers(self.model)
+        _check_command(self.training)
+        if SPIKES.are_met(values):
+            _check_spikes(self.training)
 
     def without_effect(self) -> dict[str, str]:
         """The options that do nothing in this run, and what they are for."""
-        return without_effect(self.values(), OPTIONS)
+        values, found = self.values(), {}
+        for name, option in OPTIONS.items():
+            needs = option.rules.needs
+            if self.training.evaluate_pretrained and not option.rules.in_tests:
+                found[name] = "training"
+            elif needs and not needs.are_met(values):
+                found[name] = str(needs)
+        return found
+
+
+def _check_layers(model: ModelConfig) -> None:
+    types, hidden = parts(model.model_type), model.nb_layers - 1
+    if len(types) not in (1, hidden):
+        raise ConfigError(
+            f"--model_type {model.model_type} is for {len(types)} hidden layers, and --nb_layers "
+            f"{model.nb_layers}, with the readout, makes {hidden}"
+        )
+
+
+def _check_command(training: TrainingConfig) -> None:
+    if training.resume is not None and training.overwrite:
+        raise ConfigError("--resume goes on with a run and --overwrite replaces it: choose one")
+    if training.resume is not None and training.evaluate_pretrained:
+        raise ConfigError("--resume goes on with training; --evaluate_pretrained True trains none")
+
+
+def _check_spikes(training: TrainingConfig) -> None:
+    channels, rest = divmod(SHD_CHANNELS, training.spatial_bin)
+    if rest:
+        raise ConfigError(
+            f"--spatial_bin {training.spatial_bin} does not divide the {SHD_CHANNELS} channels of "
+            f"--dataset_name {training.dataset_name}"
+        )
+    if training.augm_channel_shift >= channels:
+        raise ConfigError(
+            f"--augm_channel_shift {training.augm_channel_shift} moves clips out of the {channels} "
+            f"channels that --spatial_bin {training.spatial_bin} leaves"
+        )
+    if training.augm_time_shift >= training.max_time:
+        raise ConfigError(
+            f"--augm_time_shift {training.augm_time_shift} moves clips out of --max_time "
+            f"{training.max_time}"
+        )

@@ -78,7 +78,11 @@ def make_plan(
     except ConfigError as error:
         source = f" (config: {config_file})" if config_file else ""
         raise ConfigError(f"{error}{source}") from None
-    _check_only_point(spread["only_point"], len(points))
+    if (spread["only_point"] or 0) > len(points):
+        count = "is 1 run" if len(points) == 1 else f"are {len(points)} runs"
+        raise ConfigError(
+            f"--only_point {spread['only_point']}: there {count}; --list_points prints them"
+        )
     notes += _merged_points(len(grid), len(points), config_file, values["only_createsweep"][0])
     return Plan(
         points,
@@ -136,15 +140,6 @@ def _take_spread(values: dict[str, tuple]) -> dict[str, Any]:
     values |= {name: OPTIONS[name].default_values for name in of_plan}
     values["gpu_device"] = devices[:1]
     return {**taken, "devices": devices, "jobs": taken["jobs"] or len(devices)}
-
-
-def _check_only_point(number: int | None, count: int) -> None:
-    """Raise ConfigError unless `number` is one of `count` runs, or None."""
-    if number is not None and number > count:
-        raise ConfigError(
-            f"--only_point {number}: there {'is 1 run' if count == 1 else f'are {count} runs'}; "
-            "--list_points prints them"
-        )
 
 
 def _merged_points(
