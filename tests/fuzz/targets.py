@@ -122,9 +122,13 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 def write_seeds(target: str, folder: Path) -> None:
     """Small sound files of a target's kind, from which the fuzzer starts."""
     warnings.simplefilter("ignore")
-    {"yaml": _yaml_seeds, "hdf5": _hdf5_seeds, "wav": _wav_seeds, "checkpoint": _torch_seeds}[
-        target
-    ](folder)
+    seeds = {
+        "yaml": _yaml_seeds,
+        "hdf5": _hdf5_seeds,
+        "wav": _wav_seeds,
+        "checkpoint": _torch_seeds,
+    }
+    seeds[target](folder)
 
 
 def _yaml_seeds(folder: Path) -> None:

@@ -24,11 +24,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
 import main as program
+from tests.command_line import arguments
+from tests.datasets.shd_files import write_spikes
 from training import sweep  # noqa: F401 (imported once, for all children
 from training.record import checkpoint, files
 
@@ -55,21 +56,17 @@ def write_data(folder: Path) -> None:
     """A small data set in the SHD layout."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 120), ("test", 40)):
-        with h5py.File(folder / f"shd_{split}.h5", "w") as file:
-            for name, kind in (("times", "f2"), ("units", "u2")):
-                rows = file.create_dataset(
-                    f"spikes/{name}", (count,), h5py.vlen_dtype(np.dtype(kind))
-                )
-                for i in range(count):
-                    drawn = rng.uniform(0, 0.9, 80) if name == "times" else rng.integers(0, 700, 80)
-                    rows[i] = drawn.astype(kind)
-            file["labels"] = (np.arange(count) % 20).astype("u2")
+        clips = {
+            "times": [rng.uniform(0, 0.9, 80).astype("f2") for _ in range(count)],
+            "units": [rng.integers(0, 700, 80).astype("u2") for _ in range(count)],
+            "labels": (np.arange(count) % 20).astype("u2"),
+        }
+        write_spikes(folder / f"shd_{split}.h5", clips)
 
 
 def start(data: Path, out: Path, model: str) -> int:
     """Fork a training; its process id."""
-    values = {**OPTIONS, "data_folder": data, "new_exp_folder": out, "model_type": model}
-    argv = [str(part) for name, value in values.items() for part in (f"--{name}", value)]
+    argv = arguments(**OPTIONS, data_folder=data, new_exp_folder=out, model_type=model)
     sys.stdout.flush()
     child = os.fork()
     if child:
