@@ -198,7 +198,7 @@ def test_the_example_of_a_read_out_is_short_and_learns():
 
 def test_the_example_of_a_group_is_one_group(registered, monkeypatch):
     page = PAGE.read_text(encoding="utf-8")
-    (groups,) = re.findall(r"^ {4}groups = (\{.*\})", page, re.M)
+    (groups,) = re.findall(r"^groups = (\{.*\})", page, re.M)
     monkeypatch.setattr(registered, "groups", eval(groups, {"ParameterGroup": ParameterGroup}))
     _, group = make_net().parameter_groups()
     assert [p.shape for p in group["params"]] == [(24,)] * 2

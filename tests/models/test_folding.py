@@ -12,7 +12,6 @@ from torch import nn
 from models import shell
 from models.dynamics import Fold, adaptive
 from models.gpu import folding
-from models.shell import SpikingLayer
 from models.snns import LIFLayer
 
 
@@ -116,19 +115,9 @@ def handing_on(self, current, state, fold=None):
     return LIFLayer.dynamics(self, current, state, fold)
 
 
-class OwnRecurrence(SpikingLayer):
-    create_parameters = LIFLayer.create_parameters
-    coefficients = LIFLayer.coefficients
-    initial_state = LIFLayer.initial_state
-    ranges = LIFLayer.ranges
-    dynamics = unfolded
-
-
 OWN_DYNAMICS = {
     "own": (type("Own", (LIFLayer,), {"dynamics": unfolded, "folds": False}), False),
     "hands on": (type("Own", (LIFLayer,), {"dynamics": handing_on}), True),
-    "coefficients": (type("Own", (LIFLayer,), {"coefficients": LIFLayer.coefficients}), True),
-    "its recurrence": (OwnRecurrence, False),
 }
 
 

@@ -24,8 +24,8 @@ BY_HAND = {
 }
 
 
-def scores(net, **_):
-    """Class scores of the usual input, from the usual initial states."""
+def activity(net):
+    """What the usual input does to a network from the usual initial states."""
     torch.manual_seed(3)
     return net.activity(make_input())
 
@@ -37,24 +37,13 @@ def test_the_command_line_knows_every_readout():
 @pytest.mark.parametrize("name", OF_POTENTIALS)
 def test_scores_are_made_of_the_potentials(name):
     kept = make_net("LIF", readout=name, keep_potentials=True).eval()
-    told = scores(kept)
+    told = activity(kept)
     assert told.potentials.shape == (B, T, SIZES[-1])
     expected = torch.stack([BY_HAND[name](u) for u in told.potentials])
     torch.testing.assert_close(told.output, expected)
     kept.keep_potentials = False
-    assert torch.equal(scores(kept).output, told.output)
-    assert scores(kept).potentials is None
-
-
-def test_potentials_are_those_of_the_equation():
-    net = make_net("LIF", keep_potentials=True).eval()
-    seen = []
-    net.snn[-1].norm.register_forward_hook(lambda _m, _i, current: seen.append(current))
-    potentials, alpha = scores(net).potentials, net.snn[-1].decay()
-    current = seen[0].view(B, T, -1)
-    for t in range(1, T):
-        expected = alpha * potentials[:, t - 1] + (1 - alpha) * current[:, t]
-        torch.testing.assert_close(potentials[:, t], expected)
+    assert torch.equal(activity(kept).output, told.output)
+    assert activity(kept).potentials is None
 
 
 @pytest.mark.parametrize("name", READOUTS)
@@ -69,7 +58,7 @@ def test_spikes_of_the_output_neurons_are_counted(neuron):
     output = net.snn[-1]
     assert type(output) is LAYERS[neuron]
     assert not output.bidirectional
-    told = scores(net)
+    told = activity(net)
     spikes = told.layers[-1].spikes
     assert spikes.shape == (B, T, SIZES[-1])
     assert set(spikes.unique().tolist()) == {0, 1}  # dropout would make them 5/3
@@ -154,11 +143,11 @@ def test_the_surrogate_reaches_every_layer(neuron):
     """And changes gradients, but no spike."""
     options = {"surrogate": "triangle", "surrogate_width": 2.0, "readout": "spike_count"}
     nets = [make_net(neuron, readout="spike_count"), make_net(neuron, **options)]
-    told = [scores(net) for net in nets]
+    told = [activity(net) for net in nets]
     assert all(layer.surrogate == surrogate("triangle", 2.0) for layer in nets[1].snn)
     assert torch.equal(told[0].output, told[1].output)
-    for activity in told:
-        activity.output.square().sum().backward()
+    for seen in told:
+        seen.output.square().sum().backward()
     assert not torch.allclose(*(net.snn[0].W.weight.grad for net in nets))
 
 

@@ -6,17 +6,7 @@ import itertools
 
 import pytest
 import torch
-from snn_cases import (
-    SIZES,
-    B,
-    F,
-    T,
-    all_neurons,
-    make_input,
-    make_layer,
-    make_net,
-    make_state,
-)
+from snn_cases import SIZES, B, F, T, all_neurons, make_input, make_layer, make_net, make_state
 from torch.nn import functional
 
 from models.snns import LAYERS

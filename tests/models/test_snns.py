@@ -6,15 +6,7 @@ import math
 
 import pytest
 import torch
-from snn_cases import (
-    RECURRENT,
-    SIZES,
-    F,
-    all_neurons,
-    make_input,
-    make_layer,
-    make_net,
-)
+from snn_cases import RECURRENT, SIZES, F, all_neurons, make_input, make_layer, make_net
 from torch import nn
 
 from models import shell
