@@ -132,26 +132,16 @@ class _FileSink:
 
 
 class _MemorySink:
-    """Keeps the arrays; one whose size is known is never held twice."""
+    """Keeps the arrays."""
 
     def __init__(self):
         self.pieces: dict[str, list[np.ndarray]] = {}
-        self.whole: dict[str, np.ndarray] = {}
-        self.filled: dict[str, int] = {}
 
     def append(self, name: str, rows: np.ndarray, *, of: int | None = None) -> None:
-        if of is None:
-            self.pieces.setdefault(name, []).append(rows)
-            return
-        whole = self.whole.setdefault(name, np.empty((of, *rows.shape[1:]), rows.dtype))
-        start = self.filled.get(name, 0)
-        whole[start : start + len(rows)] = rows
-        self.filled[name] = start + len(rows)
+        self.pieces.setdefault(name, []).append(rows)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        for name in list(self.pieces):
-            self.whole[name] = np.concatenate(self.pieces.pop(name))
-        return self.whole
+        return {name: np.concatenate(self.pieces.pop(name)) for name in list(self.pieces)}
 
 
 def _write(target: Path, key: dict[str, Any], make: Callable[[Sink], dict[str, Any]]) -> None:

@@ -4,10 +4,7 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import h5py
@@ -56,32 +53,6 @@ def write_shd(path: Path, clips: list[Clip], keys: list[str], overwrite: bool = 
         raise DataError(f"cannot write {path}: {' '.join(str(error).split())}") from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def read_wav(path: Path) -> tuple[np.ndarray, int]:
-    """Samples [T] and rate of a mono audio file; DataErrors name ``path``."""
-    check_wav(path)
-    with _told_as_data_error(path) as soundfile:
-        return soundfile.read(path)
-
-
-def check_wav(path: Path) -> None:
-    """DataError for a file that is no mono audio by its header."""
-    with _told_as_data_error(path) as soundfile:
-        channels = soundfile.info(path).channels
-    if channels != 1:
-        raise DataError(f"{path} has {channels} channels: mix it down to one")
-
-
-@contextmanager
-def _told_as_data_error(path: Path) -> Iterator[ModuleType]:
-    """The library that reads sound, whose errors become ours."""
-    import soundfile  # spikes need no such library
-
-    try:
-        yield soundfile
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise DataError(f"{path} is not a readable audio file ({error})") from error
 
 
 def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:

@@ -32,8 +32,9 @@ import scipy.fft
 import scipy.signal
 from tqdm import tqdm
 
-from datasets.clip_files import Clip, check_wav, find_wavs, read_wav, speaker_numbers, write_shd
+from datasets.clip_files import Clip, find_wavs, speaker_numbers, write_shd
 from datasets.errors import DataError
+from datasets.recordings import BadRecordingError, Recording, read_recording
 from parsers.program import Parser, check_folder, numeric, run_command
 
 PROGRAM = "datasets.cochlea"
@@ -161,7 +162,7 @@ def membrane_response(audio: np.ndarray) -> np.ndarray:
     velocity = np.zeros((CHANNELS, length), np.float32)
     for start in range(0, length, BLOCK):
         spectrum = scipy.fft.rfft(audio[start : start + BLOCK].astype(np.float32), BLOCK + TAIL)
-        block = scipy.fft.irfft(transfer * spectrum, BLOCK + TAIL, workers=-1)
+        block = scipy.fft.irfft(transfer * spectrum, BLOCK + TAIL, workers=numba.get_num_threads())
         if length <= BLOCK:
             return block[:, :length]
         part = min(BLOCK + TAIL, length - start)
@@ -330,7 +331,7 @@ def convert(
     paths, labels, keys = find_wavs(folder)
     speakers = speaker_numbers(paths, speaker_from)
     for path in paths:
-        check_wav(path)
+        _read(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     seeds = [[seed, i] for i in range(len(paths))]
     with ExitStack() as stack:
@@ -340,7 +341,9 @@ def convert(
         run = map
         if num_workers > 1 and len(paths) > CLIPS_WORTH_A_PROCESS:
             spawn = multiprocessing.get_context("spawn")  # threads do not survive a fork
-            pool = stack.enter_context(ProcessPoolExecutor(num_workers, spawn))
+            threads = max(1, numba.get_num_threads() // num_workers)
+            pool = ProcessPoolExecutor(num_workers, spawn, numba.set_num_threads, (threads,))
+            stack.enter_context(pool)
             stack.callback(pool.shutdown, cancel_futures=True)
             run = pool.map
         clips = []
@@ -352,11 +355,17 @@ def convert(
 
 
 def _clip(path: Path, label: int, speaker: int, seed: list[int]) -> Clip:
-    audio, rate = read_wav(path)
     try:
-        return Clip(*spikes_from_audio(audio, rate, seed), label, speaker)
+        return Clip(*spikes_from_audio(*_read(path), seed), label, speaker)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> Recording:
+    try:
+        return read_recording(path)
+    except BadRecordingError as reason:
+        raise DataError(f"{path} {reason}") from None
 
 
 def command(argv: list[str] | None) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import scipy.optimize
+import scipy.special
 
 from datasets.clip_files import Clip
 from datasets.cochlea import CHANNELS
@@ -29,13 +30,8 @@ NB_CLASSES = 20
 def read_clips(path: Path) -> list[Clip]:
     """All clips of a gzipped file in the SHD layout, read in memory."""
     with h5py.File(io.BytesIO(gzip.decompress(path.read_bytes())), "r") as file:
-        columns = (
-            file["spikes/times"],
-            file["spikes/units"],
-            file["labels"],
-            file["extra/speaker"],
-        )
-        times, units, labels, speakers = (column[:] for column in columns)
+        names = ("spikes/times", "spikes/units", "labels", "extra/speaker")
+        times, units, labels, speakers = (file[name][:] for name in names)
     return [
         Clip(*row) for row in zip(times, units, labels.tolist(), speakers.tolist(), strict=True)
     ]
@@ -57,9 +53,7 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, decay: float) -> np.n
 
     def loss_and_gradient(flat):
         weights = flat.reshape(-1, NB_CLASSES)
-        logits = inputs @ weights
-        logits -= logits.max(axis=1, keepdims=True)
-        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        log_p = scipy.special.log_softmax(inputs @ weights, axis=1)
         shrink = decay * weights
         shrink[-1] = 0
         loss = -np.mean(np.sum(targets * log_p, axis=1)) + np.sum(shrink * weights) / 2

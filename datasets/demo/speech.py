@@ -26,74 +26,34 @@ class Speaker(NamedTuple):
     pitch: int
 
 
+def _speakers(table: str) -> list[Speaker]:
+    """Of a table of "variant accent pitch", between commas."""
+    rows = (row.split() for row in table.split(","))
+    return [Speaker(variant, accent, int(pitch)) for variant, accent, pitch in rows]
+
+
 # The position in the list is the speaker number; German has a single accent in eSpeak NG.
-TRAIN_SPEAKERS = [
-    Speaker("m1", "en-us", 45),
-    Speaker("m2", "en", 40),
-    Speaker("m3", "en-gb-scotland", 55),
-    Speaker("m4", "en-us", 60),
-    Speaker("m6", "en-gb-x-rp", 35),
-    Speaker("m7", "en-gb-x-gbclan", 50),
-    Speaker("f1", "en-us", 50),
-    Speaker("f2", "en", 45),
-    Speaker("f3", "en-gb-x-rp", 40),
-    Speaker("f5", "en-us-nyc", 55),
-    Speaker("Mike", "en-us-nyc", 50),
-    Speaker("Denis", "en-gb-x-gbcwmd", 45),
-    Speaker("Annie", "en-us", 45),
-    Speaker("steph", "en-029", 50),
-    Speaker("grandma", "en-gb-scotland", 50),
-    Speaker("max", "en-us", 40),
-    Speaker("robert", "en", 60),
-    Speaker("pablo", "en-029", 50),
-    Speaker("Alicia", "en-us", 45),
-    Speaker("Andy", "en", 50),
-    Speaker("Diogo", "en-us", 50),
-    Speaker("Mario", "en-gb-x-rp", 45),
-    Speaker("Michael", "en-us", 55),
-    Speaker("Nguyen", "en", 45),
-    Speaker("adam", "en-us", 50),
-    Speaker("antonio", "en-gb-scotland", 45),
-    Speaker("croak", "en-us", 50),
-    Speaker("david", "en-us", 55),
-    Speaker("edward2", "en-gb-x-rp", 50),
-    Speaker("gustave", "en-us-nyc", 45),
-    Speaker("iven3", "en", 50),
-    Speaker("john", "en-us", 40),
-    Speaker("klatt3", "en", 50),
-    Speaker("linda", "en-gb-x-gbclan", 40),
-    Speaker("marcelo", "en-us", 55),
-    Speaker("mike2", "en-us", 50),
-    Speaker("norbert", "en", 50),
-    Speaker("victor", "en-gb-x-gbcwmd", 50),
-    Speaker("paul", "en-us-nyc", 55),
-    Speaker("miguel", "en-gb-x-rp", 50),
-    Speaker("aunty", "en", 45),
-    Speaker("anika", "en-us", 45),
-    Speaker("belinda", "en-gb-x-rp", 45),
-    Speaker("shelby", "en-us", 50),
-    Speaker("sandro", "en-029", 50),
-    Speaker("Reed", "en-us", 50),
-    Speaker("benjamin", "en-gb-scotland", 50),
-    Speaker("Tweaky", "en-us-nyc", 45),
-]
-TEST_SPEAKERS = [
-    Speaker("m8", "en-us", 55),
-    Speaker("f4", "en", 45),
-    Speaker("Gene", "en-gb-x-rp", 50),
-    Speaker("Andrea", "en-us", 40),
-    Speaker("Storm", "en-gb-scotland", 45),
-    Speaker("quincy", "en-us-nyc", 55),
-    Speaker("rob", "en", 50),
-    Speaker("grandpa", "en-us", 50),
-]
+TRAIN_SPEAKERS = _speakers("""
+    m1 en-us 45, m2 en 40, m3 en-gb-scotland 55, m4 en-us 60, m6 en-gb-x-rp 35,
+    m7 en-gb-x-gbclan 50, f1 en-us 50, f2 en 45, f3 en-gb-x-rp 40, f5 en-us-nyc 55,
+    Mike en-us-nyc 50, Denis en-gb-x-gbcwmd 45, Annie en-us 45, steph en-029 50,
+    grandma en-gb-scotland 50, max en-us 40, robert en 60, pablo en-029 50, Alicia en-us 45,
+    Andy en 50, Diogo en-us 50, Mario en-gb-x-rp 45, Michael en-us 55, Nguyen en 45,
+    adam en-us 50, antonio en-gb-scotland 45, croak en-us 50, david en-us 55,
+    edward2 en-gb-x-rp 50, gustave en-us-nyc 45, iven3 en 50, john en-us 40, klatt3 en 50,
+    linda en-gb-x-gbclan 40, marcelo en-us 55, mike2 en-us 50, norbert en 50,
+    victor en-gb-x-gbcwmd 50, paul en-us-nyc 55, miguel en-gb-x-rp 50, aunty en 45,
+    anika en-us 45, belinda en-gb-x-rp 45, shelby en-us 50, sandro en-029 50, Reed en-us 50,
+    benjamin en-gb-scotland 50, Tweaky en-us-nyc 45
+""")
+TEST_SPEAKERS = _speakers("""
+    m8 en-us 55, f4 en 45, Gene en-gb-x-rp 50, Andrea en-us 40, Storm en-gb-scotland 45,
+    quincy en-us-nyc 55, rob en 50, grandpa en-us 50
+""")
 # Heard in the background only.
-BABBLE_SPEAKERS = [
-    Speaker("Alex", "en-us", 50),
-    Speaker("ed", "en", 45),
-    Speaker("ian", "en-gb-x-rp", 50),
-    Speaker("steph2", "en-us", 50),
-]
+BABBLE_SPEAKERS = _speakers("""
+    Alex en-us 50, ed en 45, ian en-gb-x-rp 50, steph2 en-us 50
+""")
 BABBLE_TEXT = (
     "Have you seen where the other people went? They should be at the station by now, "
     "unless the train was late again or somebody forgot to bring the keys. "

@@ -87,7 +87,7 @@ class TestTransfer:
         assert len(server.asked) == 3
 
     def test_wrong_bytes_are_removed(self, get, server, tmp_path):
-        server.files["file"] = b"x" + CONTENT[1:]
+        server.files["file"] = bytes([CONTENT[0] ^ 1]) + CONTENT[1:]
         with pytest.raises(DownloadError, match="not the published file") as caught:
             get()
         assert "\n" not in str(caught.value)
