@@ -9,9 +9,9 @@ from pathlib import Path
 from datasets.audio_reader import AudioReader
 from datasets.augment import Augmentation
 from datasets.errors import DataError
-from datasets.features import MIN_RATE, NB_BINS, SHIFT_MS
+from datasets.features import NB_BINS, SHIFT_MS
 from datasets.interface import SPLITS, Data, DataSet
-from datasets.recordings import MAX_RATE
+from datasets.recordings import MAX_RATE, MIN_RATE
 from datasets.splits import SPLIT_NAMES, Listing
 
 

@@ -7,6 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from datasets.recordings import MIN_RATE
+
 NB_BINS = 40
 FRAME_MS = 25
 SHIFT_MS = 10
@@ -14,7 +16,6 @@ PREEMPHASIS = 0.97
 LOW_HZ = 20.0
 POVEY_POWER = 0.85
 FLOOR = torch.finfo(torch.float32).eps
-MIN_RATE = 1000  # Hz; below it a frame is a handful of samples
 PARAMETERS = {
     "frame_ms": FRAME_MS,
     "shift_ms": SHIFT_MS,

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.errors import DataError
-from datasets.features import MIN_RATE
 
+MIN_RATE = 1000  # Hz; below it a frame of features is a handful of samples
 FULL_SCALE = 32768  # of 16-bit samples, as torchaudio.load divides by it
 MAX_RATE = 768_000  # Hz; a damaged header claims billions, and no filter resamples from those
 READ_AHEAD = 512  # files that are read before they are asked for
