@@ -54,7 +54,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _StoreOnce(argparse.Action):
-    """Argparse lets the last of `--seed 13 --seed 42` win, where a user may well want both."""
+    """Argparse lets the last of `--seed 13 --seed 42` win, but a user may well want both."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         if getattr(namespace, self.dest) is not None:
@@ -82,7 +82,7 @@ def build_parser(options: Mapping[str, Option]) -> argparse.ArgumentParser:
         "--config",
         metavar="NAME",
         action=_StoreOnce,
-        help="YAML file: a path, or a name in configs/ (.yaml may be left out)",
+        help="YAML file: a path, or a name in configs/ (.yaml is optional)",
     )
     groups: dict[str, Any] = {}
     for option in options.values():
@@ -133,7 +133,7 @@ def _is_valid(option: Option, text: str) -> bool:
 
 
 def _plain_number(argument: str) -> str:
-    """-1e-3 as -0.001: argparse takes the former for a flag."""
+    """-1e-3 as -0.001: argparse mistakes the former for a flag."""
     if re.fullmatch(r"-(\d+\.?\d*|\.\d+)[eE][+-]?\d{1,3}", argument):
         return f"{Decimal(argument):f}"
     return argument

@@ -36,7 +36,7 @@ class Config:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Config":
-        """The config with these values, in their types; what is missing takes its default."""
+        """The config with these values, in their types; missing options take their defaults."""
         sections = (
             kind(**{name: values[name] for name in options_of(kind) if name in values})
             for kind in (ModelConfig, TrainingConfig)
@@ -45,7 +45,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
-        """The config whose `to_dict` is `values`; what is missing takes its default.
+        """The config whose `to_dict` is `values`; missing options take their defaults.
 
         Raises ConfigError for an unknown name, a wrong type, or a value out of range.
         """
@@ -61,7 +61,7 @@ class Config:
         return config
 
     def check(self) -> None:
-        """Raise ConfigError if options that are valid one by one cannot go together."""
+        """Raise ConfigError if options that are valid one by one contradict each other."""
         values = self.values()
         for name, option in OPTIONS.items():
             value, needs, limit = values[name], option.rules.only_for, option.rules.not_above
@@ -76,7 +76,7 @@ class Config:
             _check_spikes(self.training)
 
     def without_effect(self) -> dict[str, str]:
-        """The options that do nothing in this run, and what they are for."""
+        """The options that have no effect in this run, and what they are for."""
         values, found = self.values(), {}
         for name, option in OPTIONS.items():
             needs = option.rules.needs
@@ -98,9 +98,9 @@ def _check_layers(model: ModelConfig) -> None:
 
 def _check_command(training: TrainingConfig) -> None:
     if training.resume is not None and training.overwrite:
-        raise ConfigError("--resume goes on with a run and --overwrite replaces it: choose one")
+        raise ConfigError("--resume continues a run and --overwrite replaces it: choose one")
     if training.resume is not None and training.evaluate_pretrained:
-        raise ConfigError("--resume goes on with training; --evaluate_pretrained True trains none")
+        raise ConfigError("--resume continues training; --evaluate_pretrained True does not train")
 
 
 def _check_spikes(training: TrainingConfig) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What a user can mend, as an exception."""
+"""What a user can fix, as an exception."""
 
 
 class UserError(ValueError):

@@ -32,7 +32,7 @@ def load_plan(
 ) -> Plan:
     """Read `argv` (sys.argv[1:] if None) and the config it names into the runs to make.
 
-    Raises ConfigError, with one line, for everything that a user can get wrong.
+    Raises ConfigError, with one line, for every mistake of the user.
     """
     repository = Path(configs_folder).absolute().parent
     typed = read_command_line(argv, OPTIONS)
@@ -78,7 +78,7 @@ def _typed_values(typed: CommandLine) -> dict[str, tuple]:
 
 
 def _check_pretrained(training: TrainingConfig, typed: str | None, repository: Path) -> None:
-    """Raise ConfigError unless a test names a model that is there, and a training none."""
+    """Raise ConfigError unless a test names an existing model, and a training none."""
     if training.evaluate_pretrained:
         if training.load_exp_folder is None:
             raise ConfigError(

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
 
-"""How one option is declared, and how what a user wrote becomes its value.
+"""How one option is declared, and how a user's text becomes its value.
 
 A config dataclass declares each field with `option(...)`. The command line, the YAML checks and
 `--help` all derive from that one declaration, and text from either source is converted here.
@@ -23,8 +23,8 @@ BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "n
 COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 # Options of earlier versions, and what they were for: accepted, and without effect.
 RETIRED = {
-    "state_size": "state-space models, and none is here yet",
-    "s4_opt": "state-space models, and none is here yet",
+    "state_size": "state-space models, which do not exist here yet",
+    "s4_opt": "state-space models, which do not exist here yet",
 }
 JOINT = "+"  # between the choices of an option that takes several as one value
 
@@ -52,7 +52,7 @@ class Needs:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What the declaration of an option says of it, beside its name, type and default.
+    """What the declaration of an option says beyond its name, type and default.
 
     Attributes:
         help, group: its text and its place in `--help`.
@@ -132,7 +132,7 @@ class Option:
             value = JOINT.join(map(str, value))
         if not isinstance(value, str | bool | int | float | Path):
             kind = "list" if isinstance(value, list) else "mapping"
-            raise ValueError(f"holds a {kind} where a single value should stand")
+            raise ValueError(f"holds a {kind}, not a single value")
         converted = self._parse(str(value))
         self._check_range(converted)
         return converted

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The runs that a command asks for: its grid, and what spreads it over devices and machines."""
+"""The runs that a command asks for: its grid, and how it is spread over devices and machines."""
 
 import dataclasses
 import itertools
@@ -26,7 +26,7 @@ class Plan:
         by_model makes equal, the first.
     axes: the options with more than one value, and these values.
     notes: lines that the user should see before the first run.
-    devices, jobs: the CUDA devices, and how many runs go on at a time.
+    devices, jobs: the CUDA devices, and how many runs are made at a time.
     only_point: the number, from 1, of the one run to make; None: all of them.
     list_points: only print the runs.
     typed: what the command line gives, values by option name.
@@ -101,7 +101,7 @@ def _grid(values: Mapping[str, tuple]) -> Iterator[dict[str, Any]]:
     if runs > MOST_RUNS:
         longest = max(values, key=lambda name: len(values[name]))
         raise ConfigError(
-            f"the grid has {runs} runs, where {MOST_RUNS} are the most: give {longest} fewer "
+            f"the grid has {runs} runs, more than the limit of {MOST_RUNS}: give {longest} fewer "
             f"values than {len(values[longest])}"
         )
     names = [name for name in values if name != "seed"] + ["seed"]
@@ -117,7 +117,7 @@ def _keep_first_values(values: dict[str, tuple], seed: int) -> tuple[str, ...]:
         dropped = ", ".join(str(value) for value in axis if value != kept)
         if dropped:
             values[name] = (kept,)
-            notes.append(f"debug: {name} {kept} only; left out: {dropped}")
+            notes.append(f"debug: {name} {kept} only; dropped: {dropped}")
     return tuple(notes)
 
 
@@ -154,10 +154,10 @@ def _merged_points(
     cause = f"by_model in {config_file} makes runs of the grid equal"
     if for_a_sweep:
         raise ConfigError(
-            f"--only_createsweep True: {cause}, and a sweep would give them out twice; leave out "
-            "of by_model what has several values"
+            f"--only_createsweep True: {cause}, and a sweep would hand them out twice; remove from "
+            "by_model what has several values"
         )
-    return (f"{cause}: {runs} of {combinations} are left, each made once",)
+    return (f"{cause}: {runs} of {combinations} remain, each made once",)
 
 
 def _idle_options(points: tuple[Config, ...], typed: Sequence[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def recorded_options(
     typed: CommandLine, from_argv: Mapping[str, tuple], repository: Path
 ) -> tuple[dict[str, tuple], tuple[str, ...]]:
     """What a run that is resumed, or a model that is tested without a config, has recorded: its
-    options, and a note on where they are from."""
+    options, and a note on where they come from."""
     resumed = from_argv.get("resume", (None,))[0]
     if resumed is not None and str(resumed) != RESUME_AUTO:
         return _of_the_resumed(typed, from_argv, Path(os.path.abspath(resumed)))
@@ -58,7 +58,7 @@ def not_as_trained(points: Sequence[Config]) -> tuple[str, ...]:
         return ()
     more = len(others) - MOST_NAMED
     shown = ", ".join(others[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-    return (f"tested with other options than recorded (in brackets) in {path}: {shown}",)
+    return (f"tested with options other than those recorded (in brackets) in {path}: {shown}",)
 
 
 def _listed(values: Iterable) -> str:
@@ -73,13 +73,13 @@ def _of_the_resumed(
     several = next((name for name, values in from_argv.items() if len(values) > 1), None)
     if from_argv.get("new_exp_folder", (folder,)) != (folder,):
         problem = (
-            "goes on in that folder: leave out --new_exp_folder (to go on apart from it, copy the "
+            "continues in that folder: remove --new_exp_folder (to continue elsewhere, copy the "
             "folder and resume the copy)"
         )
     elif several:
-        problem = f"goes on with one run: give --{several} one value{OR_ALL}"
+        problem = f"continues one run: give --{several} one value{OR_ALL}"
     elif typed.config is not None:
-        problem = f"brings the options of that run; leave out --config{OR_ALL}"
+        problem = f"uses the options of that run; remove --config{OR_ALL}"
     elif not path.is_file():
         problem = f"has no config.yaml; name the folder of one run{OR_ALL}"
     else:

@@ -69,13 +69,13 @@ class TrainingConfig:
         help="neighbouring channels summed into one, a divisor of 700",
     )
     skip_bad_files: bool = data(
-        False, only_for=AUDIO, help="leave out audio files that cannot be used, and say how many"
+        False, only_for=AUDIO, help="skip audio files that cannot be used, and report how many"
     )
     sample_rate: int = data(
         0,
         within=">= 0",
         only_for=AUDIO,
-        help="sampling rate in Hz that recordings are brought to; 0: that of most files",
+        help="sampling rate in Hz that recordings are resampled to; 0: that of most files",
     )
     num_workers: int = reading(
         8,
@@ -107,16 +107,16 @@ class TrainingConfig:
         0.9, within=">= 0", needs=AUGMENTED, help="highest ratio of these"
     )
     augm_time_shift: float = augm(
-        0.0, help="seconds by which training clips are moved at most, to either side"
+        0.0, help="largest shift of training clips in time, in seconds, to either side"
     )
     augm_time_mask: int = augm(
-        0, only_for=AUDIO, help="feature frames of 10 ms that are masked at most (SpecAugment)"
+        0, only_for=AUDIO, help="most feature frames of 10 ms that are masked (SpecAugment)"
     )
     augm_freq_mask: int = augm(
         0,
         within=">= 0 and < 40",
         only_for=AUDIO,
-        help="feature bands, of 40, that are masked at most (SpecAugment)",
+        help="most feature bands, of 40, that are masked (SpecAugment)",
     )
     augm_channel_shift: int = augm(
         0,
@@ -130,13 +130,13 @@ class TrainingConfig:
         within=">= 0 and < 1",
         only_for=SPIKES,
         tuned=True,
-        help="probability of each event to be dropped",
+        help="probability that an event is dropped",
     )
     augm_cutmix: float = augm(
         0.0,
         within=">= 0 and <= 1",
         only_for=SPIKES,
-        help="probability of each clip to have a stretch of time replaced by that of another of "
+        help="probability that a clip has a stretch of time replaced by that of another of "
         "its class (CutMix)",
     )
 
@@ -145,7 +145,7 @@ class TrainingConfig:
     )
     nb_epochs: int = training(100, within=">= 1", may_change=True, help="epochs to train")
     start_epoch: int = training(
-        0, within=">= 0", help="epochs done before this run; it counts on from there"
+        0, within=">= 0", help="epochs trained before this run, which counts on from there"
     )
     lr: float = schedule(0.01, within="> 0 and <= 1e6", help="initial learning rate")
     scheduler_patience: int = schedule(
@@ -160,7 +160,7 @@ class TrainingConfig:
         None,
         within="> 0",
         grid=True,
-        help="length to which longer gradients are cut before a step; by default none is",
+        help="norm to which longer gradients are clipped before a step; by default none",
     )
     seed: int = training(
         13,
@@ -169,7 +169,7 @@ class TrainingConfig:
         grid_default=(13, 42, 73, 190, 268),
         in_tests=True,
         compared=False,
-        help="random seed; each one is a run of its own",
+        help="random seed; each is a run of its own",
     )
 
     bn_statistics: str = training(
@@ -232,8 +232,8 @@ class TrainingConfig:
         None,
         scope="command",
         recorded=False,
-        help="go on with an interrupted run: its folder, which also gives its options; or auto "
-        "with the command it was started by, which also leaves out the runs that are finished",
+        help="continue an interrupted run: its folder, which also gives its options; or auto "
+        "with the command it was started by, which also skips finished runs",
     )
     checkpoint_minutes: float = carrying_out(
         10.0,
@@ -256,13 +256,13 @@ class TrainingConfig:
         within=">= 0",
         several=True,
         scope="process",
-        help="index of the CUDA device; of several, each takes a run of the grid at a time",
+        help="index of the CUDA device; each of several makes one run of the grid at a time",
     )
     jobs: int | None = carrying_out(
         None,
         within=">= 1",
         scope="plan",
-        help="runs of the grid that go on at a time, each a process of its own; by default one "
+        help="runs of the grid made at a time, each in a process of its own; by default one "
         "on each of several --gpu_device, else one",
     )
     list_points: bool = carrying_out(

@@ -39,7 +39,7 @@ class ConfigFile:
 
 class _TextLoader(yaml.BaseLoader):
     """Reads every scalar as text: YAML 1.1 has its own ideas of numbers (1e-2 is a string, 010 is
-    8, 1:30 is 90), and the options convert text anyway. Refuses a key that is there twice."""
+    8, 1:30 is 90), and the options convert text anyway. Refuses a key that is given twice."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if "python" in node.tag:
@@ -64,7 +64,7 @@ class _TextLoader(yaml.BaseLoader):
             line = key_node.start_mark.line + 1
             if key_node.value in first_lines:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {show(key_node.value)} is there twice, first on line "
+                    problem=f"key {show(key_node.value)} is given twice, first on line "
                     f"{first_lines[key_node.value]}",
                     problem_mark=key_node.start_mark,
                 )
@@ -74,7 +74,7 @@ class _TextLoader(yaml.BaseLoader):
 
 def find_config(name: str, configs_folder: Path) -> Path:
     """The file that `--config name` means: a path, else a file of `configs_folder`; the suffix
-    .yaml may be left out. Raises ConfigError with the places looked in and similar names."""
+    .yaml is optional. Raises ConfigError with the places looked in and similar names."""
     if not name.strip():
         raise ConfigError("--config is empty; give the name of a YAML file")
     path = Path(os.path.expanduser(name))
@@ -106,12 +106,14 @@ def read_config(path: Path, options: Mapping[str, Option]) -> ConfigFile:
         for key in content:
             if key != "parameters" and key not in WANDB_KEYS:
                 way_out = "move it below parameters" if key in options else "remove it"
-                raise ConfigError(f"{path}: key '{key}' stands beside parameters; {way_out}")
+                raise ConfigError(f"{path}: key '{key}' is next to parameters; {way_out}")
         content = content["parameters"]
         if not isinstance(content, dict) or not content:
             raise ConfigError(f"{path}: parameters must hold options such as lr: {{value: 0.01}}")
         if BY_MODEL in content:
-            raise ConfigError(f"{path}: {BY_MODEL} cannot stand in parameters; write a flat config")
+            raise ConfigError(
+                f"{path}: {BY_MODEL} cannot be inside parameters; write a flat config"
+            )
     sections = content.pop(BY_MODEL, {})
     if not isinstance(sections, dict):
         raise ConfigError(f"{path}: {BY_MODEL} must hold models, each with its options")
@@ -119,9 +121,7 @@ def read_config(path: Path, options: Mapping[str, Option]) -> ConfigFile:
     for name, section in sections.items():
         (model,) = options["model_type"].read([name], f"{path}: {BY_MODEL}")
         if model in by_model:
-            raise ConfigError(
-                f"{path}: {BY_MODEL}: {model} is there twice; put its options together"
-            )
+            raise ConfigError(f"{path}: {BY_MODEL}: {model} is given twice; merge its options")
         by_model[model] = _of_one_model(section, f"{path}: {BY_MODEL}: {model}", options)
     retired = tuple(name for name in RETIRED if name in content)
     return ConfigFile(_values(content, str(path), options), by_model, retired)
@@ -146,7 +146,7 @@ def _of_one_model(section: Any, place: str, options: Mapping[str, Option]) -> di
 
 
 def _values(content: dict, place: str, options: Mapping[str, Option]) -> dict[str, tuple]:
-    """The values of each option that `content` holds; those of earlier versions are left out."""
+    """The values of each option that `content` holds; those of earlier versions are skipped."""
     values = {}
     for key, entry in content.items():
         if key in RETIRED:

@@ -83,7 +83,7 @@ from training import checks
         (["--start_epoch", "-1"], "start_epoch"),
         (["--resume", "nowhere"], "nowhere"),
         (["--resume", "auto", "--overwrite"], "overwrite"),
-        (["--resume", "auto", "--evaluate_pretrained", "True"], "trains none"),
+        (["--resume", "auto", "--evaluate_pretrained", "True"], "does not train"),
         (["--debug", "True"], "--debug"),
         (["--debug=True"], "debug"),
         (["ref_model"], "unexpected argument"),

@@ -72,14 +72,14 @@ def test_the_command_line_comes_before_them(config):
     [
         ("by_model: 3\n", "by_model must hold models"),
         ("by_model:\n  LIFF: {lr: 1}\n", "LIF"),
-        ("parameters: {by_model: {LIF: {lr: 1}}}\n", "by_model cannot stand in parameters"),
+        ("parameters: {by_model: {LIF: {lr: 1}}}\n", "by_model cannot be inside parameters"),
         ("by_model:\n  LIF: 3\n", "LIF must hold options"),
         ("by_model:\n  LIF: {lrr: 1}\n", "unknown key"),
         ("by_model:\n  LIF: {lr: fast}\n", "LIF: lr"),
         ("by_model:\n  LIF: {lr: [1, 2]}\n", "takes one value"),
         ("by_model:\n  LIF: {seed: 3}\n", "takes one value"),
         ("by_model:\n  LIF: {pdrop: 3}\n", "pdrop"),
-        ("by_model:\n  RF: {lr: 1}\n  ResonateFire: {pdrop: 0}\n", "ResonateFire is there twice"),
+        ("by_model:\n  RF: {lr: 1}\n  ResonateFire: {pdrop: 0}\n", "ResonateFire is given twice"),
         *(
             (f"by_model:\n  LIF: {{{name}: 1}}\n", f"LIF: {name}: is the same for all models")
             for name, option in OPTIONS.items()
@@ -110,14 +110,14 @@ def test_runs_that_it_makes_equal_are_made_once(config, capsys):
     assert len(plan.grid) == 8
     (note,) = plan.notes
     assert note.startswith("by_model in ")
-    assert note.endswith("makes runs of the grid equal: 6 of 8 are left, each made once")
+    assert note.endswith("makes runs of the grid equal: 6 of 8 remain, each made once")
     assert load_plan(["--config", config(TWINS), "--only_point", "6"]).only_point == 6
     assert main.main(["--config", config(TWINS), "--list_points"]) == 0
     folders = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
     assert len(set(folders)) == len(folders) == 6
     for flags, fault in (
         (["--only_point", "7"], "there are 6 runs"),
-        (["--only_createsweep", "True"], "would give them out twice"),
+        (["--only_createsweep", "True"], "would hand them out twice"),
     ):
         with pytest.raises(ConfigError, match=fault):
             load_plan(["--config", config(TWINS), *flags])

@@ -69,8 +69,8 @@ def test_debug_runs_one_point_and_says_what_it_left_out(repository):
     assert (point.training.seed, point.training.lr, point.training.debug) == (13, 0.2, True)
     assert plan.axes == {}
     assert plan.notes == (
-        "debug: lr 0.2 only; left out: 0.1",
-        "debug: seed 13 only; left out: 42, 73, 190, 268",
+        "debug: lr 0.2 only; dropped: 0.1",
+        "debug: seed 13 only; dropped: 42, 73, 190, 268",
     )
 
 
@@ -83,7 +83,7 @@ def test_debug_ignores_seeds_of_the_config(repository):
     repository.write("seed: [9, 15]\ndebug: true\n")
     plan = repository.plan("--config=mine")
     assert [point.training.seed for point in plan.points] == [13]
-    assert plan.notes == ("debug: seed 13 only; left out: 9, 15",)
+    assert plan.notes == ("debug: seed 13 only; dropped: 9, 15",)
 
 
 def test_debug_keeps_the_one_seed_of_a_config(repository):

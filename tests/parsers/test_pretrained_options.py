@@ -50,9 +50,9 @@ def test_a_resumed_run_brings_all_its_options(trained):
     assert point.training.new_exp_folder == trained
     assert plan.notes == (f"options of the run: those recorded in {trained / 'config.yaml'}",)
     for flags, fault in (
-        (["--new_exp_folder", "other"], "leave out --new_exp_folder"),
+        (["--new_exp_folder", "other"], "remove --new_exp_folder"),
         (["--lr", "1", "2"], "give --lr one value"),
-        (["--config", "demo"], "leave out --config"),
+        (["--config", "demo"], "remove --config"),
     ):
         with pytest.raises(ConfigError, match=fault):
             load_plan([*argv, *flags])
@@ -70,7 +70,7 @@ def test_a_damaged_record_is_told(trained):
 
 
 def other_options(plan):
-    return [note for note in plan.notes if "other options than recorded" in note]
+    return [note for note in plan.notes if "options other than those recorded" in note]
 
 
 def test_options_of_a_config_that_are_not_the_recorded_ones_are_noted(trained, tmp_path):

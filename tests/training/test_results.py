@@ -184,8 +184,11 @@ def more_epochs_asked(folder):
         (more_epochs_asked, "unfinished: 3 of"),
         (cut_summary, "damaged: summary.json is not readable"),
         (spoil("summary.json", lambda c: c.pop("test")), "lacks figures"),
-        (spoil("summary.json", lambda c: c["test"].update(accuracy=1.2)), "cannot be"),
-        (spoil("summary.json", lambda c: c["test"].update(loss=float("nan"))), "cannot be"),
+        (spoil("summary.json", lambda c: c["test"].update(accuracy=1.2)), "impossible figures"),
+        (
+            spoil("summary.json", lambda c: c["test"].update(loss=float("nan"))),
+            "impossible figures",
+        ),
         (spoil("summary.json", lambda c: c["test"].update(accuracy=0.9)), "different test acc"),
         (other_seed, "different values of seed"),
         (no_config, "there is no config.yaml"),

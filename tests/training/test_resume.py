@@ -242,7 +242,7 @@ def test_nothing_to_resume(train, capsys):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ({"new_exp_folder": "other"}, "leave out --new_exp_folder"),
+        ({"new_exp_folder": "other"}, "remove --new_exp_folder"),
         ({"seed": [13, 14]}, "give --seed one value"),
         ({"lr": [0.1, 0.2]}, "give --lr one value"),
     ],

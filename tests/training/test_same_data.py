@@ -236,4 +236,4 @@ def test_a_network_from_before_names_counted_is_used_as_it_is(
 def test_differences_are_named():
     assert difference(["a", "b"], ["a", "c"]) == "'b' is missing, 'c' is new"
     assert difference(["a"], ["a", "b", "c"]) == "'b' (and 1 more) is new"
-    assert difference(["a", "b"], ["b", "a"]) == "their order is another"
+    assert difference(["a", "b"], ["b", "a"]) == "their order differs"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The training split as the network sees it: clips that are changed afresh in every epoch."""
+"""The training split as the network sees it: clips that are changed anew in every epoch."""
 
 import hashlib
 

@@ -72,7 +72,7 @@ def order_of_batches(size: int, batch_size: int, *, shuffle: bool) -> DataLoader
 
 
 def batches(frames, batch_size: int, order: Iterable[Tensor] | None = None) -> Iterator[tuple]:
-    """Batches (x [B, T, F] float, y [B]) of ``frames``, in ``order`` or as they lie."""
+    """Batches (x [B, T, F] float, y [B]) of ``frames``, in ``order`` or as they are stored."""
     if order is None:
         order = order_of_batches(len(frames), batch_size, shuffle=False)
     order = iter(order)

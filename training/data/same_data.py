@@ -3,7 +3,7 @@
 """Whether a network meets the data that it was trained on: data.json in the folder of a run.
 
 Labels are numbers. Where a word is added to a folder of recordings, or taken out, the words behind
-it get other numbers, and nothing else in a checkpoint would tell.
+it get other numbers, and nothing else in a checkpoint would show it.
 """
 
 import json
@@ -19,7 +19,7 @@ NAME = "data.json"
 
 
 def record(options: TrainingConfig, data: Data) -> dict:
-    """What is written down of the data of a run, in plain values."""
+    """What is recorded of the data of a run, in plain values."""
     return {
         "dataset_name": options.dataset_name,
         "classes": list(data.classes),
@@ -42,13 +42,13 @@ def recorded(folder: Path) -> dict | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError):
-        raise ExperimentError(f"{path} is not readable: remove it to go on without it") from None
+        raise ExperimentError(f"{path} is not readable: remove it to continue without it") from None
 
 
 def with_recorded_rate(options: TrainingConfig, folder: Path) -> TrainingConfig:
     """``options`` with the sampling rate that the network in ``folder`` was trained at.
 
-    One that is asked for stays, and other data sets are left alone.
+    A rate that is asked for stays, and other data sets are unchanged.
     """
     before = recorded(folder)
     if options.sample_rate or before is None or not is_same_set(options, before):
@@ -92,7 +92,7 @@ def difference(then: list[str], now: list[str]) -> str:
         if only:
             more = f" (and {len(only) - 1} more)" if len(only) > 1 else ""
             parts.append(f"{only[0]!r}{more} {what}")
-    return ", ".join(parts) or "their order is another"
+    return ", ".join(parts) or "their order differs"
 
 
 def check_unchanged(folder: Path, options: TrainingConfig, data: Data) -> None:

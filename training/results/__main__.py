@@ -35,7 +35,7 @@ STDOUT = "-"
 DESCRIPTION = (
     "Gather runs into one table of mean ± sample standard deviation over seeds. Runs that differ "
     "in anything but their seed are different rows. A run that is unfinished, diverged or damaged "
-    "is named below the table and is in no mean."
+    "is named below the table and counted in no mean."
 )
 EXAMPLES = """\
 examples:
@@ -47,7 +47,7 @@ examples:
 
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Parse the command line; ConfigError or ExperimentError for what it cannot be."""
+    """Parse the command line; ConfigError or ExperimentError for a mistake in it."""
     parser = Parser(
         PROGRAM,
         usage=f"python -m {PROGRAM} FOLDER ... [options]",
@@ -86,7 +86,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="OPTION",
-        help="options whose values make no row of their own",
+        help="options whose values do not make rows of their own",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     arguments = parser.parse_args(argv)
@@ -201,7 +201,7 @@ def csv_row(group: dict, differing: list[str]) -> dict:
 
 
 def notes_on(runs: list[Run], groups: list[dict]) -> list[str]:
-    """What a reader must know beside the table, in lines."""
+    """What a reader must know besides the table, in lines."""
     notes = [f"not counted: {run.folder}: {run.trouble}" for run in runs if run.trouble]
     commits = {
         run.summary["code"]["commit"]
@@ -215,7 +215,7 @@ def notes_on(runs: list[Run], groups: list[dict]) -> list[str]:
 
 
 def label(groups: list[dict], row: int) -> str:
-    """What tells a group from the others, in words."""
+    """What distinguishes a group from the others, in words."""
     parts = [columns_in_words(group) for group in groups]
     kept = [part for part, *others in zip(parts[row], *parts, strict=True) if len({*others}) > 1]
     options = options_in_words(groups, groups[row])

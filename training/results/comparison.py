@@ -72,7 +72,7 @@ def welch(first: dict, second: dict, names: tuple[str, str]) -> str:
     if told_apart and are_other_data(first["tested_on"], second["tested_on"]):
         raise ExperimentError(
             "--compare: the two groups are tested on different data, by their checksums; if that "
-            "is meant, add --ignore data_folder"
+            "is intended, add --ignore data_folder"
         )
     if all(len(set(sample)) == 1 for sample in samples):
         raise ExperimentError("--compare: neither group varies over its seeds, so there is no test")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Runs as they lie in folders, each with its figures or the reason why they do not count."""
+"""Runs in folders, each with its figures or the reason why they do not count."""
 
 import fnmatch
 import json
@@ -34,7 +34,7 @@ class Run:
     trouble: str | None = None
 
     def result(self) -> dict:
-        """As ``group_over_seeds`` takes it; figures of a run in trouble are left out."""
+        """As ``group_over_seeds`` takes it; without the figures of a run in trouble."""
         result = {"folder": str(self.folder), "values": self.values}
         return {**result, **({"error": self.trouble} if self.trouble else self.summary)}
 
@@ -42,7 +42,7 @@ class Run:
 def gather(places: Iterable[Path]) -> list[Run]:
     """Every run in these folders or below them, once each, in the order of their names.
 
-    A folder with the table of a sweep stands for the runs of the sweep, wherever they lie. Raises
+    A folder with the table of a sweep stands for the runs of the sweep, wherever they are. Raises
     ExperimentError for a place that is no folder, or holds no run.
     """
     runs: dict[Path, Run] = {}
@@ -130,7 +130,7 @@ def read_summary(folder: Path, values: dict) -> tuple[dict, str | None]:
     trouble = figures_trouble(summary, values)
     record = tested(folder)
     if trouble is None and record and record.get("accuracy") != summary["test"]["accuracy"]:
-        trouble = "damaged: summary.json and metrics.jsonl tell different test accuracies"
+        trouble = "damaged: summary.json and metrics.jsonl hold different test accuracies"
     return summary, trouble
 
 
@@ -146,11 +146,11 @@ def figures_trouble(summary: dict, values: dict) -> str | None:
     except (KeyError, TypeError):
         return "damaged: summary.json lacks figures"
     if not sound:
-        return "damaged: summary.json holds figures that cannot be"
+        return "damaged: summary.json holds impossible figures"
     if other:
-        return f"damaged: config.yaml and summary.json tell different values of {other}"
+        return f"damaged: config.yaml and summary.json hold different values of {other}"
     if epochs < values["nb_epochs"]:
-        return f"unfinished: {epochs} of {values['nb_epochs']} epochs were asked for at first"
+        return f"unfinished: {epochs} of {values['nb_epochs']} epochs were asked for originally"
     return None
 
 
@@ -168,7 +168,7 @@ def why_unfinished(folder: Path, values: dict) -> str:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether the process that writes to ``folder`` lives, as far as this machine can tell."""
+    """Whether the process that writes to ``folder`` is alive, as far as this machine can tell."""
     owner = folder / ".lock.owner"
     try:
         _, pid, _, host = owner.read_text(encoding="utf-8").split(maxsplit=3)
@@ -183,7 +183,7 @@ def is_running(folder: Path) -> bool:
 
 
 def tested(folder: Path) -> dict | None:
-    """The last test that metrics.jsonl tells of."""
+    """The last test recorded in metrics.jsonl."""
     records = [record for record in history(folder) if record.get("split") == "test"]
     return records[-1] if records else None
 
@@ -197,9 +197,9 @@ def history(folder: Path) -> list[dict]:
 
 
 def comparable(runs: list[Run], ignored: Iterable[str] = ()) -> list[str]:
-    """Make the options of runs comparable, and name those that part them into groups.
+    """Make the options of runs comparable, and name those that divide them into groups.
 
-    Data are told apart by their checksums, wherever they lie, and a model that is named but not
+    Data are distinguished by their checksums, wherever they are, and a model that is named but not
     loaded makes no difference.
     """
     known: dict[str, str | None] = {}

@@ -15,7 +15,7 @@ from training.terminal.console import duration, table
 # As papers spell them.
 MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
-WIDTH = 120  # columns that a terminal is thought to have at least
+WIDTH = 120  # columns that every terminal is assumed to have
 NAMES = 2  # columns that hold no number
 SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
 # What rows of different columns differ in as a matter of course: those columns, and what published
@@ -39,7 +39,7 @@ def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
 
 
 def statistics_of(runs: list[dict]) -> dict:
-    """The figures of one group; those without a "test" are told by "runs" and in no mean."""
+    """The figures of one group; those without a "test" are counted in "runs" but in no mean."""
     sound = [run for run in runs if "error" not in run]
     return {
         "setup": setup(runs[0]["values"]),
@@ -79,7 +79,7 @@ def data_name(run: dict) -> str:
 def tested_on(run: dict) -> tuple[str, list[str]]:
     """Data set and checksums of what a run was tested on, whatever its folder is called.
 
-    There are none where the run does not tell.
+    None if the run did not record them.
     """
     checksums = run.get("data_checksums") or {}
     of_the_test = {
@@ -113,7 +113,7 @@ def mean(values: list[float]) -> float | None:
 
 
 def only(runs: list[dict], name: str) -> int | str | None:
-    """What all runs say of ``name``; None if nothing, and all of it where they disagree."""
+    """What all runs say of ``name``; None if nothing, and every value if they disagree."""
     found = list(dict.fromkeys(run[name] for run in runs if run.get(name) is not None))
     if len(found) < 2:
         return found[0] if found else None
@@ -129,7 +129,7 @@ def spread(statistic: dict | None) -> str:
 
 
 def telling_options(groups: list[dict]) -> list[str]:
-    """The options that tell groups apart whose columns are the same, and what else groups on the
+    """The options that distinguish groups whose columns are the same, and what else groups on the
     same data differ in, but for what is tuned for every model."""
     alike: dict[tuple, list[dict]] = {}
     for group in groups:
@@ -146,7 +146,7 @@ def telling_options(groups: list[dict]) -> list[str]:
 
 
 def options_in_words(groups: list[dict], group: dict) -> str:
-    """The options that tell a group from the others on its data: 'pdrop 0.1, lr 0.01'."""
+    """The options that distinguish a group from the others on its data: 'pdrop 0.1, lr 0.01'."""
     names = telling_options([other for other in groups if other["data"] == group["data"]])
     return ", ".join(f"{name} {group['values'][name]}" for name in names)
 
@@ -154,9 +154,9 @@ def options_in_words(groups: list[dict], group: dict) -> str:
 def table_columns(
     groups: list[dict], options: list[str] | None = None
 ) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Headers and rows, as text, of the table of results; a column without content is left out.
+    """Headers and rows, as text, of the table of results; empty columns are dropped.
 
-    ``options`` have a column each; None: those that tell groups apart.
+    ``options`` have a column each; None: those that distinguish groups.
     """
     options = telling_options(groups) if options is None else options
     headers = [
@@ -203,7 +203,7 @@ def table_columns(
 def result_table(groups: list[dict], *, numbered: bool = False) -> str:
     """The table of results for the terminal, its rows ``numbered``, and what its marks mean.
 
-    Where it has no room for a column for each option that tells groups apart, they are below it.
+    Where it has no room for a column for each option that distinguishes groups, they are below it.
     """
     text, options = numbered_table(groups, numbered=numbered), telling_options(groups)
     lines, room = legend(groups), max(WIDTH, shutil.get_terminal_size().columns)
