@@ -3,7 +3,6 @@
 """Within an epoch the host never waits for the device."""
 
 import io
-from functools import partial
 
 import pytest
 import torch
@@ -51,8 +50,11 @@ def waits(monkeypatch):
 )
 def test_no_step_waits_for_the_device(options, waits, train, monkeypatch):
     bars = io.StringIO()
-    monkeypatch.setattr(console, "tqdm", partial(console.tqdm, file=bars, ncols=100))
-    monkeypatch.setattr(bars, "isatty", lambda: True)
+    monkeypatch.setattr(
+        console,
+        "progress_bar",
+        lambda total, label: console.tqdm(total=total, desc=label, file=bars),
+    )
     assert train("run", *options) == 0
     assert " acc " in bars.getvalue()
     assert waits == []
