@@ -57,7 +57,7 @@ def unfolded(naive: Callable) -> Callable:
     def run(I, *coefficients, fold=None, **options):
         if fold is None:
             return naive(I, *coefficients, **options)
-        from models.dynamics.triton_support import dropout_factors
+        from models.dynamics.triton_loops import dropout_factors
 
         spikes, state = naive(fold.current(I), *coefficients, **options)
         spikes = spikes * dropout_factors(I.shape, fold.p, fold.seed)

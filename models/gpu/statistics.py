@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from models.dynamics.triton_support import RUN, SIZES, launch, load_eight
+from models.dynamics.triton_support import RUN, SIZES, launch, load_eight, place
 
 _RUN = tl.constexpr(RUN)
 
@@ -22,8 +22,7 @@ def _remember(
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """rate and slope [H] are written, the running statistics [H] brought up to date."""
-    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    mask = j < H
+    _, j, mask, _ = place(H, BLOCK)
     mean_j, variance_j = tl.load(mean + j, mask, 0.0), tl.load(variance + j, mask, 1.0)
     rate_j = tl.div_rn(1.0, tl.sqrt_rn(variance_j + eps))
     tl.store(rate + j, rate_j, mask)
@@ -39,9 +38,7 @@ def _remember(
 def _backward(
     g, x, mean, rate, weight, d_mean, d_slope, d_x, d_weight, count, T, H, BLOCK: tl.constexpr
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    mask = j < H
+    row, j, mask, _ = place(H, BLOCK)
     rate_j, d_slope_j = tl.load(rate + j, mask, 0.0), tl.load(d_slope + j, mask, 0.0)
     d_rate_j = d_slope_j * tl.load(weight + j, mask, 0.0)
     # Of the gradient over x - mean, and over x = 0.

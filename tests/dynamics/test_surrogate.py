@@ -80,7 +80,7 @@ def test_one_more_is_added_as_documented(tmp_path):
         [
             ("models/surrogate.py", "}\n\n\ndef surrogate"),
             (f"{FOLDER}/numba_support.py", "}  # fmt: skip\n\n\n@cache"),
-            (f"{FOLDER}/triton_support.py", ")  # fmt: skip\n\n\n@triton.jit\ndef spike"),
+            (f"{FOLDER}/triton_support.py", ")  # fmt: skip\n\n\n@triton.jit\ndef place"),
             (f"{FOLDER}/triton_support.py", "        else 1.15"),
         ],
         strict=True,

@@ -148,7 +148,7 @@ def within_fold(run, p):
     """``run`` of a recurrence within a fold, whose mask ``naive`` is told by the kernels."""
 
     def run_folded(backend, I, mean, slope, shift, **inputs):
-        support = importlib.import_module("models.dynamics.triton_support")
+        loops = importlib.import_module("models.dynamics.triton_loops")
         seed = torch.tensor([2**40 + 3], device=I.device)
         counts = I.new_full((I.shape[0], I.shape[2]), -1)
         fold = Fold(mean, slope, shift, p, seed, counts)
@@ -158,7 +158,7 @@ def within_fold(run, p):
             return [spikes, *state]
         current = I if mean is None else (I - mean) * slope + shift
         spikes, *state = run(backend, I=current, **inputs)
-        factors = support.dropout_factors(tuple(I.shape), p, seed) if p else 1
+        factors = loops.dropout_factors(tuple(I.shape), p, seed) if p else 1
         return [spikes * factors, *state]
 
     return run_folded
@@ -195,10 +195,10 @@ def test_resonate_within_a_fold(shape, reset_inside, normalizes, p):
 
 @without_gpu
 def test_the_mask_of_dropout():
-    support = importlib.import_module("models.dynamics.triton_support")
+    loops = importlib.import_module("models.dynamics.triton_loops")
     shape, p = (8, 26, 128), 0.3
     first, again, other = (
-        support.dropout_factors(shape, p, torch.tensor([seed])) for seed in (2**50, 2**50, 5)
+        loops.dropout_factors(shape, p, torch.tensor([seed])) for seed in (2**50, 2**50, 5)
     )
     assert torch.equal(first, again)
     dropped = first == 0
@@ -241,7 +241,7 @@ def seeded_network(neuron, bidirectional, dropout, backend):
 
 def drop_as_kernels_do(net, monkeypatch):
     """Draw one number where a folded layer does, and drop what the kernels drop for it."""
-    support = importlib.import_module("models.dynamics.triton_support")
+    loops = importlib.import_module("models.dynamics.triton_loops")
     for layer in net.hidden_layers:
         p = layer.drop.p
         if p == 0:
@@ -249,7 +249,7 @@ def drop_as_kernels_do(net, monkeypatch):
 
         def run(current, state, fold=None, layer=layer, plain=layer.dynamics, p=p):
             spikes, state = plain(current, state)
-            return spikes * support.dropout_factors(spikes.shape, p, layer.seed), state
+            return spikes * loops.dropout_factors(spikes.shape, p, layer.seed), state
 
         def draw(current, layer=layer, plain=layer.initial_state):
             layer.seed = torch.randint(2**62, (1,))

@@ -14,21 +14,35 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
+from models.dynamics.adaptive import cuda as adaptive  # noqa: E402
+from models.dynamics.resonate import cuda as resonate  # noqa: E402
+
+ADAPTIVE = {"STEP": adaptive._step, "ADJOINT": adaptive._adjoint, "SCALE": 1.0, "STRIDE": 1}
+RESONATE = {"STEP": resonate._step, "ADJOINT": resonate._adjoint, "SCALE": 2.0, "STRIDE": 2,
+            "HAS_Y": True}  # fmt: skip
 TYPES = {
     "i32": {"step", "given", "T", "H", "C"},
-    "fp32": {"theta", "reset", "scale", "p", "grown", "momentum", "eps", "unbiased", "count"},
+    "fp32": {"theta", "reset", "p", "grown", "momentum", "eps", "unbiased", "count"},
     "*i64": {"seed"},
 }
-FLAGS = {  # that are on or off together, by recurrence and direction
-    ("adaptive", "_forward"): {"ADAPTS", "KEEP", "NORMALIZES", "DROPS", "COUNTS"},
-    ("adaptive", "_backward"): {"ADAPTS", "NORMALIZES", "DROPS"},
-    ("recurrent adaptive", "_forward"): {"ADAPTS", "KEEP"},
-    ("recurrent adaptive", "_backward"): {"ADAPTS"},
-    ("resonate", "_forward"): {"RESET_INSIDE", "KEEP", "NORMALIZES", "DROPS", "COUNTS"},
-    ("resonate", "_backward"): {"RESET_INSIDE", "NORMALIZES", "DROPS"},
-    ("readout", "_forward"): {"SUMS", "KEEP"},
-    ("readout", "_backward"): {"SUMS"},
-}
+FOLD = {"NORMALIZES", "DROPS", "COUNTS"}
+CASES = {  # module and kernel, flags that are on or off together, and what is always so
+    "adaptive forward": ("triton_loops._forward", {"FLAG", "HAS_Y", "KEEP", *FOLD}, ADAPTIVE),
+    "adaptive backward": (
+        "triton_loops._backward", {"FLAG", "HAS_Y", "FILTERS", "NORMALIZES", "DROPS"}, ADAPTIVE,
+    ),
+    "resonate forward": ("triton_loops._forward", {"FLAG", "KEEP", *FOLD}, RESONATE),
+    "resonate backward": ("triton_loops._backward", {"FLAG", "NORMALIZES", "DROPS"}, RESONATE),
+    "recurrent forward": ("adaptive.cuda._forward", {"ADAPTS", "KEEP"}, {}),
+    "recurrent backward": ("adaptive.cuda._backward", {"ADAPTS"}, {}),
+    "readout forward": ("readout.cuda._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
+    "readout backward": ("readout.cuda._backward", {"SUMS"}, {"BLOCK": 64}),
+}  # fmt: skip
+
+
+def kernel_of(case):
+    module, name = CASES[case][0].rsplit(".", 1)
+    return getattr(importlib.import_module(f"models.dynamics.{module}"), name)
 
 
 def compiled(kernel, constants: dict, capability: int):
@@ -44,21 +58,18 @@ def compiled(kernel, constants: dict, capability: int):
 
 
 @pytest.mark.parametrize("on", [False, True])
-@pytest.mark.parametrize(("recurrence", "direction"), FLAGS)
-def test_kernels_compile_and_contract_nothing(recurrence, direction, on, tmp_path, monkeypatch):
+@pytest.mark.parametrize("case", CASES)
+def test_kernels_compile_and_contract_nothing(case, on, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    operation = recurrence.removeprefix("recurrent ")
-    kernel = getattr(importlib.import_module(f"models.dynamics.{operation}.cuda"), direction)
+    kernel, (_, flags, always) = kernel_of(case), CASES[case]
     constants = {name: False for name in kernel.arg_names if name.isupper() and len(name) > 1}
-    constants |= dict.fromkeys(FLAGS[recurrence, direction], on)
-    constants |= {"RECURRENT": True} if recurrence != operation else {}
-    if "SURROGATE" in constants:
-        constants |= {"SURROGATE": "multi_gaussian" if on else "boxcar", "WIDTH": 0.5}
-    constants["BLOCK"] = 64 if operation == "readout" else 128
+    surrogate = {"SURROGATE": "multi_gaussian" if on else "boxcar", "WIDTH": 0.5}
+    for settings in ({"BLOCK": 128}, dict.fromkeys(flags, on), surrogate, always):
+        constants |= {name: x for name, x in settings.items() if name in constants}
     result = compiled(kernel, constants, 90 if on else 80)
     assert len(result.asm["cubin"]) > 1000
     # A fused multiply-add rounds once where the specification rounds twice.
-    assert "fma" not in result.asm["ptx"] or operation == "readout"
+    assert "fma" not in result.asm["ptx"] or "readout" in case
 
 
 @pytest.mark.parametrize("name", ["_remember", "_backward"])
@@ -68,11 +79,9 @@ def test_the_kernels_of_batch_normalisation_compile(name, tmp_path, monkeypatch)
     assert len(compiled(kernel, {"BLOCK": 128}, 80).asm["cubin"]) > 1000
 
 
-@pytest.mark.parametrize(("recurrence", "direction"), FLAGS)
-def test_kernels_are_made_once_for_all_sizes(recurrence, direction):
+@pytest.mark.parametrize("case", CASES)
+def test_kernels_are_made_once_for_all_sizes(case):
     """Triton would make a constant of a 1, and other kernels for multiples of 16."""
-    operation = recurrence.removeprefix("recurrent ")
-    kernel = getattr(importlib.import_module(f"models.dynamics.{operation}.cuda"), direction)
-    sizes = [x for x in kernel.params if x.name in TYPES["i32"]]
+    sizes = [x for x in kernel_of(case).params if x.name in TYPES["i32"]]
     assert len(sizes) >= 2
     assert all(x.do_not_specialize for x in sizes)
