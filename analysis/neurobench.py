@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None) -> None:
     if not opened.model.is_snn:
         name = opened.config.model.model_type
         raise ExperimentError(f"{opened.folder} holds a {name}, which does not spike")
-    if opened.model.readout.of_spikes:
+    if opened.model.counts_spikes:
         raise ExperimentError(
             f"{opened.folder} counts the spikes of its output neurons, which NeuroBench would take "
             "for hidden ones: it measures networks whose read-out has potentials"

@@ -28,7 +28,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.readouts import READOUTS
 from models.shell import SpikingLayer
 from models.snns import SNN, AdaptiveLayer, ReadoutLayer, ResonateLayer
 from training.errors import ExperimentError
@@ -72,7 +71,7 @@ def check_exportable(model: nn.Module) -> None:
                 f"{model.neuron_type} cannot be exported: its potential is complex, and NIR has no "
                 "node with an oscillating state"
             )
-    if model.readout is not READOUTS["softmax_sum"]:
+    if model.readout != "softmax_sum":
         raise ExperimentError(
             "only networks with --readout softmax_sum are exported: the graph ends in potentials, "
             "and whoever runs it sums their softmax"

@@ -144,7 +144,7 @@ class OperationCounter:
         for layer, sums in zip(self.model.ann, self.layers, strict=True):
             weights = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear))
             times = clips * steps * (2 if getattr(layer, "bidirectional", False) else 1)
-            if isinstance(layer, ANNReadoutLayer) and layer.sums_first:
+            if isinstance(layer, ANNReadoutLayer) and layer.readout == "softmax_sum":
                 times = clips  # it sees the sum over time
             sums.mac += times * weights
             sums.dense_mac += times * weights

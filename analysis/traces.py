@@ -78,7 +78,7 @@ def traced(model: SNN, x: Tensor, rows: list[int]) -> tuple[Any, list[LayerTrace
         stack.callback(setattr, model, "keep_potentials", model.keep_potentials)
         model.keep_potentials = False  # the read-out's own recurrence is watched
         activity = model.activity(x)
-    if model.readout.of_spikes:
+    if model.counts_spikes:
         traces[-1].scores = traces[-1].spikes
     return activity, traces
 

@@ -134,16 +134,14 @@ class ANNReadoutLayer(nn.Module):
     ):
         super().__init__()
         self.hidden_size = hidden_size
-        self.sums_first = readout == "softmax_sum"
-        self.scores = find_readout(readout).scores
+        self.readout = readout
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         self.norm = make_norm(normalization, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.sums_first:
-            x = summed(torch.softmax(x, dim=2))
-        y = in_full(normalize(self.norm, self.W(x)))
-        return y if self.sums_first else self.scores(y)
+        if self.readout == "softmax_sum":
+            return in_full(normalize(self.norm, self.W(summed(torch.softmax(x, dim=2)))))
+        return find_readout(self.readout).scores(in_full(normalize(self.norm, self.W(x))))
 
 
 LAYERS: dict[str, type[ANNLayer]] = {

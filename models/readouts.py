@@ -67,7 +67,6 @@ class ReadoutLayer(nn.Module):
         super().__init__()
         self.hidden_size = hidden_size
         self.readout = readout
-        self.scores = find_readout(readout).scores
         self.operation = "readout" if readout == "softmax_sum" else "potentials"
         self.init_state = init_state
         self.backend = backend
@@ -95,6 +94,10 @@ class ReadoutLayer(nn.Module):
             return readout(current, self.decay(), state=state, backend=self.backend)
         found, state = potentials(current, self.decay(), state=state, backend=self.backend)
         return self.scores(found), state
+
+    def scores(self, potentials: Tensor) -> Tensor:
+        """Class scores [B, C] of potentials [B, T, C]."""
+        return find_readout(self.readout).scores(potentials)
 
     def decay(self) -> Tensor:
         """Decay per step [C], as the recurrence uses it."""

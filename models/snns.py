@@ -342,8 +342,9 @@ class SNN(Network):
         hidden = layer_sizes[:-1] if use_readout_layer else layer_sizes
         names = neuron_types(neuron_type, len(hidden))
         self.neuron_type = "+".join(names if len(set(names)) > 1 else names[:1])
-        self.readout = find_readout(readout)
-        if keep_potentials and self.readout.of_spikes:
+        self.readout = readout
+        self.counts_spikes = find_readout(readout).of_spikes and use_readout_layer
+        if keep_potentials and self.counts_spikes:
             raise ValueError(f"readout '{readout}' has no potentials: its output neurons spike")
         self.keep_potentials = keep_potentials
         self.dropout = dropout
@@ -366,7 +367,7 @@ class SNN(Network):
             )
             self.snn.append(layer)
             size = layer.output_size
-        if use_readout_layer and self.readout.of_spikes:
+        if self.counts_spikes:
             self.snn.append(LAYERS[names[-1]](size, layer_sizes[-1], **spiking))
         elif use_readout_layer:
             self.snn.append(ReadoutLayer(size, layer_sizes[-1], readout=readout, **common))
@@ -416,8 +417,8 @@ class SNN(Network):
                 x = layer.scores(potentials)
             else:
                 x = layer(x)
-        if self.use_readout_layer and self.readout.of_spikes:
-            x = self.readout.scores(x)
+        if self.counts_spikes:
+            x = find_readout(self.readout).scores(x)
             rates.pop()  # those of the hidden layers are told, and regularised
         sop, recurrent_sop = sop / len(x), recurrent_sop / len(x)
         return Activity(x, torch.cat(rates), sop, recurrent_sop, layers, potentials)

@@ -30,7 +30,7 @@ def show_clips(
     page.section("rasters", "Spikes")
     page.say(
         "Input, spikes of every layer, and what each step adds to the classes of the read-out: "
-        f"{'their spikes' if run.model.readout.of_spikes else 'the softmax of their potentials'}. "
+        f"{'their spikes' if run.model.counts_spikes else 'the softmax of their potentials'}. "
         "Initial states are those of the test; `--clips` shows others."
     )
     names = run.experiment.data.classes

@@ -53,7 +53,7 @@ def test_traces_are_what_the_network_did(neuron, bidirectional, normalization):
 def test_every_readout_is_traced(readout):
     torch.manual_seed(0)
     model = SNN((B, T, F), [6, 4], "LIF", threshold=0.15, readout=readout).eval()
-    model.keep_potentials = not model.readout.of_spikes
+    model.keep_potentials = not model.counts_spikes
     x = torch.poisson(torch.full((B, T, F), 1.5))
     torch.manual_seed(1)
     plain = model.activity(x)
@@ -62,7 +62,7 @@ def test_every_readout_is_traced(readout):
     torch.testing.assert_close(activity.output, plain.output)
     values = plain.layers[-1].spikes if plain.potentials is None else plain.potentials.softmax(2)
     torch.testing.assert_close(traces[-1].scores, values[ROWS])
-    assert model.keep_potentials is not model.readout.of_spikes
+    assert model.keep_potentials is not model.counts_spikes
 
 
 def test_a_network_is_left_as_it_was_after_a_failure():

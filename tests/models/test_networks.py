@@ -3,6 +3,7 @@
 """What spiking and non-spiking networks have in common: options, inputs, weights and errors."""
 
 import copy
+import pickle
 import re
 
 import pytest
@@ -72,7 +73,9 @@ def test_saved_weights_load_strictly_and_compute_the_same(name, tmp_path):
     torch.save(net.state_dict(), tmp_path / "model.pth")
     other = make_net(name, seed=99)
     other.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True), strict=True)
-    assert torch.equal(*(scores(model.eval(), make_input()) for model in (net, other)))
+    expected = scores(net.eval(), make_input())
+    for twin in (other.eval(), pickle.loads(pickle.dumps(net))):
+        assert torch.equal(scores(twin, make_input()), expected)
 
 
 @all_models
