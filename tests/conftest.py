@@ -14,6 +14,8 @@ import pytest
 import torch
 from refusal import small_data
 
+from training.record import recorder
+
 REPO = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 os.environ["WANDB_MODE"] = "disabled"  # the tests of tracking alone turn it on
@@ -38,6 +40,18 @@ def same_random_numbers() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def plain_curves(request, monkeypatch):
+    """Spare every run its picture, which takes longer than the training; `curves` asks for it."""
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr(recorder, "draw_curves", lambda history, summary, path: path.touch())
+
+
+@pytest.fixture
+def curves():
+    """Let runs draw their curves."""
 
 
 @pytest.fixture(scope="session")

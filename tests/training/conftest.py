@@ -12,7 +12,6 @@ from resumption import SMALL, arguments
 from wandb_server import WandbServer
 
 import main
-from training.record import recorder
 from training.tracking import link as wandb_link
 
 NB_CLASSES = 20
@@ -50,18 +49,6 @@ def spikes_folder(tmp_path_factory) -> Path:
         speakers = np.tile(np.arange(repeats) % 4, NB_CLASSES)
         write_clips(folder / f"shd_{split}.h5", *zip(*clips, strict=True), labels, speakers)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def plain_curves(request, monkeypatch):
-    """Spare every run its picture, which takes longer than the training; `curves` asks for it."""
-    if "curves" not in request.fixturenames:
-        monkeypatch.setattr(recorder, "draw_curves", lambda history, summary, path: path.touch())
-
-
-@pytest.fixture
-def curves():
-    """Let runs draw their curves."""
 
 
 @pytest.fixture
