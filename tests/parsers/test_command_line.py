@@ -63,36 +63,25 @@ def test_grid_runs_every_combination_with_the_seed_fastest(repository):
     ]
 
 
-def test_debug_runs_one_point_and_says_what_it_left_out(repository):
-    plan = repository.plan("--debug", "--lr", "0.2", "0.1")
+@pytest.mark.parametrize(
+    ("config", "flags", "seed", "left_out"),
+    [
+        ("", "--debug", 13, ["seed 13 only; dropped: 42, 73, 190, 268"]),
+        ("", "--debug --seed 9 13", 9, ["seed 9 only; dropped: 13"]),
+        ("seed: [9, 15]\ndebug: true\n", "", 13, ["seed 13 only; dropped: 9, 15"]),
+        ("seed: 7\n", "--debug", 7, []),
+        ("lr: [0.2, 0.1]\nseed: 7\n", "--debug", 7, ["lr 0.2 only; dropped: 0.1"]),
+    ],
+)
+def test_debug_runs_one_point_and_says_what_it_left_out(repository, config, flags, seed, left_out):
+    repository.write(f"nb_hiddens: 8\n{config}")
+    plan = repository.plan("--config=mine", *flags.split())
     (point,) = plan.points
-    assert (point.training.seed, point.training.lr, point.training.debug) == (13, 0.2, True)
-    assert plan.axes == {}
-    assert plan.notes == (
-        "debug: lr 0.2 only; dropped: 0.1",
-        "debug: seed 13 only; dropped: 42, 73, 190, 268",
-    )
-
-
-def test_debug_takes_the_first_typed_seed(repository):
-    (point,) = repository.plan("--debug", "--seed", "9", "13").points
-    assert point.training.seed == 9
-
-
-def test_debug_ignores_seeds_of_the_config(repository):
-    repository.write("seed: [9, 15]\ndebug: true\n")
-    plan = repository.plan("--config=mine")
-    assert [point.training.seed for point in plan.points] == [13]
-    assert plan.notes == ("debug: seed 13 only; dropped: 9, 15",)
-
-
-def test_debug_keeps_the_one_seed_of_a_config(repository):
-    repository.write("seed: 7\ndebug: true\n")
-    plan = repository.plan("--config=mine")
-    (point,) = plan.points
-    assert (point.training.seed, plan.notes) == (7, ())
+    assert (point.training.seed, point.training.debug, plan.axes) == (seed, True, {})
+    assert plan.notes == tuple(f"debug: {note}" for note in left_out)
     repository.write(yaml.safe_dump(point.to_dict()), "config.yaml")
-    assert repository.plan("--config=config").points == plan.points
+    repeated = repository.plan("--config=config", "--seed", str(seed))
+    assert (repeated.points, repeated.notes) == (plan.points, ())
 
 
 @pytest.mark.parametrize(

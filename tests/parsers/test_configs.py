@@ -11,6 +11,13 @@ from parsers.model_config import SNN_TYPES
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
 FIVE_SEEDS = (13, 42, 73, 190, 268)
 TEN_SEEDS = (9, 15, 17, 25, 27, 29, 33, 42, 73, 268)
+FOLDERS = {"shd": "SHD", "ssc": "SSC", "sc": "GSC"}
+REFERENCES = {
+    "ssc_silif_4ms": "ref_SSC_SiLIF",
+    "ssc_csilif_4ms": "ref_SSC_CSiLIF",
+    "ssc_cadlif_4ms": "ref_SSC_CadLIF",
+    "ssc_rf": "ref_SSC_RF",
+}
 DEFAULTS = {
     "nb_layers": 3,
     "nb_hiddens": 512,
@@ -58,6 +65,11 @@ def test_every_shipped_config_loads_and_carries_its_licence(path):
     plan = load_plan(["--config", path.name])
     assert plan.config_file == path
     assert set(plan.axes) == {"seed"}
+    training, data = plan.points[0].training, FOLDERS.get(path.stem.split("_")[0])
+    assert training.data_folder == (data and REPOSITORY / "data" / data)
+    if path.stem in REFERENCES:
+        model = REPOSITORY / "reference_models" / REFERENCES[path.stem]
+        assert training.load_exp_folder == model
     assert path.read_text().startswith("# SPDX-FileCopyrightText: 2026 The Sprache authors\n")
 
 
@@ -67,30 +79,6 @@ def test_published_values(name, published):
     values = plan.points[0].to_dict()
     assert {key: values[key] for key in published} == published
     assert plan.axes == {"seed": TEN_SEEDS if "shd_csilif" in name else FIVE_SEEDS}
-
-
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [
-        ("ssc_silif_4ms", "SiLIF"),
-        ("ssc_csilif_4ms", "CSiLIF"),
-        ("ssc_cadlif_4ms", "CadLIF"),
-        ("ssc_rf", "RF"),
-    ],
-)
-def test_ssc_configs_name_their_reference_model(name, model):
-    training = load_plan([f"--config={name}.yaml"]).points[0].training
-    assert training.load_exp_folder == REPOSITORY / "reference_models" / f"ref_SSC_{model}"
-
-
-@pytest.mark.parametrize("dataset", ["shd", "ssc", "sc"])
-def test_data_folders_are_in_the_repository(dataset, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folders = {"shd": "SHD", "ssc": "SSC", "sc": "GSC"}
-    for path in CONFIGS:
-        if path.stem.startswith(f"{dataset}_"):
-            training = load_plan([f"--config={path.name}"]).points[0].training
-            assert training.data_folder == REPOSITORY / "data" / folders[dataset]
 
 
 def test_every_spiking_neuron_has_an_shd_config():
