@@ -65,7 +65,7 @@ def load_plan(
 
 def _retired(names: Iterable[str]) -> tuple[str, ...]:
     """A note for each option of an earlier version that was given."""
-    return tuple(f"--{name} has no effect here: it is for {RETIRED[name]}" for name in names)
+    return tuple(f"--{name} has no effect here: it is for {RETIRED[name][1]}" for name in names)
 
 
 def _typed_values(typed: CommandLine) -> dict[str, tuple]:

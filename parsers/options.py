@@ -21,10 +21,10 @@ from parsers.errors import UserError
 
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
-# Options of earlier versions, and what they were for: accepted, and without effect.
+# Options of earlier versions, accepted without effect: their default, and what they were for.
 RETIRED = {
-    "state_size": "state-space models, which do not exist here yet",
-    "s4_opt": "state-space models, which do not exist here yet",
+    "state_size": ("64", "state-space models, which do not exist here yet"),
+    "s4_opt": ("false", "state-space models, which do not exist here yet"),
 }
 JOINT = "+"  # between the choices of an option that takes several as one value
 

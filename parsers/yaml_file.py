@@ -30,7 +30,8 @@ WANDB_KEYS = (
 @dataclass(frozen=True)
 class ConfigFile:
     """What a config says: the values of each option, the single values of options that it gives to
-    one model only, by the model's name, and the options of earlier versions that it holds."""
+    one model only, by the model's name, and the options of earlier versions that it sets, other
+    than to their defaults, as recorded runs do."""
 
     values: dict[str, tuple]
     by_model: dict[str, dict[str, Any]]
@@ -123,7 +124,8 @@ def read_config(path: Path, options: Mapping[str, Option]) -> ConfigFile:
         if model in by_model:
             raise ConfigError(f"{path}: {BY_MODEL}: {model} is given twice; merge its options")
         by_model[model] = _of_one_model(section, f"{path}: {BY_MODEL}: {model}", options)
-    retired = tuple(name for name in RETIRED if name in content)
+    others = {name: default for name, (default, _) in RETIRED.items() if name in content}
+    retired = tuple(name for name, default in others.items() if content[name] != default)
     return ConfigFile(_values(content, str(path), options), by_model, retired)
 
 

@@ -61,6 +61,7 @@ def test_a_resumed_run_brings_all_its_options(trained):
 def test_a_named_config_replaces_it(trained):
     argv = ["--config", "shd_silif", str(trained), "--evaluate_pretrained", "True"]
     assert load_plan(argv).points[0].model.model_type == "SiLIF"
+    assert load_plan(["--config", str(trained / "config.yaml")]).notes == ()
 
 
 def test_a_damaged_record_is_told(trained):

@@ -72,7 +72,7 @@ def test_a_grid_of_mixed_and_other_networks(repository):
 @pytest.mark.parametrize(
     "text",
     [
-        "state_size: [16, 32]\ns4_opt: false\nseed: 1\n",
+        "state_size: [16, 32]\ns4_opt: true\nseed: 1\n",
         "parameters: {state_size: {values: [16, 32]}, s4_opt: {value: 1}, seed: {value: 1}}\n",
     ],
 )
