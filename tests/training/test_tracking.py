@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,6 @@ from training.experiment import Experiment
 from training.record import files
 from training.tracking import link as wandb_link
 from training.tracking import run as tracking
-
-NAMES = ("loss", "acc", "sparsity", "sop")
 
 
 def rows_of(server):
@@ -52,14 +49,12 @@ def test_curves_arrive_under_the_published_names(train, tmp_path, wandb_server, 
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_an_ann_has_no_sparsity(train, wandb_server):
-    assert train(new_exp_folder="out", model_type="MLP", nb_epochs=1) == 0
-    _, (row,), test = rows_of(wandb_server)
-    assert "valid acc" in row
-    assert not any("sparsity" in name or "sop" in name for name in (*row, *test))
+def test_a_network_without_spikes_has_no_sparsity():
+    record = {"split": "test", "loss": 1.0, "accuracy": 0.5, "firing_rates": []}
+    assert tracking.named_figures(record) == {"test loss": 1.0, "test acc": 0.5}
 
 
-@pytest.mark.parametrize("crash_epoch", [1, 3])
+@pytest.mark.parametrize("crash_epoch", [1, 2])
 def test_a_resumed_run_goes_on_in_the_same_wandb_run(
     train, tmp_path, wandb_server, monkeypatch, crash_epoch
 ):
@@ -76,10 +71,10 @@ def test_a_resumed_run_goes_on_in_the_same_wandb_run(
     with monkeypatch.context() as patched:
         patched.setattr(Experiment, "validate", crash)
         with pytest.raises(Crash):
-            train(new_exp_folder="out", nb_epochs=4)
-    assert train(new_exp_folder="out", nb_epochs=4, resume="auto") == 0
+            train(new_exp_folder="out", nb_epochs=3)
+    assert train(new_exp_folder="out", nb_epochs=3, resume="auto") == 0
     _, epochs, test = rows_of(wandb_server)
-    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in epochs] == [1, 2, 3]
     assert "test acc" in test
     records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
     assert [row["valid loss"] for row in epochs] == pytest.approx(
@@ -107,14 +102,12 @@ def test_a_server_that_dies_in_a_run_loses_nothing(
         return validate(self, label)
 
     monkeypatch.setattr(Experiment, "validate", die)
-    begin = time.monotonic()
-    assert train(new_exp_folder="out", nb_epochs=4) == 0
-    assert time.monotonic() - begin < 30
+    assert train(new_exp_folder="out", nb_epochs=3) == 0
     said = capsys.readouterr().out
     assert said.count("wandb failed") == 1
     assert "wandb sync" in said
     records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
-    assert [r["epoch"] for r in records if r["split"] == "valid"] == [1, 2, 3, 4]
+    assert [r["epoch"] for r in records if r["split"] == "valid"] == [1, 2, 3]
     assert (tmp_path / "out" / "summary.json").exists()
 
 
@@ -131,10 +124,10 @@ def test_a_wandb_process_that_dies_takes_one_run_with_it(
 
     with monkeypatch.context() as patched:
         patched.setattr(Experiment, "validate", kill)
-        assert train(new_exp_folder="out", nb_epochs=4) == 0
+        assert train(new_exp_folder="out", nb_epochs=3) == 0
     assert capsys.readouterr().out.count("wandb failed") == 1
     records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
-    assert [r["epoch"] for r in records if r["split"] == "valid"] == [1, 2, 3, 4]
+    assert [r["epoch"] for r in records if r["split"] == "valid"] == [1, 2, 3]
     assert train(new_exp_folder="next", nb_epochs=1) == 0
     assert [run.get("exit") for run in wandb_server.runs.values()] == [None, 0]
 
@@ -150,11 +143,22 @@ def offline_runs(folder):
     return list(folder.glob("wandb/offline-run-*/run-*.wandb"))
 
 
-def test_without_a_login_it_logs_offline_at_once(train, tmp_path, no_login, capsys):
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({}, "no login"),
+        ({"WANDB_API_KEY": "a" * 40}, "http://127.0.0.1:9 cannot be reached"),
+        ({"WANDB_API_KEY": "a" * 40, "WANDB_MODE": "offline"}, "wandb: logging offline"),
+    ],
+)
+def test_without_a_server_it_logs_offline(
+    train, tmp_path, no_login, monkeypatch, capsys, variables, named
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     assert train(new_exp_folder="out", nb_epochs=1) == 0
-    said = [line for line in capsys.readouterr().out.splitlines() if "wandb" in line]
-    assert len(said) == 1
-    assert "no login" in said[0]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "wandb" in line]
+    assert named in line
     assert len(offline_runs(tmp_path / "out")) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -174,17 +178,6 @@ def test_a_resumed_offline_run_can_be_sent_later(train, tmp_path, wandb_server, 
     assert "test acc" in run["history"][-1]
 
 
-def test_a_server_that_is_not_there_is_found_out_in_seconds(
-    train, tmp_path, no_login, monkeypatch, capsys
-):
-    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    begin = time.monotonic()
-    assert train(new_exp_folder="out", nb_epochs=1) == 0
-    assert time.monotonic() - begin < 15
-    assert "http://127.0.0.1:9 cannot be reached" in capsys.readouterr().out
-    assert len(offline_runs(tmp_path / "out")) == 1
-
-
 def test_whoever_insists_on_wandb_is_told(train, tmp_path, no_login, capsys):
     assert train("--tracking", "wandb", new_exp_folder="out") == 2
     assert "--tracking wandb: no login" in capsys.readouterr().err
@@ -201,13 +194,6 @@ def test_nothing_is_logged_where_none_is_wanted(
     assert train(*flags, new_exp_folder="out", nb_epochs=1) == 0
     assert not wandb_server.operations
     assert not list(tmp_path.rglob("*wandb*"))
-
-
-def test_offline_where_it_is_asked_for(train, tmp_path, wandb_server, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert train(new_exp_folder="out", nb_epochs=1) == 0
-    assert not wandb_server.operations
-    assert len(offline_runs(tmp_path / "out")) == 1
 
 
 def test_without_the_package_it_goes_on(train, tmp_path, wandb_server, monkeypatch, capsys):

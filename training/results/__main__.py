@@ -15,7 +15,7 @@ from training.errors import ExperimentError
 from training.record import files
 from training.record.curves import draw_bands
 from training.results.comparison import find_group, welch
-from training.results.gather import Run, comparable, gather, history, mark_repeated_seeds
+from training.results.gather import GatheredRun, comparable, gather, history, mark_repeated_seeds
 from training.results.groups import (
     NAMES,
     group_over_seeds,
@@ -140,7 +140,7 @@ def command(argv: list[str] | None) -> None:
         draw(groups, readable, axes, Path(arguments.curves))
 
 
-def in_order(runs: list[Run], axes: list[str]) -> list[Run]:
+def in_order(runs: list[GatheredRun], axes: list[str]) -> list[GatheredRun]:
     """Groups in the order in which they were found, and the seeds in each by their size."""
     first: dict[tuple, int] = {}
     for run in runs:
@@ -148,7 +148,7 @@ def in_order(runs: list[Run], axes: list[str]) -> list[Run]:
     return sorted(runs, key=lambda run: (first[key_of(run, axes)], run.values["seed"]))
 
 
-def key_of(run: Run, axes: list[str]) -> tuple:
+def key_of(run: GatheredRun, axes: list[str]) -> tuple:
     """The options that a run shares with the others of its group."""
     return tuple(run.values[axis] for axis in axes)
 
@@ -200,7 +200,7 @@ def csv_row(group: dict, differing: list[str]) -> dict:
     }
 
 
-def notes_on(runs: list[Run], groups: list[dict]) -> list[str]:
+def notes_on(runs: list[GatheredRun], groups: list[dict]) -> list[str]:
     """What a reader must know besides the table, in lines."""
     notes = [f"not counted: {run.folder}: {run.trouble}" for run in runs if run.trouble]
     commits = {
@@ -229,7 +229,7 @@ def columns_in_words(group: dict) -> list[str]:
     return [group["data"], model, size, f"{setup['ms_per_step']:.3g} ms"]
 
 
-def draw(groups: list[dict], runs: list[Run], axes: list[str], path: Path) -> None:
+def draw(groups: list[dict], runs: list[GatheredRun], axes: list[str], path: Path) -> None:
     """Learning curves of every group with finished runs; ExperimentError if there are none."""
     drawn = []
     for row, group in enumerate(groups):

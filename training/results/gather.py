@@ -22,7 +22,7 @@ SKIPPED = {"checkpoints", "log", "wandb", "__pycache__"}
 
 
 @dataclass
-class Run:
+class GatheredRun:
     """One run: its options, the figures of summary.json, and what keeps it from being counted.
 
     ``trouble`` is None for a run that has ended as it should.
@@ -39,13 +39,13 @@ class Run:
         return {**result, **({"error": self.trouble} if self.trouble else self.summary)}
 
 
-def gather(places: Iterable[Path]) -> list[Run]:
+def gather(places: Iterable[Path]) -> list[GatheredRun]:
     """Every run in these folders or below them, once each, in the order of their names.
 
     A folder with the table of a sweep stands for the runs of the sweep, wherever they are. Raises
     ExperimentError for a place that is no folder, or holds no run.
     """
-    runs: dict[Path, Run] = {}
+    runs: dict[Path, GatheredRun] = {}
     for place in places:
         if not place.is_dir():
             problem = "is a file" if place.exists() else "does not exist"
@@ -62,7 +62,7 @@ def gather(places: Iterable[Path]) -> list[Run]:
     return list(runs.values())
 
 
-def runs_below(place: Path) -> Iterable[Run]:
+def runs_below(place: Path) -> Iterable[GatheredRun]:
     """The runs in a folder and below it."""
     for root, names, content in os.walk(place):
         names[:] = sorted(n for n in names if n not in SKIPPED and not n.startswith("."))
@@ -73,7 +73,7 @@ def runs_below(place: Path) -> Iterable[Run]:
             yield from runs_of_sweep(folder / name)
 
 
-def runs_of_sweep(path: Path) -> list[Run]:
+def runs_of_sweep(path: Path) -> list[GatheredRun]:
     """The runs that a sweep names: from their own folders, or as the sweep recorded them."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))["runs"]
@@ -84,7 +84,7 @@ def runs_of_sweep(path: Path) -> list[Run]:
         ) from None
 
 
-def run_of_record(record: dict, sweep: Path) -> Run:
+def run_of_record(record: dict, sweep: Path) -> GatheredRun:
     """One run as a sweep recorded it; its own folder, if found, knows better."""
     recorded = Path(record["folder"])
     for folder in (recorded, sweep / recorded.name, sweep.parent / recorded.name):
@@ -92,19 +92,19 @@ def run_of_record(record: dict, sweep: Path) -> Run:
             return run
     values, trouble = record["values"], record.get("error")
     summary = {} if trouble else record
-    return Run(recorded, values, summary, trouble or figures_trouble(summary, values))
+    return GatheredRun(recorded, values, summary, trouble or figures_trouble(summary, values))
 
 
-def read_run(folder: Path) -> Run | None:
+def read_run(folder: Path) -> GatheredRun | None:
     """The run in a folder; None if its config.yaml belongs to some other program."""
     try:
         values = read_values(folder / "config.yaml")
     except ConfigError as error:
         ours = (folder / "summary.json").exists() or (folder / "metrics.jsonl").exists()
         trouble = f"not to be read by this version of the code: {error}"
-        return Run(folder, {}, trouble=trouble) if ours else None
+        return GatheredRun(folder, {}, trouble=trouble) if ours else None
     summary, trouble = read_summary(folder, values)
-    return Run(folder, values, summary, trouble)
+    return GatheredRun(folder, values, summary, trouble)
 
 
 def read_values(path: Path) -> dict:
@@ -196,7 +196,7 @@ def history(folder: Path) -> list[dict]:
         return []
 
 
-def comparable(runs: list[Run], ignored: Iterable[str] = ()) -> list[str]:
+def comparable(runs: list[GatheredRun], ignored: Iterable[str] = ()) -> list[str]:
     """Make the options of runs comparable, and name those that divide them into groups.
 
     Data are distinguished by their checksums, wherever they are, and a model that is named but not
@@ -215,9 +215,9 @@ def comparable(runs: list[Run], ignored: Iterable[str] = ()) -> list[str]:
     return [name for name in OPTIONS if OPTIONS[name].rules.compared and name not in ignored]
 
 
-def mark_repeated_seeds(runs: list[Run], axes: list[str]) -> None:
+def mark_repeated_seeds(runs: list[GatheredRun], axes: list[str]) -> None:
     """Count a seed once in each group: what comes later is in trouble."""
-    first: dict[tuple, Run] = {}
+    first: dict[tuple, GatheredRun] = {}
     for run in runs:
         if run.trouble is None:
             key = (*(run.values[axis] for axis in axes), run.values["seed"])

@@ -41,6 +41,7 @@ def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
 def statistics_of(runs: list[dict]) -> dict:
     """The figures of one group; those without a "test" are counted in "runs" but in no mean."""
     sound = [run for run in runs if "error" not in run]
+    seconds = [run["seconds"] for run in sound if "seconds" in run]
     return {
         "setup": setup(runs[0]["values"]),
         "data": data_name(runs[0]),
@@ -55,7 +56,7 @@ def statistics_of(runs: list[dict]) -> dict:
         "state_variables": only(sound, "state_variables"),
         "validated_on": only(sound, "validated_on"),
         "best_epochs": [run["best_epoch"] for run in sound if "best_epoch" in run],
-        "seconds": mean([run["seconds"] for run in sound if "seconds" in run]),
+        "seconds": statistics.fmean(seconds) if seconds else None,
     }
 
 
@@ -107,11 +108,6 @@ def mean_and_deviation(runs: list[dict], split: str, figure: str) -> dict | None
     return {"mean": statistics.fmean(values), "std": deviation, "values": values}
 
 
-def mean(values: list[float]) -> float | None:
-    """Arithmetic mean; None of nothing."""
-    return statistics.fmean(values) if values else None
-
-
 def only(runs: list[dict], name: str) -> int | str | None:
     """What all runs say of ``name``; None if nothing, and every value if they disagree."""
     found = list(dict.fromkeys(run[name] for run in runs if run.get(name) is not None))
@@ -159,45 +155,30 @@ def table_columns(
     ``options`` have a column each; None: those that distinguish groups.
     """
     options = telling_options(groups) if options is None else options
-    headers = [
-        "data",
-        "model",
-        "hidden",
-        "ms/step",
-        *options,
-        "params",
-        "states",
-        "test acc (%)",
-        "seeds",
-        "valid acc (%)",
-        "SOP",
-        "best\nepoch",
-        "time",
-    ]
-    rows = [
-        (
-            group["data"],
-            model_name(group["setup"]["model_type"]),
-            str(group["setup"]["nb_hiddens"]),
-            f"{group['setup']['ms_per_step']:.3g}",
-            *(str(group["values"][name]) for name in options),
-            count(group["parameters"]),
-            count(group["state_variables"]),
-            spread(group["test_accuracy"]) + ("*" if sees_the_test_split(group) else ""),
-            seeds(group),
-            spread(group["valid_accuracy"]),
-            count(group["sop"] and group["sop"]["mean"]),
-            epochs(group["best_epochs"]),
-            "-" if group["seconds"] is None else duration(group["seconds"]),
-        )
-        for group in groups
-    ]
-    kept = [
-        i
-        for i, header in enumerate(headers)
-        if header == "test acc (%)" or any(row[i] != "-" for row in rows)
-    ]
-    return [headers[i] for i in kept], [tuple(row[i] for i in kept) for row in rows]
+    columns = {
+        "data": lambda group: group["data"],
+        "model": lambda group: model_name(group["setup"]["model_type"]),
+        "hidden": lambda group: str(group["setup"]["nb_hiddens"]),
+        "ms/step": lambda group: f"{group['setup']['ms_per_step']:.3g}",
+        **{name: lambda group, name=name: str(group["values"][name]) for name in options},
+        "params": lambda group: count(group["parameters"]),
+        "states": lambda group: count(group["state_variables"]),
+        "test acc (%)": lambda group: (
+            spread(group["test_accuracy"]) + ("*" if sees_the_test_split(group) else "")
+        ),
+        "seeds": seeds,
+        "valid acc (%)": lambda group: spread(group["valid_accuracy"]),
+        "SOP": lambda group: count(group["sop"] and group["sop"]["mean"]),
+        "best\nepoch": lambda group: epochs(group["best_epochs"]),
+        "time": lambda group: "-" if group["seconds"] is None else duration(group["seconds"]),
+    }
+    filled = {header: [cell(group) for group in groups] for header, cell in columns.items()}
+    kept = {
+        header: cells
+        for header, cells in filled.items()
+        if header == "test acc (%)" or set(cells) - {"-"}
+    }
+    return list(kept), list(zip(*kept.values(), strict=True))
 
 
 def result_table(groups: list[dict], *, numbered: bool = False) -> str:
