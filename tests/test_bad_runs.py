@@ -137,18 +137,6 @@ def test_a_checkpoint_of_another_model(run, sound_data, tmp_path, monkeypatch, c
     assert "does not fit this model" in line
 
 
-def moments(content):
-    content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
-
-
-def scheduler(content):
-    content["scheduler"] = {"best": "high"}
-
-
-def scheduler_of_nothing(content):
-    content["scheduler"] = {}
-
-
 def progress(content):
     content["progress"]["epochs"] = 3
 
@@ -172,9 +160,6 @@ def format_of_later(content):
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (edit(moments), "does not fit"),
-        (edit(scheduler), "does not fit"),
-        (edit(scheduler_of_nothing), "does not fit"),
         (edit(progress), "does not fit"),
         (edit(rng), "does not fit"),
         (edit(model_of_state), "is missing"),

@@ -159,7 +159,7 @@ class Experiment:
         """The batches that are still to come in this epoch; ``meter`` gets the sums of the others.
 
         The order follows from the random state at the start of the epoch, so an interrupted epoch
-        draws it again, skips what is done, and goes on with the random state of the interruption.
+        draws it again, skips what is done, and takes the random state of the interruption.
         """
         progress, now = self.progress, random_state(self.device)
         if progress.step == 0:
@@ -231,7 +231,7 @@ class Experiment:
             self.launcher.release()
 
     def save(self) -> None:
-        """Write the whole state of training, from which ``resume`` goes on."""
+        """Write the whole state of training, that ``resume`` reads."""
         self.recorder.save(self.trained, self.progress)
 
     def save_between_steps(self, meter: Meter, begin: float) -> None:

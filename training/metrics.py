@@ -62,7 +62,7 @@ class Meter:
         activity: Activity | None = None,
         penalty: Tensor | None = None,
     ) -> None:
-        """Add a batch: scores [B, C], labels [B], its mean loss, and what an SNN tells."""
+        """Add a batch: scores [B, C], labels [B], its mean loss, and the activity of an SNN."""
         self.samples += len(y)
         self.accumulate(output, y, loss, activity, penalty)
 

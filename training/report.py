@@ -26,7 +26,7 @@ def report(plan: Plan, results: list[dict], folder: Path, name: str) -> None:
 
 
 def keep_other_runs(path: Path, results: list[dict]) -> None:
-    """Give the table in ``path`` another name if it tells of runs that the new one does not."""
+    """Give the table in ``path`` another name if it lists runs that the new one does not."""
     try:
         before = json.loads(path.read_text(encoding="utf-8"))["runs"]
         counted = {run["folder"] for run in before if "error" not in run}
@@ -36,4 +36,4 @@ def keep_other_runs(path: Path, results: list[dict]) -> None:
         names = (path.with_name(f"{path.stem}_before{i}.json") for i in itertools.count(1))
         kept = next(name for name in names if not name.exists())
         path.rename(kept)
-        log.info("The table there told of other runs: it is kept as %s", kept.name)
+        log.info("The table there lists other runs: it is kept as %s", kept.name)

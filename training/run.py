@@ -33,8 +33,8 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
     if summary := finished_before(point, folder):
         return {**result, **summary}
     check_options(point, cache.device)
-    resumes = point.training.resume is not None and (folder / checkpoint.LAST).exists()
-    with (go_on if resumes else begin)(point, folder, cache) as experiment:
+    is_resumed = point.training.resume is not None and (folder / checkpoint.LAST).exists()
+    with (resume if is_resumed else begin)(point, folder, cache) as experiment:
         return fit(experiment, result, alone=alone)
 
 
@@ -70,7 +70,7 @@ def begin(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]
 
 
 @contextlib.contextmanager
-def go_on(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]:
+def resume(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]:
     """A run from the state that it has saved in ``folder``, which is locked."""
     options = same_data.with_recorded_rate(point.training, folder)
     data = same_data.with_classes_of(folder, options, cache.get(options))

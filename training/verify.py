@@ -33,7 +33,7 @@ SIGMAS = 3  # of the sampling error, by which a validation from other initial st
 
 
 class Check(NamedTuple):
-    """A figure as it was recorded and as it is now; ``agrees`` None: told, and not judged."""
+    """A figure as it was recorded and as it is now; ``agrees`` None: shown, and not judged."""
 
     figure: str
     recorded: str
@@ -57,7 +57,7 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
         config = replace(config, training=replace(config.training, data_folder=data_folder))
     summary = read_summary(folder)
     weights = folder / checkpoint.BEST
-    checkpoint.read(weights)  # what is wrong with it is told before the data are read
+    checkpoint.read(weights)  # a fault in it is reported before the data are read
     data = cache.get(same_data.with_recorded_rate(config.training, folder))
     data = same_data.with_classes_of(folder, config.training, data)
     with determinism(config.training.deterministic):
@@ -87,14 +87,11 @@ def read_summary(folder: Path) -> dict:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         figures = [summary[split][name] for split in ("test", "valid") for name in ROUNDING]
-        facts = [summary.get(name, {}) for name in ("data_checksums", "versions", "device")]
-        if all(
-            isinstance(figure, float | int) for figure in [*figures, summary["best_epoch"]]
-        ) and all(isinstance(fact, dict) for fact in facts):
+        if all(isinstance(figure, float | int) for figure in [*figures, summary["best_epoch"]]):
             return summary
     except FileNotFoundError:
         raise ExperimentError(f"{folder} has no summary.json: the run has not ended") from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError):
         pass
     raise ExperimentError(f"{path} is no summary of a run")
 
@@ -141,7 +138,7 @@ def compare_history(folder: Path, summary: dict) -> Check:
 
 
 def compare_facts(summary: dict, now: dict, *, judge_data: bool) -> list[Check]:
-    """Counts and checksums have to be the same; versions and device are told where they differ."""
+    """Counts and checksums have to be the same; versions and device are shown where they differ."""
     checks = [
         Check(
             name.replace("_", " "),

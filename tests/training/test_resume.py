@@ -213,82 +213,70 @@ def test_more_epochs_go_on_from_the_end(train, whole, tmp_path):
     assert "nb_epochs: 3" in (tmp_path / "longer" / "config.yaml").read_text()
 
 
-def test_fewer_epochs_than_are_done_are_refused(train, tmp_path, capsys):
-    assert train(new_exp_folder="out", **(OPTIONS | {"nb_epochs": 2})) == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert train(new_exp_folder="out", resume="auto", **(OPTIONS | {"nb_epochs": 1})) == 2
-    assert "2 epochs are done" in capsys.readouterr().err
-    for path, content in before.items():
-        assert path.read_bytes() == content or path.name == "exp.log"
-
-
 def test_a_run_to_try_out_is_not_tracked_when_it_goes_on(train, tmp_path, no_login):
     assert train("--debug", new_exp_folder="out", **(OPTIONS | {"nb_epochs": 1})) == 0
     assert main.main(["--resume", "out", "--nb_epochs", "2"]) == 0
     assert not (tmp_path / "out" / "wandb").exists()
 
 
-def test_other_options_are_refused(train, capsys):
-    assert train(new_exp_folder="out") == 0
-    assert train(new_exp_folder="out", resume="auto", lr=0.5) == 2
-    assert "started with lr 0.01, not 0.5" in capsys.readouterr().err
-
-
-def test_nothing_to_resume(train, capsys):
-    assert train(resume="nowhere") == 2
-    assert "config.yaml" in capsys.readouterr().err
+@pytest.fixture
+def finished(whole, tmp_path):
+    """A run that has ended, which a test may change."""
+    return Path(shutil.copytree(whole, tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "named"),
     [
-        ({"new_exp_folder": "other"}, "remove --new_exp_folder"),
-        ({"seed": [13, 14]}, "give --seed one value"),
-        ({"lr": [0.1, 0.2]}, "give --lr one value"),
+        ({"new_exp_folder": "out", "resume": "auto", "lr": 0.5}, "started with lr 0.01, not 0.5"),
+        ({"new_exp_folder": "out", "resume": "auto", "nb_epochs": 1}, "3 epochs are done"),
+        ({"resume": "out", "new_exp_folder": "other"}, "remove --new_exp_folder"),
+        ({"resume": "out", "seed": [13, 14]}, "give --seed one value"),
+        ({"resume": "out", "lr": [0.1, 0.2]}, "give --lr one value"),
+        ({"resume": "nowhere"}, "config.yaml"),
     ],
 )
-def test_a_run_goes_on_as_one_and_in_its_folder(train, tmp_path, capsys, typed, told):
-    assert train(new_exp_folder="out") == 0
+@pytest.mark.usefixtures("finished")
+def test_what_is_not_the_same_run_is_refused(train, tmp_path, capsys, typed, named):
     before = snapshot(tmp_path)
-    assert train(resume="out", **typed) == 2
-    captured = capsys.readouterr()
-    assert told in captured.err
-    assert captured.err.count("\n") == 1
+    assert train(**{**OPTIONS, **typed}) == 2
+    line = capsys.readouterr().err
+    assert named in line
+    assert line.count("\n") == 1
     assert snapshot(tmp_path) == before
 
 
-def test_a_begin_is_told(train, tmp_path, capsys):
+def test_a_fresh_start_is_reported(train, tmp_path, capsys):
     assert train(new_exp_folder="out", resume="auto") == 0
     assert f"Nothing to resume in {tmp_path / 'out'}: the training starts from scratch" in (
         capsys.readouterr().out
     )
 
 
-def test_results_without_a_state_are_not_replaced(train, tmp_path, capsys):
+def test_results_without_a_state_are_not_replaced(train, finished, tmp_path, capsys):
     """The state may have been removed to save room."""
-    assert train(new_exp_folder="out") == 0
     for name in ("checkpoints/last.pth", "summary.json"):
-        (tmp_path / "out" / name).unlink()
+        (finished / name).unlink()
     before = snapshot(tmp_path)
     assert train(new_exp_folder="out", resume="auto") == 2
-    assert "2 epochs are done, but checkpoints/last.pth is not there" in capsys.readouterr().err
+    assert "3 epochs are done, but checkpoints/last.pth is not there" in capsys.readouterr().err
     assert snapshot(tmp_path) == before
 
 
 @pytest.mark.parametrize("left", ["log/exp.log", "data.json", "metrics.jsonl", "failure.json"])
-def test_what_was_killed_before_its_first_state_begins_again(train, tmp_path, left):
+def test_what_was_killed_before_its_first_state_begins_again(train, finished, left):
     """At whatever moment: files appear one after another."""
-    assert train(new_exp_folder="out", nb_epochs=1) == 0
     order = ["config.yaml", "data.json", "log/exp.log", "failure.json", "metrics.jsonl"]
-    for path in (tmp_path / "out").rglob("*"):
-        name = str(path.relative_to(tmp_path / "out"))
+    (finished / "failure.json").write_text('{"diverged": "before"}')
+    metrics = finished / "metrics.jsonl"
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:2]))
+    for path in finished.rglob("*"):
+        name = str(path.relative_to(finished))
         if path.is_file() and name not in order[: order.index(left) + 1]:
             path.unlink()
-    if left == "failure.json":
-        (tmp_path / "out" / left).write_text('{"diverged": "before"}')
     assert train(new_exp_folder="out", nb_epochs=1, resume="auto") == 0
-    assert (tmp_path / "out" / "summary.json").exists()
-    assert not (tmp_path / "out" / "failure.json").exists()
+    assert (finished / "summary.json").exists()
+    assert not (finished / "failure.json").exists()
 
 
 def test_a_sweep_spares_a_run_that_another_has_made_meanwhile(train, tmp_path, monkeypatch):
@@ -370,14 +358,13 @@ def test_a_folder_in_use_is_refused(train, tmp_path, capsys):
     assert train(new_exp_folder="out") == 0
 
 
-def test_what_a_killed_writer_left_is_removed(train, tmp_path):
-    train(new_exp_folder=tmp_path / "run")
-    weights = tmp_path / "run" / checkpoint.BEST
-    left = [weights.with_name(".last.pth.123456.tmp"), tmp_path / "run" / ".summary.json.7.tmp"]
-    mine = tmp_path / "run" / ".notes.tmp"
+def test_what_a_killed_writer_left_is_removed(train, finished):
+    weights = finished / checkpoint.BEST
+    left = [weights.with_name(".last.pth.123456.tmp"), finished / ".summary.json.7.tmp"]
+    mine = finished / ".notes.tmp"
     for path in (*left, mine):
         path.write_text("half")
-    train(new_exp_folder=tmp_path / "run", nb_epochs=3, resume="auto")
+    assert train(resume="out", nb_epochs=4) == 0
     assert mine.exists()
     assert not any(path.exists() for path in left)
 

@@ -8,7 +8,6 @@ import subprocess
 
 import pytest
 
-from training.record import summary as summaries
 from training.record.summary import code_version
 
 
@@ -52,22 +51,20 @@ def test_a_checkout_around_the_code_says_nothing_about_it(checkout):
     assert code_version(inner) is None
 
 
-def test_without_git(checkout, monkeypatch):
+def test_without_git_or_with_one_that_hangs(checkout, monkeypatch):
+    def hang(*_, **__):
+        raise subprocess.TimeoutExpired("git", 10)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "run", hang)
+        assert code_version(checkout) is None
+    code_version.cache_clear()
     monkeypatch.setenv("PATH", "")
     assert code_version(checkout) is None
 
 
-def test_a_git_that_hangs(checkout, monkeypatch):
-    def hang(*_, **__):
-        raise subprocess.TimeoutExpired("git", 10)
-
-    monkeypatch.setattr(summaries.subprocess, "run", hang)
-    assert code_version(checkout) is None
-
-
-def test_a_summary_names_code_data_and_device(train, tmp_path, spikes_folder):
-    assert train(new_exp_folder="out", nb_epochs=1) == 0
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+def test_a_summary_names_code_data_and_device(whole, spikes_folder):
+    summary = json.loads((whole / "summary.json").read_text())
     assert summary["code"] == code_version()
     assert summary["device"]["type"] in ("cpu", "cuda")
     assert {"python", "torch", "numpy", "h5py"} <= summary["versions"].keys()

@@ -72,7 +72,7 @@ def test_a_signal_in_the_middle_of_a_print_still_stops(monkeypatch):
 
 
 class ShownBar:
-    """Records what a progress bar is told."""
+    """Records what a progress bar is given."""
 
     disable = False
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Runs are tested again, and what does not agree is told."""
+"""Runs are tested again, and what does not agree is shown."""
 
 import json
 import shutil
@@ -111,7 +111,6 @@ DAMAGES = {
     "no summary": lambda run: (run / "summary.json").unlink(),
     "empty summary": lambda run: (run / "summary.json").write_text("{}"),
     "no best epoch": lambda run: edit(run, lambda summary: summary.pop("best_epoch")),
-    "no versions": lambda run: edit(run, lambda summary: summary.update(versions=None)),
     "no config": lambda run: (run / "config.yaml").unlink(),
     "wrong config": lambda run: (run / "config.yaml").write_text("lr: fast\n"),
     "no weights": lambda run: (run / checkpoint.BEST).unlink(),

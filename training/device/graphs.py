@@ -41,7 +41,7 @@ class Launcher:
     """Runs a step, as a CUDA graph where that is asked for or pays.
 
     One shape is captured: the first that has been seen ``WARM_UP`` times and in most steps. Batches
-    of another shape, such as the last one of an epoch, are launched as ever.
+    of another shape, such as the last one of an epoch, are launched one by one.
 
     Args:
         steps: their ``learn`` does not wait for the device, and what it changes keeps its memory.
@@ -86,7 +86,7 @@ class Launcher:
         return self.seen[key] >= WARM_UP and 2 * self.seen[key] >= self.seen.total()
 
     def launch(self, key: tuple, x: Tensor, y: Tensor, meter: Meter) -> None:
-        """Launch a step; the last one before a capture tells whether that would pay."""
+        """Launch a step; the last one before a capture is timed, to see whether that would pay."""
         self.seen[key] += 1
         if self.mode != "auto" or self.captured is not None or not self.is_time(key):
             self.step(x, y, meter)
@@ -115,7 +115,7 @@ class Launcher:
             self.restore(before, meter)
             self.step(x, y, meter)
             agrees = all(map(same_bits, self.snapshot(meter), replayed))
-        except Exception as error:  # whatever a driver or a library does not like: steps go on
+        except Exception as error:  # a driver or a library refuses: steps are launched
             cause = error.__context__ or error  # the end of a capture that has failed raises, too
             reason = str(cause).strip().split("\n", 1)[0] or type(cause).__name__
         # Only here, where the error no longer holds on to the tensors of its step.

@@ -23,7 +23,7 @@ class Watch:
 
     Args:
         parameters: what is trained.
-        optimizer: fused on a GPU, so that it can be told on the device to skip an update.
+        optimizer: fused on a GPU, so that it can skip an update on the device's word.
         max_norm: length to which the gradient is cut (`torch.nn.utils.clip_grad_norm_`), or None.
     """
 

@@ -79,7 +79,7 @@ def find_weights(folder: Path) -> Path:
     Raises CheckpointError if there are none.
     """
     for path in (folder / BEST, folder / LAST):
-        if os.path.lexists(path):  # a best_model.pth that is no file is told when it is read
+        if os.path.lexists(path):  # that best_model.pth is no file is reported when it is read
             return path
     raise CheckpointError(
         f"no checkpoint at {folder / BEST}, and no {LAST.name} beside it: this is no run, or its "
@@ -238,7 +238,7 @@ def read_state(path: Path) -> dict:
     content = read(path)
     wanted = {"format", "model", "optimizer", "scheduler", "rng", "progress", "best"}
     if not wanted <= content.keys() or content["format"] != FORMAT:
-        raise CheckpointError(f"{path} holds no training state that this version can go on from")
+        raise CheckpointError(f"{path} holds no training state that this version can resume")
     return content
 
 
@@ -265,27 +265,10 @@ def restore_state(content: dict, path: Path, trained: Trained) -> tuple[Progress
     try:
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(for_this_device(content, optimizer))
-        check_moments(optimizer)
         scheduler.load_state_dict(content["scheduler"])
-        check_numbers(content["scheduler"])
         progress = Progress(**content["progress"])
         best = best and Best(best["epoch"], Metrics(**best["valid"]), best["weights"])
         restore_random_state(content["rng"], trained.device)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         raise CheckpointError(f"{path} holds a training state that does not fit") from None
     return progress, best
-
-
-def check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """ValueError unless the tensors that an optimiser keeps have the shapes of its parameters."""
-    for parameter, kept in optimizer.state.items():
-        for value in kept.values():
-            if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
-                raise ValueError(f"{list(value.shape)} for a parameter {list(parameter.shape)}")
-
-
-def check_numbers(scheduler: dict) -> None:
-    """TypeError or LookupError unless the state of a scheduler holds what it counts with."""
-    for name in ("best", "num_bad_epochs", "last_epoch"):
-        if not isinstance(scheduler[name], int | float):
-            raise TypeError(f"{name} is {scheduler[name]!r}")

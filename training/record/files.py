@@ -19,12 +19,12 @@ from training.terminal.console import log
 
 @contextlib.contextmanager
 def going_on_without(what: str) -> Iterator[None]:
-    """A disk that refuses does not end a training; it is said, and the weights go on."""
+    """Log an error of the disk instead of ending the training."""
     try:
         yield
     except OSError as error:
         log.error(
-            "Cannot write %s (%s); training goes on without it", what, error.strerror or error
+            "Cannot write %s (%s); training continues without it", what, error.strerror or error
         )
 
 
@@ -85,7 +85,7 @@ def append_line(path: Path, record: dict) -> None:
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The objects of a file of lines; a last line cut short by a crash is left out."""
+    """The objects of a file of lines; a last line cut short by a crash is skipped."""
     if not path.is_file():
         return []
     records = []

@@ -82,8 +82,8 @@ def check_free(folders: list[Path], overwrite: bool) -> None:
             taken = [output for output in OUTPUTS if (folder / output).exists()]
         attempted = set(taken) <= ATTEMPT and len(taken) > 1  # more than somebody's config.yaml
         if taken and not overwrite and not attempted:
-            goes_on = checkpoint.LAST in taken
-            resume = "go on with it by --resume auto, " if goes_on else ""
+            is_resumable = checkpoint.LAST in taken
+            resume = "resume it by --resume auto, " if is_resumable else ""
             raise ExperimentError(
                 f"{folder} already holds an experiment ({taken[0]}): {resume}name another folder "
                 "with --new_exp_folder, or replace it with --overwrite"
@@ -91,7 +91,7 @@ def check_free(folders: list[Path], overwrite: bool) -> None:
 
 
 def check_nothing_lost(folder: Path) -> None:
-    """ExperimentError if ``folder`` has results, but no state to go on from.
+    """ExperimentError if ``folder`` has results, but no state to resume from.
 
     It may have been removed to save room. What was killed before its first state starts again.
     """
@@ -99,8 +99,8 @@ def check_nothing_lost(folder: Path) -> None:
     done = max((record.get("epoch", 0) for record in records), default=0)
     if done > 1 or (folder / "summary.json").exists():
         raise ExperimentError(
-            f"cannot go on with {folder}: {done} epochs are done, but {checkpoint.LAST} is not "
-            "there; name another folder with --new_exp_folder, or leave out --resume and replace "
+            f"cannot resume {folder}: {done} epochs are done, but {checkpoint.LAST} is not "
+            "there; name another folder with --new_exp_folder, or drop --resume and replace "
             "the run with --overwrite"
         )
 
@@ -108,25 +108,25 @@ def check_nothing_lost(folder: Path) -> None:
 def check_same_options(folder: Path, values: dict) -> None:
     """ExperimentError unless the run in ``folder`` was started with ``values``.
 
-    What does not change the course of a training may differ, and it may go on for more epochs.
+    What does not change the course of a training may differ, and there may be more epochs.
     """
     path = folder / "config.yaml"
     try:
         recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
         recorded = {**recorded}
     except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError):
-        raise ExperimentError(f"cannot go on with {folder}: {path} is not readable") from None
+        raise ExperimentError(f"cannot resume {folder}: {path} is not readable") from None
     for name, value in values.items():
         before = recorded.get(name, OPTIONS[name].default)  # it may have come later
         if not OPTIONS[name].rules.may_change and before != value:
             raise ExperimentError(
-                f"cannot go on with {folder}: it was started with {name} {before}, not "
+                f"cannot resume {folder}: it was started with {name} {before}, not "
                 f"{value}; repeat its command, or name another folder with --new_exp_folder"
             )
 
 
 def record_epochs(folder: Path, nb_epochs: int) -> None:
-    """Have config.yaml name the epochs that a run which goes on will have."""
+    """Have config.yaml name the epochs of a resumed run."""
     path = folder / "config.yaml"
     recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
     if recorded.get("nb_epochs") != nb_epochs:

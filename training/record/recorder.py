@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Writing down a run while it goes on: what a disk refuses does not end the training."""
+"""Writing down a run as it trains: what a disk refuses does not end the training."""
 
 import time
 from pathlib import Path
@@ -53,7 +53,7 @@ class Recorder:
             self.lacks_best = False
 
     def save(self, trained: Trained, progress: Progress) -> None:
-        """Write the whole state of training, from which ``resume`` goes on."""
+        """Write the whole state of training, that ``resume`` reads."""
         with going_on_without("the state to resume from"):
             checkpoint.save_state(self.folder / checkpoint.LAST, trained, progress, self.best)
         self.last_saved = time.monotonic()
@@ -74,7 +74,7 @@ class Recorder:
         self.write_best()  # the disk may have refused them before
         if progress.epoch - start_epoch > nb_epochs:
             raise ExperimentError(
-                f"cannot go on with {self.folder}: {progress.epoch - start_epoch} epochs are done, "
+                f"cannot resume {self.folder}: {progress.epoch - start_epoch} epochs are done, "
                 f"and --nb_epochs {nb_epochs} asks for less"
             )
         records = files.read_lines(self.folder / "metrics.jsonl")

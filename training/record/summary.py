@@ -84,7 +84,7 @@ def device_facts(device: torch.device) -> dict:
 
 
 def versions(device: torch.device) -> dict:
-    """What the run was computed with; libraries that are not installed are left out."""
+    """What the run was computed with; libraries that are not installed are not listed."""
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     found = {"python": platform.python_version()}
     for library in LIBRARIES:

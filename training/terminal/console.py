@@ -32,7 +32,7 @@ class _BesideProgressBars(logging.Handler):
             flush()
         except BrokenPipeError:  # who reads the output has seen enough
             raise
-        except OSError as error:  # a training goes on unheard; its log file tells
+        except OSError as error:  # the training continues; its log file has every line
             if error.errno == errno.EIO:
                 forget_terminal()
             else:
@@ -40,14 +40,14 @@ class _BesideProgressBars(logging.Handler):
 
 
 class _LogFile(WatchedFileHandler):
-    """A log file that is opened anew where it was deleted, and never ends or disturbs a run."""
+    """A log file that is opened again where it was deleted, and never ends or disturbs a run."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the name is logging's)
-        """Say nothing: a disk that is full is told by what matters more."""
+        """Say nothing: a full disk is reported by the files that matter more."""
 
 
 # Keeps what is logged while no log file is open: the next one begins with it.
@@ -65,9 +65,9 @@ def start_logging() -> None:
 
 @contextlib.contextmanager
 def log_file(path: Path | None) -> Iterator[None]:
-    """Also append everything said to ``path``, with the time; None: no file.
+    """Also append everything logged to ``path``, with the time; None: no file.
 
-    That includes what was said since the program began, or the last file was closed.
+    That includes what was logged since the program began, or the last file was closed.
     """
     if path is None:
         yield

@@ -30,7 +30,7 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Set by one of ``NAMES``; a second signal acts at once, as if nobody listened.
+    """Set by one of ``NAMES``; a second signal acts at once, as if there were no handler.
 
     Except SIGHUP, which the system and the shell both send when a terminal is closed.
 
@@ -81,7 +81,7 @@ def stop_request() -> Iterator[StopRequest]:
 
 
 def exit_status(program: str, work: Callable[[], int]) -> int:
-    """The exit status of ``work``, with every fault that is not ours told in one line."""
+    """The exit status of ``work``, one line for every fault that is not ours."""
 
     def end(status: int, message: object) -> int:
         tell(f"{program}: {message}")
@@ -98,7 +98,7 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
         except Stopped as stopped:
             return end(
                 128 + stopped.signum,
-                "stopped, and the state is saved: the same command with --resume auto goes on",
+                "stopped, and the state is saved: the same command with --resume auto continues",
             )
 
     return run_command(program, train, interrupted="interrupted; what was finished is kept")
