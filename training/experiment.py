@@ -16,7 +16,6 @@ from training import diverged
 from training.batchnorm import recalibrate
 from training.build import build_model, build_optimizer, build_scheduler
 from training.checks import introduce, warn_of_idle_layers, warn_of_unreached
-from training.data import same_data
 from training.data.augmentation import augmented
 from training.data.loading import batches, order_of_batches
 from training.device.choice import set_up
@@ -26,7 +25,6 @@ from training.errors import DivergedError
 from training.metrics import Meter, Metrics
 from training.record.checkpoint import Best, Progress, Trained, random_state, restore_random_state
 from training.record.recorder import Recorder
-from training.record.summary import code_version, summarize
 from training.steps import Steps
 from training.terminal.console import LiveBar, closing_table, log, log_epoch, log_file
 from training.terminal.stopping import Stopped, StopRequest, stop_request
@@ -66,12 +64,7 @@ class Experiment:
         self.trained = Trained(self.model, self.optimizer, self.scheduler)
         self.progress = Progress(self.options.start_epoch)
         if folder is not None:
-            self.recorder = Recorder(
-                folder,
-                config.to_dict(),
-                same_data.record(self.options, data),
-                save_best=self.options.save_best,
-            )
+            self.recorder = Recorder(folder, config, data)
         self.stop = StopRequest()
         self.tracker = Tracker()
         self.has_stepped = self.has_logged = False
@@ -88,7 +81,6 @@ class Experiment:
         after SIGINT or SIGTERM.
         """
         log_path = self.folder / "log" / "exp.log" if self.options.log_tofile else None
-        code_version()  # before anyone edits the files
         with (
             log_file(log_path),
             stop_request() as self.stop,
@@ -217,13 +209,10 @@ class Experiment:
 
     def finish(self) -> dict:
         """Test the best model and write down the summary; what is returned is what was written."""
-        best, history = self.recorder.best, self.recorder.history
-        self.model.load_state_dict(best.weights)
+        self.model.load_state_dict(self.recorder.best.weights)
         test = self.test(self.options.seed)
         seconds = self.progress.seconds + test.seconds
-        return self.recorder.finish(
-            summarize(self.config, self.data, self.model, best, history, test, seconds)
-        )
+        return self.recorder.finish(self.recorder.summary(self.model, test, seconds))
 
     def release(self) -> None:
         """Give the memory of a CUDA graph back."""
@@ -249,8 +238,7 @@ class Experiment:
         Raises CheckpointError if there is none, or if it does not fit the options, and
         ExperimentError if more epochs are done than are asked for.
         """
-        options = self.options
-        self.progress = self.recorder.resume(self.trained, options.start_epoch, options.nb_epochs)
+        self.progress = self.recorder.resume(self.trained)
 
     def check_finite(self, epoch: int, loss: float) -> None:
         """DivergedError if an epoch ended in non-finite numbers."""

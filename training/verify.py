@@ -24,7 +24,7 @@ from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError
 from training.experiment import Experiment
 from training.record import checkpoint, files, folders
-from training.record.summary import counts, device_facts, versions
+from training.record.recorder import counts, device_facts, versions
 from training.terminal.console import log, percent, start_logging, table
 
 PROGRAM = "training.verify"

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from training.record.summary import code_version
+from training.record.recorder import code_version
 
 
 def git(folder, *arguments):

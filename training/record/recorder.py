@@ -2,16 +2,32 @@
 # SPDX-License-Identifier: MIT
 """Writing down a run as it trains: what a disk refuses does not end the training."""
 
+import contextlib
+import os
+import platform
+import subprocess
 import time
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
+import torch
+
+from datasets.interface import Data
+from models.network import Network
+from parsers.load import Config
+from training.data import same_data
 from training.errors import ExperimentError
-from training.metrics import Metrics
+from training.metrics import Metrics, count_parameters
 from training.record import checkpoint, files, folders
 from training.record.checkpoint import Best, Progress, Trained
 from training.record.curves import draw_curves
 from training.record.files import going_on_without
 from training.terminal.console import log
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+GIT_SECONDS = 10  # a git that waits for a network drive holds up no training
+LIBRARIES = ("torch", "numpy", "scipy", "h5py", "soundfile", "numba", "triton")
 
 
 class Recorder:
@@ -19,20 +35,24 @@ class Recorder:
 
     Args:
         folder: of the run, laid out before the first epoch.
-        values: of all options, the content of config.yaml.
-        data: the content of data.json.
-        save_best: whether to write the best weights.
+        config: the options of the run.
+        data: what it is trained on.
     """
 
-    def __init__(self, folder: Path, values: dict, data: dict, *, save_best: bool):
+    def __init__(self, folder: Path, config: Config, data: Data):
         self.folder = folder
-        self.values = values
+        self.config = config
         self.data = data
-        self.save_best = save_best
         self.history: list[dict] = []  # of all epochs so far, as in metrics.jsonl
         self.best: Best | None = None
         self.lacks_best = False  # whether the disk refused the best weights
         self.last_saved = time.monotonic()
+        code_version()  # before anyone edits the files
+
+    def lay_out(self) -> None:
+        """Make the folder, config.yaml and data.json; OSError where that fails."""
+        content = same_data.record(self.config.training, self.data)
+        folders.lay_out(self.folder, self.config.to_dict(), content)
 
     def epoch(self, epoch: int, lr: float, train: Metrics, valid: Metrics) -> None:
         """Write down the figures of an epoch."""
@@ -45,7 +65,7 @@ class Recorder:
 
     def write_best(self) -> None:
         """Write the best weights, if that is asked for."""
-        if not self.save_best or self.best is None:
+        if not self.config.training.save_best or self.best is None:
             return
         self.lacks_best = True
         with going_on_without("the best model"):
@@ -62,20 +82,22 @@ class Recorder:
         """Whether the last state was saved more than ``minutes`` ago."""
         return time.monotonic() - self.last_saved > 60 * minutes
 
-    def resume(self, trained: Trained, start_epoch: int, nb_epochs: int) -> Progress:
+    def resume(self, trained: Trained) -> Progress:
         """Put ``trained`` into the state in the folder; how far the training had come.
 
         Raises CheckpointError if there is no state, or one that does not fit, and ExperimentError
-        if more than ``nb_epochs`` epochs after ``start_epoch`` are done.
+        if more epochs are done than are asked for.
         """
         path = self.folder / checkpoint.LAST
         state = checkpoint.load_state(path)
         progress, self.best = checkpoint.restore_state(state, path, trained)
         self.write_best()  # the disk may have refused them before
-        if progress.epoch - start_epoch > nb_epochs:
+        options = self.config.training
+        done = progress.epoch - options.start_epoch
+        if done > options.nb_epochs:
             raise ExperimentError(
-                f"cannot resume {self.folder}: {progress.epoch - start_epoch} epochs are done, "
-                f"and --nb_epochs {nb_epochs} asks for less"
+                f"cannot resume {self.folder}: {done} epochs are done, and --nb_epochs "
+                f"{options.nb_epochs} asks for less"
             )
         records = files.read_lines(self.folder / "metrics.jsonl")
         self.history = [r for r in records if r["epoch"] <= progress.epoch and r["split"] != "test"]
@@ -93,9 +115,33 @@ class Recorder:
             return
         log.error("%s was deleted or moved away; it is made again", self.folder)
         with going_on_without("the folder again"):
-            folders.lay_out(self.folder, self.values, self.data)
+            self.lay_out()
             self.write_history()
             self.write_best()
+
+    def summary(self, model: Network, test: Metrics, seconds: float) -> dict:
+        """The content of summary.json, of a run that took ``seconds``."""
+        options, device = self.config.training, next(model.parameters()).device
+        passes = [record["seconds"] for record in self.history]
+        return {
+            "model_type": self.config.model.model_type,
+            "dataset_name": options.dataset_name,
+            "seed": options.seed,
+            "best_epoch": self.best.epoch,
+            "epochs": options.nb_epochs,
+            "validated_on": self.data.validation,
+            "valid": self.best.valid.to_dict(),
+            "test": test.to_dict(),
+            **counts(model, self.data),
+            "classes": self.data.nb_classes,
+            "seconds": seconds,
+            "seconds_per_epoch": sum(passes) / options.nb_epochs,
+            "data_checksums": self.data.checksums,
+            **self.data.facts,
+            "device": device_facts(device),
+            "code": code_version(),
+            "versions": versions(device),
+        }
 
     def finish(self, summary: dict) -> dict:
         """Write ``summary`` and draw the curves; the summary, with what could not be written.
@@ -123,3 +169,71 @@ class Recorder:
                 write(self.folder / name)
                 unwritten.remove(name)
         return {**summary, "unwritten": sorted(unwritten)} if unwritten else summary
+
+
+def counts(model: Network, data: Data) -> dict:
+    """How large the network and its data are."""
+    clips = {name: len(getattr(data, name)) for name in ("train", "valid", "test")}
+    return {
+        "parameters": count_parameters(model),
+        "state_variables": model.nb_state_variables() if model.is_snn else None,
+        "clips": clips,
+    }
+
+
+def device_facts(device: torch.device) -> dict:
+    """Where the run computed; the number of CPU threads can change the last bits of a sum."""
+    facts = {"type": device.type, "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        facts |= {"name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return facts
+
+
+def versions(device: torch.device) -> dict:
+    """What the run was computed with; libraries that are not installed are not listed."""
+    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[library] = metadata.version(library)
+    # The local part (+cpu, +cu130) says which build it is.
+    found |= {"torch": torch.__version__, "device": processor, "platform": platform.platform()}
+    return found
+
+
+@cache
+def code_version(folder: Path = REPOSITORY) -> dict | None:
+    """Commit of the git checkout that the code lies in, and whether files differ from it.
+
+    New Python files count as a difference too. None without git, or where the code lies in no
+    checkout. It is asked once, early in a run: what is edited later is not what computes.
+    """
+    if _git(folder, "ls-files", "--error-unmatch", "main.py") is None:
+        return None  # a checkout around the code, of something else
+    commit = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    new = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "*.py")
+    if commit is None or changed is None or new is None:
+        return None
+    files = [line[3:] for line in changed.splitlines()] + new.splitlines()
+    return {"commit": commit.strip(), "dirty": bool(files), "changed_files": sorted(files)[:20]}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, None if it cannot be run or refuses."""
+    # Hooks set variables that point git to another checkout.
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=GIT_SECONDS,
+            env=environment,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
