@@ -18,8 +18,8 @@ class Dropout(nn.Dropout):
         """Any shape; the numbers, and what is left of the generator, are PyTorch's."""
         drops = self.training and 0 < self.p < 1
         if drops and x.is_contiguous() and compiled_on_cpu(self.backend, x):
-            from models.cpu import dropout, mersenne
+            from models.cpu import dropout
 
-            if mersenne.draws_alike():
+            if dropout.draws_alike():
                 return dropout.dropout(x, self.p)
         return super().forward(x)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.dropout import Dropout
 from models.dynamics import Fold
+from models.dynamics.backends import compiled_on_gpu
 from models.gpu.folding import can_fold, fold_of
 from models.linear import Linear
 from models.mistakes import check_parameters, check_result
@@ -199,7 +200,7 @@ class SpikingLayer(nn.Module):
         if self.bidirectional:
             x = append_flipped(x)
         current, fold = self.W(x), None
-        if can_fold(self, current):
+        if self.folds and compiled_on_gpu(self.backend, current) and can_fold(self):
             current, fold = fold_of(self, current)
         else:
             current = in_full(normalize(self.norm, current))

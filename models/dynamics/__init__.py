@@ -2,18 +2,25 @@
 # SPDX-License-Identifier: MIT
 """The functional core: every loop over time of this project lives below this package.
 
-Each recurrence is one pure function, state in and state out, with one implementation per back end.
-``naive`` is the executable specification that all others are tested against.
+Each recurrence is one pure function, state in and state out, with one implementation per back end
+in the package of its name. ``naive`` is the executable specification that all others are tested
+against.
 """
 
-import torch
+from functools import partial
 
-from models.dynamics.adaptive import ADAPTIVE, AdaptiveState, adaptive
-from models.dynamics.backends import BACKENDS, Choice, choose
+import torch
+from torch import Tensor
+
+from models.dynamics.adaptive.naive import AdaptiveState
+from models.dynamics.adaptive.trial import trials as adaptive_trials
+from models.dynamics.backends import BACKENDS, Choice, Operation, can_fold, choose, implementations
 from models.dynamics.fold import Fold
-from models.dynamics.readout import POTENTIALS, READOUT, potentials, readout
-from models.dynamics.recurrent import gru, ligru, rnn, summed
-from models.dynamics.resonate import RESONATE, ResonateState, resonate
+from models.dynamics.readout.trial import trials as readout_trials
+from models.dynamics.recurrent.naive import gru, ligru, rnn, summed
+from models.dynamics.resonate.naive import ResonateState
+from models.dynamics.resonate.trial import trials as resonate_trials
+from models.surrogate import BOXCAR, Surrogate
 
 __all__ = [
     "BACKENDS",
@@ -31,12 +38,179 @@ __all__ = [
     "summed",
 ]
 
+
+def _folding(name: str, trials) -> Operation:
+    """A recurrence whose kernels have room for a ``Fold``."""
+    load = implementations(f"{__name__}.{name}", name)
+    around = f"normalisation and dropout around '{name}'"
+    return Operation(
+        f"'{name}'", load, trials, Operation(around, load, partial(trials, folded=True))
+    )
+
+
+ADAPTIVE = _folding("adaptive", adaptive_trials)
+RESONATE = _folding("resonate", resonate_trials)
+_readout = partial(implementations, f"{__name__}.readout")
+READOUT = Operation("'readout'", _readout("readout"), readout_trials)
+POTENTIALS = Operation("'potentials'", _readout("potentials"), readout_trials)
 OPERATIONS = {
     "adaptive": ADAPTIVE,
     "resonate": RESONATE,
     "readout": READOUT,
     "potentials": POTENTIALS,
 }
+
+
+def _recur(operation, backend, I, coefficients, state, V, fold, **options):
+    """Spikes and state of a recurrence; the fold is done by its kernels or around it."""
+    surrogate = options["surrogate"]
+    choice = choose(operation, backend, I, *coefficients, *state, V, surrogate=surrogate)
+    run = partial(operation.load(choice.backend), state=state, **options)
+    if fold is not None and V is None and can_fold(choice, operation, backend, I.device, surrogate):
+        return run(I, *coefficients, fold=fold)
+    if V is not None:
+        run = partial(run, V=V)
+    if fold is None:
+        return run(I, *coefficients)
+    spikes, state = run(fold.current(I), *coefficients)
+    return fold.dropped(spikes), state
+
+
+def adaptive(
+    I: Tensor,
+    alpha: Tensor,
+    beta: Tensor | None = None,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    *,
+    theta: float,
+    state: AdaptiveState,
+    V: Tensor | None = None,
+    fold: Fold | None = None,
+    surrogate: Surrogate = BOXCAR,
+    backend: str = "auto",
+) -> tuple[Tensor, AdaptiveState]:
+    """Run adaptive leaky integrate-and-fire neurons over time.
+
+    Per step, in this order (Bittar & Garner 2022, eqs. 6-8; SiLIF: Fabre et al. 2025)::
+
+        w = beta * w + a * u + b * s
+        u = alpha * (u - s) + (1 - alpha) * (I_t + s @ V - w)
+        s = 1 if u > theta else 0
+
+    Args:
+        I: input current [B, T, H].
+        alpha: membrane decay per step [H].
+        beta, a, b: adaptation decay, sub-threshold and spike-triggered coupling, each [H]. All
+            three None: no adaptation (LIF), the ``w`` of ``state`` is handed back untouched.
+        theta: firing threshold.
+        state: u, w and s before the first step, each [B, H].
+        V: recurrent weights [H, H] (from neuron, to neuron), or None.
+        fold: normalisation and dropout to do on the way; with V, or under a back end whose kernels
+            have no room for them, they are done apart.
+        surrogate: what the backward pass takes for the derivative of a spike.
+        backend: a name of ``models.dynamics.BACKENDS``.
+
+    Returns:
+        The spikes [B, T, H], after the dropout of ``fold``, and the state after the last step.
+
+    Raises:
+        ValueError: only some of beta, a and b are given, or the back end cannot run here.
+    """
+    given = [x is not None for x in (beta, a, b)]
+    if any(given) and not all(given):
+        raise ValueError("beta, a and b are given together or not at all")
+    return _recur(
+        ADAPTIVE, backend, I, (alpha, beta, a, b), state, V, fold, theta=theta, surrogate=surrogate
+    )
+
+
+def resonate(
+    I: Tensor,
+    A: Tensor,
+    reset: float,
+    gain: Tensor | float,
+    *,
+    scale: float,
+    theta: float,
+    state: ResonateState,
+    reset_inside: bool,
+    fold: Fold | None = None,
+    surrogate: Surrogate = BOXCAR,
+    backend: str = "auto",
+) -> tuple[Tensor, ResonateState]:
+    """Run resonating (complex) neurons over time.
+
+    Per step, by ``reset_inside``::
+
+        True:   u = A * (u - reset * s) + gain * I_t           (C-SiLIF, Fabre et al. 2025)
+        False:  u = u + gain * (A * u + I_t) - reset * s       (RF, Higuchi et al. 2024)
+        s = 1 if scale * Re(u) > theta else 0
+
+    The two are kept apart because rewriting either as the other changes the rounding, and with it
+    the spikes.
+
+    Args:
+        I: input current [B, T, H], real.
+        A: complex [H]: the discrete transition (True), or the continuous eigenvalue (False).
+        reset: how much a spike takes from u.
+        gain: input gain [H], or the step size in seconds as a float.
+        scale: factor of Re(u) before the threshold.
+        theta: firing threshold.
+        state: u (complex) and s before the first step, each [B, H].
+        reset_inside: whether the reset passes through A.
+        fold: normalisation and dropout to do on the way; under a back end whose kernels have no
+            room for them, they are done apart.
+        surrogate: what the backward pass takes for the derivative of a spike.
+        backend: a name of ``models.dynamics.BACKENDS``.
+
+    Returns:
+        The spikes [B, T, H], after the dropout of ``fold``, and the state after the last step.
+
+    Raises:
+        ValueError: the back end cannot run here.
+    """
+    return _recur(
+        RESONATE, backend, I, (A, reset, gain), state, None, fold, scale=scale, theta=theta,
+        reset_inside=reset_inside, surrogate=surrogate,
+    )  # fmt: skip
+
+
+def readout(
+    I: Tensor, alpha: Tensor, *, state: Tensor, backend: str = "auto"
+) -> tuple[Tensor, Tensor]:
+    """Integrate class evidence over time (Bittar & Garner 2022, section 3.4).
+
+    Per step ``u = alpha * u + (1 - alpha) * I_t; out = out + softmax(u over classes)``.
+
+    Args:
+        I: input current [B, T, C].
+        alpha: decay per step [C].
+        state: potential before the first step [B, C].
+        backend: a name of ``models.dynamics.BACKENDS``.
+
+    Returns:
+        The summed softmax ``out`` [B, C] and the potential after the last step [B, C].
+
+    Raises:
+        ValueError: the back end cannot run here.
+    """
+    choice = choose(READOUT, backend, I, alpha, state)
+    return READOUT.load(choice.backend)(I, alpha, state=state)
+
+
+def potentials(
+    I: Tensor, alpha: Tensor, *, state: Tensor, backend: str = "auto"
+) -> tuple[Tensor, Tensor]:
+    """Integrate as :func:`readout` does, for read-outs and losses other than the summed softmax.
+
+    Arguments and errors are those of :func:`readout`.
+
+    Returns:
+        The potential after every step [B, T, C], and after the last [B, C].
+    """
+    choice = choose(POTENTIALS, backend, I, alpha, state)
+    return POTENTIALS.load(choice.backend)(I, alpha, state=state)
 
 
 def describe(network: torch.nn.Module) -> str:

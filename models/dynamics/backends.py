@@ -42,6 +42,8 @@ class Operation(NamedTuple):
     load: Callable[[str], Callable]
     # trials(surrogate), or trials() of what has none
     trials: Callable[..., Iterable[Trial]]
+    # The same within a ``Fold``
+    folded: "Operation | None" = None
 
 
 def implementations(package: str, function: str) -> Callable[[str], Callable]:
@@ -145,11 +147,13 @@ def agrees(operation: Operation, backend: str, device: torch.device, *variant) -
     return not _tried(operation, backend, device, *variant)
 
 
-def can_fold(asked: str, choice: Choice, folded: Operation, device: torch.device, *variant) -> bool:
+def can_fold(
+    choice: Choice, operation: Operation, asked: str, device: torch.device, *variant
+) -> bool:
     """Whether the ``choice`` for the back end ``asked`` for takes a ``Fold``."""
     if choice.backend not in _FOLDING:
         return False
-    return asked != "auto" or agrees(folded, choice.backend, device, *variant)
+    return asked != "auto" or agrees(operation.folded, choice.backend, device, *variant)
 
 
 def choose(

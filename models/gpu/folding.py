@@ -18,19 +18,16 @@ from models.dynamics.backends import Operation, agrees, compiled_on_gpu
 from models.gpu.trial import trials
 
 
-def can_fold(layer: nn.Module, current: Tensor) -> bool:
-    """Whether the recurrence of ``layer``, a ``SpikingLayer``, takes a fold in this pass.
+def can_fold(layer: nn.Module) -> bool:
+    """Whether ``layer``, a ``SpikingLayer`` on a GPU whose class folds, takes a fold in this pass.
 
-    It does in training on a GPU, if it has no recurrent weights and its class says
-    ``folds = True``.
+    It does in training, if it has no recurrent weights.
     """
     return (
-        layer.folds
-        and layer.training
+        layer.training
         and not layer.recurrent
         and isinstance(layer.drop, nn.Dropout)
         and layer.drop.p < 1
-        and compiled_on_gpu(layer.backend, current)
     )
 
 

@@ -8,14 +8,20 @@ import pytest
 import torch
 from against_naive import adaptive_inputs, run_adaptive
 
-from models.dynamics import OPERATIONS, AdaptiveState, Fold, adaptive, backends, trial
-from models.dynamics.adaptive import FOLDED as FOLDED_ADAPTIVE
+from models.dynamics import (
+    ADAPTIVE,
+    OPERATIONS,
+    RESONATE,
+    AdaptiveState,
+    Fold,
+    adaptive,
+    backends,
+    trial,
+)
 from models.dynamics.backends import try_kernels
-from models.dynamics.resonate import FOLDED as FOLDED_RESONATE
 from models.surrogate import BOXCAR
 
 CPU = torch.device("cpu")
-ADAPTIVE = OPERATIONS["adaptive"]
 
 
 def variant_of(name):
@@ -63,9 +69,7 @@ def test_right_kernels_agree(operation):
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(
-    "operation", [ADAPTIVE, OPERATIONS["resonate"], FOLDED_ADAPTIVE, FOLDED_RESONATE]
-)
+@pytest.mark.parametrize("operation", [ADAPTIVE, RESONATE, ADAPTIVE.folded, RESONATE.folded])
 def test_no_potential_of_the_trial_is_near_the_threshold(operation):
     """Rounding must turn no spike: a single one spoils gradients."""
     nearest = []
@@ -121,7 +125,7 @@ def test_folds_that_do_not_agree_are_undone(tried, monkeypatch, caplog):
     monkeypatch.setattr(backends, "_FOLDING", ("cpu",))
 
     def can_fold(asked):
-        return backends.can_fold(asked, backends.Choice("cpu"), FOLDED_ADAPTIVE, CPU, BOXCAR)
+        return backends.can_fold(backends.Choice("cpu"), ADAPTIVE, asked, CPU, BOXCAR)
 
     assert can_fold("cpu")  # asked for by name
     with caplog.at_level("WARNING", logger="sprache"):

@@ -35,9 +35,7 @@ from against_naive import (
 from torch.nn import functional
 
 from models.dynamics import ADAPTIVE, POTENTIALS, READOUT, RESONATE, Fold, trial
-from models.dynamics.adaptive import FOLDED as FOLDED_ADAPTIVE
 from models.dynamics.backends import try_kernels
-from models.dynamics.resonate import FOLDED as FOLDED_RESONATE
 from models.gpu.folding import BATCH_STATISTICS
 from models.snns import SNN
 from models.surrogate import BOXCAR, SURROGATES, surrogate
@@ -56,9 +54,9 @@ EMULATED = "SPRACHE_EMULATES_GPU" in os.environ and not INTERPRETED
 TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
 TRIED = {  # operations, and what their trials are made for
     "adaptive": (ADAPTIVE, BOXCAR),
-    "folded adaptive": (FOLDED_ADAPTIVE, surrogate("triangle")),
+    "folded adaptive": (ADAPTIVE.folded, surrogate("triangle")),
     "resonate": (RESONATE, surrogate("triangle")),
-    "folded resonate": (FOLDED_RESONATE, BOXCAR),
+    "folded resonate": (RESONATE.folded, BOXCAR),
     "readout": (READOUT,),
     "potentials": (POTENTIALS,),
     "batch statistics": (BATCH_STATISTICS,),

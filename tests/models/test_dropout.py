@@ -11,7 +11,7 @@ from torch import nn
 from models.dropout import Dropout
 
 pytest.importorskip("numba")
-mersenne = importlib.import_module("models.cpu.mersenne")
+mersenne = importlib.import_module("models.cpu.dropout")
 
 mersenne_twister = pytest.mark.skipif(
     not mersenne.draws_alike(), reason="PyTorch draws from MKL's generator on this CPU"
