@@ -61,15 +61,7 @@ def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def bin_events(
-    times: np.ndarray,
-    units: np.ndarray,
-    *,
-    nb_steps: int,
-    max_time: float,
-    spatial_bin: int,
-    nb_units: int = NB_UNITS,
-) -> tuple[np.ndarray, int]:
+def bin_events(times: np.ndarray, units: np.ndarray, binning: Binning) -> tuple[np.ndarray, int]:
     """Count the events of one clip, binned as in the published SpArch code.
 
     ``edges = linspace(0, max_time, nb_steps)`` and ``bin = digitize(t, edges)``: bin 0 stays empty
@@ -79,22 +71,15 @@ def bin_events(
     Args:
         times: [E] event times in seconds; float16 is binned from exact float64 copies.
         units: [E] integers in 0..nb_units-1.
-        nb_steps: number of time bins T.
-        max_time: seconds covered by the bins.
-        spatial_bin: neighbouring units summed into one channel; divides ``nb_units``.
-        nb_units: number of units in the data.
+        binning: the bins.
 
     Returns:
-        Counts [T, C] with C = nb_units // spatial_bin, in the smallest unsigned type that holds
-        them (uint8 or wider), and the number of dropped events.
+        Counts [T, C] in the smallest unsigned type that holds them (uint8 or wider), and the number
+        of dropped events.
 
     Raises:
         DataError: lengths differ, a time is negative or not finite, or a unit is out of range.
     """
-    return _count_events(times, units, Binning(nb_steps, max_time, spatial_bin, nb_units))
-
-
-def _count_events(times: np.ndarray, units: np.ndarray, binning: Binning) -> tuple[np.ndarray, int]:
     times, units = np.asarray(times), np.asarray(units)
     _check_events(times, units, binning.nb_units)
     T, C = binning.nb_steps, binning.nb_features
@@ -304,7 +289,7 @@ def bin_clips(
     total = dropped = empty = 0
     for i in range(len(times)):
         try:
-            clip_counts, clip_dropped = _count_events(times[i], units[i], binning)
+            clip_counts, clip_dropped = bin_events(times[i], units[i], binning)
             counts[i] = _as_uint8(clip_counts)
         except DataError as error:
             raise DataError(f"{path}, clip {first + i}: {error}") from error

@@ -98,13 +98,3 @@ def distinct_splits(data) -> dict:
     if data.valid is not data.test:
         splits = {"training": data.train, "validation": data.valid, "test": data.test}
     return splits
-
-
-def titled(names: list[str], label: int) -> str:
-    """'zero (class 0)', or 'class 0' where the names are numbers."""
-    return f"class {label}" if names[label] == str(label) else f"{names[label]} (class {label})"
-
-
-def counted(count: int, noun: str) -> str:
-    """'1 frame', '25 frames'"""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -19,13 +19,34 @@ from datasets.frames import FrameSet
 from datasets.interface import Data, Split
 from datasets.preview import figures
 from datasets.preview.figures import Quantity, Sound
-from datasets.preview.page import Request, counted, titled
+from datasets.preview.page import Request
 from datasets.recordings import FULL_SCALE, BadRecordingError, read_recording, resample
 from datasets.registry import DATASETS
 
 BLOCK = 2048  # clips whose counts are widened together
 Change = Callable[..., Tensor]
 BEFORE_AND_AFTER = "Training clips before and after"
+TIME_SHIFT = "Time shift of up to {:g} s to either side"
+OF_FRAMES = {
+    "augm_time_shift": TIME_SHIFT,
+    "augm_channel_shift": "Channel shift of up to {} channels, up or down",
+    "augm_event_drop": "Event drop, each with probability {:g}",
+    "augm_cutmix": "CutMix with another clip of the class",
+}
+OF_FEATURES = {
+    "augm_time_mask": "Time mask of up to {} frames",
+    "augm_freq_mask": "Frequency mask of up to {} bands",
+}
+
+
+def changes_of(
+    options: Augmentation, titles: dict[str, str]
+) -> Iterator[tuple[str, str, Augmentation]]:
+    """(file name, title, strengths) of each augmentation in ``titles`` that is asked for."""
+    for option, title in titles.items():
+        if strength := getattr(options, option):
+            alone = Augmentation(**{option: strength})
+            yield option.removeprefix("augm_"), title.format(strength), alone
 
 
 class View(ABC):
@@ -62,7 +83,8 @@ class View(ABC):
 
     def title(self, index: int) -> str:
         """The class of a clip and its number."""
-        return titled(self.data.classes, int(self.clips.labels[index]))
+        word, label = self.word(index), int(self.clips.labels[index])
+        return f"class {label}" if word == str(label) else f"{word} (class {label})"
 
 
 class SpikeView(View):
@@ -77,14 +99,20 @@ class SpikeView(View):
     @property
     def sentence(self) -> str:
         _, steps, channels = self.clips.shape
-        units = counted(self.request.options.spatial_bin, "unit")
         width = 1000 * self.clips.bin_seconds
-        return f"{steps} bins of {width:.3g} ms, {channels} channels of {units}"
+        units = self.request.options.spatial_bin
+        return f"{steps} bins of {width:.3g} ms, {channels} channels of {units} units each"
 
     def sheet(self, indices: Tensor) -> Figure:
         counts = list(self.clips.counts[indices].numpy())
-        titles = [describe(self, index) for index in indices.tolist()]
+        titles = [self._describe(index) for index in indices.tolist()]
         return figures.spike_sheet(counts, titles, self.clips.bin_seconds)
+
+    def _describe(self, index: int) -> str:
+        clips = self.clips
+        speaker = "" if clips.speakers is None else f", speaker {int(clips.speakers[index])}"
+        events = int(clips.counts[index].sum(dtype=torch.int64))
+        return f"{self.title(index)}{speaker}\nclip {index}, {events:,} events"
 
     def changes(self, indices: Tensor) -> Iterator[tuple[str, str, str, Figure]]:
         step = self.clips.bin_seconds
@@ -93,10 +121,14 @@ class SpikeView(View):
         frames, labels = self.clips.batch(torch.cat([indices, torch.tensor(others)]))
         before = list(frames[: len(indices)].numpy())
         titles = [self.word(index) for index in indices.tolist()]
-        for name, title, strengths in changes_of_frames(self.strengths):
-            changed = augment.augment_frames(
-                frames, labels, step, strengths, self.request.generator()
-            )
+        changes = list(changes_of(self.strengths, OF_FRAMES))
+        if len(changes) > 1:
+            changes.append(("together", "All of these together, as in training", self.strengths))
+        for name, title, strengths in changes:
+            if name == "cutmix":  # of a few clips, draw all
+                strengths = Augmentation(augm_cutmix=1.0)
+            generator = self.request.generator()
+            changed = augment.augment_frames(frames, labels, step, strengths, generator)
             after = list(changed[: len(indices)].numpy())
             mixed = name == "cutmix"
             mark = "; what comes from another clip lies between the lines." if mixed else "."
@@ -114,40 +146,10 @@ class SpikeView(View):
         ]
 
 
-def describe(view: SpikeView, index: int) -> str:
-    """The title of a clip of spikes."""
-    clips = view.clips
-    speaker = "" if clips.speakers is None else f", speaker {int(clips.speakers[index])}"
-    events = int(clips.counts[index].sum(dtype=torch.int64))
-    return f"{view.title(index)}{speaker}\nclip {index}, {events:,} events"
-
-
 def another(labels: Tensor, index: int) -> int:
     """The next clip of the class of clip ``index``, itself if it has no other."""
     same = (labels == labels[index]).nonzero()[:, 0]
     return int(same[(int((same == index).nonzero()) + 1) % len(same)])
-
-
-def changes_of_frames(options: Augmentation) -> list[tuple[str, str, Augmentation]]:
-    """(file name, title, strengths) of every augmentation that ``options`` ask for."""
-    seconds, channels = options.augm_time_shift, options.augm_channel_shift
-    share, p = options.augm_event_drop, options.augm_cutmix
-    changes = []
-    if seconds > 0:
-        title = f"Time shift of up to {seconds:g} s to either side"
-        changes.append(("time_shift", title, Augmentation(augm_time_shift=seconds)))
-    if channels > 0:
-        title = f"Channel shift of up to {counted(channels, 'channel')}, up or down"
-        changes.append(("channel_shift", title, Augmentation(augm_channel_shift=channels)))
-    if share > 0:
-        title = f"Event drop, each with probability {share:g}"
-        changes.append(("event_drop", title, Augmentation(augm_event_drop=share)))
-    if p > 0:
-        title = "CutMix with another clip of the class" + ("" if p == 1 else " (drawn always here)")
-        changes.append(("cutmix", title, Augmentation(augm_cutmix=1.0)))
-    if len(changes) > 1:
-        changes.append(("together", "All of these together, as in training", options))
-    return changes
 
 
 def events_and_last_bins(counts: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -194,7 +196,7 @@ class AudioView(View):
         for name, title, change in changes_of_waveforms(options, rate):
             after = self._sounds(change(waves, lengths, self.request.generator()), lengths)
             yield name, title, f"{BEFORE_AND_AFTER}.", pairs(title, after)
-        for name, title, strengths in changes_of_features(options):
+        for name, title, strengths in changes_of(options, OF_FEATURES):
             after = self._sounds(waves, lengths, strengths, self.request.generator())
             yield name, title, f"{BEFORE_AND_AFTER}.", pairs(title, after, with_waveforms=False)
         if options.of_waveforms or options.of_features:
@@ -263,29 +265,12 @@ def changes_of_waveforms(options: Augmentation, rate: int) -> list[tuple[str, st
             ("gain", f"Gain of {low:g} to {high:g} dB", lambda w, n, g: augment.change_gain(w, g)),
             ("reverb", "Reverberation", lambda w, n, g: augment.reverberate(w, n, rate, g)),
         ]
-    if options.augm_time_shift > 0:
-        alone = Augmentation(augm_time_shift=options.augm_time_shift)
-        title = f"Time shift of up to {options.augm_time_shift:g} s to either side"
-        changes.append(
-            (
-                "time_shift",
-                title,
-                lambda w, n, g: augment.augment_waveforms(w, n, rate, alone, g),
-            )
-        )
-    return changes
+    for name, title, alone in changes_of(options, {"augm_time_shift": TIME_SHIFT}):
 
+        def shifted(w: Tensor, n: Tensor, g: Generator, alone: Augmentation = alone) -> Tensor:
+            return augment.augment_waveforms(w, n, rate, alone, g)
 
-def changes_of_features(options: Augmentation) -> list[tuple[str, str, Augmentation]]:
-    """(file name, title, strengths) of SpecAugment."""
-    frames, bands = options.augm_time_mask, options.augm_freq_mask
-    changes = []
-    if frames > 0:
-        title = f"Time mask of up to {counted(frames, 'frame')}"
-        changes.append(("time_mask", title, Augmentation(augm_time_mask=frames)))
-    if bands > 0:
-        title = f"Frequency mask of up to {counted(bands, 'band')}"
-        changes.append(("freq_mask", title, Augmentation(augm_freq_mask=bands)))
+        changes.append((name, title, shifted))
     return changes
 
 

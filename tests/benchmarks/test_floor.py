@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import dynamics, floor, slow_way, train
-from datasets.binning import bin_events
+from datasets.binning import Binning, bin_events
 
 
 def test_floor_of_a_recurrence():
@@ -32,8 +32,7 @@ def test_floor_of_a_step():
 def test_the_slow_loader_bins_as_ours_does():
     clips = slow_way.EventClips(3, 200, nb_steps=20, max_time=1.0, spatial_bin=20)
     frames, label = clips[2]
-    sizes = {"nb_steps": 20, "max_time": 1.0, "spatial_bin": 20}
-    counts, dropped = bin_events(clips.times[2], clips.units[2], **sizes)
+    counts, dropped = bin_events(clips.times[2], clips.units[2], Binning(20, 1.0, 20))
     assert torch.equal(frames, torch.from_numpy(counts).float())
     assert (frames.sum(), label) == (200 - dropped, 2)
 

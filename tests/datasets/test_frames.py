@@ -55,7 +55,7 @@ class TestBinEvents:
         times = (1.5 * rng.random(3000)).astype(dtype)
         units = rng.integers(0, 700, 3000)
         choice = {"nb_steps": nb_steps, "max_time": max_time, "spatial_bin": spatial_bin}
-        counts, dropped = bin_events(times, units, **choice)
+        counts, dropped = bin_events(times, units, Binning(**choice))
         expected, expected_dropped = count_one_by_one(times, units, **choice)
         assert counts.shape == (nb_steps, 700 // spatial_bin)
         np.testing.assert_array_equal(counts, expected)
@@ -68,39 +68,34 @@ class TestBinEvents:
         on = edges.astype(dtype)
         times = np.concatenate([on, np.nextafter(on, dtype(9)), np.nextafter(on[1:], dtype(0))])
         for time in times:
-            counts, dropped = bin_events(
-                np.array([time]), np.array([0]), nb_steps=nb_steps, max_time=max_time, spatial_bin=5
-            )
+            binning = Binning(nb_steps, max_time, 5)
+            counts, dropped = bin_events(np.array([time]), np.array([0]), binning)
             expected = np.digitize(np.float64(time), edges)
             assert (dropped == 1) if expected == nb_steps else (counts[expected, 0] == 1)
             assert counts.sum() + dropped == 1
 
     def test_bin_0_stays_empty_and_an_event_at_the_end_is_dropped(self):
-        counts, dropped = bin_events(
-            np.array([0.0, -0.0, 1.0]), np.array([3, 3, 3]), nb_steps=4, max_time=1.0, spatial_bin=5
-        )
+        times = np.array([0.0, -0.0, 1.0])
+        counts, dropped = bin_events(times, np.array([3, 3, 3]), Binning(4, 1.0, 5))
         assert counts[0].sum() == 0
         assert counts[1, 0] == 2
         assert dropped == 1
 
     def test_big_endian_times(self):
         times, units = np.array([0.1, 0.9], ">f2"), np.array([0, 699], ">u2")
-        counts, _ = bin_events(times, units, nb_steps=11, max_time=1.0, spatial_bin=5)
+        counts, _ = bin_events(times, units, Binning(11, 1.0, 5))
         expected, _ = count_one_by_one(times, units, 11, 1.0, 5)
         np.testing.assert_array_equal(counts, expected)
 
     def test_counts_widen_instead_of_wrapping(self):
         for nb_events, dtype in ((255, np.uint8), (256, np.uint16)):
-            counts, _ = bin_events(
-                np.zeros(nb_events), np.zeros(nb_events, int), nb_steps=4, max_time=1, spatial_bin=1
-            )
+            units = np.zeros(nb_events, int)
+            counts, _ = bin_events(np.zeros(nb_events), units, Binning(4, 1, 1))
             assert counts.dtype == dtype
             assert counts.max() == nb_events
 
     def test_no_events(self):
-        counts, dropped = bin_events(
-            np.array([]), np.array([]), nb_steps=4, max_time=1.0, spatial_bin=5
-        )
+        counts, dropped = bin_events(np.array([]), np.array([]), Binning(4, 1.0, 5))
         assert counts.shape == (4, 140)
         assert counts.dtype == np.uint8
         assert counts.sum() == dropped == 0
@@ -118,7 +113,7 @@ class TestBinEvents:
     def test_impossible_binning(self, change, message):
         choice = {"nb_steps": 4, "max_time": 1.0, "spatial_bin": 5} | change
         with pytest.raises(DataError, match=message):
-            bin_events(np.array([0.1]), np.array([1]), **choice)
+            bin_events(np.array([0.1]), np.array([1]), Binning(**choice))
 
 
 class TestFrameSet:
