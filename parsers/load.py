@@ -1,17 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
+"""From argv, a YAML config and what earlier runs recorded to the runs to make.
 
-"""From argv and a YAML config to the runs to make: default < YAML < command line."""
+What the command line says comes before what a config says, and that before the defaults.
+"""
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from parsers.command_line import CommandLine, read_command_line
-from parsers.config import OPTIONS, Config
-from parsers.folders import REPOSITORY, RESUME_AUTO, locate, resolve_pretrained
-from parsers.options import RETIRED, ConfigError, show
-from parsers.plan import DEBUG_SEED, Plan, make_plan
-from parsers.recorded import recorded_options
+from parsers.options import RETIRED, ConfigError, near, show
+from parsers.plan import DEBUG_SEED, OPTIONS, Config, Plan, make_plan
+from parsers.program import CommandLine, read_command_line
 from parsers.training_config import TrainingConfig
 from parsers.yaml_file import ConfigFile, find_config, read_config
 
@@ -25,6 +27,13 @@ __all__ = [
     "load_plan",
     "resolve_pretrained",
 ]
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESUME_AUTO = "auto"
+AUTHORS = "ref_SSC_"
+MOST_NAMED = 5
+OR_ALL = ", or repeat the whole command with --resume auto"
+NOTHING: tuple[dict[str, tuple], tuple[str, ...]] = ({}, ())
 
 
 def load_plan(
@@ -40,13 +49,13 @@ def load_plan(
     if typed.config is not None:
         path = find_config(typed.config, Path(configs_folder)).absolute()
         config = read_config(path, OPTIONS)
-    from_argv = locate(_typed_values(typed), Path.cwd(), repository)
-    recorded, notes = recorded_options(typed, from_argv, repository)
-    from_yaml = locate(config.values | recorded, repository, repository)
+    from_argv = _located(_typed_values(typed), Path.cwd(), repository)
+    recorded, notes = _recorded_options(typed, from_argv, repository)
+    from_yaml = _located(config.values | recorded, repository, repository)
     by_model = {}
     for model, section in config.by_model.items():
         own = {name: value for name, value in section.items() if name not in from_argv}
-        by_model[model] = locate(own, repository, repository)
+        by_model[model] = _located(own, repository, repository)
     values = {name: option.default_values for name, option in OPTIONS.items()}
     values |= from_yaml | from_argv
     keeps_seed = "seed" in from_argv or len(from_yaml.get("seed", ())) == 1
@@ -60,7 +69,7 @@ def load_plan(
     )
     for point in plan.points:
         _check_pretrained(point.training, typed.pretrained, repository)
-    return plan
+    return dataclasses.replace(plan, notes=plan.notes + _not_as_trained(plan.points))
 
 
 def _retired(names: Iterable[str]) -> tuple[str, ...]:
@@ -91,3 +100,131 @@ def _check_pretrained(training: TrainingConfig, typed: str | None, repository: P
             f"unexpected argument {show(typed)}; write --config {typed} to name a config, or add "
             "--evaluate_pretrained True to test a pretrained model"
         )
+
+
+def resolve_pretrained(
+    name: str | Path, *, relative_to: Path | None = None, repository: Path = REPOSITORY
+) -> Path:
+    """The folder of a trained model: a path relative to `relative_to` (by default the working
+    directory), else one in the repository, else a name in its reference_models/.
+
+    Raises ConfigError with the names in reference_models/ if there is no such folder.
+    """
+    folder = _find_model(name, relative_to or Path.cwd(), repository)
+    if os.path.isdir(folder):
+        return folder
+    if os.path.exists(folder):
+        raise ConfigError(f"pretrained model {name} is a file; name its experiment folder")
+    shelf = repository / "reference_models"
+    names = (
+        sorted(entry.name for entry in shelf.iterdir() if entry.is_dir()) if shelf.is_dir() else ()
+    )
+    if folder.name.startswith(AUTHORS) and not any(n.startswith(AUTHORS) for n in names):
+        raise ConfigError(
+            f"pretrained model {name} is not a folder: the authors' models are not here, and "
+            f"{shelf / 'README.md'} says how to add them"
+        )
+    has = f"has {', '.join(names)}" if names else "has no models"
+    raise ConfigError(
+        f"pretrained model {name} is not a folder{near(folder.name, names)}; {shelf} {has}"
+    )
+
+
+def _recorded_options(
+    typed: CommandLine, from_argv: Mapping[str, tuple], repository: Path
+) -> tuple[dict[str, tuple], tuple[str, ...]]:
+    """What a run that is resumed, or a model that is tested without a config, has recorded: its
+    options, and a note on where they come from."""
+    resumed = from_argv.get("resume", (None,))[0]
+    if resumed is not None and str(resumed) != RESUME_AUTO:
+        return _of_the_resumed(typed, from_argv, Path(os.path.abspath(resumed)))
+    evaluates = from_argv.get("evaluate_pretrained") == (True,)
+    if typed.config is not None or not evaluates or "load_exp_folder" not in from_argv:
+        return NOTHING
+    folder = resolve_pretrained(from_argv["load_exp_folder"][0], repository=repository)
+    path = folder / "config.yaml"
+    if not path.is_file():
+        return NOTHING
+    values = read_config(path, OPTIONS).values
+    values = {name: value for name, value in values.items() if OPTIONS[name].rules.recalled}
+    return values, (f"options of the model and its data: those recorded in {path}",)
+
+
+def _not_as_trained(points: Sequence[Config]) -> tuple[str, ...]:
+    """A note if a network is tested under other options than those recorded beside it."""
+    training = points[0].training
+    if not training.evaluate_pretrained or training.load_exp_folder is None:
+        return ()
+    path = training.load_exp_folder / "config.yaml"
+    try:
+        recorded = read_config(path, OPTIONS).values
+    except ConfigError:  # nothing to compare with
+        return ()
+    now = [point.values() for point in points]
+    others = []
+    for name, option in OPTIONS.items():
+        rules, values = option.rules, recorded.get(name, (option.default,))
+        other = dict.fromkeys(point[name] for point in now if point[name] not in values)
+        if other and rules.recalled and rules.in_tests and rules.compared:
+            others.append(f"{name} {_listed(other)} ({_listed(values)})")
+    if not others:
+        return ()
+    more = len(others) - MOST_NAMED
+    shown = ", ".join(others[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return (f"tested with options other than those recorded (in brackets) in {path}: {shown}",)
+
+
+def _listed(values: Iterable) -> str:
+    return " ".join(map(str, values))
+
+
+def _of_the_resumed(
+    typed: CommandLine, from_argv: Mapping[str, tuple], folder: Path
+) -> tuple[dict[str, tuple], tuple[str, ...]]:
+    """All options of an interrupted run, which is resumed in its own folder."""
+    path = folder / "config.yaml"
+    several = next((name for name, values in from_argv.items() if len(values) > 1), None)
+    if from_argv.get("new_exp_folder", (folder,)) != (folder,):
+        problem = (
+            "continues in that folder: remove --new_exp_folder (to continue elsewhere, copy the "
+            "folder and resume the copy)"
+        )
+    elif several:
+        problem = f"continues one run: give --{several} one value{OR_ALL}"
+    elif typed.config is not None:
+        problem = f"uses the options of that run; remove --config{OR_ALL}"
+    elif not path.is_file():
+        problem = f"has no config.yaml; name the folder of one run{OR_ALL}"
+    else:
+        values = read_config(path, OPTIONS).values
+        if values.get("debug") == (True,):  # which is not tracked
+            values["tracking"] = ("none",)
+        values |= {"new_exp_folder": (folder,), "debug": (False,), "overwrite": (False,)}
+        return values, (f"options of the run: those recorded in {path}",)
+    raise ConfigError(f"--resume {folder} {problem}")
+
+
+def _located(values: Mapping[str, Any], base: Path, repository: Path) -> dict[str, Any]:
+    """`values`, single ones or tuples of them by option name, with every folder absolute."""
+    return {
+        name: tuple(_locate(name, one, base, repository) for one in value)
+        if isinstance(value, tuple)
+        else _locate(name, value, base, repository)
+        for name, value in values.items()
+    }
+
+
+def _locate(name: str, value: Any, base: Path, repository: Path) -> Any:
+    if not isinstance(value, Path) or (name == "resume" and str(value) == RESUME_AUTO):
+        return value
+    if name == "load_exp_folder":
+        return _find_model(value, base, repository)
+    return Path(os.path.abspath(base / os.path.expanduser(value)))
+
+
+def _find_model(name: str | Path, base: Path, repository: Path) -> Path:
+    """Where a trained model is, or where it would be relative to `base`."""
+    typed = os.path.expanduser(name)
+    places = [Path(place, typed) for place in (base, repository, repository / "reference_models")]
+    found = next((place for place in places if os.path.isdir(place)), places[0])
+    return Path(os.path.abspath(found))
