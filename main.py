@@ -22,8 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
     # Only now, so that a mistyped flag and --help answer at once.
     from training import sweep
-    from training.terminal.console import start_logging
-    from training.terminal.stopping import exit_status
+    from training.terminal.console import exit_status, start_logging
 
     start_logging()
     return exit_status("main.py", lambda: sweep.run(plan))

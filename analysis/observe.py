@@ -10,8 +10,8 @@ from torch import Tensor
 from analysis.operations import LayerOperations, OperationCounter
 from analysis.run import OpenedRun
 from analysis.traces import LayerTrace, traced
+from training.device.choice import random_state, restore_random_state
 from training.metrics import Metrics
-from training.record import checkpoint
 from training.steps import Steps
 
 
@@ -82,7 +82,7 @@ class Observer(Steps):
 
     def forward(self, x: Tensor) -> tuple:
         """As in every test, and note what passes by."""
-        self.random_states.append(checkpoint.random_state(self.device))
+        self.random_states.append(random_state(self.device))
         output, activity = super().forward(x)
         self.scores.append(output.cpu())
         self.counter.add(x, activity)
@@ -103,6 +103,6 @@ class Observer(Steps):
         first = batch * self.options.batch_size
         last = min(first + self.options.batch_size, len(test))
         x, _ = test.batch(torch.arange(first, last))
-        checkpoint.restore_random_state(self.random_states[batch], self.device)
+        restore_random_state(self.random_states[batch], self.device)
         _, traces = traced(self.model, x, [row])
         return x[row].cpu(), traces

@@ -8,7 +8,7 @@ import pytest
 from refusal import SMALL, refused
 
 import main
-from training import checks
+from training import build
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_network_larger_than_the_memory(data, tmp_path, monkeypatch, capsys):
     line = refused(argv, tmp_path, monkeypatch, capsys)
     assert "may use" in line
     assert "--nb_hiddens 100000000000" in line
-    monkeypatch.setattr(checks, "_memory", lambda: math.inf)  # a system that does not tell
+    monkeypatch.setattr(build, "_memory", lambda: math.inf)  # a system that does not tell
     line = refused(argv, tmp_path, monkeypatch, capsys)
     assert "out of memory" in line
     assert "nb_hiddens" in line

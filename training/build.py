@@ -1,21 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""From the options of a run to its network and what trains it."""
+"""From the options of a run to its network and what trains it, and what would spoil that."""
 
+import math
+import os
 from dataclasses import asdict
 
 import torch
+from torch import nn
 
+from datasets.interface import Data
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
+from models.dynamics import describe
 from models.linear import set_precision
 from models.network import Network
-from models.snns import SNN
+from models.snns import SNN, AdaptiveLayer, ResonateLayer
 from parsers.load import Config
 from parsers.training_config import TrainingConfig
+from training.device.choice import check_device, describe_device, describe_precision
 from training.errors import ExperimentError
+from training.loss import check_loss
+from training.metrics import Metrics, count_parameters
+from training.terminal.console import log, percent
 
 MIN_LR = 1e-6
+SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
+HELD_AT_LEAST = 3  # tensors [B, T, H] that a layer's training step has at once
+FLOAT_BYTES = 4
 
 
 def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
@@ -78,3 +90,108 @@ def build_scheduler(
         patience=options.scheduler_patience,
         min_lr=[MIN_LR * (group["lr"] / options.lr) for group in optimizer.param_groups],
     )
+
+
+def check_options(config: Config, device: torch.device) -> None:
+    """ExperimentError if a run asks for what its network or ``device`` cannot do."""
+    check_device(config.training, device)
+    check_loss(config)
+
+
+def check_batches(config: Config, data: Data, device: torch.device) -> None:
+    """ExperimentError if a training step would fail for the number or the length of its clips."""
+    _refuse_lonely_clip(config, len(data.train))
+    if device.type == "cpu":
+        _refuse_too_long(config, data)
+
+
+def _refuse_lonely_clip(config: Config, clips: int) -> None:
+    """A non-spiking read-out has one value per clip and class: steps are summed before its norm."""
+    model, size = config.model, config.training.batch_size
+    if model.model_type not in ANN_LAYERS or model.normalization != "batchnorm":
+        return
+    if min(size, clips) == 1 or clips % size == 1:
+        raise ExperimentError(
+            f"--batch_size {size} leaves one of the {clips:,} training clips in a batch by "
+            f"itself, over which the read-out of {model.model_type} cannot be normalised: "
+            "choose another size, or --normalization layernorm or none"
+        )
+
+
+def _refuse_too_long(config: Config, data: Data) -> None:
+    """The system ends a program that takes more memory than there is, without a word."""
+    model, clips = config.model, min(config.training.batch_size, len(data.train))
+    units = (model.nb_layers - 1) * model.nb_hiddens * (2 if model.bidirectional else 1)
+    steps, longest = data.train.longest()
+    needed = FLOAT_BYTES * clips * steps * (data.nb_features + HELD_AT_LEAST * units)
+    if needed > (there := _memory()):
+        smaller = f"--batch_size, --nb_steps or --nb_hiddens {model.nb_hiddens}"
+        if longest:
+            smaller = f"--batch_size or --nb_hiddens, or leave out {longest}, the longest clip"
+        raise ExperimentError(
+            f"a training step on {clips} clips of {steps:,} time steps needs more than "
+            f"{needed / 1e9:,.0f} GB, where this machine has {there / 1e9:.0f} GB: choose a "
+            f"smaller {smaller}"
+        )
+
+
+def _memory() -> float:
+    """Bytes of memory that this machine has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # a system that does not say
+        return math.inf
+
+
+def warn_of_unreached(model: nn.Module) -> None:
+    """Say which parameters the first backward pass gave no gradient: they will not learn."""
+    unreached = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    if unreached:
+        more = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
+        log.warning(
+            "'%s'%s will not learn: no gradient reaches it. Either the neuron does not use it, or "
+            "its spikes are not made by self.spike: a comparison has no gradient",
+            unreached[0],
+            more,
+        )
+
+
+def introduce(config: Config, data: Data, model: nn.Module) -> None:
+    """Say what is trained, on what data, and where."""
+    options, device = config.training, next(model.parameters()).device
+    log.info(describe_device(device))
+    if options.precision != "fp32":
+        log.info(describe_precision(options.precision, device))
+    sizes = [data.nb_features, *model.layer_sizes]
+    log.info(
+        f"{config.model.model_type} {'-'.join(map(str, sizes))}, "
+        f"{count_parameters(model):,} parameters, on {options.dataset_name}: "
+        f"{len(data.train):,} train, {len(data.valid):,} validation "
+        f"({data.validation}), {len(data.test):,} test clips"
+    )
+    log.info(describe(model))
+    note_own_recurrences(model)
+
+
+def note_own_recurrences(model: nn.Module) -> None:
+    """Say which hidden layers no compiled kernel computes."""
+    if not model.is_snn:
+        return
+    known = (AdaptiveLayer, ResonateLayer)
+    own = {type(x).__name__ for x in model.hidden_layers if not isinstance(x, known)}
+    for name in sorted(own):
+        log.info("%s has a recurrence of its own, in plain PyTorch under every back end", name)
+
+
+def warn_of_idle_layers(train: Metrics) -> None:
+    """Say which layers were silent, or fired at nearly every step, for a whole epoch."""
+    for layer, rate in enumerate(train.firing_rates, start=1):
+        if rate < SILENT:
+            log.warning(
+                "Layer %d hardly fires (%.1e spikes per step): a larger --lr or "
+                "--use_regularizers True may wake it up",
+                layer,
+                rate,
+            )
+        elif rate > SATURATED:
+            log.warning("Layer %d fires at nearly every step (%s)", layer, percent(rate))

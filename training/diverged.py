@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A step that gave a non-finite number is repeated: ``python -m training.diverged EXP_FOLDER``.
 
-`training.device.watch` notices such a step. It is repeated at once with an eye on every layer
+`training.steps.Watch` notices such a step. It is repeated at once with an eye on every layer
 (`examine`), and kept in a file from which this command repeats it: it shows every tensor of the
 step, in the order of the computation, and names the first that is not finite. Exit status 0 if
 there is one, 1 if the step is sound here (on another device the initial states are others), 2 if
@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from parsers.program import Parser, add_gpu_device, run_command
 from parsers.training_config import TrainingConfig
 from training.build import build_model
-from training.device.choice import choose_device
-from training.device.watch import set_device_random_state
+from training.device.choice import choose_device, set_device_random_state
 from training.errors import CheckpointError
 from training.record import checkpoint, files, folders
 from training.steps import Steps

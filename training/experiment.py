@@ -14,20 +14,33 @@ from datasets.interface import Data
 from parsers.load import Config
 from training import diverged
 from training.batchnorm import recalibrate
-from training.build import build_model, build_optimizer, build_scheduler
-from training.checks import introduce, warn_of_idle_layers, warn_of_unreached
+from training.build import (
+    build_model,
+    build_optimizer,
+    build_scheduler,
+    introduce,
+    warn_of_idle_layers,
+    warn_of_unreached,
+)
 from training.data.augmentation import augmented
 from training.data.loading import batches, order_of_batches
-from training.device.choice import set_up
+from training.device.choice import random_state, restore_random_state, set_up
 from training.device.graphs import Launcher
-from training.device.watch import BadStepError
 from training.errors import DivergedError
 from training.metrics import Meter, Metrics
-from training.record.checkpoint import Best, Progress, Trained, random_state, restore_random_state
+from training.record.checkpoint import Best, Progress, Trained
 from training.record.recorder import Recorder
-from training.steps import Steps
-from training.terminal.console import LiveBar, closing_table, log, log_epoch, log_file
-from training.terminal.stopping import Stopped, StopRequest, stop_request
+from training.steps import BadStepError, Steps
+from training.terminal.console import (
+    LiveBar,
+    Stopped,
+    StopRequest,
+    closing_table,
+    log,
+    log_epoch,
+    log_file,
+    stop_request,
+)
 from training.tracking.run import Tracker, tracked
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parsers.load import Config
-from training.checks import check_batches, check_options
+from training.build import check_batches, check_options
 from training.data import same_data
 from training.data.loading import DataCache
 from training.errors import DivergedError

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from parsers.load import Plan
-from training.checks import check_options
+from training.build import check_options
 from training.data.loading import DataCache
 from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError

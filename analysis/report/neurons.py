@@ -11,7 +11,7 @@ from analysis.report import figures
 from analysis.report.page import Page
 from analysis.run import OpenedRun
 from analysis.traces import LayerTrace
-from training.checks import SATURATED
+from training.build import SATURATED
 from training.terminal.console import percent
 
 Neuron = tuple[int, int]  # layer from 1, neuron from 0

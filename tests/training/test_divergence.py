@@ -10,11 +10,10 @@ import torch
 from models.snns import SNN
 from parsers.training_config import TrainingConfig
 from training import diverged
-from training.device.watch import BadStepError, Watch
 from training.diverged import KEPT
 from training.errors import DivergedError
 from training.experiment import Experiment
-from training.steps import Steps
+from training.steps import BadStepError, Steps, Watch
 
 BROKEN = "snn.1.norm.weight"  # of the second of two hidden layers
 

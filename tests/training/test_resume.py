@@ -24,7 +24,7 @@ import main
 from training.errors import CheckpointError
 from training.experiment import Experiment
 from training.record import checkpoint, files
-from training.terminal.stopping import Stopped, stop_request
+from training.terminal.console import Stopped, stop_request
 
 REPO = Path(__file__).resolve().parents[2]
 STEPS = 3 * 7  # of a whole run

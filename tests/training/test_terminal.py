@@ -13,8 +13,14 @@ import torch
 
 from training.metrics import Meter
 from training.terminal import console
-from training.terminal.console import LiveBar, log, start_logging
-from training.terminal.stopping import Stopped, exit_status, stop_request
+from training.terminal.console import (
+    LiveBar,
+    Stopped,
+    exit_status,
+    log,
+    start_logging,
+    stop_request,
+)
 
 
 class Refusing:

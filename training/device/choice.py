@@ -1,14 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Where a run computes, and how that device is set up: memory that stays, bits that repeat."""
+"""Where a run computes, how that device is set up, and the random numbers it draws."""
 
 import contextlib
 import ctypes
 import os
+import random
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from models.dynamics.backends import why_not
 from parsers.training_config import TrainingConfig
@@ -113,3 +116,43 @@ def determinism(asked: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = before[2:]
+
+
+def device_random_state(device: torch.device) -> Tensor:
+    """The state of the generator that steps on ``device`` draw from."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.get_rng_state()
+
+
+def set_device_random_state(state: Tensor, device: torch.device) -> None:
+    """Set that generator."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
+def random_state(device: torch.device) -> dict:
+    """The state of every random number generator a run draws from, as tensors and lists."""
+    version, internal, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state()
+    state = {
+        "torch": torch.get_rng_state(),
+        "python": [version, list(internal), gauss],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict, device: torch.device) -> None:
+    """Set every generator to a state that ``random_state`` gave."""
+    torch.set_rng_state(state["torch"])
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

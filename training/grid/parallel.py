@@ -15,8 +15,7 @@ from training.data.loading import DataCache, data_key
 from training.grid.display import Display, progress
 from training.grid.process import RunProcess
 from training.record import folders
-from training.terminal.console import duration, log, percent
-from training.terminal.stopping import Stopped, StopRequest, stop_request
+from training.terminal.console import Stopped, StopRequest, duration, log, percent, stop_request
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 POLL = 0.1  # s between two looks at the processes

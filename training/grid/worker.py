@@ -17,8 +17,7 @@ from parsers.load import Config
 from training.data.loading import DataCache
 from training.device.choice import choose_device, determinism
 from training.run import train_point
-from training.terminal.console import start_logging
-from training.terminal.stopping import exit_status
+from training.terminal.console import exit_status, start_logging
 
 
 def main() -> int:

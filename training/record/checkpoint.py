@@ -3,7 +3,6 @@
 """Checkpoints: the weights of a run, and the whole state of training that --resume continues."""
 
 import os
-import random
 import shutil
 import warnings
 import zipfile
@@ -11,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
+from training.device.choice import random_state, restore_random_state
 from training.errors import CheckpointError
 from training.metrics import Metrics
 from training.record import files
@@ -161,31 +160,6 @@ def first_difference(expected: dict, given: dict) -> str | None:
             return f"'{name}' is {list(given[name].shape)} instead of {list(tensor.shape)}"
     unknown = [name for name in given if name not in expected]
     return f"'{unknown[0]}' is not in the model" if unknown else None
-
-
-def random_state(device: torch.device) -> dict:
-    """The state of every random number generator a run draws from, as tensors and lists."""
-    version, internal, gauss = random.getstate()
-    name, keys, *rest = np.random.get_state()
-    state = {
-        "torch": torch.get_rng_state(),
-        "python": [version, list(internal), gauss],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
-    }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def restore_random_state(state: dict, device: torch.device) -> None:
-    """Set every generator to a state that ``random_state`` gave."""
-    torch.set_rng_state(state["torch"])
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def save_state(path: Path, trained: Trained, progress: Progress, best: Best | None) -> None:

@@ -16,8 +16,7 @@ from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
 from training.record import files, folders
 from training.results.gather import read_run
-from training.terminal.console import log
-from training.terminal.stopping import Stopped, stop_request
+from training.terminal.console import Stopped, log, stop_request
 from training.tracking.link import ONLINE, in_sweep, link
 from training.tracking.sweep import LOCAL_FLAGS, SweepError, announce, create, local_flags
 

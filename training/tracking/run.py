@@ -14,8 +14,7 @@ from pathlib import Path
 
 from parsers.load import Config
 from training.record import files, folders
-from training.terminal.console import log
-from training.terminal.stopping import Stopped
+from training.terminal.console import Stopped, log
 from training.tracking.link import ONLINE, in_sweep, link, project_name
 
 RUN_FILE = Path("wandb_run.json")

@@ -14,7 +14,7 @@ from datasets.frames import FrameSet
 from datasets.interface import Data
 from models.snns import SNN
 from parsers.load import Config
-from training import checks
+from training import build
 from training.errors import ExperimentError
 from training.terminal.console import log
 
@@ -44,28 +44,28 @@ def recordings(lengths):
 def test_clips_that_fit_no_memory_are_refused(monkeypatch):
     config = Config.from_dict({"dataset_name": "sc", "nb_hiddens": 500, "batch_size": 128})
     data = recordings([98] * 99 + [50_000])
-    monkeypatch.setattr(checks, "_memory", lambda: 24e9)
+    monkeypatch.setattr(build, "_memory", lambda: 24e9)
     with pytest.raises(ExperimentError) as error:  # 4 B * 100 clips * 50,000 * (40 + 3 * 1000)
-        checks.check_batches(config, data, CPU)
+        build.check_batches(config, data, CPU)
     assert str(error.value) == (
         "a training step on 100 clips of 50,000 time steps needs more than 61 GB, where this "
         "machine has 24 GB: choose a smaller --batch_size or --nb_hiddens, or leave out "
         "up/99.wav, the longest clip"
     )
-    checks.check_batches(config, data, GPU)  # CUDA tells by itself
-    checks.check_batches(config, recordings([98] * 100), CPU)
-    monkeypatch.setattr(checks, "_memory", lambda: 1e9)
+    build.check_batches(config, data, GPU)  # CUDA tells by itself
+    build.check_batches(config, recordings([98] * 100), CPU)
+    monkeypatch.setattr(build, "_memory", lambda: 1e9)
     counts, labels = torch.empty(1, 10_000, 140).expand(1000, -1, -1), torch.zeros(1000)
     spikes = Data(train=FrameSet(counts, labels, 1e-4), nb_features=140, classes=[], validation="")
     long = Config.from_dict({"dataset_name": "shd", "nb_steps": 10_000})
     with pytest.raises(
         ExperimentError, match=r"on 128 clips of 10,000 .*: choose a smaller --batc"
     ):
-        checks.check_batches(long, spikes, CPU)
+        build.check_batches(long, spikes, CPU)
 
 
 def test_this_machine_tells_its_memory():
-    assert 1e8 < checks._memory() < 1e15
+    assert 1e8 < build._memory() < 1e15
 
 
 def trained_one_step(spike):
@@ -84,7 +84,7 @@ def trained_one_step(spike):
 
 
 def test_layers_that_cannot_learn_are_named(said):
-    checks.warn_of_unreached(trained_one_step(lambda u: (u > 0.3).float()))
+    build.warn_of_unreached(trained_one_step(lambda u: (u > 0.3).float()))
     (line,) = (line for line in said if "learn" in line)
     assert re.match(r"'snn\.0\.\w+' and 15 more will not learn: no gradient reaches it\.", line)
     assert "self.spike" in line
@@ -95,7 +95,7 @@ def test_a_parameter_that_is_not_used_is_named(said):
     net = SNN((None, None, 8), [16, 3], "LIF")
     net.snn[0].unused = torch.nn.Parameter(torch.ones(16))
     functional.cross_entropy(net(torch.rand(4, 10, 8))[0], torch.tensor([0, 1, 2, 0])).backward()
-    checks.warn_of_unreached(net)
+    build.warn_of_unreached(net)
     (line,) = (line for line in said if "learn" in line)
     assert line.startswith("'snn.0.unused' will not learn: no gradient reaches it. Either the ")
     assert "the neuron does not use it" in line
@@ -106,8 +106,8 @@ def test_nothing_is_said_of_networks_that_learn(said):
     net = SNN((None, None, 8), [16, 16, 3], "RadLIF", use_bias=True, bidirectional=True)
     functional.cross_entropy(net(torch.rand(4, 10, 8))[0], torch.tensor([0, 1, 2, 0])).backward()
     said.clear()
-    checks.warn_of_unreached(net)
-    checks.note_own_recurrences(net)
+    build.warn_of_unreached(net)
+    build.note_own_recurrences(net)
     assert said == []
 
 
@@ -117,5 +117,5 @@ def test_a_recurrence_of_its_own_is_noted(said, monkeypatch):
     from models.snns import LAYERS
 
     monkeypatch.setitem(LAYERS, "ALIF", own_recurrence(monkeypatch))
-    checks.note_own_recurrences(SNN((None, None, 8), [16, 16, 3], "ALIF"))
+    build.note_own_recurrences(SNN((None, None, 8), [16, 16, 3], "ALIF"))
     assert said == ["ALIFLayer has a recurrence of its own, in plain PyTorch under every back end"]
