@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """One experiment: train a network, keep the best of it, test that, write everything down."""
 
+import contextlib
 import itertools
 import time
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ class Experiment:
         if folder is not None:
             self.recorder = Recorder(folder, config, data)
         self.stop = StopRequest()
-        self.tracker = Tracker()
+        self.tracker: Tracker | None = None  # on wandb, while `fit` runs
         self.has_stepped = self.has_logged = False
 
     @property
@@ -97,7 +98,7 @@ class Experiment:
         with (
             log_file(log_path),
             stop_request() as self.stop,
-            tracked(self.config, self.folder, self.recorder.history) as self.tracker,
+            self.on_wandb() as self.tracker,
         ):
             introduce(self.config, self.data, self.model)
             if self.progress.epoch > self.options.start_epoch or self.progress.step:
@@ -106,10 +107,17 @@ class Experiment:
             for epoch in range(self.progress.epoch + 1, last + 1):
                 self.run_epoch(epoch, last)
             summary = self.finish()
-            self.tracker.end(summary)
+            if self.tracker is not None:
+                self.tracker.end(summary)
             log.info("\n%s\n", closing_table(summary))
             log.info("Everything about this run lies in %s", self.folder)
         return summary
+
+    def on_wandb(self) -> contextlib.AbstractContextManager[Tracker | None]:
+        """What hands the figures of this run to wandb; None if the options ask for none."""
+        if not self.options.is_tracked:
+            return contextlib.nullcontext()
+        return tracked(self.config, self.folder, self.recorder.history)
 
     def run_epoch(self, epoch: int, last: int) -> None:
         """Train and validate once; keep the best weights; write down both."""
@@ -133,7 +141,8 @@ class Experiment:
         seconds = self.progress.seconds + time.perf_counter() - begin
         self.progress = Progress(epoch, seconds=seconds)
         self.save()
-        self.tracker.epoch(self.recorder.history[-2:])
+        if self.tracker is not None:
+            self.tracker.epoch(self.recorder.history[-2:])
 
     def train_pass(self, epoch: int, last: int) -> Metrics:
         """One pass over the training split, or the rest of one that was interrupted."""

@@ -46,7 +46,7 @@ def finished_before(point: Config, folder: Path) -> dict | None:
     if summary is not None:
         accuracy = percent(summary["test"]["accuracy"])
         log.info("Finished before, %d epochs: test accuracy %s", summary["epochs"], accuracy)
-        if in_sweep():
+        if point.training.is_tracked and in_sweep():
             send_finished(point, folder, summary)
     return summary
 

@@ -20,7 +20,7 @@ from training.report import report
 from training.run import train_point
 from training.terminal.console import log
 from training.tracking import agent as wandb_agent
-from training.tracking.link import in_sweep, link
+from training.tracking.link import link
 from training.tracking.sweep import announce, create, joined, plan_of_job
 
 
@@ -39,7 +39,7 @@ def run(plan: Plan) -> int:
         check_options(point, device)
     if options.sweep_id or options.only_createsweep:
         wandb_agent.check_requested(options)
-    if not options.evaluate_pretrained:
+    if options.is_tracked and not options.evaluate_pretrained:
         link.mode(options)  # a login that is missing is reported before anything else
     if options.only_createsweep:
         announce(create(plan))
@@ -52,7 +52,7 @@ def run(plan: Plan) -> int:
 
 def train_all(plan: Plan, device: torch.device) -> int:
     """Run every point in its own folder; 1 if one of several did not end."""
-    if in_sweep():
+    if "WANDB_SWEEP_PARAM_PATH" in os.environ:  # an agent has started this process
         plan = plan_of_job(plan)
     runs = list(enumerate(zip(plan.points, folders.run_folders(plan), strict=True), start=1))
     chosen = runs if plan.only_point is None else [runs[plan.only_point - 1]]
@@ -66,7 +66,7 @@ def train_all(plan: Plan, device: torch.device) -> int:
     else:
         folders.note(targets[0])
     results, left = [], chosen
-    if common is not None and wandb_agent.makes_sweep(plan, len(chosen)):
+    if common is not None and options.is_tracked and wandb_agent.makes_sweep(plan, len(chosen)):
         parallel.make_caches(plan.points)  # a fault in the data is reported before there is a sweep
         results, left = wandb_agent.train_as_sweep(plan, chosen, common)
     if left and common is not None and plan.jobs > 1:

@@ -35,7 +35,7 @@ class Link:
 
         Raises ExperimentError if ``--tracking wandb`` cannot be.
         """
-        if options.debug or options.tracking == "none" or asked_mode() == "disabled":
+        if asked_mode() == "disabled":
             return None
         if not self.known:
             self.found, self.known = find_mode(options.tracking), True

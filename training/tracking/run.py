@@ -27,7 +27,7 @@ class Tracker:
         folder: of the run, where it is noted what wandb has got.
     """
 
-    def __init__(self, folder: Path | None = None):
+    def __init__(self, folder: Path):
         self.folder = folder
         self.run = None
         self.sent = 0  # last epoch that wandb has
@@ -104,7 +104,7 @@ def named_figures(record: dict) -> dict:
 
 @contextlib.contextmanager
 def tracked(config: Config, folder: Path, history: list[dict]) -> Iterator[Tracker]:
-    """A tracker for the run in ``folder``, from its begin to its end.
+    """A tracker for the run in ``folder``, until that run ends.
 
     ``history`` holds the records of the epochs that are done already; those that the server lacks
     are sent.
