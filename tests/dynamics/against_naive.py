@@ -138,7 +138,7 @@ def assert_like_naive(
                 assert torch.equal(gradients[name], reference), f"gradient of {name}: {error:.1e}"
 
 
-def assert_surrogate_like_double_precision(name, backend):
+def assert_surrogate_like_double_precision(name, backend, device="cpu"):
     """Two widths of a surrogate, in both recurrences, against autograd in double precision."""
     adaptive = adaptive_inputs(2, 9, 32, recurrent=True)
     resonate = resonate_inputs(2, 9, 32, reset_inside=False)
@@ -150,10 +150,10 @@ def assert_surrogate_like_double_precision(name, backend):
         ):
             in_double = {k: x if x is None else in_full(x) for k, x in inputs.items()}
             (spikes, *_), expected = outputs_and_gradients(run, "naive", in_double)
-            found, gradients = outputs_and_gradients(run, backend, inputs)
-            assert torch.equal(found[0].double(), spikes)
+            found, gradients = outputs_and_gradients(run, backend, inputs, device)
+            assert torch.equal(found[0].double().cpu(), spikes)
             for key, gradient in expected.items():
-                assert largest_error(in_full(gradients[key]), gradient) < 1e-5, (run, key)
+                assert largest_error(in_full(gradients[key].cpu()), gradient) < 1e-5, (run, key)
 
 
 def in_full(x):

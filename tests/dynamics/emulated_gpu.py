@@ -12,7 +12,7 @@ All threads of all programs take each instruction together, as arrays over the t
 branch has to go the same way for all of them, which is how our kernels are written.
 
 ``SPRACHE_EMULATES_GPU=80 python -m pytest tests/dynamics/test_triton.py`` runs the tests of the
-kernels as compiled for GPUs of compute capability 8.0 (Ampere; 90, 100 and 120 are newer ones).
+kernels as compiled for GPUs of compute capability 8.0 (Ampere; 90 is Hopper).
 
 Instructions are those of NVIDIA's "Parallel Thread Execution ISA". Approximate ones are exact here.
 """
@@ -157,6 +157,9 @@ class _Program:
                     )
 
 
+_program_of = functools.cache(_Program)
+
+
 class _Machine:
     """One launch: registers of all threads, shared memory of all programs, and the arguments."""
 
@@ -189,18 +192,14 @@ class _Machine:
             if name == "ret" and active is None:
                 return
             if name == "bra":
-                if self.goes(active):
+                if active is not None and active.any() != active.all():
+                    beyond("threads that go different ways")
+                if active is None or active.all():
                     at = self.kernel.labels[operands[0]]
             elif active is None or active.any():
                 getattr(self, f"do_{name}", functools.partial(self.elementwise, name))(
                     active, parts, operands
                 )
-
-    @staticmethod
-    def goes(active) -> bool:
-        if active is not None and active.any() != active.all():
-            beyond("threads that go different ways")
-        return active is None or bool(active.all())
 
     def read(self, operand: str, dtype: np.dtype) -> np.ndarray:
         """Of every thread: a register, or a number."""
@@ -226,18 +225,11 @@ class _Machine:
         if name not in _ELEMENTWISE:
             beyond(f"the instruction {name}")
         target, *sources = operands
-        if parts[-1] == "f32x2":
-            values = [self.read(x, _TYPES["b64"]).view(_TYPES["f32"]) for x in sources]
-            self.write(active, target, _ELEMENTWISE[name](*values).view(_TYPES["b64"]))
-            return
         dtype = _TYPES[parts[-1]]
         value = _ELEMENTWISE[name](*(self.read(x, dtype) for x in sources))
         self.write(active, target, value.astype(dtype))
 
     def do_mul(self, active, parts, operands):
-        if parts[-1] == "f32x2":
-            self.elementwise("mul", active, parts, operands)
-            return
         dtype, kind = _TYPES[parts[-1]], parts[0]
         target, *sources = operands
         x, y = (self.read(source, dtype) for source in sources[:2])
@@ -267,11 +259,8 @@ class _Machine:
         value = operation(self.read(operands[1], dtype), amount.astype(dtype))
         self.write(active, operands[0], value)
 
-    def do_shl(self, active, parts, operands):
-        self._shift(np.left_shift, active, parts, operands)
-
-    def do_shr(self, active, parts, operands):
-        self._shift(np.right_shift, active, parts, operands)
+    do_shl = functools.partialmethod(_shift, np.left_shift)
+    do_shr = functools.partialmethod(_shift, np.right_shift)
 
     def do_bfe(self, active, parts, operands):
         if parts != ["u32"]:
@@ -324,12 +313,6 @@ class _Machine:
         lane = np.arange(self.count)
         other = lane ^ other if parts[1] == "bfly" else lane // WARP * WARP + other % WARP
         self.write(active, operands[0], value[other])
-
-    def do_redux(self, active, parts, operands):
-        if parts != ["sync", "max", "f32"] or self.count % WARP:
-            beyond(f"redux {parts}")
-        value = np.fmax.reduce(self.read(operands[1], _TYPES["f32"]).reshape(-1, WARP), axis=1)
-        self.write(active, operands[0], np.repeat(value, WARP))
 
     def do_ldmatrix(self, active, parts, operands):
         """Eight by eight halves each; the lanes of the n-th eight give rows of the n-th matrix."""
@@ -403,16 +386,11 @@ def _bytes_at(base: int, size: int) -> np.ndarray:
     return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(base))
 
 
-@functools.cache
-def _taken_apart(ptx: str) -> _Program:
-    return _Program(ptx)
-
-
 def _launch(
     note, kernel: CompiledKernel, x, y, z, _stream, _function, _packed, _meta, _enter, _leave, *args
 ):  # fmt: skip
     """What CompiledKernel.run does on a GPU."""
-    program = _taken_apart(kernel.asm["ptx"])
+    program = _program_of(kernel.asm["ptx"])
     names = [n for n, kind in kernel.src.signature.items() if kind != "constexpr"]
     given = dict(zip(kernel.src.fn.arg_names, args, strict=True))
     values = [given[name] for name in names]

@@ -64,13 +64,23 @@ TRIED = {  # operations, and what their trials are made for
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu
 SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
 SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 23, 9)]
+READOUT_SHAPES = [(1, 1, 1), (2, 20, 35), (3, 8, 64), (2, 3, 1000)]
+DEVICE = "cpu"
 if EMULATED:  # each is compiled for itself, which takes seconds
     SMALL_SHAPES, SHAPES_WITHIN = [(2, 17, 130)], [(2, 23, 40)]
+elif not INTERPRETED:
+    DEVICE, EXACT = "cuda", ()
+    SMALL_SHAPES, SHAPES_WITHIN = [*SHAPES, (32, 100, 512)], [(32, 99, 500)]
 
 
 def without_gpu(test):
     """Runs in the processes that the two tests below start."""
     return test if INTERPRETED or EMULATED else None
+
+
+def with_or_without_gpu(test):
+    """The same, and runs on a GPU where there is one."""
+    return without_gpu(test) or pytest.mark.gpu(test)
 
 
 def run_without_gpu(*files, **switch):
@@ -103,13 +113,13 @@ elif not INTERPRETED:
         run_without_gpu(*files, SPRACHE_EMULATES_GPU="90", TRITON_CACHE_DIR=str(tmp_path))
 
 
-@without_gpu
+@with_or_without_gpu
 @pytest.mark.parametrize("shape", SMALL_SHAPES)
 @pytest.mark.parametrize("adapts", [False, True])
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_adaptive(shape, adapts, recurrent):
     inputs = adaptive_inputs(*shape, adapts=adapts, recurrent=recurrent)
-    assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT)
+    assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
 
 
 @without_gpu
@@ -119,27 +129,40 @@ def test_adaptive_of_unstable_neurons(recurrent):
     assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT)
 
 
-@without_gpu
+def specified_on_cpu(reset_inside):
+    """Run a recurrence, ``naive`` on the CPU: PyTorch's complex product on a GPU contracts."""
+
+    def run(backend, fold=None, **inputs):
+        if backend == "naive":
+            inputs = {name: x.cpu() if torch.is_tensor(x) else x for name, x in inputs.items()}
+        outputs = run_resonate(backend, **inputs, reset_inside=reset_inside, fold=fold)
+        return [x.to(DEVICE) for x in outputs]
+
+    return run
+
+
+@with_or_without_gpu
 @pytest.mark.parametrize("shape", SMALL_SHAPES)
 @pytest.mark.parametrize("reset_inside", [False, True])
 @pytest.mark.parametrize("gain_is_tensor", [False, True])
 def test_resonate(shape, reset_inside, gain_is_tensor):
     inputs = resonate_inputs(*shape, reset_inside=reset_inside, gain_is_tensor=gain_is_tensor)
-    run = functools.partial(run_resonate, reset_inside=reset_inside)
-    assert_like_naive(run, "cuda", inputs, exact_gradients=EXACT)
+    run = specified_on_cpu(reset_inside)
+    assert_like_naive(run, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
 
 
-@without_gpu
-@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 20, 35), (3, 8, 64), (2, 3, 1000)])
+@with_or_without_gpu
+@pytest.mark.parametrize("shape", READOUT_SHAPES)
 def test_readout(shape):
-    assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False)
-    assert_like_naive(run_potentials, "cuda", readout_inputs(*shape), exact_gradients=("I", "u"))
+    inputs = readout_inputs(*shape)
+    assert_like_naive(run_readout, "cuda", inputs, exact=False, device=DEVICE)
+    assert_like_naive(run_potentials, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
 
 
-@without_gpu
+@with_or_without_gpu
 @pytest.mark.parametrize("name", ["triangle", "multi_gaussian"] if EMULATED else SURROGATES)
 def test_surrogates(name):
-    assert_surrogate_like_double_precision(name, "cuda")
+    assert_surrogate_like_double_precision(name, "cuda", DEVICE)
 
 
 def within_fold(run, p):
@@ -171,24 +194,24 @@ def fold_inputs(H, *, normalizes=True):
 FOLDS = [(True, 0.0), (False, 0.4), (True, 0.4)]  # whether it normalises, and p of dropout
 
 
-@without_gpu
+@with_or_without_gpu
 @pytest.mark.parametrize("shape", SHAPES_WITHIN)
 @pytest.mark.parametrize("adapts", [False, True])
 @pytest.mark.parametrize(("normalizes", "p"), FOLDS)
 def test_adaptive_within_a_fold(shape, adapts, normalizes, p):
     inputs = adaptive_inputs(*shape, adapts=adapts) | fold_inputs(shape[2], normalizes=normalizes)
-    assert_like_naive(within_fold(run_adaptive, p), "cuda", inputs)
+    assert_like_naive(within_fold(run_adaptive, p), "cuda", inputs, device=DEVICE)
 
 
-@without_gpu
+@with_or_without_gpu
 @pytest.mark.parametrize("shape", SHAPES_WITHIN)
 @pytest.mark.parametrize("reset_inside", [False, True])
 @pytest.mark.parametrize(("normalizes", "p"), FOLDS)
 def test_resonate_within_a_fold(shape, reset_inside, normalizes, p):
     inputs = resonate_inputs(*shape, reset_inside=reset_inside)
-    run = functools.partial(run_resonate, reset_inside=reset_inside)
-    fold = fold_inputs(shape[2], normalizes=normalizes)
-    assert_like_naive(within_fold(run, p), "cuda", inputs | fold)
+    inputs |= fold_inputs(shape[2], normalizes=normalizes)
+    run = within_fold(specified_on_cpu(reset_inside), p)
+    assert_like_naive(run, "cuda", inputs, device=DEVICE)
 
 
 @without_gpu
@@ -312,15 +335,16 @@ def test_more_neurons_than_one_program_holds():
     assert_like_naive(run_adaptive, "cuda", adaptive_inputs(1, 4, 300))
 
 
-@without_gpu
+@with_or_without_gpu
 @pytest.mark.parametrize("name", TRIED)
 def test_the_trial_before_first_use_passes(name, monkeypatch):
     operation, *variant = TRIED[name]
     module = sys.modules[getattr(operation.trials, "func", operation.trials).__module__]
-    for name, size in {"B": 2, "T": 10, "H": 40}.items():  # the interpreter is slow
-        monkeypatch.setattr(module, name, size)
-        monkeypatch.setattr(trial, name, size)
-    assert try_kernels(operation, "cuda", torch.device("cpu"), *variant) == ""
+    if DEVICE == "cpu":  # the interpreter is slow
+        for name, size in {"B": 2, "T": 10, "H": 40}.items():
+            monkeypatch.setattr(module, name, size)
+            monkeypatch.setattr(trial, name, size)
+    assert try_kernels(operation, "cuda", torch.device(DEVICE), *variant) == ""
 
 
 @without_gpu
@@ -359,64 +383,3 @@ def test_wrong_batch_statistics_are_seen(wrong, monkeypatch):
     monkeypatch.setattr(statistics, "remember", remember)
     found = try_kernels(BATCH_STATISTICS, "cuda", torch.device("cpu"))
     assert wrong.replace("_", " ") in found.replace("variance", "var")
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("shape", [*SHAPES, (32, 100, 512)])
-@pytest.mark.parametrize("adapts", [False, True])
-@pytest.mark.parametrize("recurrent", [False, True])
-def test_adaptive_on_gpu(shape, adapts, recurrent):
-    inputs = adaptive_inputs(*shape, adapts=adapts, recurrent=recurrent)
-    assert_like_naive(run_adaptive, "cuda", inputs, device="cuda")
-
-
-def specified_on_cpu(reset_inside):
-    """Run a recurrence, ``naive`` on the CPU: PyTorch's complex product on a GPU contracts."""
-
-    def run(backend, fold=None, **inputs):
-        if backend == "naive":
-            inputs = {name: x.cpu() for name, x in inputs.items()}
-        outputs = run_resonate(backend, **inputs, reset_inside=reset_inside, fold=fold)
-        return [x.cuda() for x in outputs]
-
-    return run
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("reset_inside", [False, True])
-def test_resonate_on_gpu(shape, reset_inside):
-    inputs = resonate_inputs(*shape, reset_inside=reset_inside)
-    assert_like_naive(specified_on_cpu(reset_inside), "cuda", inputs, device="cuda")
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("shape", [(1, 1, 1), (64, 63, 35), (3, 5, 1000)])
-def test_readout_on_gpu(shape):
-    assert_like_naive(run_readout, "cuda", readout_inputs(*shape), exact=False, device="cuda")
-    assert_like_naive(run_potentials, "cuda", readout_inputs(*shape), device="cuda")
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("adapts", [False, True])
-@pytest.mark.parametrize(("normalizes", "p"), FOLDS)
-def test_adaptive_within_a_fold_on_gpu(adapts, normalizes, p):
-    inputs = adaptive_inputs(32, 99, 500, adapts=adapts)
-    inputs |= fold_inputs(500, normalizes=normalizes)
-    assert_like_naive(within_fold(run_adaptive, p), "cuda", inputs, device="cuda")
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("reset_inside", [False, True])
-@pytest.mark.parametrize(("normalizes", "p"), FOLDS)
-def test_resonate_within_a_fold_on_gpu(reset_inside, normalizes, p):
-    inputs = resonate_inputs(9, 47, 500, reset_inside=reset_inside)
-    inputs |= fold_inputs(500, normalizes=normalizes)
-    assert_like_naive(within_fold(specified_on_cpu(reset_inside), p), "cuda", inputs, device="cuda")
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", TRIED)
-def test_the_trial_before_first_use_passes_on_gpu(name):
-    operation, *variant = TRIED[name]
-    assert try_kernels(operation, "cuda", torch.device("cuda"), *variant) == ""
