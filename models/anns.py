@@ -11,9 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.dropout import Dropout
 from models.dynamics import gru, ligru, rnn, summed
-from models.linear import Linear
+from models.linear import Dropout, Linear
 from models.network import Network, ParameterGroup, as_input
 from models.readouts import find_readout
 from models.shell import append_flipped, in_full, join_directions, make_norm, normalize

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Feed-forward weights: products of sparse spikes on a CPU, or in less than float32."""
+"""Feed-forward weights and dropout, faster than PyTorch's on a CPU; weights in half precision."""
 
 import contextlib
 from collections.abc import Iterator
@@ -42,11 +42,32 @@ class Linear(nn.Linear):
         """[N, in] -> [N, out] where that is faster, else None."""
         if not compiled_on_cpu(self.backend, rows):
             return None
-        from models.cpu.events import find_events, product
+        from models.cpu import find_events, product
 
         rows = rows.contiguous()
         events = find_events(rows.detach(), self.out_features)
         return None if events is None else product(rows, self.weight, events)
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout`` that does not wait for its random numbers on a CPU.
+
+    ``backend`` "naive" is PyTorch's own, see ``models.dynamics``.
+    """
+
+    def __init__(self, p: float = 0.5, *, backend: str = "auto"):
+        super().__init__(p)
+        self.backend = backend
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape; the numbers, and what is left of the generator, are PyTorch's."""
+        drops = self.training and 0 < self.p < 1
+        if drops and x.is_contiguous() and compiled_on_cpu(self.backend, x):
+            from models import cpu
+
+            if cpu.draws_alike():
+                return cpu.dropout(x, self.p)
+        return super().forward(x)
 
 
 def set_precision(model: nn.Module, precision: str) -> None:

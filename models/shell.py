@@ -3,18 +3,17 @@
 """What every layer, spiking or not, does around its recurrence."""
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 
-from models.dropout import Dropout
 from models.dynamics import Fold
 from models.dynamics.backends import compiled_on_gpu
 from models.gpu.folding import can_fold, fold_of
-from models.linear import Linear
-from models.mistakes import check_parameters, check_result
-from models.network import ParameterGroup
+from models.linear import Dropout, Linear
+from models.network import LayerOutput, ParameterGroup
 from models.surrogate import BOXCAR, Surrogate, spike
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
@@ -75,17 +74,6 @@ def uniform(size: int, bounds: tuple[float, float]) -> nn.Parameter:
 def clamped(layer: nn.Module, name: str) -> Tensor:
     """Parameter ``name`` [H] of ``layer`` within its range, as the recurrence uses it."""
     return getattr(layer, name).clamp(*layer.ranges[name])
-
-
-class LayerOutput(NamedTuple):
-    """What a spiking layer hands on."""
-
-    output: Tensor  # [B, T, H] or [B, T, 2H] spikes after dropout
-    # [B, T, H] or [2B, T, H] as fired, the reversed direction behind; in training steps on a GPU
-    # after dropout
-    spikes: Tensor
-    state: tuple  # after the last step
-    counts: Tensor | None = None  # [B, H] or [B, 2H] spikes of `output`, where known
 
 
 class SpikingLayer(nn.Module):
@@ -217,3 +205,125 @@ class SpikingLayer(nn.Module):
             return LayerOutput(self.drop(joined), spikes, state)
         counts = torch.cat(fold.counts.chunk(2), dim=1) if self.bidirectional else fold.counts
         return LayerOutput(joined, spikes, state, counts)
+
+
+# Mistakes in a neuron of one's own: TypeErrors that name the class, its method and the way out.
+# Unnoticed, most of them would let a network train on something else than was meant.
+
+
+def check_parameters(layer: nn.Module, before: dict) -> None:
+    """Check what ``create_parameters`` of ``layer``, a ``SpikingLayer``, made.
+
+    ``before`` are the attributes (``vars``) that the layer had until then.
+    """
+    for name, bounds in layer.ranges.items():
+        if name not in layer._parameters:
+            raise TypeError(
+                f"{type(layer).__name__}.ranges names '{name}', but create_parameters() makes "
+                "no nn.Parameter of that name"
+            )
+        _check_first_values(layer, name, *bounds)
+    _check_registered(layer, before)
+
+
+def _check_first_values(layer: nn.Module, name: str, low: float, high: float) -> None:
+    """A value outside its range is clamped, gets no gradient, and never comes back."""
+    values = layer._parameters[name].detach()
+    outside = values[values != values.clamp(low, high)]
+    if outside.numel():
+        raise TypeError(
+            f"{type(layer).__name__}.create_parameters() gives '{name}' values from "
+            f"{outside.min():g} to {outside.max():g}, outside its range {low:g} to {high:g}, "
+            "where they are clamped and never learn: draw them within the range"
+        )
+
+
+def _check_registered(layer: nn.Module, before: dict) -> None:
+    """What PyTorch does not know of is not trained, saved, or moved to a GPU."""
+    known = {id(x) for x in (*layer.parameters(), *layer.buffers(), *layer.modules())}
+    for name, value in vars(layer).items():
+        if value is before.get(name):
+            continue
+        for part in _parts(value):
+            if isinstance(part, Tensor | nn.Module) and id(part) not in known:
+                inside = "" if part is value else f" in a {type(value).__name__}"
+                raise TypeError(
+                    f"{type(layer).__name__}.create_parameters() makes '{name}' a "
+                    f"{type(part).__name__}{inside}, which is neither trained nor saved: use "
+                    "nn.Parameter, register_buffer() for constants, or nn.ParameterList, "
+                    "nn.ParameterDict or nn.ModuleList for several"
+                )
+
+
+def _parts(value: object) -> Iterator:
+    """``value``, or what it contains if it is a list, tuple or dictionary, or one of these."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _parts(part)
+    else:
+        yield value
+
+
+def check_result(layer: nn.Module, result: tuple[Tensor, tuple], current: Tensor) -> None:
+    """Check what ``dynamics`` returned; other shapes might go through the next layer unnoticed.
+
+    ``current`` [B, T, H] is what it was given.
+    """
+    name = f"{type(layer).__name__}.dynamics()"
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            f"{name} must return two things, as a tuple: spikes and the state after them"
+        )
+    if not isinstance(result[0], Tensor) or result[0].shape != current.shape:
+        raise TypeError(
+            f"{name} must return spikes as one tensor [B, T, H] = {list(current.shape)}, by "
+            f"torch.stack(spikes, dim=1) if need be, and returned {_shown(result[0])}"
+        )
+
+
+def check_fields(
+    layer: nn.Module,
+    method: str,
+    found: tuple,
+    kind: type[tuple],
+    shape: tuple[int, ...],
+    complex_fields: tuple[str, ...] = (),
+) -> None:
+    """Check coefficients or a state, which back ends would refuse in words of their own.
+
+    ``found``, by ``method`` of ``layer``, should be of ``kind``, a NamedTuple, with fields of the
+    types that are written there. Tensors expand to ``shape``; ``complex_fields`` are complex.
+    """
+    name = f"{type(layer).__name__}.{method}()"
+    if method == "initial_state":
+        name += " (or the state handed to the layer)"
+    if not isinstance(found, kind):
+        raise TypeError(f"{name} must return {kind.__name__}, and returned {_shown(found)}")
+    for (field, types), value in zip(kind.__annotations__.items(), found, strict=True):
+        is_complex = field in complex_fields
+        fits = isinstance(value, types)
+        if fits and isinstance(value, Tensor):
+            sizes = zip(value.shape[::-1], shape[::-1], strict=False)
+            fits = value.ndim <= len(shape) and all(size in (1, full) for size, full in sizes)
+            fits = fits and value.is_complex() == is_complex
+        if not fits:
+            raise TypeError(
+                f"{name} must give '{field}' as {_described(types, shape, is_complex)}, and gave "
+                f"{_shown(value)}"
+            )
+
+
+def _described(types: type, shape: tuple[int, ...], is_complex: bool) -> str:
+    tensor = f"a {'complex' if is_complex else 'real'} tensor {list(shape)}"
+    return " or ".join(
+        tensor if kind is Tensor else "None" if kind is type(None) else kind.__name__
+        for kind in get_args(types) or (types,)
+    )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor {list(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"

@@ -17,12 +17,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.activity import Activity, events, firing_rates, input_rates, recurrent_operations
 from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
-from models.mistakes import check_fields
-from models.network import Network, as_input
+from models.network import (
+    Activity,
+    Network,
+    as_input,
+    events,
+    firing_rates,
+    input_rates,
+    recurrent_operations,
+)
 from models.readouts import ReadoutLayer, find_readout
-from models.shell import ALPHA_BOUNDS, SpikingLayer, clamped, uniform
+from models.shell import ALPHA_BOUNDS, SpikingLayer, check_fields, clamped, uniform
 from models.surrogate import surrogate as find_surrogate
 
 BETA_BOUNDS = (math.exp(-1 / 30), math.exp(-1 / 120))

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.dropout import Dropout
+from models.linear import Dropout
 
 pytest.importorskip("numba")
-mersenne = importlib.import_module("models.cpu.dropout")
+mersenne = importlib.import_module("models.cpu")
 
 mersenne_twister = pytest.mark.skipif(
     not mersenne.draws_alike(), reason="PyTorch draws from MKL's generator on this CPU"
@@ -65,7 +65,7 @@ def test_nothing_is_dropped_in_evaluation():
 @mersenne_twister
 @pytest.mark.parametrize(("backend", "compiled"), [("auto", True), ("cpu", True), ("naive", False)])
 def test_the_back_end_decides(backend, compiled, monkeypatch):
-    module = importlib.import_module("models.cpu.dropout")
+    module = importlib.import_module("models.cpu")
     calls = []
     monkeypatch.setattr(module, "dropout", lambda x, p: calls.append(p) or x)
     Dropout(0.25, backend=backend)(torch.rand(4, 3))

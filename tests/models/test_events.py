@@ -11,7 +11,7 @@ from models.linear import Linear, set_precision
 from models.snns import SNN
 
 pytest.importorskip("numba")
-events = importlib.import_module("models.cpu.events")
+events = importlib.import_module("models.cpu")
 
 
 def sparse(rows: int, columns: int, share: float) -> torch.Tensor:
