@@ -27,7 +27,7 @@ from training.data.loading import DataCache
 from training.device.choice import choose_device
 from training.errors import ExperimentError
 from training.experiment import Experiment
-from training.record import folders
+from training.record import files
 from training.tracking.run import Tracker, tracked
 
 PROGRAM = "benchmarks.tracking"
@@ -75,7 +75,7 @@ def new_experiment(folder: Path) -> Experiment:
     (config,) = load_plan(argv).points
     device = choose_device(0)
     data = DataCache(device).get(config.training)
-    folders.create(folder, config.to_dict(), same_data.record(config.training, data))
+    files.create(folder, config.to_dict(), same_data.record(config.training, data))
     return Experiment(config, data, folder, device)
 
 

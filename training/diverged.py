@@ -24,7 +24,7 @@ from parsers.training_config import TrainingConfig
 from training.build import build_model
 from training.device.choice import choose_device, set_device_random_state
 from training.errors import CheckpointError
-from training.record import checkpoint, files, folders
+from training.record import checkpoint, files
 from training.steps import Steps
 from training.terminal.console import table
 
@@ -182,7 +182,7 @@ def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
 
     Raises ExperimentError or ConfigError if none is kept there, or if it does not fit the config.
     """
-    config = folders.recorded_config(folder)
+    config = files.recorded_config(folder)
     if not (folder / KEPT).exists():
         raise CheckpointError(
             f"no step is kept in {folder / KEPT.parent}: this run did not diverge"

@@ -14,7 +14,7 @@ from training.device.choice import describe_device
 from training.errors import ExperimentError
 from training.experiment import Experiment
 from training.metrics import count_parameters
-from training.record import checkpoint, folders
+from training.record import checkpoint, files
 from training.report import report
 from training.terminal.console import activity_rows, log, log_file, percent, table
 
@@ -37,7 +37,7 @@ def evaluate_all(plan: Plan, device: torch.device) -> int:
         experiment = Experiment(point, data, None, device)
         checkpoint.load_weights(experiment.model, path)
         if not results:
-            folders.create_plain(folder)
+            files.create_plain(folder)
         results.append(evaluate_point(experiment, path, folder, number=len(results)))
     report(plan, results, folder, "evaluation_summary.json")
     return 0
@@ -48,9 +48,9 @@ def evaluation_folder(plan: Plan) -> Path:
     options = plan.points[0].training
     if options.new_exp_folder is None:
         name = f"{Path(options.load_exp_folder).resolve().name}_evaluation"
-        return folders.unused(folders.DEFAULT_ROOT / name)
+        return files.unused(files.DEFAULT_ROOT / name)
     folder = Path(options.new_exp_folder)
-    return folder if not folder.exists() else folders.unused(folder)
+    return folder if not folder.exists() else files.unused(folder)
 
 
 def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int) -> dict:

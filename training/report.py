@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from parsers.load import Plan
-from training.record import files, folders
+from training.record import files
 from training.results.groups import group_over_seeds, result_table
 from training.terminal.console import log
 
@@ -15,7 +15,7 @@ from training.terminal.console import log
 def report(plan: Plan, results: list[dict], folder: Path, name: str) -> None:
     """Print one table over all runs, and write it with every run's figures."""
     groups = group_over_seeds(results, [axis for axis in plan.axes if axis != "seed"])
-    folders.create_plain(folder)
+    files.create_plain(folder)
     keep_other_runs(folder / name, results)
     files.write_json(folder / name, {"groups": groups, "runs": json.loads(json.dumps(results))})
     log.info("\n%s", result_table(groups))

@@ -12,7 +12,7 @@ from training.data import same_data
 from training.data.loading import DataCache
 from training.errors import DivergedError
 from training.experiment import Experiment
-from training.record import checkpoint, files, folders
+from training.record import checkpoint, files
 from training.record.files import going_on_without
 from training.terminal.console import log, percent
 from training.tracking.link import in_sweep
@@ -42,7 +42,7 @@ def finished_before(point: Config, folder: Path) -> dict | None:
     """The summary of a run that --resume finds at its end; None for any other."""
     if point.training.resume is None:
         return None
-    summary = folders.finished(folder, point.to_dict())
+    summary = files.finished(folder, point.to_dict())
     if summary is not None:
         accuracy = percent(summary["test"]["accuracy"])
         log.info("Finished before, %d epochs: test accuracy %s", summary["epochs"], accuracy)
@@ -56,16 +56,16 @@ def begin(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]
     """A run from its first step, in a folder that is made for it and locked."""
     options = point.training
     if options.resume is not None:
-        folders.check_nothing_lost(folder)
+        files.check_nothing_lost(folder)
         log.info("Nothing to resume in %s: the training starts from scratch", folder)
     data = cache.get(options)
     check_batches(point, data, cache.device)
     experiment = Experiment(point, data, folder, cache.device)
-    with folders.claimed(folder):
+    with files.claimed(folder):
         if options.resume is None:  # another program may have been here since the sweep began
-            folders.check_free([folder], options.overwrite)
+            files.check_free([folder], options.overwrite)
         warm_start(experiment)
-        folders.create(folder, point.to_dict(), same_data.record(options, data))
+        files.create(folder, point.to_dict(), same_data.record(options, data))
         yield experiment
 
 
@@ -76,22 +76,22 @@ def resume(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment
     data = same_data.with_classes_of(folder, options, cache.get(options))
     check_batches(point, data, cache.device)
     experiment = Experiment(point, data, folder, cache.device)
-    with folders.claimed(folder):
-        folders.check_same_options(folder, point.to_dict())
+    with files.claimed(folder):
+        files.check_same_options(folder, point.to_dict())
         same_data.check_unchanged(folder, options, data)
         experiment.resume()
-        folders.record_epochs(folder, point.training.nb_epochs)
+        files.record_epochs(folder, point.training.nb_epochs)
         yield experiment
 
 
 def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:
     """Train an experiment; its summary, or why there is none."""
-    failure = experiment.folder / folders.FAILURE
+    failure = experiment.folder / files.FAILURE
     failure.unlink(missing_ok=True)
     try:
         return {**result, **experiment.fit()}
     except DivergedError as error:
-        with going_on_without(folders.FAILURE):
+        with going_on_without(files.FAILURE):
             files.write_json(failure, {"diverged": str(error)})
         if alone:
             raise

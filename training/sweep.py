@@ -15,7 +15,7 @@ from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError
 from training.evaluation import evaluate_all
 from training.grid import parallel
-from training.record import folders
+from training.record import files
 from training.report import report
 from training.run import train_point
 from training.terminal.console import log
@@ -54,17 +54,17 @@ def train_all(plan: Plan, device: torch.device) -> int:
     """Run every point in its own folder; 1 if one of several did not end."""
     if "WANDB_SWEEP_PARAM_PATH" in os.environ:  # an agent has started this process
         plan = plan_of_job(plan)
-    runs = list(enumerate(zip(plan.points, folders.run_folders(plan), strict=True), start=1))
+    runs = list(enumerate(zip(plan.points, files.run_folders(plan), strict=True), start=1))
     chosen = runs if plan.only_point is None else [runs[plan.only_point - 1]]
     targets = [folder for _, (_, folder) in chosen]
-    common = folders.sweep_folder(plan) if len(chosen) > 1 else None
+    common = files.sweep_folder(plan) if len(chosen) > 1 else None
     options = chosen[0][1][0].training
     may_exist = options.overwrite or options.resume is not None
-    folders.check_free(targets, may_exist)
+    files.check_free(targets, may_exist)
     if common is not None:
-        folders.check_free_sweep(common, may_exist)
+        files.check_free_sweep(common, may_exist)
     else:
-        folders.note(targets[0])
+        files.note(targets[0])
     results, left = [], chosen
     if common is not None and options.is_tracked and wandb_agent.makes_sweep(plan, len(chosen)):
         parallel.make_caches(plan.points)  # a fault in the data is reported before there is a sweep
@@ -75,7 +75,7 @@ def train_all(plan: Plan, device: torch.device) -> int:
         results += train_in_turn(left, len(runs), device, alone=common is None)
         results.sort(key=lambda result: targets.index(Path(result["folder"])))
     if common is not None:
-        report(plan, results, common, folders.SWEEP_SUMMARY)
+        report(plan, results, common, files.SWEEP_SUMMARY)
     return int(any("error" in result or result.get("unwritten") for result in results))
 
 
@@ -105,7 +105,7 @@ def join_sweep(plan: Plan) -> int:
     results, failed = wandb_agent.join(path, flags)
     if results:
         name = f"sweep_summary_{platform.node()}_{os.getpid()}.json"  # one for each that joins
-        report(plan, results, folders.sweep_folder(plan), name)
+        report(plan, results, files.sweep_folder(plan), name)
     else:
         log.info("The sweep had no run for this machine")
     return int(failed or any("error" in result for result in results))
@@ -113,6 +113,6 @@ def join_sweep(plan: Plan) -> int:
 
 def list_points(plan: Plan) -> int:
     """Print number and folder of every run of the plan; exit status 0."""
-    for number, folder in enumerate(folders.run_folders(plan), start=1):
+    for number, folder in enumerate(files.run_folders(plan), start=1):
         print(number, folder, sep="\t")
     return 0

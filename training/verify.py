@@ -23,7 +23,7 @@ from training.data.loading import DataCache
 from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError
 from training.experiment import Experiment
-from training.record import checkpoint, files, folders
+from training.record import checkpoint, files
 from training.record.recorder import counts, device_facts, versions
 from training.terminal.console import log, percent, start_logging, table
 
@@ -52,7 +52,7 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     Raises:
         ExperimentError, ConfigError or DataError: a file of the run or its data cannot be read.
     """
-    config = folders.recorded_config(folder)
+    config = files.recorded_config(folder)
     if data_folder is not None:
         config = replace(config, training=replace(config.training, data_folder=data_folder))
     summary = read_summary(folder)

@@ -14,7 +14,7 @@ from typing import Any
 from parsers.program import check_folder
 from training.errors import ExperimentError
 from training.record import files
-from training.record.folders import writing_to
+from training.record.files import writing_to
 
 INDEX, DATA = "index.html", "report.json"
 DPI = 170

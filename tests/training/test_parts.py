@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Meters, checkpoints, files and statistics by themselves."""
 
-import operator
 import os
 import pickle
 import weakref
@@ -11,16 +10,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.network import ParameterGroup
 from models.snns import SNN
 from parsers.load import load_plan
-from parsers.training_config import TrainingConfig
 from training.batchnorm import recalibrate
-from training.build import build_optimizer, build_scheduler
 from training.device.choice import choose_device
 from training.errors import CheckpointError, ExperimentError
 from training.metrics import Meter
-from training.record import checkpoint, files, folders
+from training.record import checkpoint, files
 from training.results.groups import mean_and_deviation
 from training.steps import Steps
 
@@ -201,13 +197,13 @@ def test_statistics_over_seeds():
 
 def test_overwriting_spares_what_is_not_ours(tmp_path):
     folder = tmp_path / "exp"
-    folders.create(folder, {"seed": 1}, {})
+    files.create(folder, {"seed": 1}, {})
     (folder / "notes.txt").write_text("mine")
     (folder / "summary.json").write_text("{}")
     with pytest.raises(ExperimentError, match="already holds an experiment"):
-        folders.check_free([folder], overwrite=False)
-    folders.check_free([folder], overwrite=True)
-    folders.create(folder, {"seed": 2}, {})
+        files.check_free([folder], overwrite=False)
+    files.check_free([folder], overwrite=True)
+    files.create(folder, {"seed": 2}, {})
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "summary.json").exists()
 
@@ -234,24 +230,3 @@ def test_an_optimiser_from_another_kind_of_device_runs_as_this_one_does(tmp_path
     assert there.optimizer.param_groups[0]["fused"] is False
     here.optimizer.found_inf = torch.zeros(())  # which only fused ones look at
     here.optimizer.step()
-
-
-def test_parameters_that_a_layer_names_are_trained_in_their_own_way(network, monkeypatch):
-    group = ParameterGroup(lr_factor=0.1, weight_decay=0.5, clamp=(0.2, 0.3))
-    monkeypatch.setattr(type(network.snn[0]), "groups", {"a": group})
-    options = TrainingConfig(lr=0.01, scheduler_factor=1e-9, scheduler_patience=0)
-    optimizer = build_optimizer(network, options)
-    assert [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups] == [
-        (0.01, 0.0),
-        (0.001, 0.5),
-    ]
-    named = [layer.a for layer in network.hidden_layers]
-    assert all(map(operator.is_, optimizer.param_groups[1]["params"], named))
-    clips = Clips(5)
-    steps = Steps(network, optimizer, options, nb_features=6)
-    steps.train(clips.x, clips.y, steps.new_meter())
-    assert all(((p >= 0.2) & (p <= 0.3)).all() for p in named)
-    scheduler = build_scheduler(optimizer, options)
-    for accuracy in (0.5, 0.4):
-        scheduler.step(accuracy)
-    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([1e-6, 1e-7])

@@ -17,7 +17,7 @@ from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
 from parsers.load import Config
 from training.experiment import Experiment
-from training.record import folders
+from training.record import files
 
 MODELS = [*SNN_LAYERS, *ANN_LAYERS]
 
@@ -184,11 +184,11 @@ def test_what_replaced_one_experiment_is_not_recorded(train, tmp_path, capsys):
 
 def test_overwriting_ends_the_log_of_an_earlier_attempt(tmp_path):
     log = tmp_path / "log" / "exp.log"
-    folders.create(tmp_path, {"overwrite": False}, {})
+    files.create(tmp_path, {"overwrite": False}, {})
     log.write_text("earlier")
-    folders.create(tmp_path, {"overwrite": False}, {})
+    files.create(tmp_path, {"overwrite": False}, {})
     assert log.exists()
-    folders.create(tmp_path, {"overwrite": True}, {})
+    files.create(tmp_path, {"overwrite": True}, {})
     assert not log.exists()
 
 

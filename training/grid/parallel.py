@@ -14,7 +14,7 @@ from parsers.load import REPOSITORY, Config, Plan
 from training.data.loading import DataCache, data_key
 from training.grid.display import Display, progress
 from training.grid.process import RunProcess
-from training.record import folders
+from training.record import files
 from training.terminal.console import Stopped, StopRequest, duration, log, percent, stop_request
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -34,7 +34,7 @@ def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
     for number, (point, folder) in enumerate(zip(plan.points, targets, strict=True), start=1):
         run = RunProcess(number, run_label(plan, point), point.to_dict(), folder)
         resumes = run.values["resume"] is not None
-        if resumes and (summary := folders.finished(folder, run.values)):
+        if resumes and (summary := files.finished(folder, run.values)):
             results[number] = {"folder": str(folder), "values": run.values, **summary}
             log.info("%s: finished before", run.name)
         else:

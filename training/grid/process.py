@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from training.record import files, folders
+from training.record import files
 
 
 @dataclass
@@ -63,7 +63,7 @@ class RunProcess:
             self.process.stdin.close()
         result = {"folder": str(self.folder), "values": self.values}
         status = self.process.returncode
-        summary = folders.finished(self.folder, self.values) if status == 0 else None
+        summary = files.finished(self.folder, self.values) if status == 0 else None
         if summary is None:
             reason = "stopped" if stopped else self.reason(common)
             summary = {"error": reason, "exit_status": status}
@@ -72,7 +72,7 @@ class RunProcess:
 
     def reason(self, common: Path) -> str:
         """Why the run has no summary, in one line; output that nobody foresaw is kept."""
-        status, failure = self.process.returncode, self.folder / folders.FAILURE
+        status, failure = self.process.returncode, self.folder / files.FAILURE
         if status == 1 and failure.is_file():
             return json.loads(failure.read_text(encoding="utf-8"))["diverged"]
         self.output.seek(0)
@@ -81,7 +81,7 @@ class RunProcess:
         if status == 2:
             return last.removeprefix("training.grid.worker: error: ")
         kept = common / f"{self.folder.name}.output.log"
-        folders.create_plain(common)
+        files.create_plain(common)
         files.write_text(kept, printed)
         if status < 0:
             last = f"killed by {signal.Signals(-status).name}"

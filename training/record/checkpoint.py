@@ -17,10 +17,9 @@ from training.device.choice import random_state, restore_random_state
 from training.errors import CheckpointError
 from training.metrics import Metrics
 from training.record import files
+from training.record.files import BEST, LAST, previous
 from training.terminal.console import log
 
-BEST = Path("checkpoints") / "best_model.pth"
-LAST = Path("checkpoints") / "last.pth"
 FORMAT = 1
 
 
@@ -174,11 +173,6 @@ def save_state(path: Path, trained: Trained, progress: Progress, best: Best | No
     if path.exists():
         keep_previous(path)
     files.write_torch(path, content)
-
-
-def previous(path: Path) -> Path:
-    """Where the state before the last one lies."""
-    return path.with_name(f"{path.stem}_previous{path.suffix}")
 
 
 def keep_previous(path: Path) -> None:

@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Writing files so that a half-written one never stands under its final name."""
+"""Where runs are written: one run never overwrites another, and no file is ever half-written."""
 
 import contextlib
 import io
+import itertools
 import json
 import os
+import platform
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +15,271 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
+from parsers.load import OPTIONS, Config, ConfigError, Plan
+from parsers.program import check_folder
+from training.errors import ExperimentError
 from training.terminal.console import log
+
+BEST = Path("checkpoints") / "best_model.pth"
+LAST = Path("checkpoints") / "last.pth"
+
+
+def previous(path: Path) -> Path:
+    """Where the state before the last one lies."""
+    return path.with_name(f"{path.stem}_previous{path.suffix}")
+
+
+DEFAULT_ROOT = Path("exp") / "test_exps"
+SWEEP_SUMMARY = "sweep_summary.json"
+NOTE = "SPRACHE_FOLDER_NOTE"  # variable of the environment
+FAILURE = "failure.json"  # why there is no summary.json
+NAME = (  # as published
+    "{dataset_name}_{nb_steps}steps_{model_type}_{nb_layers}lay{nb_hiddens}_lr{lr}_drop{pdrop}"
+)
+OUTPUTS = (
+    BEST,
+    LAST,
+    previous(LAST),
+    Path("log") / "exp.log",
+    Path("config.yaml"),
+    Path("data.json"),
+    Path("metrics.jsonl"),
+    Path("summary.json"),
+    Path(FAILURE),
+    Path("curves.png"),
+    Path("diverged") / "step.pth",
+)
+ATTEMPT = {Path("log") / "exp.log", Path("config.yaml"), Path("data.json")}  # without an epoch
+
+
+def run_name(values: dict, axes: tuple[str, ...] = (), *, with_seed: bool = True) -> str:
+    """The published name of a run; grid axes that it does not hold are appended to it.
+
+    ``values`` are the resolved options, see ``Config.to_dict``.
+    """
+    name = NAME.format_map(values)
+    for axis in axes:
+        if axis != "seed" and f"{{{axis}}}" not in NAME:
+            name += f"_{axis}{values[axis]}"
+    if with_seed:
+        name += f"_seed{values['seed']}"
+    return name.replace(".", "_")
+
+
+def run_folders(plan: Plan) -> list[Path]:
+    """One folder for each point of a plan."""
+    out = plan.points[0].training.new_exp_folder
+    if out is not None and not plan.axes:
+        return [Path(out)]
+    root = Path(out) if out is not None else DEFAULT_ROOT
+    return [root / run_name(point.to_dict(), tuple(plan.axes)) for point in plan.points]
+
+
+def sweep_folder(plan: Plan) -> Path:
+    """Where the common table of a plan is written."""
+    options = plan.points[0].training
+    if options.new_exp_folder is not None:
+        return Path(options.new_exp_folder)
+    name = options.sweep_name or run_name(plan.points[0].to_dict(), with_seed=False)
+    return DEFAULT_ROOT / f"{name}_sweep"
+
+
+def check_free(targets: list[Path], overwrite: bool) -> None:
+    """ConfigError if a folder cannot be written, ExperimentError if it holds an experiment already
+    and ``overwrite`` is off. One that has ended before it left anything may be tried again."""
+    for folder in targets:
+        with writing_to(folder):  # a name that is too long
+            check_folder("--new_exp_folder", folder)
+            taken = [output for output in OUTPUTS if (folder / output).exists()]
+        attempted = set(taken) <= ATTEMPT and len(taken) > 1  # more than somebody's config.yaml
+        if taken and not overwrite and not attempted:
+            is_resumable = LAST in taken
+            resume = "resume it by --resume auto, " if is_resumable else ""
+            raise ExperimentError(
+                f"{folder} already holds an experiment ({taken[0]}): {resume}name another folder "
+                "with --new_exp_folder, or replace it with --overwrite"
+            )
+
+
+def check_nothing_lost(folder: Path) -> None:
+    """ExperimentError if ``folder`` has results, but no state to resume from.
+
+    It may have been removed to save room. What was killed before its first state starts again.
+    """
+    records = read_lines(folder / "metrics.jsonl")
+    done = max((record.get("epoch", 0) for record in records), default=0)
+    if done > 1 or (folder / "summary.json").exists():
+        raise ExperimentError(
+            f"cannot resume {folder}: {done} epochs are done, but {LAST} is not "
+            "there; name another folder with --new_exp_folder, or drop --resume and replace "
+            "the run with --overwrite"
+        )
+
+
+def check_same_options(folder: Path, values: dict) -> None:
+    """ExperimentError unless the run in ``folder`` was started with ``values``.
+
+    What does not change the course of a training may differ, and there may be more epochs.
+    """
+    path = folder / "config.yaml"
+    try:
+        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recorded = {**recorded}
+    except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError):
+        raise ExperimentError(f"cannot resume {folder}: {path} is not readable") from None
+    for name, value in values.items():
+        before = recorded.get(name, OPTIONS[name].default)  # it may have come later
+        if not OPTIONS[name].rules.may_change and before != value:
+            raise ExperimentError(
+                f"cannot resume {folder}: it was started with {name} {before}, not "
+                f"{value}; repeat its command, or name another folder with --new_exp_folder"
+            )
+
+
+def record_epochs(folder: Path, nb_epochs: int) -> None:
+    """Have config.yaml name the epochs of a resumed run."""
+    path = folder / "config.yaml"
+    recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if recorded.get("nb_epochs") != nb_epochs:
+        with writing_to(folder):
+            write_yaml(path, {**recorded, "nb_epochs": nb_epochs})
+
+
+def recorded_config(folder: Path) -> Config:
+    """The options that the run in ``folder`` was started with.
+
+    Raises ExperimentError if they cannot be read, and ConfigError if they cannot be.
+    """
+    path = folder / "config.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ExperimentError(f"{folder} is no experiment folder: it has no config.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise ExperimentError(f"{path} is not readable") from None
+    if not isinstance(values, dict):
+        raise ExperimentError(f"{path} holds no options")
+    try:
+        return Config.from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def finished(folder: Path, values: dict) -> dict | None:
+    """The summary of a run that has ended with ``values``, None if it has not."""
+    path = folder / "summary.json"
+    if not path.is_file():
+        return None
+    check_same_options(folder, values)
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    return summary if summary["epochs"] == values["nb_epochs"] else None
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Make ``folder``, and keep other programs out of it."""
+    create_plain(folder)
+    with locked(folder):
+        yield
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second program out of ``folder``; the lock of one that died is free at once.
+
+    Raises ExperimentError, naming the other, if one is at work there.
+    """
+    owner = folder / ".lock.owner"
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        who = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
+        raise ExperimentError(f"{folder} is being written by {who}: wait for it to end") from None
+    except OSError as error:
+        raise ExperimentError(f"cannot write to {folder} ({error.strerror})") from None
+    for place in (folder, folder / LAST.parent):
+        remove_leftovers(place)
+    try:
+        write_text(owner, f"process {os.getpid()} on {platform.node()}")
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the folder may be gone
+            owner.unlink()
+        lock.release()
+
+
+def check_free_sweep(folder: Path, overwrite: bool) -> None:
+    """ExperimentError if ``folder`` holds the table of another sweep and ``overwrite`` is off."""
+    if (folder / SWEEP_SUMMARY).exists() and not overwrite:
+        raise ExperimentError(
+            f"{folder} already holds the table of a sweep ({SWEEP_SUMMARY}): name another folder "
+            "with --new_exp_folder, or replace it with --overwrite"
+        )
+
+
+def create(folder: Path, values: dict, data: dict) -> None:
+    """Make an experiment folder without an earlier run's outputs; config.yaml and data.json.
+
+    Raises ExperimentError where that cannot be written.
+    """
+    with writing_to(folder):
+        for output in OUTPUTS:
+            if values.get("overwrite") or output not in ATTEMPT:
+                (folder / output).unlink(missing_ok=True)
+        lay_out(folder, values, data)
+
+
+def lay_out(folder: Path, values: dict, data: dict) -> None:
+    """Make an experiment folder, and write ``values`` as config.yaml and ``data`` as data.json.
+
+    Raises OSError where that fails.
+    """
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (folder / "log").mkdir(exist_ok=True)
+    recorded = {
+        name: value if OPTIONS[name].rules.recorded else OPTIONS[name].default
+        for name, value in values.items()
+    }
+    write_yaml(folder / "config.yaml", recorded)
+    write_json(folder / "data.json", data)
+
+
+def note(folder: Path) -> None:
+    """Add ``folder`` as a line to the file that the environment names by ``NOTE``, if it names one.
+
+    An agent of a sweep learns its run from the server; this is how a script or a parent learns it.
+    """
+    if target := os.environ.get(NOTE):
+        noted = Path(target).read_text(encoding="utf-8") if Path(target).exists() else ""
+        if (line := f"{folder.absolute()}\n") not in noted:
+            with writing_to(Path(target).parent):
+                write_text(Path(target), noted + line)
+
+
+def create_plain(folder: Path) -> None:
+    """Make a folder for the results of several runs; ExperimentError where that fails."""
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path, flag: str = "--new_exp_folder") -> Iterator[None]:
+    """Turn the refusal of the file system into an ExperimentError."""
+    try:
+        yield
+    except OSError as error:
+        raise ExperimentError(
+            f"cannot write to {folder} ({error.strerror}): name another folder with {flag}"
+        ) from None
+
+
+def unused(folder: Path) -> Path:
+    """``folder``, or the first of folder_2, folder_3, ... that does not exist."""
+    names = itertools.chain([folder.name], (f"{folder.name}_{i}" for i in itertools.count(2)))
+    return next(path for name in names if not (path := folder.with_name(name)).exists())
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from parsers.load import Config
 from training.data import same_data
 from training.errors import ExperimentError
 from training.metrics import Metrics, count_parameters
-from training.record import checkpoint, files, folders
+from training.record import checkpoint, files
 from training.record.checkpoint import Best, Progress, Trained
 from training.record.curves import draw_curves
 from training.record.files import going_on_without
@@ -52,7 +52,7 @@ class Recorder:
     def lay_out(self) -> None:
         """Make the folder, config.yaml and data.json; OSError where that fails."""
         content = same_data.record(self.config.training, self.data)
-        folders.lay_out(self.folder, self.config.to_dict(), content)
+        files.lay_out(self.folder, self.config.to_dict(), content)
 
     def epoch(self, epoch: int, lr: float, train: Metrics, valid: Metrics) -> None:
         """Write down the figures of an epoch."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from parsers.load import OPTIONS, Config, ConfigError
 from parsers.yaml_file import read_config
 from training.errors import ExperimentError
-from training.record import files, folders
+from training.record import files
 
 SWEEP_SUMMARIES = "sweep_summary*.json"  # processes that share a sweep write one each
 MARKERS = ("config.yaml", "summary.json", "metrics.jsonl")
@@ -156,7 +156,7 @@ def figures_trouble(summary: dict, values: dict) -> str | None:
 
 def why_unfinished(folder: Path, values: dict) -> str:
     """What is known of a run without a summary."""
-    failure = folder / folders.FAILURE
+    failure = folder / files.FAILURE
     if failure.exists():
         try:
             return json.loads(failure.read_text(encoding="utf-8"))["diverged"]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from parsers.load import REPOSITORY, Config, Plan
 from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
-from training.record import files, folders
+from training.record import files
 from training.results.gather import read_run
 from training.terminal.console import Stopped, log, stop_request
 from training.tracking.link import ONLINE, in_sweep, link
@@ -63,9 +63,9 @@ def train_as_sweep(
     were begun before and not given out again, if they are resumed.
     """
     resumes = plan.points[0].training.resume is not None
-    if resumes and all(folders.finished(folder, point.to_dict()) for _, (point, folder) in runs):
+    if resumes and all(files.finished(folder, point.to_dict()) for _, (point, folder) in runs):
         return [], runs
-    folders.create_plain(common)
+    files.create_plain(common)
     try:
         path = (resumes and stored_sweep(plan, common)) or create(plan)
     except SweepError as error:
@@ -111,7 +111,7 @@ def run_agent(path: str, flags: list[str], count: int | None = None) -> Outcome:
     limit = [] if count is None else ["--count", str(count)]
     with tempfile.TemporaryDirectory() as place, stop_request() as stop:
         note = Path(place) / "folders"
-        more = {"WANDB_DIR": place, folders.NOTE: str(note), LOCAL_FLAGS: json.dumps(flags)}
+        more = {"WANDB_DIR": place, files.NOTE: str(note), LOCAL_FLAGS: json.dumps(flags)}
         agent = Popen(
             [*AGENT, *limit, path],
             env=agent_environment(count) | more,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parsers.load import Config
-from training.record import files, folders
+from training.record import files
 from training.terminal.console import Stopped, log
 from training.tracking.link import ONLINE, in_sweep, link, project_name
 
@@ -168,7 +168,7 @@ def begin(config: Config, folder: Path, mode: str):
             "entity": noted.get("entity"),
             "id": noted.get("id"),
         }
-    group = config.training.sweep_name or folders.run_name(values, with_seed=False)
+    group = config.training.sweep_name or files.run_name(values, with_seed=False)
     run = wandb.init(
         **names,
         name=folder.name,

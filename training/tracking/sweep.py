@@ -17,7 +17,7 @@ import yaml
 
 from parsers.load import OPTIONS, REPOSITORY, RESUME_AUTO, ConfigError, Plan, load_plan
 from training.errors import ExperimentError
-from training.record import folders
+from training.record import files
 from training.terminal.console import log
 from training.tracking.link import project_name, server_settings
 from training.tracking.run import noted_run, one_line
@@ -44,7 +44,7 @@ def describe(plan: Plan) -> dict:
     axes = plan.axes or {"seed": (plan.points[0].training.seed,)}
     flags = flags_of(plan, OPTIONS.keys() - OF_ONE_PROCESS - axes.keys())
     return {
-        "name": name or folders.run_name(plan.points[0].to_dict(), with_seed=False),
+        "name": name or files.run_name(plan.points[0].to_dict(), with_seed=False),
         "program": "main.py",
         "method": "grid",
         "metric": {"name": METRIC, "goal": "maximize"},
@@ -174,7 +174,7 @@ def plan_of_job(plan: Plan) -> Plan:
     job = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text(encoding="utf-8"))
     parameters = [name for name, entry in job.items() if isinstance(entry, dict)]
     plan = dataclasses.replace(plan, axes=dict.fromkeys(parameters, ()))
-    (point,), (folder,) = plan.points, folders.run_folders(plan)
+    (point,), (folder,) = plan.points, files.run_folders(plan)
     if noted_run(folder).get("id") == os.environ["WANDB_RUN_ID"] and not point.training.overwrite:
         training = dataclasses.replace(point.training, resume=Path(RESUME_AUTO))
         plan = dataclasses.replace(plan, points=(dataclasses.replace(point, training=training),))
