@@ -26,21 +26,6 @@ values = st.recursive(
 names = st.sampled_from([*OPTIONS, "parameters", "by_model", "lrr"])
 
 
-def sound(option):
-    """Values that an option takes, as a user may write them."""
-    rules = option.rules
-    if rules.choices:
-        return st.sampled_from([*rules.choices, *rules.aliases])
-    if option.kind is bool:
-        return st.sampled_from(["True", "false", "yes", "0"])
-    if option.kind is int:
-        low = int(rules.within.split()[1])
-        return st.integers(low, low + 10)
-    if option.kind is float:
-        return st.floats(0.011, 0.3)
-    return st.text("abc /.", min_size=1, max_size=6).filter(str.strip)
-
-
 def outcome(*argv):
     """The plan of a command line, or the one line that refuses it."""
     line = None
@@ -81,14 +66,3 @@ def test_any_text(tmp_path_factory, text):
 def test_any_command_line(arguments):
     if not {"-h", "--help"} & set(arguments):
         outcome(*arguments)
-
-
-@FEW
-@given(data=st.data())
-def test_sound_options_are_refused_only_together(tmp_path_factory, data):
-    """One option at a time is taken as it is written, or refused for another that is missing."""
-    name = data.draw(st.sampled_from(list(OPTIONS)))
-    value = data.draw(sound(OPTIONS[name]))
-    found = outcome_of_text(yaml.safe_dump({name: value}), tmp_path_factory.getbasetemp())
-    if isinstance(found, str):
-        assert "--" in found or "not a folder" in found, found

@@ -145,7 +145,9 @@ BEYOND = {">=": -1, ">": 0, "<": 0, "<=": 1}  # what is added to a limit that it
 
 
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
-def test_values_that_an_option_does_not_take(repository, option):
+def test_values_that_an_option_takes_and_does_not_take(repository, option):
+    for name in (*option.rules.choices, *option.rules.aliases):
+        assert option.convert(name) in option.rules.choices
     for text in WRONG.get(option.kind, ()):
         assert f"--{option.name}: '{text}"[:50] in repository.error(f"--{option.name}", text)
     if option.kind is bool and not option.rules.switch:
@@ -155,6 +157,8 @@ def test_values_that_an_option_does_not_take(repository, option):
         assert fault in repository.error(f"--{option.name}", "maybe")
     for bound in option.rules.within.split(" and ") if option.rules.within else ():
         sign, limit = bound.split()
+        if "=" in sign:
+            assert option.convert(limit) == float(limit)
         beyond = str(option.kind(float(limit)) + BEYOND[sign])
         message = repository.error(f"--{option.name}", beyond)
         assert message.startswith(f"--{option.name}: ")
