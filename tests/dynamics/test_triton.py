@@ -142,9 +142,11 @@ def specified_on_cpu(reset_inside):
 
 
 @with_or_without_gpu
-@pytest.mark.parametrize("shape", SMALL_SHAPES)
 @pytest.mark.parametrize("reset_inside", [False, True])
-@pytest.mark.parametrize("gain_is_tensor", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "gain_is_tensor"),
+    [(SMALL_SHAPES[-1], False), *((shape, True) for shape in SMALL_SHAPES)],
+)
 def test_resonate(shape, reset_inside, gain_is_tensor):
     inputs = resonate_inputs(*shape, reset_inside=reset_inside, gain_is_tensor=gain_is_tensor)
     run = specified_on_cpu(reset_inside)
@@ -217,7 +219,7 @@ def test_resonate_within_a_fold(shape, reset_inside, normalizes, p):
 @without_gpu
 def test_the_mask_of_dropout():
     loops = importlib.import_module("models.dynamics.triton_loops")
-    shape, p = (8, 26, 128), 0.3
+    shape, p = (4, 26, 128), 0.3
     first, again, other = (
         loops.dropout_factors(shape, p, torch.tensor([seed])) for seed in (2**50, 2**50, 5)
     )
