@@ -95,11 +95,10 @@ class Experiment:
         after SIGINT or SIGTERM.
         """
         log_path = self.folder / "log" / "exp.log" if self.options.log_tofile else None
-        with (
-            log_file(log_path),
-            stop_request() as self.stop,
-            self.on_wandb() as self.tracker,
-        ):
+        tracking = contextlib.nullcontext()
+        if self.options.is_tracked:
+            tracking = tracked(self.config, self.folder, self.recorder.history)
+        with log_file(log_path), stop_request() as self.stop, tracking as self.tracker:
             introduce(self.config, self.data, self.model)
             if self.progress.epoch > self.options.start_epoch or self.progress.step:
                 log.info("Resuming after %s", self.progress)
@@ -112,12 +111,6 @@ class Experiment:
             log.info("\n%s\n", closing_table(summary))
             log.info("Everything about this run lies in %s", self.folder)
         return summary
-
-    def on_wandb(self) -> contextlib.AbstractContextManager[Tracker | None]:
-        """What hands the figures of this run to wandb; None if the options ask for none."""
-        if not self.options.is_tracked:
-            return contextlib.nullcontext()
-        return tracked(self.config, self.folder, self.recorder.history)
 
     def run_epoch(self, epoch: int, last: int) -> None:
         """Train and validate once; keep the best weights; write down both."""
@@ -235,11 +228,6 @@ class Experiment:
         test = self.test(self.options.seed)
         seconds = self.progress.seconds + test.seconds
         return self.recorder.finish(self.recorder.summary(self.model, test, seconds))
-
-    def release(self) -> None:
-        """Give the memory of a CUDA graph back."""
-        if self.launcher is not None:
-            self.launcher.release()
 
     def save(self) -> None:
         """Write the whole state of training, that ``resume`` reads."""

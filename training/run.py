@@ -98,7 +98,8 @@ def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:
         log.error("This run ends here: %s", error)
         return {**result, "error": str(error)}
     finally:
-        experiment.release()
+        if experiment.launcher is not None:
+            experiment.launcher.release()
 
 
 def warm_start(experiment: Experiment) -> None:

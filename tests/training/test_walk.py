@@ -11,8 +11,8 @@ import torch
 import main
 
 REPO = Path(__file__).resolve().parents[2]
-MOST_FILES = 60  # of the whole program
-MOST_OF_TRAINING = 19
+MOST_FILES = 48  # of the whole program
+MOST_OF_TRAINING = 14
 
 
 class Arrived(BaseException):
