@@ -19,11 +19,6 @@ EQUATIONS = {REPO / "models" / "dynamics" / "README.md"}  # its indented lines a
 COMMAND = re.compile(r"(?:\w+=\S+ )*(?:python|pip|pytest|ruff|wandb|scripts/\S+\.sh) \S")
 
 
-def name_of(page: Path) -> str:
-    """The page relative to the repository."""
-    return page.relative_to(REPO).as_posix()
-
-
 def prose(page: Path) -> str:
     """The page without its fenced blocks."""
     return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
@@ -59,5 +54,5 @@ def anchors(page: Path) -> set[str]:
 
 
 def links(page: Path) -> list[str]:
-    """The targets of all links and pictures."""
-    return re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(page))
+    """The targets of all links and pictures within the repository."""
+    return re.findall(r"\[[^\]]*\]\((?!https?://)([^)\s]+)\)", prose(page))
