@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The functional core: every loop over time of this project lives below this package.
 
-Each recurrence is one pure function, state in and state out, with one implementation per back end
-in the package of its name. ``naive`` is the executable specification that all others are tested
-against.
+Each recurrence is one pure function, state in and state out. ``naive`` is the executable
+specification, against which the implementations of other back ends, in the package of its name,
+are tested.
 """
 
 from functools import partial
@@ -12,14 +12,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from models.dynamics.adaptive.naive import AdaptiveState
-from models.dynamics.adaptive.trial import trials as adaptive_trials
 from models.dynamics.backends import BACKENDS, Choice, Operation, can_fold, choose, implementations
 from models.dynamics.fold import Fold
-from models.dynamics.readout.trial import trials as readout_trials
-from models.dynamics.recurrent.naive import gru, ligru, rnn, summed
-from models.dynamics.resonate.naive import ResonateState
-from models.dynamics.resonate.trial import trials as resonate_trials
+from models.dynamics.naive import AdaptiveState, ResonateState, gru, ligru, rnn, summed
+from models.dynamics.trial import adaptive_trials, readout_trials, resonate_trials
 from models.surrogate import BOXCAR, Surrogate
 
 __all__ = [
@@ -41,7 +37,7 @@ __all__ = [
 
 def _folding(name: str, trials) -> Operation:
     """A recurrence whose kernels have room for a ``Fold``."""
-    load = implementations(f"{__name__}.{name}", name)
+    load = implementations(name, name)
     around = f"normalisation and dropout around '{name}'"
     return Operation(
         f"'{name}'", load, trials, Operation(around, load, partial(trials, folded=True))
@@ -50,7 +46,7 @@ def _folding(name: str, trials) -> Operation:
 
 ADAPTIVE = _folding("adaptive", adaptive_trials)
 RESONATE = _folding("resonate", resonate_trials)
-_readout = partial(implementations, f"{__name__}.readout")
+_readout = partial(implementations, "readout")
 READOUT = Operation("'readout'", _readout("readout"), readout_trials)
 POTENTIALS = Operation("'potentials'", _readout("potentials"), readout_trials)
 OPERATIONS = {

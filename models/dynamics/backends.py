@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from models.dynamics.agreement import disagreement
-from models.dynamics.trial import Trial, unfolded
+from models.dynamics.trial import Trial, disagreement, unfolded
 from models.surrogate import Surrogate
 
 log = logging.getLogger("sprache")
@@ -47,8 +46,13 @@ class Operation(NamedTuple):
 
 
 def implementations(package: str, function: str) -> Callable[[str], Callable]:
-    """``function`` of the module of ``package`` that is called like a back end."""
-    return lambda backend: getattr(importlib.import_module(f"{package}.{backend}"), function)
+    """Loads ``function`` from ``naive``, or the module of ``package`` called like a back end."""
+
+    def load(backend: str) -> Callable:
+        module = "naive" if backend == "naive" else f"{package}.{backend}"
+        return getattr(importlib.import_module(f"models.dynamics.{module}"), function)
+
+    return load
 
 
 class Choice(NamedTuple):

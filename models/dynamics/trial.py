@@ -1,20 +1,30 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The small random inputs on which kernels are tried before they are the default on a device."""
+"""Whether a compiled back end computes what the specification says, on the machine it runs on.
 
-from collections.abc import Callable
+A kernel that a compiler or a device gets wrong trains to a wrong number without any error. So what
+is written in Triton is tried on the GPU at hand, on small random inputs, before it is the default
+there. The tests are stricter; this looks for kernels that are wrong, not for rounding.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.dynamics.fold import Fold
+from models.dynamics.naive import AdaptiveState, ResonateState
+from models.surrogate import Surrogate
 
 # Neither whole blocks of neurons nor whole runs of unrolled steps; B * H is a multiple of 4, as
 # arrays are in training, so that the same compiled kernels serve there.
 B, T, H = 4, 29, 150
 SEED = 12
 P = 0.25  # of dropout
+FLIPPED = 2e-3  # share of spikes that rounding may turn
+RELATIVE = 1e-2  # distance of a gradient or state; rounding alone stays under 1e-5
 
 
 class Trial(NamedTuple):
@@ -65,3 +75,114 @@ def unfolded(naive: Callable) -> Callable:
         return spikes, state
 
     return run
+
+
+def adaptive_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Trial]:
+    """With and without adaptation, and recurrent weights unless it is ``folded``."""
+    draw = uniform()
+    run = partial(_run_adaptive, surrogate=surrogate)
+    fold = normalisation(draw)
+    fold = fold if folded else {}
+    state = {name: draw(0, 1, B, H) for name in ("u", "w", "s")}
+    plain = {"I": draw(-1, 3.5, B, T, H), "alpha": draw(0.37, 0.96, H), **state, **fold}
+    adapting = {"beta": draw(0.96, 0.99, H), "a": draw(0, 1, H), "b": draw(0, 2, H)}
+    recurrent = {"V": draw(-1, 1, H, H) * (2 / H) ** 0.5}
+    yield Trial("LIF", plain, run)
+    yield Trial("adaptive LIF", plain | adapting, run)
+    if not folded:
+        yield Trial("recurrent LIF", plain | recurrent, run)
+        yield Trial("recurrent adaptive LIF", plain | adapting | recurrent, run)
+
+
+def _run_adaptive(function, I, alpha, u, w, s, beta=None, a=None, b=None, V=None, **options):
+    spikes, state, counts = within_fold(
+        function, I, alpha, beta, a, b, theta=1.0, state=AdaptiveState(u, w, s), V=V, **options
+    )
+    return {"the spikes": spikes, "u": state.u, "w": state.w, "s": state.s} | counts
+
+
+def resonate_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Trial]:
+    """Both places of the reset; ``folded``: within normalisation and dropout."""
+    draw = uniform()
+    run = partial(_run_resonate, surrogate=surrogate)
+    fold = normalisation(draw)
+    fold = fold if folded else {}
+    u, s = torch.complex(draw(0, 1, B, H), draw(0, 1, B, H)), draw(0, 1, B, H)
+    discrete = torch.polar(draw(0.8, 0.99, H), draw(0.03, 1.5, H))
+    continuous = torch.complex(draw(-10, -1, H), draw(5, 10, H))
+    inside = {"I": draw(-1, 3, B, T, H), "A": discrete, "gain": draw(0, 1, H)}
+    outside = {"I": draw(-20, 60, B, T, H), "A": continuous}
+    yield Trial("C-SiLIF", inside | {"u": u, "s": s} | fold, run)
+    yield Trial("Resonate-and-Fire", outside | {"u": u, "s": s} | fold, run)
+
+
+def _run_resonate(function, I, A, u, s, gain=None, **options):
+    inside = gain is not None
+    reset, gain, scale = (0.5, gain, 2.0) if inside else (1.0, 0.004, 1.0)
+    spikes, state, counts = within_fold(
+        function, I, A, reset, gain, scale=scale, theta=1.0, state=ResonateState(u, s),
+        reset_inside=inside, **options,
+    )  # fmt: skip
+    return {"the spikes": spikes, "u": state.u, "s": state.s} | counts
+
+
+def readout_trials() -> Iterator[Trial]:
+    """The read-out, or its potentials, of more classes than a warp has threads."""
+    draw = uniform()
+    inputs = {"I": draw(-3, 3, B, T, H), "alpha": draw(0.8, 0.96, H), "u": draw(0, 1, B, H)}
+    yield Trial("read-out", inputs, _run_readout)
+
+
+def _run_readout(function, I, alpha, u):
+    scores, u = function(I, alpha, state=u)
+    return {"the scores": scores, "u": u}
+
+
+def disagreement(
+    trials: Iterable[Trial], found: Callable, expected: Callable, device: torch.device
+) -> str:
+    """What ``found`` gets wrong on ``device``, or "" where it agrees with ``expected``.
+
+    Runs both on every trial, forward and backward, and compares all outputs and the gradients of
+    all inputs. Draws from no global generator. Any exception that ``found`` raises counts as a
+    disagreement and is quoted in the text returned.
+    """
+    # Gradients in full precision, whatever mode the first use happens to be in.
+    full = torch.autocast(device.type, enabled=False)
+    with torch.inference_mode(False), torch.enable_grad(), full:
+        return _first_difference(trials, found, expected, device)
+
+
+def _first_difference(trials, found, expected, device) -> str:
+    for trial in trials:
+        try:
+            values = _outputs_and_gradients(trial, found, device)
+        except Exception as error:  # compilers and drivers raise whatever they like
+            return f"{trial.name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        for name, value in _outputs_and_gradients(trial, expected, device).items():
+            if not _close(values[name], value):
+                return f"{trial.name}: {name} not as in plain PyTorch"
+    return ""
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    if found.shape != expected.shape or not found.isfinite().all():
+        return False
+    if ((expected == 0) | (expected == 1)).all():
+        return (found != expected).float().mean().item() <= FLIPPED
+    return (found - expected).norm().item() <= RELATIVE * expected.norm().item()
+
+
+def _outputs_and_gradients(
+    trial: Trial, function: Callable, device: torch.device
+) -> dict[str, Tensor]:
+    leaves = {name: x.detach().to(device).requires_grad_() for name, x in trial.inputs.items()}
+    outputs = trial.run(function, **leaves)
+    generator = torch.Generator().manual_seed(SEED)
+    loss = 0.0
+    for x in outputs.values():
+        weights = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(device)
+        loss = loss + (weights.conj() * x).real.sum()
+    loss.backward()
+    gradients = {f"the gradient of {name}": x.grad for name, x in leaves.items()}
+    return {name: x.detach() for name, x in (outputs | gradients).items()}

@@ -9,13 +9,15 @@ neither the normalised currents nor the mask are kept for the backward pass. The
 there, too. In evaluation nothing is folded.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.dynamics import Fold
 from models.dynamics.backends import Operation, agrees, compiled_on_gpu
-from models.gpu.trial import trials
+from models.dynamics.trial import B, H, T, Trial, uniform
 
 
 def can_fold(layer: nn.Module) -> bool:
@@ -111,6 +113,22 @@ class BatchStatistics(torch.autograd.Function):
         slope = -(d_slope * weight) * rate**3 / count  # of the gradient over x - mean
         offset = d_mean / count - slope * mean
         return torch.addcmul(d_x, x, slope).add_(offset), d_slope * rate, None, None
+
+
+def trials() -> Iterator[Trial]:
+    """Statistics of a batch, their gradients, and what a norm remembers of them."""
+    draw = uniform()
+    inputs = {"x": draw(-1, 3, B, T, H), "weight": draw(0.7, 1.3, H)}
+    yield Trial("batch normalisation", inputs, _run)
+
+
+def _run(standardized, x, weight):
+    norm = nn.BatchNorm1d(H, device=x.device)
+    norm.weight = nn.Parameter(weight.detach())
+    count = x[..., 0].numel()  # of values that share a mean's gradient: else it could hide in x's
+    x, mean, slope = standardized(x, weight, norm)
+    running = {"the running mean": norm.running_mean, "the running variance": norm.running_var}
+    return {"x": x, "mean": mean * count, "slope": slope * count} | running
 
 
 def _implementation(backend: str):

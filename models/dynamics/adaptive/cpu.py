@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.adaptive.naive import AdaptiveState
-from models.dynamics.numba_loops import make_kernels
+from models.dynamics.naive import AdaptiveState
 from models.dynamics.numba_support import (
     ONE,
     STEPS_KEPT,
@@ -21,6 +20,7 @@ from models.dynamics.numba_support import (
     arrays,
     derivative,
     inlined,
+    make_kernels,
     run_rows,
     working_arrays,
 )

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.adaptive.naive import AdaptiveState
+from models.dynamics.naive import AdaptiveState
 from models.dynamics.triton_loops import (
     Kind,
     fold_arguments,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_loops import make_kernels
+from models.dynamics.naive import ResonateState
 from models.dynamics.numba_support import (
     ONE,
     STEPS_KEPT,
@@ -21,10 +21,10 @@ from models.dynamics.numba_support import (
     arrays,
     derivative,
     inlined,
+    make_kernels,
     run_rows,
     working_arrays,
 )
-from models.dynamics.resonate.naive import ResonateState
 from models.surrogate import BOXCAR
 
 

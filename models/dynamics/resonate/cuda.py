@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.resonate.naive import ResonateState
+from models.dynamics.naive import ResonateState
 from models.dynamics.triton_loops import Kind, fold_arguments, run_backward, run_forward
 from models.dynamics.triton_support import derivative, own_gradient
 from models.surrogate import BOXCAR

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""All recurrences in plain PyTorch: the executable specification; autograd gives the backward.
+
+Non-spiking ones take feed-forward currents [B, T, H] and recurrent matrices [H, H] as ``nn.Linear``
+stores them (to, from), start from y = 0 and return the outputs [B, T, H]. Their matrices are
+transposed before the loop: one view, and one gradient of it, instead of one per step.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.surrogate import BOXCAR, spike
+
+
+class AdaptiveState(NamedTuple):
+    """State of a layer of adaptive neurons between two time steps; each field is [B, H]."""
+
+    u: Tensor  # membrane potential
+    w: Tensor  # adaptation
+    s: Tensor  # spikes of the last step
+
+
+def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
+    """See :func:`models.dynamics.adaptive`."""
+    u, w, s = state
+    spikes = []
+    for I_t in I.unbind(dim=1):
+        if beta is not None:
+            w = beta * w + a * u + b * s
+        # In this order autograd sums the gradients of s as in the published code, to the last bit.
+        decayed = alpha * (u - s)
+        current = I_t if V is None else I_t + s @ V
+        if beta is not None:
+            current = current - w
+        u = decayed + (1 - alpha) * current
+        s = spike(u - theta, surrogate)
+        spikes.append(s)
+    return torch.stack(spikes, dim=1), AdaptiveState(u, w, s)
+
+
+class ResonateState(NamedTuple):
+    """State of a layer of resonating neurons between two time steps; each field is [B, H]."""
+
+    u: Tensor  # complex membrane potential
+    s: Tensor  # spikes of the last step
+
+
+def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, surrogate=BOXCAR):
+    """See :func:`models.dynamics.resonate`."""
+    u, s = state
+    spikes = []
+    for I_t in I.unbind(dim=1):
+        u = (
+            A * (u - reset * s) + gain * I_t
+            if reset_inside
+            else u + gain * (A * u + I_t) - reset * s
+        )
+        s = spike(scale * u.real - theta, surrogate)
+        spikes.append(s)
+    return torch.stack(spikes, dim=1), ResonateState(u, s)
+
+
+def readout(I, alpha, *, state):
+    """See :func:`models.dynamics.readout`."""
+    u = state
+    out = torch.zeros_like(u)
+    for I_t in I.unbind(dim=1):
+        u = alpha * u + (1 - alpha) * I_t
+        out = out + torch.softmax(u, dim=1)
+    return out, u
+
+
+def potentials(I, alpha, *, state):
+    """See :func:`models.dynamics.potentials`."""
+    u, steps = state, []
+    for I_t in I.unbind(dim=1):
+        u = alpha * u + (1 - alpha) * I_t
+        steps.append(u)
+    return torch.stack(steps, dim=1), u
+
+
+def _start(current):
+    return torch.zeros_like(current[:, 0])
+
+
+def summed(steps):
+    """Sum over time [B, H] of [B, T, H]; on a CPU one step after another, as published code rounds.
+
+    Batch normalisation over the few rows of a batch magnifies the last digits of such sums.
+    """
+    if steps.device.type != "cpu":
+        return steps.sum(dim=1)
+    total = _start(steps)
+    for step in steps.unbind(dim=1):
+        total = total + step
+    return total
+
+
+def rnn(I, V):
+    """y = sigmoid(I_t + V y)."""
+    y, outputs, V = _start(I), [], V.T
+    for I_t in I.unbind(dim=1):
+        y = torch.sigmoid(torch.addmm(I_t, y, V))
+        outputs.append(y)
+    return torch.stack(outputs, dim=1)
+
+
+def ligru(I, Iz, V, Vz):
+    """Li-GRU (Ravanelli et al. 2018): z = sigmoid(Iz + Vz y), y = z y + (1 - z) relu(I + V y)."""
+    y, outputs, V, Vz = _start(I), [], V.T, Vz.T
+    for I_t, Iz_t in zip(I.unbind(dim=1), Iz.unbind(dim=1), strict=True):
+        z = torch.sigmoid(torch.addmm(Iz_t, y, Vz))
+        candidate = torch.relu(torch.addmm(I_t, y, V))
+        y = z * y + (1 - z) * candidate
+        outputs.append(y)
+    return torch.stack(outputs, dim=1)
+
+
+def gru(I, Iz, Ir, V, Vz, Vr):
+    """GRU (Cho et al. 2014), the reset gate applied before V: c = tanh(I + V (r y))."""
+    y, outputs, V, Vz, Vr = _start(I), [], V.T, Vz.T, Vr.T
+    for I_t, Iz_t, Ir_t in zip(I.unbind(dim=1), Iz.unbind(dim=1), Ir.unbind(dim=1), strict=True):
+        z = torch.sigmoid(torch.addmm(Iz_t, y, Vz))
+        r = torch.sigmoid(torch.addmm(Ir_t, y, Vr))
+        candidate = torch.tanh(torch.addmm(I_t, r * y, V))
+        y = z * y + (1 - z) * candidate
+        outputs.append(y)
+    return torch.stack(outputs, dim=1)
