@@ -1,15 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What every non-spiking network promises: equations, layout, both directions and errors."""
+"""What every non-spiking network promises: equations, both directions and errors."""
 
 import math
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
-from models import shell
 from models.anns import ANN, LAYERS, ANNLayer
 from models.dynamics import summed
 from parsers.model_config import ANN_TYPES
@@ -17,7 +15,6 @@ from parsers.model_config import ANN_TYPES
 B, T, F = 2, 3, 5
 SIZES = [4, 3, 6]
 MEMORY = ("RNN", "LiGRU", "GRU")
-GATES = {"MLP": ("",), "RNN": ("",), "LiGRU": ("", "z"), "GRU": ("", "z", "r")}
 
 all_models = pytest.mark.parametrize("model", LAYERS)
 
@@ -94,38 +91,6 @@ def test_steps_are_summed_one_after_another():
     assert on_a_gpu.shape == total.shape
 
 
-@pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
-def test_readout_equation(normalization):
-    net = make_net("MLP", normalization=normalization).eval()
-    last = net.ann[-1]
-    x = make_input((B, T, SIZES[1]))
-    for n in range(B):
-        total = [0.0] * SIZES[1]
-        for t in range(T):
-            e = [math.exp(v) for v in x[n, t].tolist()]
-            total = [s + v / sum(e) for s, v in zip(total, e, strict=True)]
-        expected = affine(last.W, total)
-        if normalization == "batchnorm":
-            expected = [v / math.sqrt(1 + 1e-5) for v in expected]
-        if normalization == "layernorm":
-            mean = sum(expected) / len(expected)
-            variance = sum((v - mean) ** 2 for v in expected) / len(expected)
-            expected = [(v - mean) / math.sqrt(variance + 1e-5) for v in expected]
-        assert last(x)[n].tolist() == pytest.approx(expected, abs=1e-6)
-
-
-@all_models
-def test_every_gate_is_normalised_over_batch_and_time(model):
-    layer = make_layer(model, normalization="batchnorm", use_bias=False)
-    x = make_input((7, 5, F))
-    layer(x)
-    for gate in GATES[model]:
-        current = getattr(layer, f"W{gate}")(x).reshape(-1, SIZES[0])
-        norm = getattr(layer, f"norm{gate}")
-        torch.testing.assert_close(norm.running_mean, 0.05 * current.mean(0))
-        torch.testing.assert_close(norm.running_var, 0.95 + 0.05 * current.var(0))
-
-
 # Both directions and dropout
 
 
@@ -139,17 +104,6 @@ def test_the_second_half_of_a_bidirectional_layer_hears_time_backwards(model):
     assert layer.output_size == output.shape[2] == 2 * SIZES[0]
     torch.testing.assert_close(output[..., : SIZES[0]], one_way(x))
     torch.testing.assert_close(output[..., SIZES[0] :], one_way(x.flip(1)).flip(1))
-
-
-@all_models
-def test_dropout_comes_last(model):
-    layer = make_layer(model, dropout=0.5, bidirectional=model in MEMORY)
-    whole = layer.eval()(make_input())
-    layer.train()
-    torch.manual_seed(4)
-    dropped = layer(make_input())
-    torch.manual_seed(4)
-    assert torch.equal(dropped, functional.dropout(whole, 0.5))
 
 
 # Errors

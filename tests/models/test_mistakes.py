@@ -217,6 +217,10 @@ def test_a_state_is_checked_whenever_it_is_handed_in():
 
 
 WRONG_RESULTS = {
+    "another order": (
+        lambda spikes, state: (spikes.transpose(0, 1), state),
+        f"need be, and returned a float32 tensor [{T}, {B}, {H}]",
+    ),
     "a list": (lambda spikes, state: [spikes, state], "two things, as a tuple"),
     "a list of spikes": (
         lambda spikes, state: (list(spikes.unbind(dim=1)), state),

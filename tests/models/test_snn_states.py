@@ -52,15 +52,6 @@ def test_two_halves_with_the_carried_state_make_the_whole(neuron, cut):
         assert torch.equal(ours, expected)
 
 
-def test_the_readout_takes_a_state():
-    last = make_net("LIF").eval().snn[-1]
-    x = make_input((B, T, SIZES[1]))
-    high = torch.zeros(B, SIZES[-1])
-    high[:, 1] = 50.0
-    assert (last(x, high)[:, 1] > last(x, torch.zeros_like(high))[:, 1]).all()
-    assert torch.equal(last(x, high), last(x, high))
-
-
 # Both directions
 
 
@@ -142,20 +133,6 @@ def test_recurrent_operations_are_counted_apart(neuron):
 
 
 @all_neurons
-def test_forward_is_the_short_form_of_activity(neuron):
-    net = make_net(neuron).eval()
-    torch.manual_seed(2)
-    output, rates, sop = net(make_input())
-    torch.manual_seed(2)
-    activity = net.activity(make_input())
-    assert torch.equal(activity.output, output)
-    assert torch.equal(activity.firing_rates, rates)
-    assert torch.equal(activity.sop, sop)
-    assert len(activity.layers) == len(net.hidden_layers) == 2
-    assert net.is_snn
-
-
-@all_neurons
 def test_the_rate_regulariser_reaches_the_weights(neuron):
     net = make_net(neuron, dropout=0.2)
     _, rates, sop = net(make_input())
@@ -165,17 +142,3 @@ def test_the_rate_regulariser_reaches_the_weights(neuron):
     for layer in net.hidden_layers:
         assert layer.W.weight.grad.any()
     assert not sop.requires_grad
-
-
-def test_descending_the_regulariser_wakes_a_quiet_network():
-    net = make_net("LIF", threshold=0.5)
-    optimizer = torch.optim.Adam(net.parameters(), 0.2)
-    quiet = []
-    for _ in range(30):
-        torch.manual_seed(0)
-        hidden = net(make_input())[1][F:]
-        quiet.append(functional.relu(0.2 - hidden).sum().item())
-        optimizer.zero_grad()
-        functional.relu(0.2 - hidden).sum().backward()
-        optimizer.step()
-    assert quiet[-1] < 0.5 * quiet[0]
