@@ -19,8 +19,8 @@ from analysis.trained import (
     names_apart,
     open_all,
 )
+from datasets.files import find_file
 from datasets.registry import DATASETS
-from datasets.unpack import find_file
 from parsers.options import ConfigError
 from parsers.program import Parser, check_folder, numeric, program
 from training.results.groups import are_other_data, tested_on

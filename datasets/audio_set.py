@@ -11,8 +11,7 @@ from torch import Generator, Tensor
 
 from datasets.augment import Augmentation, augment_features, augment_waveforms
 from datasets.features import frame_counts, log_mel
-from datasets.interface import Batch, Split
-from datasets.placement import gathered, moved
+from datasets.interface import Batch, Split, gathered, moved
 from datasets.recordings import FULL_SCALE
 
 

@@ -7,61 +7,18 @@ randomness from a generator of that device: one state of it gives one result. Ea
 draws for itself.
 """
 
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import scipy.fft
 import torch
 from torch import Generator, Tensor
 
+from datasets.interface import Augmentation
+
 P_INVERSION, P_NOISE, P_GAIN, P_REVERB = 0.8, 0.1, 0.3, 0.6  # those of SpArch
 GAIN_DB = (-20.0, -1.0)
 RT60 = (0.1, 0.6)  # s until a room's response has fallen by 60 dB: a car to a classroom
 WET = (0.1, 1.0)  # RMS of the response over that of the direct sound
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How strongly to change the clips; the fields are called as on the command line.
-
-    Waveforms: ``use_augm`` is the set of SpArch (Bittar and Garner 2022) with noise between
-    ``min_snr`` and ``max_snr``, which, against their names, are ratios of noise to signal in
-    amplitude. Waveforms and frames: ``augm_time_shift`` s to either side. Features:
-    ``augm_time_mask`` frames and ``augm_freq_mask`` bands at most. Frames: ``augm_channel_shift``
-    channels to either side, the share ``augm_event_drop`` of events, and ``augm_cutmix``, the
-    probability of a clip to be mixed.
-    """
-
-    use_augm: bool = False
-    min_snr: float = 0.0001
-    max_snr: float = 0.9
-    augm_time_shift: float = 0.0
-    augm_time_mask: int = 0
-    augm_freq_mask: int = 0
-    augm_channel_shift: int = 0
-    augm_event_drop: float = 0.0
-    augm_cutmix: float = 0.0
-
-    @classmethod
-    def of(cls, options) -> "Augmentation":
-        """From anything with attributes of these names."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
-
-    @property
-    def of_waveforms(self) -> bool:
-        """Whether `augment_waveforms` changes anything."""
-        return self.use_augm or self.augm_time_shift > 0
-
-    @property
-    def of_features(self) -> bool:
-        """Whether `augment_features` changes anything."""
-        return self.augm_time_mask > 0 or self.augm_freq_mask > 0
-
-    @property
-    def of_frames(self) -> bool:
-        """Whether `augment_frames` changes anything."""
-        own = (self.augm_channel_shift, self.augm_event_drop, self.augm_cutmix)
-        return self.augm_time_shift > 0 or any(strength > 0 for strength in own)
 
 
 def augment_waveforms(

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
-from datasets.unpack import (
+from datasets.files import (
     BLOCK,
     atomic_file,
     is_disk_full,

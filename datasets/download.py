@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from datasets.errors import DataError
+from datasets.files import unpacked, unpacking_bar
 from datasets.transfer import DownloadError, Patience, fetch, md5_of, megabytes, part_of
-from datasets.unpack import unpacked, unpacking_bar
 from parsers.program import Parser, numeric, refuse, run_command
 
 PROGRAM = "datasets.download"

@@ -16,8 +16,7 @@ from datasets.augment import Augmentation, augment_frames
 from datasets.binning import Annotations, Binning, bin_file, read_annotations
 from datasets.cache import Sink, load_or_make
 from datasets.errors import DataError
-from datasets.interface import Batch, DataSet, Split
-from datasets.placement import gathered
+from datasets.interface import Batch, DataSet, Split, gathered
 
 INTEGER = np.dtype("<i8")
 # Shares of dropped events. Times in ms leave a thousandth of a clip of one second; what a short

@@ -4,18 +4,60 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
 
-from datasets.augment import Augmentation
-
 REPO = Path(__file__).resolve().parents[1]
 SPLITS = ("train", "valid", "test")
 Batch = tuple[Tensor, Tensor]  # x [B, T, F] float32 and y [B] int64
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly to change the clips; the fields are called as on the command line.
+
+    Waveforms: ``use_augm`` is the set of SpArch (Bittar and Garner 2022) with noise between
+    ``min_snr`` and ``max_snr``, which, against their names, are ratios of noise to signal in
+    amplitude. Waveforms and frames: ``augm_time_shift`` s to either side. Features:
+    ``augm_time_mask`` frames and ``augm_freq_mask`` bands at most. Frames: ``augm_channel_shift``
+    channels to either side, the share ``augm_event_drop`` of events, and ``augm_cutmix``, the
+    probability of a clip to be mixed.
+    """
+
+    use_augm: bool = False
+    min_snr: float = 0.0001
+    max_snr: float = 0.9
+    augm_time_shift: float = 0.0
+    augm_time_mask: int = 0
+    augm_freq_mask: int = 0
+    augm_channel_shift: int = 0
+    augm_event_drop: float = 0.0
+    augm_cutmix: float = 0.0
+
+    @classmethod
+    def of(cls, options) -> "Augmentation":
+        """From anything with attributes of these names."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    @property
+    def of_waveforms(self) -> bool:
+        """Whether `augment_waveforms` changes anything."""
+        return self.use_augm or self.augm_time_shift > 0
+
+    @property
+    def of_features(self) -> bool:
+        """Whether `augment_features` changes anything."""
+        return self.augm_time_mask > 0 or self.augm_freq_mask > 0
+
+    @property
+    def of_frames(self) -> bool:
+        """Whether `augment_frames` changes anything."""
+        own = (self.augm_channel_shift, self.augm_event_drop, self.augm_cutmix)
+        return self.augm_time_shift > 0 or any(strength > 0 for strength in own)
 
 
 class Split(ABC):
@@ -147,3 +189,24 @@ class DataSet(ABC):
     @abstractmethod
     def step_seconds(self, options) -> float:
         """Time from one step to the next."""
+
+
+# A plain copy to a GPU makes the host wait until everything queued before it is done. From pinned
+# memory it is queued behind that instead.
+def moved(x: Tensor, device: torch.device) -> Tensor:
+    """``x`` on ``device``."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
+def gathered(rows: Tensor, indices: Tensor, device: torch.device) -> Tensor:
+    """``rows`` [N, ...] at ``indices`` [B] int64, on ``device``, wherever the rows lie."""
+    indices = moved(indices, rows.device)
+    if device.type == "cuda" and rows.device.type == "cpu":
+        staged = torch.empty(
+            (len(indices), *rows.shape[1:]), dtype=rows.dtype, device="cpu", pin_memory=True
+        )
+        torch.index_select(rows, 0, indices, out=staged)
+        return staged.to(device, non_blocking=True)
+    return rows.index_select(0, indices).to(device)

@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets import guard
 from datasets.binning import Binning, read_class_names, read_largest_label
-from datasets.checksums import sha256_of_file
 from datasets.errors import DataError
+from datasets.files import (
+    ARCHIVES,
+    check_new_files,
+    find_file,
+    sha256_of_file,
+    unpacked,
+)
 from datasets.frames import FramesDataSet, FrameSet, load_frames
 from datasets.interface import SPLITS, Data
-from datasets.unpack import ARCHIVES, find_file, unpacked
 
 HELD_OUT_SPEAKERS = 0.15
 HELD_OUT_CLIPS = 0.1
@@ -57,7 +61,7 @@ class SpikingDataSet(FramesDataSet):
             source: unpacked(self._locate(self.folder(options), source))
             for source in self._sources(held_out, splits)
         }
-        guard.check_new_files(files.values())
+        check_new_files(files.values())
         classes = self._class_names(list(files.values()), say)
         loaded = {
             source: load_frames(file, binning, nb_classes=len(classes), say=say)

@@ -23,8 +23,7 @@ from training.build import (
     warn_of_idle_layers,
     warn_of_unreached,
 )
-from training.data.augmentation import augmented
-from training.data.loading import batches, order_of_batches
+from training.data.loading import augmented, batches, order_of_batches
 from training.device.choice import random_state, restore_random_state, set_up
 from training.device.graphs import Launcher
 from training.errors import DivergedError

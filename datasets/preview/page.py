@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from datasets.augment import Augmentation
-from datasets.unpack import atomic_file
+from datasets.files import atomic_file
 from parsers.training_config import TrainingConfig
 
 # The strengths that are shown where the user names none.

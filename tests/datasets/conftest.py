@@ -10,7 +10,7 @@ import pytest
 from loopback_server import Server
 from shd_files import random_clips, write_spikes
 
-from datasets import guard
+from datasets import spiking
 
 
 class Said(list):
@@ -40,7 +40,7 @@ def user_cache(tmp_path_factory, monkeypatch) -> Path:
 @pytest.fixture(autouse=True)
 def no_guard(monkeypatch):
     """New files are not first read in another process, which takes a second."""
-    monkeypatch.setattr(guard, "check_new_files", lambda paths: None)
+    monkeypatch.setattr(spiking, "check_new_files", lambda paths: None)
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import pytest
 from loading import load
 from shd_files import random_clips, write_spikes
 
-from datasets import checksums
-from datasets.checksums import known_sum, sha256_of_file
-from datasets.unpack import atomic_file, remove_leftovers
+from datasets import files
+from datasets.files import atomic_file, known_sum, remove_leftovers, sha256_of_file
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def test_a_file_is_hashed_once(tmp_path, monkeypatch):
     expected = hashlib.sha256(b"spikes" * 1000).hexdigest()
     assert known_sum(path) is None
     assert sha256_of_file(path) == expected
-    monkeypatch.setattr(checksums, "_hash", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(files, "_hash", lambda path: pytest.fail("hashed again"))
     assert sha256_of_file(path) == known_sum(path) == expected
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from datasets import files
 from datasets import frames as frames_module
-from datasets import unpack
 from datasets.binning import Binning, bin_events
 from datasets.errors import DataError
 from datasets.frames import load_frames
@@ -262,7 +262,7 @@ class TestCache:
         path = spikes()
         expected = load(path)
         shutil.rmtree(path.parent / ".frames")
-        monkeypatch.setattr(unpack.os, "fsync", disk_full)
+        monkeypatch.setattr(files.os, "fsync", disk_full)
         assert torch.equal(load(path, said).counts, expected.counts)
         assert len(said.about("No space left")) == 1
         assert not list(path.parent.glob(".frames/*"))

@@ -9,7 +9,7 @@ import pytest
 from loading import load
 from shd_files import random_clips, write_spikes
 
-from datasets import guard
+from datasets import files, guard
 from datasets.errors import DataError
 
 
@@ -27,12 +27,12 @@ def shd(tmp_path):
 
 def child(monkeypatch, code):
     """Let the child process run ``code`` instead."""
-    start = guard.subprocess.Popen
+    start = files.subprocess.Popen
 
     def popen(command, **options):
         return start([sys.executable, "-c", code], **options)
 
-    monkeypatch.setattr(guard.subprocess, "Popen", popen)
+    monkeypatch.setattr(files.subprocess, "Popen", popen)
 
 
 def test_a_file_that_kills_the_library_is_told(shd, monkeypatch):
@@ -47,12 +47,12 @@ def test_a_file_that_kills_the_library_is_told(shd, monkeypatch):
 def test_a_file_that_hangs_the_library_is_told(shd, monkeypatch):
     child(monkeypatch, "import time; print(0, 0, 1, flush=True); time.sleep(60)")
     with pytest.raises(DataError, match=r"shd_train\.h5 is damaged: the HDF5 library hangs"):
-        guard.check_new_files([shd / "shd_train.h5"], patience=1)
+        files.check_new_files([shd / "shd_train.h5"], patience=1)
 
 
 def test_known_files_are_not_looked_at_again(shd, monkeypatch):
     load("shd", shd)
-    monkeypatch.setattr(guard.subprocess, "Popen", lambda *_, **__: pytest.fail("looked again"))
+    monkeypatch.setattr(files.subprocess, "Popen", lambda *_, **__: pytest.fail("looked again"))
     load("shd", shd, nb_steps=12)
 
 

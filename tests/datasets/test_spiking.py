@@ -16,7 +16,7 @@ import torch
 from loading import load
 from shd_files import random_clips, write_spikes
 
-from datasets import interface, spiking, unpack
+from datasets import files, interface, spiking
 from datasets.errors import DataError
 from datasets.registry import DATASETS
 from datasets.spiking import SpikingDataSet
@@ -239,7 +239,7 @@ class TestFiles:
         def refuse(*args):
             raise AssertionError("unpacked again")
 
-        monkeypatch.setattr(unpack, "_unpack", refuse)
+        monkeypatch.setattr(files, "_unpack", refuse)
         load("shd", shd)
 
     @pytest.mark.parametrize("suffix", [".gz", ".zip"])
@@ -283,7 +283,7 @@ class TestFiles:
         def disk_full(*args):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(unpack.os, "fsync", disk_full)
+        monkeypatch.setattr(files.os, "fsync", disk_full)
         with pytest.raises(DataError, match=r"No space left on device.*make room") as error:
             load("shd", shd, splits=("test",))
         assert str(archive) in str(error.value)

@@ -13,8 +13,7 @@ import torch
 from datasets import audio_set
 from datasets.registry import DATASETS
 from parsers.load import Config
-from training.data.augmentation import augmented
-from training.data.loading import load_data
+from training.data.loading import augmented, load_data
 from training.steps import Steps
 
 CPU = torch.device("cpu")

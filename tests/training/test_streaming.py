@@ -13,8 +13,7 @@ from datasets.audio_set import AudioSet
 from datasets.frames import FrameSet
 from datasets.interface import Data
 from training.data import loading as training_data
-from training.data.augmentation import augmented
-from training.data.loading import batches, on_device
+from training.data.loading import augmented, batches, on_device
 from training.data.streaming import Streamed
 
 CPU = torch.device("cpu")

@@ -6,13 +6,19 @@ import errno
 import glob
 import gzip
 import hashlib
+import json
 import os
 import platform
+import queue
 import secrets
+import signal
+import subprocess
+import sys
+import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,8 +27,12 @@ from tqdm import tqdm
 
 from datasets.errors import DataError
 
+REPO = Path(__file__).resolve().parents[1]
 BLOCK = 1 << 22
 ARCHIVES = (".gz", ".zip")
+LEAST_SHOWN = 1 << 30  # bytes; smaller files are hashed before a bar could be read
+PATIENCE = (30.0, 300.0)  # s without a sign of life, for small files and at most
+BYTES_PER_SECOND = 1e6  # that the slowest disk gives
 LEFTOVER_AGE = 24 * 3600  # s without a write, after which nothing is writing
 
 
@@ -184,3 +194,119 @@ def _open_stream(archive: Path, raw: BinaryIO, member: str, stack: ExitStack) ->
     if len(matches) != 1:
         raise DataError(f"{archive} holds {len(matches)} files named {member}, not one")
     return contents.open(matches[0])
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of the content of ``path``, in hexadecimal digits.
+
+    It is noted in ``.frames/`` beside the file or, where that cannot be written, in the user's
+    cache folder, and read back for as long as size and modification time stay the same.
+    """
+    known = known_sum(path)
+    if known is not None:
+        return known
+    stat = path.stat()
+    found = _hash(path)
+    note = {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": found}
+    for target in _notes(path):
+        with suppress(OSError), atomic_file(target) as file:
+            file.write(json.dumps(note).encode())
+            break
+    return found
+
+
+def known_sum(path: Path) -> str | None:
+    """The SHA-256 that was noted for the present state of ``path``, None where there is none."""
+    stat = path.stat()
+    for target in _notes(path):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            note = json.loads(target.read_text(encoding="utf-8"))
+            if (note["bytes"], note["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns):
+                return note["sha256"]
+    return None
+
+
+def _notes(path: Path) -> tuple[Path, Path]:
+    name = f"{path.name}.sha256.json"
+    elsewhere = user_cache_folder() / "frames" / path_digest(path.parent)
+    return path.parent / ".frames" / name, elsewhere / name
+
+
+def _hash(path: Path) -> str:
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with (
+        open(path, "rb") as file,
+        tqdm(
+            total=size,
+            desc=f"checksum of {path.name}",
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=None if size > LEAST_SHOWN else True,
+        ) as bar,
+    ):
+        while block := file.read(BLOCK):
+            digest.update(block)
+            bar.update(len(block))
+    return digest.hexdigest()
+
+
+def check_new_files(paths: Iterable[Path], patience: float | None = None) -> None:
+    """Read files in the SHD layout in a child process, unless they were read before.
+
+    Args:
+        paths: the files; those with a checksum on record, see `sha256_of_file`, are passed over.
+        patience: seconds that the child may take for ``CHUNK_CLIPS`` clips; None: by their size.
+
+    Raises:
+        DataError: the HDF5 library dies of a file, or hangs.
+    """
+    new = [path for path in paths if known_sum(path) is None]
+    if not new:
+        return
+    if patience is None:
+        size = max(path.stat().st_size for path in new)
+        patience = min(PATIENCE[0] + size / BYTES_PER_SECOND, PATIENCE[1])
+    command = [sys.executable, "-m", "datasets.guard", *(str(path.absolute()) for path in new)]
+    with subprocess.Popen(
+        command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        try:
+            last = _watch(child, new, patience)
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode < 0:
+        cause = signal.strsignal(-child.returncode)
+        raise DataError(
+            f"{last} is damaged: the HDF5 library dies reading it ({cause}); download it again"
+        )
+
+
+def _watch(child: subprocess.Popen, paths: list[Path], patience: float) -> Path:
+    """Show how far the child is, until it ends; the file it read last.
+
+    Raises DataError if the child is silent for too long.
+    """
+    lines: queue.Queue[str] = queue.Queue()
+
+    def pass_on() -> None:
+        with suppress(ValueError):  # closed while it waited
+            for line in child.stdout:
+                lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=pass_on, daemon=True).start()
+    current = paths[0]
+    # disable=None: no bar where stderr is not a terminal.
+    with tqdm(unit=" clips", leave=False, disable=None) as bar:
+        try:
+            while line := lines.get(timeout=patience):
+                number, bar.n, bar.total = map(int, line.split())
+                current = paths[number]
+                bar.set_description(f"checking {current.name}")
+        except queue.Empty:
+            raise DataError(
+                f"{current} is damaged: the HDF5 library hangs reading it; download it again"
+            ) from None
+    return current
