@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from models.dynamics.backends import BACKENDS, Choice, Operation, can_fold, choose, implementations
-from models.dynamics.fold import Fold
-from models.dynamics.naive import AdaptiveState, ResonateState, gru, ligru, rnn, summed
+from models.dynamics.naive import AdaptiveState, Fold, ResonateState, gru, ligru, rnn, summed
 from models.dynamics.trial import adaptive_trials, readout_trials, resonate_trials
 from models.surrogate import BOXCAR, Surrogate
 

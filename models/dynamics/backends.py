@@ -27,7 +27,7 @@ _DESCRIPTIONS = {
 }
 # Compared with `naive` on the device at hand before `auto` takes them.
 _TRIED_FIRST = ("cuda",)
-# Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.fold``.
+# Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.Fold``.
 _FOLDING = ("cuda",)
 _SLOW_TRIAL = 1.0  # s, worth a line in the log
 _SINGLE_PRECISION = (torch.float32, torch.complex64)

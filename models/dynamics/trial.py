@@ -14,8 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.dynamics.fold import Fold
-from models.dynamics.naive import AdaptiveState, ResonateState
+from models.dynamics.naive import AdaptiveState, Fold, ResonateState
 from models.surrogate import Surrogate
 
 # Neither whole blocks of neurons nor whole runs of unrolled steps; B * H is a multiple of 4, as

@@ -18,7 +18,7 @@ import torch
 import triton
 import triton.language as tl
 
-from models.dynamics.fold import Fold
+from models.dynamics.naive import Fold
 from models.dynamics.triton_support import (
     RUN,
     SIZES,
@@ -85,7 +85,7 @@ def _load_fold(
 
 @triton.jit
 def _normalized(x, norm, NORMALIZES: tl.constexpr):
-    """The current of an input, see ``models.dynamics.fold``."""
+    """The current of an input, see ``models.dynamics.Fold``."""
     if NORMALIZES:
         x = (x - norm[0]) * norm[1] + norm[2]
     return x

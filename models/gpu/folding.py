@@ -4,7 +4,7 @@
 
 On a GPU a training step mostly moves currents and spikes. Batch normalisation, once its statistics
 are known, reads and writes all currents once more, and dropout all spikes, forwards and backwards;
-in the kernels of the recurrence (``models.dynamics.fold``) both cost arithmetic only, and
+in the kernels of the recurrence (``models.dynamics.Fold``) both cost arithmetic only, and
 neither the normalised currents nor the mask are kept for the backward pass. The spikes are counted
 there, too. In evaluation nothing is folded.
 """

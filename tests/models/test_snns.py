@@ -109,17 +109,6 @@ def test_parameters_are_clamped_at_use_only(neuron, name):
     assert torch.equal(parameter.data, outside)
 
 
-def test_silif_decays():
-    layer = make_layer("SiLIF")
-    used = layer.coefficients()
-    for h in range(layer.hidden_size):
-        step = math.exp(layer.dt[h].item())
-        assert step == pytest.approx(0.004)
-        for name in ("alpha", "beta"):
-            rate = math.exp(getattr(layer, name)[h].item())
-            assert getattr(used, name)[h].item() == pytest.approx(math.exp(-rate * step))
-
-
 def test_the_time_step_of_silif_learns_from_each_decay_by_itself():
     """The published sum of its gradient, to the last bit: a threshold makes a bit a spike."""
     layer = make_layer("SiLIF")
@@ -133,20 +122,6 @@ def test_the_time_step_of_silif_learns_from_each_decay_by_itself():
     zeros = torch.zeros(2, layer.hidden_size)
     alone = gradient(weights[0], zeros[0]) + gradient(zeros[1], weights[1])
     assert torch.equal(gradient(*weights), alone)
-
-
-def test_csilif_transition():
-    layer = make_layer("CSiLIF", extra_features={"dt_min": 0.3, "dt_max": 0.4})
-    used = layer.coefficients()
-    for h in range(layer.hidden_size):
-        step = math.exp(layer.log_dt[h].item())
-        assert 0.3 <= step <= 0.4
-        size = math.exp(-step * math.exp(layer.log_log_alpha[h].item()))
-        angle = step * layer.alpha_img[h].item()
-        expected = complex(size * math.cos(angle), size * math.sin(angle))
-        assert used.A[h].item() == pytest.approx(expected)
-    assert used._replace(A=None, gain=None) == (None, 0.5, None, 2.0, True)
-    assert used.gain is layer.b
 
 
 def test_resonate_and_fire_always_decays():
