@@ -28,7 +28,7 @@ from training.device.choice import choose_device
 from training.errors import ExperimentError
 from training.experiment import Experiment
 from training.record import files
-from training.tracking.run import Tracker, tracked
+from training.tracking.wandb_run import Tracker, tracked
 
 PROGRAM = "benchmarks.tracking"
 LIBRARIES = ("torch", "numba", "numpy", "wandb")

@@ -41,7 +41,7 @@ from training.terminal.console import (
     log_file,
     stop_request,
 )
-from training.tracking.run import Tracker, tracked
+from training.tracking.wandb_run import Tracker, tracked
 
 
 class Experiment:

@@ -15,8 +15,7 @@ from training.experiment import Experiment
 from training.record import checkpoint, files
 from training.record.files import going_on_without
 from training.terminal.console import log, percent
-from training.tracking.link import in_sweep
-from training.tracking.run import send_finished
+from training.tracking.wandb_run import in_sweep, send_finished
 
 
 def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -> dict:

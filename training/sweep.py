@@ -19,9 +19,9 @@ from training.record import files
 from training.report import report
 from training.run import train_point
 from training.terminal.console import log
-from training.tracking import agent as wandb_agent
-from training.tracking.link import link
-from training.tracking.sweep import announce, create, joined, plan_of_job
+from training.tracking import wandb_sweep
+from training.tracking.wandb_run import link
+from training.tracking.wandb_sweep import announce, create, joined, plan_of_job
 
 
 def run(plan: Plan) -> int:
@@ -38,7 +38,7 @@ def run(plan: Plan) -> int:
     for point in plan.points:
         check_options(point, device)
     if options.sweep_id or options.only_createsweep:
-        wandb_agent.check_requested(options)
+        wandb_sweep.check_requested(options)
     if options.is_tracked and not options.evaluate_pretrained:
         link.mode(options)  # a login that is missing is reported before anything else
     if options.only_createsweep:
@@ -66,9 +66,9 @@ def train_all(plan: Plan, device: torch.device) -> int:
     else:
         files.note(targets[0])
     results, left = [], chosen
-    if common is not None and options.is_tracked and wandb_agent.makes_sweep(plan, len(chosen)):
+    if common is not None and options.is_tracked and wandb_sweep.makes_sweep(plan, len(chosen)):
         parallel.make_caches(plan.points)  # a fault in the data is reported before there is a sweep
-        results, left = wandb_agent.train_as_sweep(plan, chosen, common)
+        results, left = wandb_sweep.train_as_sweep(plan, chosen, common)
     if left and common is not None and plan.jobs > 1:
         results = parallel.train_points(plan, targets, common)
     elif left:
@@ -102,7 +102,7 @@ def join_sweep(plan: Plan) -> int:
     """Train runs of a sweep on the wandb server until it has no more; 1 if one did not end."""
     path, plan, flags = joined(plan)
     parallel.make_caches(plan.points)  # a fault in the data is reported before a job is taken
-    results, failed = wandb_agent.join(path, flags)
+    results, failed = wandb_sweep.join(path, flags)
     if results:
         name = f"sweep_summary_{platform.node()}_{os.getpid()}.json"  # one for each that joins
         report(plan, results, files.sweep_folder(plan), name)

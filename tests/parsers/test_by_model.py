@@ -8,7 +8,7 @@ import pytest
 
 import main
 from parsers.load import OPTIONS, ConfigError, load_plan
-from training.tracking import agent as wandb_agent
+from training.tracking import wandb_sweep
 
 CONFIG = """\
 lr: 0.02
@@ -125,9 +125,9 @@ def test_runs_that_it_makes_equal_are_made_once(config, capsys):
 
 def test_they_are_trained_here_and_not_as_a_sweep(config, monkeypatch):
     monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
-    monkeypatch.setattr(wandb_agent.link, "mode", lambda _: wandb_agent.ONLINE)
+    monkeypatch.setattr(wandb_sweep.link, "mode", lambda _: wandb_sweep.ONLINE)
     argv = ["--config", config(TWINS)]
     unequal = load_plan([*argv, "--lr", "0.3", "0.4"])
     assert (len(unequal.points), unequal.notes) == (8, ())
-    assert wandb_agent.makes_sweep(unequal, 8)
-    assert not wandb_agent.makes_sweep(load_plan(argv), 6)
+    assert wandb_sweep.makes_sweep(unequal, 8)
+    assert not wandb_sweep.makes_sweep(load_plan(argv), 6)

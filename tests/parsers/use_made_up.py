@@ -11,7 +11,7 @@ import yaml
 import main
 from parsers.load import load_plan
 from training.results.__main__ import main as results
-from training.tracking.sweep import describe
+from training.tracking.wandb_sweep import describe
 
 RUN = "--dataset_name demo --nb_epochs 1 --nb_hiddens 4 --nb_steps 4 --seed 1 "
 RUN += "--tracking none --backend naive"

@@ -12,7 +12,7 @@ from resumption import SMALL, arguments
 from wandb_server import WandbServer
 
 import main
-from training.tracking import link as wandb_link
+from training.tracking import wandb_run
 
 NB_CLASSES = 20
 
@@ -89,7 +89,7 @@ def no_login(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(wandb_link.link, "known", False)
+    monkeypatch.setattr(wandb_run.link, "known", False)
     wandb.teardown()
     wbauth.unauthenticate_session(update_settings=False)
     yield

@@ -3,6 +3,7 @@
 """A run that is stopped and resumed, and what it has to have in common with one that is not."""
 
 import json
+import time
 
 import torch
 
@@ -36,6 +37,19 @@ def final_state(folder):
     last = torch.load(folder / checkpoint.LAST, weights_only=True)
     best = torch.load(folder / checkpoint.BEST, weights_only=True)
     return {**last["model"], **{f"best.{k}": v for k, v in best.items()}}
+
+
+def last_weights(folder):
+    """The weights at the end of the last epoch of a run."""
+    return torch.load(folder / checkpoint.LAST, weights_only=True)["model"]
+
+
+def wait_until(true, seconds=400):
+    """Wait for what other processes do."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def same_results(first, second):

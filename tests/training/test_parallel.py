@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
+from resumption import last_weights, wait_until
 
-from training.grid import display, parallel, process
-from training.record import checkpoint, files
+from training.grid import parallel
+from training.record import files
 
 REPO = Path(__file__).resolve().parents[2]
 LONG = {"nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 4, "nb_epochs": 4000, "batch_size": 160}
@@ -36,17 +36,6 @@ def one_thread(monkeypatch):
 def folder_of(root, seed):
     (folder,) = root.glob(f"*_seed{seed}")
     return folder
-
-
-def weights(folder):
-    return torch.load(folder / checkpoint.LAST, weights_only=True)["model"]
-
-
-def wait_until(true, seconds=180):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def worker_of(folder):
@@ -77,7 +66,7 @@ def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
     assert "diverged" in errors[0]
     assert sweeps[1]["runs"][1]["exit_status"] == 1
     sound = "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1_use_regularizersFalse_seed1"
-    ours, others = (weights(tmp_path / name / sound) for name in ("turns", "jobs"))
+    ours, others = (last_weights(tmp_path / name / sound) for name in ("turns", "jobs"))
     assert ours.keys() == others.keys()
     assert all(torch.equal(ours[name], others[name]) for name in ours)
 
@@ -130,20 +119,20 @@ def test_whatever_is_killed_saves_and_goes_on(spikes_folder, train, tmp_path):
     assert log_of(second).count("stopping after this step") == 2
 
 
-def test_faults_of_the_data_are_told_before_any_run(train, tmp_path, capsys):
+def test_faults_of_the_data_are_reported_before_any_run(train, tmp_path, capsys):
     assert train(seed=[1, 2], jobs=2, data_folder=tmp_path / "none", new_exp_folder="out") == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_devices_are_dealt_out(monkeypatch, tmp_path):
+def test_devices_are_assigned_in_turn(monkeypatch, tmp_path):
     devices = []
     monkeypatch.setattr(
-        process.RunProcess, "start", lambda self, device, environment: devices.append(device)
+        parallel.RunProcess, "start", lambda self, device, environment: devices.append(device)
     )
     pool = parallel.Pool((0, 2), 4, {}, tmp_path)
     for number in range(1, 5):
-        pool.start(process.RunProcess(number, f"seed {number}", {"seed": number}, tmp_path))
+        pool.start(parallel.RunProcess(number, f"seed {number}", {"seed": number}, tmp_path))
     assert pool.free == []
     assert devices == [0, 2, 0, 2]
 
@@ -161,19 +150,20 @@ def test_threads_are_shared(monkeypatch):
 
 
 def test_progress_is_read_from_the_folder(tmp_path):
-    assert display.progress(tmp_path, 3) == "epoch 1/3"
+    assert parallel.progress(tmp_path, 3) == "epoch 1/3"
     for epoch, accuracy in ((1, 0.5), (2, 0.25)):
         for split in ("train", "valid"):
             record = {"epoch": epoch, "split": split, "accuracy": accuracy}
             files.append_line(tmp_path / "metrics.jsonl", record)
-    assert display.progress(tmp_path, 3) == "epoch 3/3  valid acc 25.00%, best 50.00%"
-    assert display.progress(tmp_path, 2) == "testing"
+    assert parallel.progress(tmp_path, 3) == "epoch 3/3  valid acc 25.00%, best 50.00%"
+    assert parallel.progress(tmp_path, 2) == "testing"
 
 
 def test_more_runs_than_rows(monkeypatch, capsys):
     """Every run has a line where there is room, and nothing is drawn that would scroll."""
+    assert not parallel.Display().live
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    shown = display.Display()
+    shown = parallel.Display()
     for rows, texts in ((10, ["a", "b", "c", "d", "all"]), (6, ["a", "b", "and 2 more", "all"])):
         monkeypatch.setenv("LINES", str(rows))
         shown.show(["a", "b", "c", "d"], "all")
@@ -181,7 +171,3 @@ def test_more_runs_than_rows(monkeypatch, capsys):
     shown.close()
     assert shown.lines == []
     assert "and 2 more" in capsys.readouterr().err
-
-
-def test_nothing_is_drawn_where_nobody_looks(capsys):
-    assert not display.Display().live

@@ -126,26 +126,25 @@ def test_the_figures_of_a_sweep(train, tmp_path, capsys):
     assert table_of(capsys, sweep)[0] == rows
 
 
-def spoil(name, change):
+def spoil(change):
+    """Damage a run by changing the content of its summary.json."""
+
     def damage(folder):
-        content = json.loads((folder / name).read_text())
+        content = json.loads((folder / "summary.json").read_text())
         change(content)
-        (folder / name).write_text(json.dumps(content))
+        (folder / "summary.json").write_text(json.dumps(content))
 
     return damage
 
 
-def cut_summary(folder):
-    (folder / "summary.json").write_text('{"test": ')
+def replace(name, old, new):
+    """Damage a run by replacing text in one of its files."""
+    return lambda folder: (folder / name).write_text((folder / name).read_text().replace(old, new))
 
 
-def no_config(folder):
-    (folder / "config.yaml").unlink()
-
-
-def other_seed(folder):
-    text = (folder / "config.yaml").read_text()
-    (folder / "config.yaml").write_text(text.replace("seed: 9", "seed: 8"))
+def set_checksums(folder, checksums, **more):
+    """Have the summary of a run hold other checksums of its data."""
+    spoil(lambda content: content.update(data_checksums=checksums, **more))(folder)
 
 
 def unfinished(folder):
@@ -163,31 +162,23 @@ def diverged(folder):
     files.write_json(folder / "failure.json", {"diverged": "training diverged in epoch 2"})
 
 
-def more_epochs_asked(folder):
-    text = (folder / "config.yaml").read_text()
-    (folder / "config.yaml").write_text(text.replace("nb_epochs: 3", "nb_epochs: 9"))
-
-
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
         (unfinished, "unfinished: 2 of 3 epochs"),
         (running, "still running: 2 of 3 epochs"),
         (diverged, "training diverged in epoch 2"),
-        (more_epochs_asked, "unfinished: 3 of"),
-        (cut_summary, "damaged: summary.json is not readable"),
-        (spoil("summary.json", lambda c: c.pop("test")), "lacks figures"),
-        (spoil("summary.json", lambda c: c["test"].update(accuracy=1.2)), "impossible figures"),
-        (
-            spoil("summary.json", lambda c: c["test"].update(loss=float("nan"))),
-            "impossible figures",
-        ),
-        (spoil("summary.json", lambda c: c["test"].update(accuracy=0.9)), "different test acc"),
-        (other_seed, "different values of seed"),
-        (no_config, "there is no config.yaml"),
+        (replace("config.yaml", "nb_epochs: 3", "nb_epochs: 9"), "unfinished: 3 of"),
+        (replace("summary.json", "}", ""), "damaged: summary.json is not readable"),
+        (spoil(lambda c: c.pop("test")), "lacks figures"),
+        (spoil(lambda c: c["test"].update(accuracy=1.2)), "impossible figures"),
+        (spoil(lambda c: c["test"].update(loss=float("nan"))), "impossible figures"),
+        (spoil(lambda c: c["test"].update(accuracy=0.9)), "different test acc"),
+        (replace("config.yaml", "seed: 9", "seed: 8"), "different values of seed"),
+        (lambda folder: (folder / "config.yaml").unlink(), "there is no config.yaml"),
     ],
 )
-def test_what_is_not_sound_is_told_and_not_averaged(root, capsys, damage, named):
+def test_unsound_runs_are_named_and_not_averaged(root, capsys, damage, named):
     for seed in (1, 2):
         write_run(root / f"seed{seed}", 0.7 + seed / 10, seed=seed)
     damage(write_run(root / "spoiled", 0.1, seed=9))
@@ -228,17 +219,6 @@ def test_rows_are_what_differs_beside_the_seed(root, capsys):
     assert [row["runs_counted"] for row in rows] == ["4"]
 
 
-def test_other_data_are_another_row(root, capsys):
-    for seed in (1, 2):
-        write_run(root / f"seed{seed}", seed=seed)
-    spoil("summary.json", lambda c: c["data_checksums"].update({"ssc_train.h5": "new"}))(
-        root / "seed2"
-    )
-    rows, _ = table_of(capsys, root)
-    assert [row["runs"] for row in rows] == ["1", "1"]
-    assert "other content" in rows[1]["data_folder"]
-
-
 def test_welch(root, capsys):
     samples = [five_seeds(root, "LIF", 0.78), five_seeds(root, "CSiLIF", 0.8)]
     assert call(root, "--compare", "LIF", "1") == 0
@@ -256,7 +236,7 @@ def test_welch(root, capsys):
 def test_comparisons_that_cannot_be_made(root, capsys):
     five_seeds(root, "LIF", 0.78)
     write_run(root / "one", model_type="RLIF")
-    assert "RLIF has 1 finished run," in refused(capsys, root, "--compare", "LIF", "RLIF")
+    assert "finished runs of RLIF: 1" in refused(capsys, root, "--compare", "LIF", "RLIF")
     assert "no row" in refused(capsys, root, "--compare", "LIF", "GRU")
     assert "rows 1, 2" in refused(capsys, root, "--compare", "LIF", "nb_hiddens=512")
 
@@ -292,6 +272,13 @@ def test_curves_with_a_band(root, capsys, monkeypatch):
         ("SiLIF", 5),
     ]
     assert "(5 seeds, test 79.84 %)" in drawn[1][0]
+    for name, model in (("mine", "LiGRU"), ("yours", "CSiLIF")):
+        folder = write_run(root.parent / "others" / name, model_type=model, data_folder=name)
+        set_checksums(folder, {"ssc_test.h5": name}, classes=10)
+    drawn.clear()
+    assert call("others", "--curves", "others.png") == 0
+    names = [label.split(" (")[0] for label, _ in drawn]
+    assert names == ["mine, Li-GRU", "yours, C-SiLIF"]
 
 
 def test_bad_input(root, capsys):
@@ -346,26 +333,13 @@ def test_other_classes_than_the_published_go_by_their_folder(classes, options, n
     assert group["setup"]["dataset_name"] == options["dataset_name"]
 
 
-def test_curves_are_named_as_the_rows_of_the_table(root, monkeypatch):
-    for name, model in (("mine", "LiGRU"), ("yours", "CSiLIF")):
-        write_run(root / name, model_type=model, data_folder=name)
-        change = {"classes": 10, "data_checksums": {"ssc_test.h5": name}}
-        spoil("summary.json", lambda c, change=change: c.update(change))(root / name)
-    drawn = []
-    monkeypatch.setattr(results, "draw_bands", lambda *a: drawn.extend(a[0]))
-    assert call(root, "--curves", "curves.png") == 0
-    names = [label.split(" (")[0] for label, _ in drawn]
-    assert names == ["mine, Li-GRU", "yours, C-SiLIF"]
-
-
 def test_options_that_differ_between_models_are_shown(root, capsys):
     """But not what is tuned for every model, nor what differs between data sets only."""
     write_run(root / "a", model_type="RadLIF", bidirectional=True, normalization="layernorm")
     write_run(root / "b", model_type="adLIF", nb_layers=2, lr=0.1, pdrop=0.3, nb_hiddens=64)
     write_run(root / "c", model_type="CSiLIF", use_bias=True, dt_max=5.0, nb_steps=50)
     write_run(root / "d", model_type="CSiLIF", data_folder="words", init_state="zero")
-    change = {"classes": 10, "data_checksums": {"ssc_test.h5": "words"}}
-    spoil("summary.json", lambda c: c.update(change))(root / "d")
+    set_checksums(root / "d", {"ssc_test.h5": "words"}, classes=10)
     assert call(root) == 0
     said = capsys.readouterr().out
     for number, options in (
@@ -386,25 +360,24 @@ def test_accuracies_on_other_data_do_not_compare(root, capsys):
             write_run(
                 folder, 0.7 + seed / 100, seed=seed, data_folder=name, nb_layers=2 + (name > "a")
             )
-            sums = {"ssc_train.h5": f"train {name}", "ssc_test.h5": "test"}
-            spoil("summary.json", lambda c, sums=sums: c.update(data_checksums=sums))(folder)
+            set_checksums(folder, {"ssc_train.h5": f"train {name}", "ssc_test.h5": "test"})
     assert call(root, "--compare", "1", "2") == 0
+    capsys.readouterr()
     for name in ("b1", "b2"):
-        spoil("summary.json", lambda c: c["data_checksums"].update({"ssc_test.h5": "other"}))(
-            root / name
-        )
+        set_checksums(root / name, {"ssc_train.h5": "train b", "ssc_test.h5": "other"})
+    rows, _ = table_of(capsys, root, "--ignore", "nb_layers")
+    assert [row["runs"] for row in rows] == ["2", "2"]
     assert "tested on different data, by" in refused(capsys, root, "--compare", "1", "2")
     assert call(root, "--compare", "1", "2", "--ignore", "data_folder") == 0
     # Recordings: one checksum for all of them, by the name of their folder.
     for name in ("a1", "a2", "b1", "b2"):
-        sums = {name[0]: "recordings"}
-        spoil("summary.json", lambda c, sums=sums: c.update(data_checksums=sums))(root / name)
+        set_checksums(root / name, {name[0]: "recordings"})
     assert call(root, "--compare", "1", "2") == 0
     for name in ("b1", "b2"):
-        spoil("summary.json", lambda c: c.update(data_checksums={"b": "others"}))(root / name)
+        set_checksums(root / name, {"b": "others"})
     assert "tested on different data, by" in refused(capsys, root, "--compare", "1", "2")
     for name in ("b1", "b2"):
-        spoil("summary.json", lambda c: c.pop("data_checksums"))(root / name)
+        set_checksums(root / name, None)
     assert call(root, "--compare", "1", "2") == 0
 
 

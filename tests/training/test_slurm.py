@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from resumption import last_weights, wait_until
 from slurm_node import logs, slurm_node, why_not
 
 from training.record import checkpoint
@@ -73,17 +74,6 @@ class Cluster:
             self("scontrol", "update", f"JobId={task}", "StartTime=now")
 
 
-def wait_until(true, seconds=400):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def weights(folder):
-    return torch.load(folder / checkpoint.LAST, weights_only=True)["model"]
-
-
 def write_config(folder, grid, spikes_folder):
     path = folder / "tiny.yaml"
     lines = [f"{name}: {value}\n" for name, value in grid.items()]
@@ -136,7 +126,7 @@ def test_an_array_with_interruptions(slurm, spikes_folder, train, tmp_path):
     finally:
         torch.set_num_threads(torch_threads)
     for folder in (tmp_path / "whole").glob("*_seed*"):
-        ours, others = weights(folder), weights(out / folder.name)
+        ours, others = last_weights(folder), last_weights(out / folder.name)
         assert all(torch.equal(ours[name], others[name]) for name in ours)
 
 

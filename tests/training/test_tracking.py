@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs that are tracked by the real wandb client; its server is a stand-in on this machine."""
 
-import json
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,8 +13,7 @@ import pytest
 
 from training.experiment import Experiment
 from training.record import files
-from training.tracking import link as wandb_link
-from training.tracking import run as tracking
+from training.tracking import wandb_run
 
 
 def rows_of(server):
@@ -25,6 +24,7 @@ def rows_of(server):
 
 def test_curves_arrive_under_the_published_names(train, tmp_path, wandb_server, capsys):
     assert train(new_exp_folder="out", nb_epochs=3, lr=0.02) == 0
+    assert not wandb_server.sweeps
     run, epochs, test = rows_of(wandb_server)
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
     records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
@@ -51,27 +51,34 @@ def test_curves_arrive_under_the_published_names(train, tmp_path, wandb_server, 
 
 def test_a_network_without_spikes_has_no_sparsity():
     record = {"split": "test", "loss": 1.0, "accuracy": 0.5, "firing_rates": []}
-    assert tracking.named_figures(record) == {"test loss": 1.0, "test acc": 0.5}
+    assert wandb_run.named_figures(record) == {"test loss": 1.0, "test acc": 0.5}
 
 
-@pytest.mark.parametrize("crash_epoch", [1, 2])
-def test_a_resumed_run_goes_on_in_the_same_wandb_run(
-    train, tmp_path, wandb_server, monkeypatch, crash_epoch
-):
+@contextlib.contextmanager
+def before_validation(epoch, action):
+    """Call ``action`` when the training pass of ``epoch`` has ended."""
+    validate = Experiment.validate
+
+    def act(self, label):
+        if label.startswith(f"epoch {epoch}/"):
+            action()
+        return validate(self, label)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Experiment, "validate", act)
+        yield
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_resumed_run_goes_on_in_the_same_wandb_run(train, tmp_path, wandb_server, epoch):
     class Crash(BaseException):
         pass
 
-    validate = Experiment.validate
+    def crash():
+        raise Crash
 
-    def crash(self, label):
-        if label.startswith(f"epoch {crash_epoch}/"):
-            raise Crash
-        return validate(self, label)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Experiment, "validate", crash)
-        with pytest.raises(Crash):
-            train(new_exp_folder="out", nb_epochs=3)
+    with before_validation(epoch, crash), pytest.raises(Crash):
+        train(new_exp_folder="out", nb_epochs=3)
     assert train(new_exp_folder="out", nb_epochs=3, resume="auto") == 0
     _, epochs, test = rows_of(wandb_server)
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
@@ -94,36 +101,23 @@ def test_a_server_that_dies_in_a_run_loses_nothing(
     train, tmp_path, wandb_server, monkeypatch, capsys
 ):
     monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
-    validate = Experiment.validate
-
-    def die(self, label):
-        if label.startswith("epoch 2/"):
-            wandb_server.die()
-        return validate(self, label)
-
-    monkeypatch.setattr(Experiment, "validate", die)
-    assert train(new_exp_folder="out", nb_epochs=3) == 0
+    with before_validation(2, wandb_server.die):
+        assert train(new_exp_folder="out", nb_epochs=3) == 0
     said = capsys.readouterr().out
     assert said.count("wandb failed") == 1
     assert "wandb sync" in said
     records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
     assert [r["epoch"] for r in records if r["split"] == "valid"] == [1, 2, 3]
     assert (tmp_path / "out" / "summary.json").exists()
+    assert not wandb_run.answers(wandb_server.url, 1)
 
 
-def test_a_wandb_process_that_dies_takes_one_run_with_it(
-    train, tmp_path, wandb_server, monkeypatch, capsys
-):
-    validate = Experiment.validate
+def test_a_wandb_process_that_dies_takes_one_run_with_it(train, tmp_path, wandb_server, capsys):
+    def kill():
+        for pid in children_named("wandb-core"):
+            os.kill(pid, signal.SIGKILL)
 
-    def kill(self, label):
-        if label.startswith("epoch 2/"):
-            for pid in children_named("wandb-core"):
-                os.kill(pid, signal.SIGKILL)
-        return validate(self, label)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Experiment, "validate", kill)
+    with before_validation(2, kill):
         assert train(new_exp_folder="out", nb_epochs=3) == 0
     assert capsys.readouterr().out.count("wandb failed") == 1
     records = files.read_lines(tmp_path / "out" / "metrics.jsonl")
@@ -178,7 +172,7 @@ def test_a_resumed_offline_run_can_be_sent_later(train, tmp_path, wandb_server, 
     assert "test acc" in run["history"][-1]
 
 
-def test_whoever_insists_on_wandb_is_told(train, tmp_path, no_login, capsys):
+def test_insisting_on_wandb_without_a_login_is_an_error(train, tmp_path, no_login, capsys):
     assert train("--tracking", "wandb", new_exp_folder="out") == 2
     assert "--tracking wandb: no login" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -200,19 +194,5 @@ def test_without_the_package_it_goes_on(train, tmp_path, wandb_server, monkeypat
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert train(new_exp_folder="out", nb_epochs=1) == 0
     assert "wandb cannot be imported" in capsys.readouterr().out
-    monkeypatch.setattr(wandb_link.link, "known", False)
+    monkeypatch.setattr(wandb_run.link, "known", False)
     assert train("--tracking", "wandb", new_exp_folder="other") == 2
-
-
-def test_a_noted_run_that_cannot_be_read_counts_as_none(tmp_path):
-    for content in ("", "[1]", "{"):
-        (tmp_path / tracking.RUN_FILE).write_text(content)
-        assert tracking.noted_run(tmp_path) == {}
-    (tmp_path / tracking.RUN_FILE).write_text(json.dumps({"id": "a"}))
-    assert tracking.noted_run(tmp_path) == {"id": "a"}
-
-
-def test_a_web_server_that_never_answers_is_none(wandb_server):
-    assert wandb_link.answers(wandb_server.url)
-    wandb_server.die()
-    assert not wandb_link.answers(wandb_server.url, 1)

@@ -2,24 +2,111 @@
 # SPDX-License-Identifier: MIT
 """The runs of a grid side by side on one machine, each in a process of its own."""
 
+import contextlib
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from collections import deque
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
+from tqdm import tqdm
 
 from parsers.load import REPOSITORY, Config, Plan
 from training.data.loading import DataCache, data_key
-from training.grid.display import Display, progress
-from training.grid.process import RunProcess
 from training.record import files
-from training.terminal.console import Stopped, StopRequest, duration, log, percent, stop_request
+from training.terminal.console import (
+    Stopped,
+    StopRequest,
+    duration,
+    log,
+    percent,
+    stop_request,
+)
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-POLL = 0.1  # s between two looks at the processes
-REDRAW = 1.0  # s between two looks at their files
+POLL = 0.1  # s between checks of the processes
+REDRAW = 1.0  # s between updates of the display
+
+
+@dataclass
+class RunProcess:
+    """A point of the grid, and its process once it has one.
+
+    Args:
+        number: of the point, from 1.
+        name: the options that distinguish it from the others.
+        values: its options.
+        folder: where it is written down.
+    """
+
+    number: int
+    name: str
+    values: dict
+    folder: Path
+    process: subprocess.Popen | None = None
+    output: BinaryIO | None = None  # what the process prints
+    started: float = field(default_factory=time.monotonic)
+
+    def start(self, device: int, environment: dict[str, str]) -> None:
+        """Begin the run on the CUDA device of that number, if there is any."""
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the run is over)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "training.grid.worker"],
+            stdin=subprocess.PIPE,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the parent, which passes it on
+        )
+        self.started = time.monotonic()
+        order = {"values": {**self.values, "gpu_device": device}, "folder": str(self.folder)}
+        with contextlib.suppress(BrokenPipeError):  # one that is dead already is found by poll()
+            self.process.stdin.write(json.dumps(order).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def result(self, common: Path, *, stopped: bool) -> dict:
+        """The summary of a process that has ended, or why there is none.
+
+        Args:
+            common: where its output is kept if it ended unexpectedly.
+            stopped: whether it was asked to stop.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        status = self.process.returncode
+        summary = files.finished(self.folder, self.values) if status == 0 else None
+        if summary is None:
+            reason = "stopped" if stopped else self.reason(common)
+            summary = {"error": reason, "exit_status": status}
+        self.output.close()
+        return {"folder": str(self.folder), "values": self.values, **summary}
+
+    def reason(self, common: Path) -> str:
+        """Why the run has no summary, in one line; the output of an unexpected end is kept."""
+        status, failure = self.process.returncode, self.folder / files.FAILURE
+        if status == 1 and failure.is_file():
+            return json.loads(failure.read_text(encoding="utf-8"))["diverged"]
+        self.output.seek(0)
+        printed = self.output.read().decode(errors="replace")
+        last = printed.strip().splitlines()[-1] if printed.strip() else "it printed nothing"
+        if status == 2:
+            return last.removeprefix("training.grid.worker: error: ")
+        kept = common / f"{self.folder.name}.output.log"
+        files.create_plain(common)
+        files.write_text(kept, printed)
+        if status < 0:
+            last = f"killed by {signal.Signals(-status).name}"
+            if status == -signal.SIGKILL:
+                last += ", as systems do that run out of memory"
+        return f"exit status {status}: {last} (all its output: {kept})"
 
 
 def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
@@ -44,7 +131,7 @@ def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
         slots = min(plan.jobs, len(waiting))
         threads = thread_limit(slots)
         log.info(
-            "%d runs, %d at a time, %d thread%s each; log/exp.log in a run's folder tells more",
+            "%d runs, %d at a time, %d thread%s each; details in log/exp.log of a run's folder",
             len(waiting),
             slots,
             threads,
@@ -59,7 +146,7 @@ def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
 
 
 def run_label(plan: Plan, point: Config) -> str:
-    """What tells a run from the others: 'SiLIF seed 13'."""
+    """The options that distinguish a run from the others: 'SiLIF seed 13'."""
     values = point.to_dict()
     return " ".join(
         str(values[axis]) if axis == "model_type" else f"{axis} {values[axis]}"
@@ -161,7 +248,7 @@ class Pool:
         self.display.show(texts, total)
 
     def finish(self, slot: int, *, stopped: bool) -> dict:
-        """Take in a process that has ended: its result, which is printed in one line."""
+        """Free the slot of a process that has ended; its result, also printed in one line."""
         run = self.running.pop(slot)
         self.free = sorted([*self.free, slot])
         result = run.result(self.common, stopped=stopped)
@@ -179,4 +266,49 @@ def success_line(summary: dict) -> str:
     return (
         f"test accuracy {percent(summary['test']['accuracy'])}, best epoch "
         f"{summary['best_epoch']} of {summary['epochs']}, {duration(summary['seconds'])}"
+    )
+
+
+class Display:
+    """Lines that are drawn over and over; nothing where standard error is no terminal."""
+
+    def __init__(self):
+        self.live = sys.stderr.isatty()
+        self.lines: list[tqdm] = []
+
+    def show(self, runs: list[str], total: str) -> None:
+        """Draw a line for each run that is going on, as far as there is room, and the total."""
+        room = max(shutil.get_terminal_size().lines - 3, 1)  # tqdm keeps two rows free
+        if len(runs) > room:
+            runs = [*runs[: room - 1], f"and {len(runs) - room + 1} more"]
+        texts = [*runs, total]
+        while len(self.lines) > len(texts):
+            self.lines.pop().close()
+        while len(self.lines) < len(texts):
+            self.lines.append(
+                tqdm(bar_format="{desc}", position=len(self.lines), leave=False, dynamic_ncols=True)
+            )
+        for line, text in zip(self.lines, texts, strict=True):
+            if line.desc != text:
+                line.set_description_str(text)
+
+    def close(self) -> None:
+        """Clear every line, and put the cursor where the first began."""
+        if self.lines:
+            while self.lines:
+                self.lines.pop().close()
+            sys.stderr.write("\r")
+
+
+def progress(folder: Path, nb_epochs: int) -> str:
+    """How far the run in ``folder`` is, by its metrics.jsonl."""
+    records = files.read_lines(folder / "metrics.jsonl")
+    accuracies = [record["accuracy"] for record in records if record.get("split") == "valid"]
+    if not accuracies:
+        return f"epoch 1/{nb_epochs}"
+    if len(accuracies) >= nb_epochs:
+        return "testing"
+    return (
+        f"epoch {len(accuracies) + 1}/{nb_epochs}  valid acc {percent(accuracies[-1])}, "
+        f"best {percent(max(accuracies))}"
     )

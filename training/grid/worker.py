@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""One run of a grid in a process of its own, as ``training.grid.process`` starts it.
+"""One run of a grid in a process of its own, as ``training.grid.parallel`` starts it.
 
 Standard input brings one line of JSON: the options of the run and its folder. When standard input
 ends, the program that started this one is gone, and the run saves its state and stops.

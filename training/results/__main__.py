@@ -7,27 +7,32 @@ import csv
 import io
 import sys
 import textwrap
+import warnings
 from pathlib import Path
+
+from scipy import stats
 
 from parsers.load import OPTIONS
 from parsers.program import Parser, run_command
 from training.errors import ExperimentError
 from training.record import files
 from training.record.curves import draw_bands
-from training.results.comparison import find_group, welch
 from training.results.gather import GatheredRun, comparable, gather, history, mark_repeated_seeds
 from training.results.groups import (
     NAMES,
+    are_other_data,
     group_over_seeds,
     legend,
     model_name,
     options_in_words,
     result_table,
+    spread,
     table_columns,
 )
 from training.terminal.console import table
 
 PROGRAM = "training.results"
+CONFIDENCE = 0.95
 LEGEND_WIDTH = 60  # characters in a line of the curves' legend
 FORMATS = {"markdown": (".md",), "latex": (".tex",), "csv": (".csv",)}
 PICTURES = (".png", ".pdf", ".svg")
@@ -216,17 +221,98 @@ def notes_on(runs: list[GatheredRun], groups: list[dict]) -> list[str]:
 
 def label(groups: list[dict], row: int) -> str:
     """What distinguishes a group from the others, in words."""
-    parts = [columns_in_words(group) for group in groups]
+    parts = []  # data, model, size and resolution of each, as the table has them
+    for group in groups:
+        setup = group["setup"]
+        model, size = model_name(setup["model_type"]), f"{setup['nb_hiddens']} hidden"
+        parts.append([group["data"], model, size, f"{setup['ms_per_step']:.3g} ms"])
     kept = [part for part, *others in zip(parts[row], *parts, strict=True) if len({*others}) > 1]
     options = options_in_words(groups, groups[row])
     return ", ".join(filter(None, [*kept, options])) or parts[row][1]
 
 
-def columns_in_words(group: dict) -> list[str]:
-    """Data, model, size and resolution of a group, as the table has them."""
-    setup = group["setup"]
-    model, size = model_name(setup["model_type"]), f"{setup['nb_hiddens']} hidden"
-    return [group["data"], model, size, f"{setup['ms_per_step']:.3g} ms"]
+def find_group(groups: list[dict], text: str) -> int:
+    """The index of the group that ``text`` means.
+
+    It is a row of the table, from 1; a model, 'SiLIF'; or options, 'model_type=LIF,lr=0.01'.
+    Raises ExperimentError unless exactly one group is meant.
+    """
+    if text.isdigit() and 1 <= int(text) <= len(groups):
+        return int(text) - 1
+    parts = [part.strip() for part in text.split(",")]
+    found = [i for i, group in enumerate(groups) if all(holds(group, part) for part in parts)]
+    if len(found) != 1:
+        rows = f"rows {', '.join(str(i + 1) for i in found)}" if found else "no row"
+        raise ExperimentError(
+            f"--compare {text} means {rows} of the table; give a row from 1 to {len(groups)}, or "
+            "options that hold for one row only, such as model_type=LIF,lr=0.01"
+        )
+    return found[0]
+
+
+def holds(group: dict, part: str) -> bool:
+    """Whether 'name=value', or the name of a model, is true of a group."""
+    name, is_pair, value = part.partition("=")
+    values = group["values"]
+    if is_pair:
+        return same(values.get(name.strip(), group["setup"].get(name.strip())), value.strip())
+    model = values["model_type"]
+    return part.lower() in {model.lower(), model_name(model).lower()}
+
+
+def same(value: object, text: str) -> bool:
+    """Whether a value is what ``text`` says, numbers by their size."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return value == float(text)
+        except ValueError:
+            return False
+    return str(value).lower() == text.lower()
+
+
+def welch(first: dict, second: dict, names: tuple[str, str]) -> str:
+    """Welch's t-test (Welch 1947) of the test accuracies of two groups, as several lines of text.
+
+    It says whether the groups differ by more than their seeds do. Raises ExperimentError where
+    no test can be made.
+    """
+    samples = []
+    for group, name in zip((first, second), names, strict=True):
+        values = (group["test_accuracy"] or {"values": []})["values"]
+        if len(values) < 2:
+            raise ExperimentError(
+                f"--compare: the test needs two seeds at least; finished runs of {name}: "
+                f"{len(values)}"
+            )
+        samples.append([100 * value for value in values])
+    if first["setup"]["dataset_name"] != second["setup"]["dataset_name"]:
+        raise ExperimentError("--compare: the two groups are tested on different data sets")
+    is_axis = "data_folder" in first["values"]  # not with --ignore
+    if is_axis and are_other_data(first["tested_on"], second["tested_on"]):
+        raise ExperimentError(
+            "--compare: the two groups are tested on different data, by their checksums; if that "
+            "is intended, add --ignore data_folder"
+        )
+    if all(len(set(sample)) == 1 for sample in samples):
+        raise ExperimentError("--compare: neither group varies over its seeds, so there is no test")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of nearly equal values: the figures show it
+        test = stats.ttest_ind(*samples, equal_var=False)
+        low, high = test.confidence_interval(CONFIDENCE)
+    difference = sum(samples[0]) / len(samples[0]) - sum(samples[1]) / len(samples[1])
+    return "\n".join(
+        [
+            f"Welch's t-test of the test accuracy, {names[0]} against {names[1]}:",
+            *(
+                f"  {name}: {spread(group['test_accuracy'])} % over {len(sample)} seeds"
+                for name, group, sample in zip(names, (first, second), samples, strict=True)
+            ),
+            f"  difference {difference:+.2f} points, {CONFIDENCE:.0%} confidence interval "
+            f"[{low:+.2f}, {high:+.2f}]",
+            f"  t = {test.statistic:.3f}, {test.df:.1f} degrees of freedom, "
+            f"p = {test.pvalue:.3g} (two-sided)",
+        ]
+    )
 
 
 def draw(groups: list[dict], runs: list[GatheredRun], axes: list[str], path: Path) -> None:
@@ -239,9 +325,8 @@ def draw(groups: list[dict], runs: list[GatheredRun], axes: list[str], path: Pat
         if histories:
             accuracy = group["test_accuracy"]["mean"]
             name = f"{label(groups, row)} ({len(histories)} seeds, test {100 * accuracy:.2f} %)"
-            drawn.append(
-                (textwrap.fill(name.replace("(1 seeds", "(1 seed"), LEGEND_WIDTH), histories)
-            )
+            name = name.replace("(1 seeds", "(1 seed")
+            drawn.append((textwrap.fill(name, LEGEND_WIDTH), histories))
     if not drawn:
         raise ExperimentError("--curves: no finished run has a metrics.jsonl to draw")
     draw_bands(drawn, path)

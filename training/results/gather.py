@@ -128,8 +128,8 @@ def read_summary(folder: Path, values: dict) -> tuple[dict, str | None]:
     except (OSError, ValueError):
         return {}, "damaged: summary.json is not readable"
     trouble = figures_trouble(summary, values)
-    record = tested(folder)
-    if trouble is None and record and record.get("accuracy") != summary["test"]["accuracy"]:
+    tests = [record for record in history(folder) if record.get("split") == "test"]
+    if trouble is None and tests and tests[-1].get("accuracy") != summary["test"]["accuracy"]:
         trouble = "damaged: summary.json and metrics.jsonl hold different test accuracies"
     return summary, trouble
 
@@ -158,10 +158,7 @@ def why_unfinished(folder: Path, values: dict) -> str:
     """What is known of a run without a summary."""
     failure = folder / files.FAILURE
     if failure.exists():
-        try:
-            return json.loads(failure.read_text(encoding="utf-8"))["diverged"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return f"damaged: {failure.name} is not readable"
+        return json.loads(failure.read_text(encoding="utf-8"))["diverged"]
     done = sum(record.get("split") == "valid" for record in history(folder))
     state = "still running" if is_running(folder) else "unfinished"
     return f"{state}: {done} of {values['nb_epochs']} epochs"
@@ -180,12 +177,6 @@ def is_running(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def tested(folder: Path) -> dict | None:
-    """The last test recorded in metrics.jsonl."""
-    records = [record for record in history(folder) if record.get("split") == "test"]
-    return records[-1] if records else None
 
 
 def history(folder: Path) -> list[dict]:

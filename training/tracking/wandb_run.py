@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The curves of a run on wandb. Whatever fails there, the training goes on.
+"""The curves of a run on wandb: online, offline or not at all. The training survives its failures.
 
 Logged once an epoch: ``{train,valid} {loss,acc,sparsity,sop}``, ``best valid acc``, ``lr``,
 ``train clips/s`` and ``epoch``; at the end ``test {loss,acc,sparsity,sop}``. Accuracies are shares,
@@ -9,15 +9,171 @@ sparsity is one minus the firing rate of the hidden layers, sop counts synaptic 
 
 import contextlib
 import json
+import os
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from parsers.load import Config
+from parsers.training_config import TrainingConfig
+from training.errors import ExperimentError
 from training.record import files
 from training.terminal.console import Stopped, log
-from training.tracking.link import ONLINE, in_sweep, link, project_name
 
 RUN_FILE = Path("wandb_run.json")
+ONLINE, OFFLINE = "online", "offline"
+PROBE_SECONDS = 4.0
+# wandb reads its settings from the environment; what a user sets there comes first.
+DEFAULTS = {
+    "WANDB_SILENT": "true",  # we say in one line of our own what matters
+    "WANDB_INIT_TIMEOUT": "20",
+    "WANDB_FINISH_TIMEOUT": "30",
+    "WANDB_FINISH_TIMEOUT_RAISES": "true",
+}
+LATER = "`wandb sync` sends it later"
+
+
+class Link:
+    """The mode of wandb in this process, determined once, when it is first needed."""
+
+    def __init__(self):
+        self.known = False
+        self.found: str | None = None
+
+    def mode(self, options: TrainingConfig) -> str | None:
+        """``"online"``, ``"offline"``, or None for no tracking, under the training options.
+
+        Raises ExperimentError if ``--tracking wandb`` cannot be.
+        """
+        if asked_mode() == "disabled":
+            return None
+        if not self.known:
+            self.found, self.known = find_mode(options.tracking), True
+        return self.found
+
+    def require(self, flag: str, options: TrainingConfig) -> None:
+        """ExperimentError, with what is missing, unless ``flag`` finds the server it needs."""
+        set_defaults()
+        if wants_server(options.tracking):
+            missing = importable() or server_problem()
+        else:
+            missing = "--tracking or WANDB_MODE turns it off"
+        if missing is not None:
+            raise ExperimentError(f"{flag} needs a wandb server and a login: {missing}")
+        self.known, self.found = True, ONLINE
+
+    def lose(self, why: str) -> None:
+        """Go on offline in this process."""
+        self.known, self.found = True, OFFLINE
+        log.warning("%s: logging offline from here on, %s", why, LATER)
+
+
+link = Link()
+
+
+def asked_mode() -> str:
+    """The mode that the environment asks for; "" if none."""
+    return os.environ.get("WANDB_MODE", "").lower()
+
+
+def in_sweep() -> bool:
+    """Whether an agent has started the run at hand."""
+    return bool(os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"))
+
+
+def project_name(dataset_name: str) -> str:
+    """The wandb project of a data set, unless WANDB_PROJECT names one."""
+    return os.environ.get("WANDB_PROJECT") or f"SiLIF_{dataset_name.upper()}_runs"
+
+
+def wants_server(tracking: str) -> bool:
+    """Whether ``--tracking`` and the environment let this process look for a server."""
+    if asked_mode() == "disabled":
+        return False
+    return tracking == "wandb" or (tracking == "auto" and asked_mode() not in ("offline", "dryrun"))
+
+
+def set_defaults() -> None:
+    """Set our settings of wandb where the environment has none."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+def find_mode(tracking: str) -> str | None:
+    """Decide between online, offline and None, and log the reason in one line if not online.
+
+    Raises ExperimentError if ``--tracking wandb`` finds no server.
+    """
+    set_defaults()
+    absent = importable()
+    missing = absent or (server_problem() if wants_server(tracking) else None)
+    if missing is None and wants_server(tracking):
+        return ONLINE
+    if tracking == "wandb":
+        raise ExperimentError(f"--tracking wandb: {missing}; --tracking auto goes on without it")
+    if absent:
+        log.info("%s: running without it (pip install -r requirements.txt)", absent)
+        return None
+    # An offline run sends nothing, its own crash reports included.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    log.info("wandb: %slogging offline, %s", f"{missing}; " if missing else "", LATER)
+    return OFFLINE
+
+
+def importable() -> str | None:
+    """None if the wandb package can be used, else what is wrong."""
+    try:
+        import wandb
+    except Exception as error:  # a broken installation raises anything
+        return f"wandb cannot be imported ({type(error).__name__}: {error})"
+    # A folder of the name wandb in the working directory imports as an empty package.
+    return None if hasattr(wandb, "init") else "wandb is not installed"
+
+
+def server_problem() -> str | None:
+    """None if there is a login and the server answers, else what is missing. No prompt."""
+    from wandb.errors import AuthenticationError
+    from wandb.sdk.lib import wbauth
+
+    base = server_settings().base_url
+    try:
+        login = wbauth.authenticate_session(
+            host=base, source="main.py", prompt=False, update_session=False
+        )
+    except AuthenticationError as error:
+        return f"the login cannot be used ({error})"
+    if login is None:
+        return "no login (`wandb login` makes one)"
+    return None if answers(base) else f"{base} cannot be reached"
+
+
+def server_settings():
+    """wandb's settings, which know the server's address."""
+    from wandb.sdk import wandb_setup
+
+    return wandb_setup.singleton().settings  # wandb.setup() would start a process, and may hang
+
+
+def answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
+    """Whether a web server answers at ``url``, whatever it says, within ``seconds``."""
+    answered = threading.Event()
+
+    def ask():
+        try:
+            urllib.request.urlopen(url, timeout=seconds).close()
+            answered.set()
+        except (OSError, ValueError) as error:
+            # A certificate that only wandb's own settings accept is an answer, too.
+            if isinstance(error, urllib.error.HTTPError) or "CERTIFICATE" in str(error).upper():
+                answered.set()
+
+    # In a thread, because looking up a name has no time limit.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
 
 
 class Tracker:
@@ -124,7 +280,7 @@ def tracked(config: Config, folder: Path, history: list[dict]) -> Iterator[Track
 
 
 def send_finished(config: Config, folder: Path, summary: dict) -> None:
-    """Let the server have a run that an earlier process ended."""
+    """Send a run that an earlier process ended to the server."""
     records = files.read_lines(folder / "metrics.jsonl")
     history = [record for record in records if record["split"] != "test"]
     with tracked(config, folder, history) as tracker:
@@ -147,7 +303,7 @@ def start(config: Config, folder: Path) -> Tracker:
                 link.lose(f"wandb did not start a run ({one_line(error)})")
         if tracker.run is None:
             tracker.run = begin(config, folder, link.mode(config.training))
-        if tracker.run.resumed:  # the server has told what it has
+        if tracker.run.resumed:  # the server sent what it has
             tracker.sent = int(tracker.run.summary.get("epoch") or 0)
         elif tracker.run.offline:
             tracker.sent = noted_run(folder).get("epoch", 0)
@@ -163,11 +319,9 @@ def begin(config: Config, folder: Path, mode: str):
     values = config.to_dict()
     names = {}
     if not in_sweep():  # a sweep sets these itself
-        names = {
-            "project": noted.get("project") or project_name(config.training.dataset_name),
-            "entity": noted.get("entity"),
-            "id": noted.get("id"),
-        }
+        project = project_name(config.training.dataset_name)
+        names = {"project": project, "entity": None, "id": None, **noted}
+        names.pop("epoch", None)
     group = config.training.sweep_name or files.run_name(values, with_seed=False)
     run = wandb.init(
         **names,
@@ -189,14 +343,13 @@ def begin(config: Config, folder: Path, mode: str):
 def noted_run(folder: Path) -> dict:
     """What ``Tracker.note`` wrote; empty if there is nothing, or nothing readable."""
     try:
-        noted = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        return json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return noted if isinstance(noted, dict) else {}
 
 
 def start_afresh() -> None:
-    """Let wandb's process go, so that the next run in this one has a new one."""
+    """End wandb's service process, so that the next run starts a new one."""
     import wandb
 
     with contextlib.suppress(Exception, SystemExit):  # it may be what is broken
