@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A real SLURM of one node, for as long as a test needs it."""
 
+import functools
 import os
 import platform
 import secrets
@@ -9,10 +10,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from resumption import wait_until
 
 PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "sinfo")
 CONFIG = """\
@@ -79,7 +81,9 @@ def slurm_node(folder: Path) -> Iterator[dict[str, str]]:
         start_munge(folder, environment, daemons)
         for name in ("slurmctld", "slurmd"):
             daemon(daemons, folder, environment, [name, "-D", "-f", str(config)])
-        wait_for_idle(folder, environment)
+        state = ["sinfo", "--noheader", "--format=%T"]
+        answer = functools.partial(subprocess.run, state, env=environment, capture_output=True)
+        wait_until(lambda: answer().stdout.strip() == b"idle", 120)
         daemons.callback(end_jobs, environment)
         yield environment
 
@@ -98,10 +102,7 @@ def start_munge(folder: Path, environment: dict, daemons: ExitStack) -> None:
         environment,
         ["munged", "--foreground", "--force", f"--socket={socket_file}", *files],
     )
-    deadline = time.monotonic() + 60
-    while not socket_file.exists():
-        assert time.monotonic() < deadline, (folder / "munged.out").read_text()
-        time.sleep(0.05)
+    wait_until(socket_file.exists, 60)
 
 
 def daemon(daemons: ExitStack, folder: Path, environment: dict, command: list[str]) -> None:
@@ -119,11 +120,9 @@ def daemon(daemons: ExitStack, folder: Path, environment: dict, command: list[st
 
 def end_jobs(environment: dict) -> None:
     """Cancel what a failed test left in the queue; a job would outlive the daemons."""
-    deadline = time.monotonic() + 60
     subprocess.run(["scancel", "--user=root"], env=environment, check=False)
-    while subprocess.check_output(["squeue", "--noheader"], env=environment).strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    jobs = ["squeue", "--noheader"]
+    wait_until(lambda: not subprocess.check_output(jobs, env=environment).strip(), 60)
 
 
 def end(process: subprocess.Popen) -> None:
@@ -134,23 +133,6 @@ def end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def wait_for_idle(folder: Path, environment: dict) -> None:
-    """Wait until the node takes jobs."""
-    deadline = time.monotonic() + 120
-    while True:
-        done = subprocess.run(
-            ["sinfo", "--noheader", "--format=%T"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.stdout.strip() == "idle":
-            return
-        assert time.monotonic() < deadline, logs(folder)
-        time.sleep(0.2)
 
 
 def logs(folder: Path) -> str:

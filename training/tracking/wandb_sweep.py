@@ -42,6 +42,7 @@ CONFIGS = REPOSITORY / "configs"
 LOCAL_FLAGS = "SPRACHE_LOCAL_FLAGS"  # JSON list of flags that replace the sweep's on one machine
 OF_ONE_PROCESS = {n for n, option in OPTIONS.items() if option.rules.scope in ("process", "plan")}
 MAY_CHANGE = {name for name, option in OPTIONS.items() if option.rules.may_change}
+# What holds for the runs of one machine, whatever the sweep says.
 LOCAL = (MAY_CHANGE - OF_ONE_PROCESS) | {"gpu_device", "tracking"}
 SWEEP_FILE = Path("wandb_sweep.json")
 AGENT = (sys.executable, "-m", "wandb", "agent", "--forward-signals")
@@ -90,15 +91,10 @@ def flags_of(plan: Plan, names: Iterable[str]) -> list[str]:
     ]
 
 
-def local_flags(plan: Plan) -> list[str]:
-    """What the user typed that holds for the runs of this machine, whatever the sweep says."""
-    return flags_of(plan, LOCAL)
-
-
-def without(flags: list[str], others: list[str]) -> list[str]:
-    """Those of ``flags`` whose options are not among the ``others``."""
-    names = {flag.split("=")[0] for flag in others}
-    return [flag for flag in flags if flag.split("=")[0] not in names]
+def plan_with(flags: list[str], own: list[str]) -> Plan:
+    """The plan of ``flags``, of which ``own`` replace those of the same options."""
+    names = {flag.split("=")[0] for flag in own}
+    return load_plan([flag for flag in flags if flag.split("=")[0] not in names] + own)
 
 
 def create(plan: Plan) -> str:
@@ -160,9 +156,9 @@ def joined(plan: Plan) -> tuple[str, Plan, list[str]]:
     path, config = locate(options.sweep_id, options.dataset_name)
     flags = [str(part) for part in config.get("command") or [] if str(part).startswith("--")]
     whole = [*config_of(plan), *flags_of(plan, OPTIONS.keys() - OF_ONE_PROCESS)]
-    own = local_flags(plan) if flags else whole
+    own = flags_of(plan, LOCAL) if flags else whole
     try:
-        theirs = load_plan(without(flags, own) + own)
+        theirs = plan_with(flags, own)
     except ConfigError as error:
         raise ExperimentError(f"the command of sweep {path} cannot be run here: {error}") from None
     names = plan.typed.keys() if plan.config_file is None else OPTIONS.keys()
@@ -185,7 +181,7 @@ def plan_of_job(plan: Plan) -> Plan:
     """
     if own := json.loads(os.environ.get(LOCAL_FLAGS, "[]")):
         flags = [*config_of(plan), *flags_of(plan, OPTIONS.keys() - OF_ONE_PROCESS)]
-        plan = load_plan(without(flags, own) + own)
+        plan = plan_with(flags, own)
     for name, axis in plan.axes.items():
         raise ExperimentError(
             f"the sweep gives no value for {name}, which has {len(axis)} here: add it to the "
@@ -245,9 +241,9 @@ def train_as_sweep(
     except SweepError as error:
         link.lose(str(error))
         return [], runs
-    files.write_json(common / SWEEP_FILE, {"path": path, "axes": as_json(plan.axes)})
+    files.write_json(common / SWEEP_FILE, {"path": path, "axes": plan.axes})
     announce(path)
-    outcome = run_agent(path, local_flags(plan), len(runs))
+    outcome = run_agent(path, flags_of(plan, LOCAL), len(runs))
     if outcome.lost:
         link.lose("The sweep is lost, the rest of the grid is trained here")
     results, rest = [], []
@@ -271,8 +267,8 @@ def join(path: str, flags: list[str]) -> tuple[list[dict], int]:
     runs = [run for folder in outcome.folders if (run := read_run(folder)) and run.values]
     if outcome.lost:
         if not runs:
-            raise SweepError(f"sweep {path} gives no run: what wandb agent said stands above")
-        log.error("Sweep %s is lost; what was finished is kept", path)
+            raise SweepError(f"sweep {path} gives no run: see the output of wandb agent above")
+        log.error("Sweep %s is lost; the finished runs are kept", path)
     return [run.result() for run in runs], outcome.refused + len(outcome.folders) - len(runs)
 
 
@@ -328,9 +324,4 @@ def stored_sweep(plan: Plan, common: Path) -> str | None:
     if not (common / SWEEP_FILE).exists():
         return None
     stored = json.loads((common / SWEEP_FILE).read_text(encoding="utf-8"))
-    return stored["path"] if stored["axes"] == as_json(plan.axes) else None
-
-
-def as_json(axes: dict[str, tuple]) -> dict[str, list]:
-    """The axes of a grid as a JSON file holds them."""
-    return json.loads(json.dumps({name: list(values) for name, values in axes.items()}))
+    return stored["path"] if stored["axes"] == json.loads(json.dumps(plan.axes)) else None
