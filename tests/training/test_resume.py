@@ -364,7 +364,7 @@ def test_what_a_killed_writer_left_is_removed(train, finished):
     mine = finished / ".notes.tmp"
     for path in (*left, mine):
         path.write_text("half")
-    assert train(resume="out", nb_epochs=4) == 0
+    assert train(resume="out", **(OPTIONS | {"nb_epochs": 4})) == 0
     assert mine.exists()
     assert not any(path.exists() for path in left)
 
