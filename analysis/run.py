@@ -10,8 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from datasets.registry import DATASETS
-from parsers.load import OPTIONS, Config, ConfigError, load_plan, resolve_pretrained
-from parsers.yaml_file import read_config
+from parsers.load import OPTIONS, Config, ConfigError, load_plan, read_config, resolve_pretrained
 from training.data import same_data
 from training.data.loading import load_data, on_device
 from training.device.choice import choose_device

@@ -22,8 +22,7 @@ from benchmarks.command import add_common, set_up, write
 from benchmarks.timing import machine, milliseconds
 from parsers.load import load_plan
 from parsers.program import Parser, program
-from training.data import same_data
-from training.data.loading import DataCache
+from training.data.loading import DataCache, data_record
 from training.device.choice import choose_device
 from training.errors import ExperimentError
 from training.experiment import Experiment
@@ -75,7 +74,7 @@ def new_experiment(folder: Path) -> Experiment:
     (config,) = load_plan(argv).points
     device = choose_device(0)
     data = DataCache(device).get(config.training)
-    files.create(folder, config.to_dict(), same_data.record(config.training, data))
+    files.create(folder, config.to_dict(), data_record(config.training, data))
     return Experiment(config, data, folder, device)
 
 

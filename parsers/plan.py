@@ -27,6 +27,11 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
 
+    @property
+    def is_tracked(self) -> bool:
+        """Whether curves are logged to wandb, where it is installed and turned on."""
+        return self.training.tracking != "none" and not self.training.debug
+
     def values(self) -> dict[str, Any]:
         """Every value by option name."""
         return vars(self.model) | vars(self.training)

@@ -309,8 +309,3 @@ class TrainingConfig:
     only_createsweep: bool = carrying_out(
         False, scope="process", help="create the wandb sweep and stop before the first run"
     )
-
-    @property
-    def is_tracked(self) -> bool:
-        """Whether curves are logged to wandb, where it is installed and turned on."""
-        return self.tracking != "none" and not self.debug

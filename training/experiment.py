@@ -95,7 +95,7 @@ class Experiment:
         """
         log_path = self.folder / "log" / "exp.log" if self.options.log_tofile else None
         tracking = contextlib.nullcontext()
-        if self.options.is_tracked:
+        if self.config.is_tracked:
             tracking = tracked(self.config, self.folder, self.recorder.history)
         with log_file(log_path), stop_request() as self.stop, tracking as self.tracker:
             introduce(self.config, self.data, self.model)

@@ -9,7 +9,7 @@ from pathlib import Path
 from parsers.load import Config
 from training.build import check_batches, check_options
 from training.data import same_data
-from training.data.loading import DataCache
+from training.data.loading import DataCache, data_record
 from training.errors import DivergedError
 from training.experiment import Experiment
 from training.record import checkpoint, files
@@ -45,7 +45,7 @@ def finished_before(point: Config, folder: Path) -> dict | None:
     if summary is not None:
         accuracy = percent(summary["test"]["accuracy"])
         log.info("Finished before, %d epochs: test accuracy %s", summary["epochs"], accuracy)
-        if point.training.is_tracked and in_sweep():
+        if point.is_tracked and in_sweep():
             send_finished(point, folder, summary)
     return summary
 
@@ -64,7 +64,7 @@ def begin(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]
         if options.resume is None:  # another program may have been here since the sweep began
             files.check_free([folder], options.overwrite)
         warm_start(experiment)
-        files.create(folder, point.to_dict(), same_data.record(options, data))
+        files.create(folder, point.to_dict(), data_record(options, data))
         yield experiment
 
 

@@ -39,7 +39,7 @@ def run(plan: Plan) -> int:
         check_options(point, device)
     if options.sweep_id or options.only_createsweep:
         wandb_sweep.check_requested(options)
-    if options.is_tracked and not options.evaluate_pretrained:
+    if plan.points[0].is_tracked and not options.evaluate_pretrained:
         link.mode(options)  # a login that is missing is reported before anything else
     if options.only_createsweep:
         announce(create(plan))
@@ -66,7 +66,11 @@ def train_all(plan: Plan, device: torch.device) -> int:
     else:
         files.note(targets[0])
     results, left = [], chosen
-    if common is not None and options.is_tracked and wandb_sweep.makes_sweep(plan, len(chosen)):
+    if (
+        common is not None
+        and plan.points[0].is_tracked
+        and wandb_sweep.makes_sweep(plan, len(chosen))
+    ):
         parallel.make_caches(plan.points)  # a fault in the data is reported before there is a sweep
         results, left = wandb_sweep.train_as_sweep(plan, chosen, common)
     if left and common is not None and plan.jobs > 1:

@@ -169,3 +169,14 @@ class DataCache:
         """Log a remark on the data, and keep it for the runs that share them."""
         self.remarks.append(text)
         log.info(text)
+
+
+def data_record(options: TrainingConfig, data: Data) -> dict:
+    """What data.json says of the data of a run, in plain values."""
+    return {
+        "dataset_name": options.dataset_name,
+        "classes": list(data.classes),
+        "clips": {name: len(getattr(data, name)) for name in SPLITS},
+        "sample_rate": data.sample_rate,
+        "checksums": data.checksums,
+    }

@@ -10,23 +10,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from datasets.interface import SPLITS, Data
+from datasets.interface import Data
 from datasets.registry import DATASETS
 from parsers.training_config import TrainingConfig
+from training.data.loading import data_record
 from training.errors import ExperimentError
 
 NAME = "data.json"
-
-
-def record(options: TrainingConfig, data: Data) -> dict:
-    """What is recorded of the data of a run, in plain values."""
-    return {
-        "dataset_name": options.dataset_name,
-        "classes": list(data.classes),
-        "clips": {name: len(getattr(data, name)) for name in SPLITS},
-        "sample_rate": data.sample_rate,
-        "checksums": data.checksums,
-    }
 
 
 def recorded(folder: Path) -> dict | None:
@@ -105,7 +95,7 @@ def check_unchanged(folder: Path, options: TrainingConfig, data: Data) -> None:
     if before is None:
         return
     with_classes_of(folder, options, data)
-    now = record(options, data)
+    now = data_record(options, data)
     for name, count in now["clips"].items():
         if (then := before["clips"].get(name, count)) != count:
             raise _changed(folder, f"it had {then:,} {name} clips, and there are {count:,} now")

@@ -16,7 +16,7 @@ import torch
 from datasets.interface import Data
 from models.network import Network
 from parsers.load import Config
-from training.data import same_data
+from training.data.loading import data_record
 from training.errors import ExperimentError
 from training.metrics import Metrics, count_parameters
 from training.record import checkpoint, files
@@ -51,7 +51,7 @@ class Recorder:
 
     def lay_out(self) -> None:
         """Make the folder, config.yaml and data.json; OSError where that fails."""
-        content = same_data.record(self.config.training, self.data)
+        content = data_record(self.config.training, self.data)
         files.lay_out(self.folder, self.config.to_dict(), content)
 
     def epoch(self, epoch: int, lr: float, train: Metrics, valid: Metrics) -> None:

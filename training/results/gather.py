@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parsers.load import OPTIONS, Config, ConfigError
-from parsers.yaml_file import read_config
+from parsers.load import OPTIONS, Config, ConfigError, read_config
 from training.errors import ExperimentError
 from training.record import files
 
