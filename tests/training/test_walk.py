@@ -11,8 +11,8 @@ import torch
 import main
 
 REPO = Path(__file__).resolve().parents[2]
-MOST_FILES = 44  # of the whole program
-MOST_OF_TRAINING = 14
+MOST_FILES = 35  # of the whole program
+MOST_OF_TRAINING = 12
 
 
 class Arrived(BaseException):
