@@ -97,7 +97,7 @@ def conventions(opened: OpenedRun, discretization: str) -> list[str]:
     lines = [
         f"time step dt {1000 * opened.step_seconds:.6g} ms; a decay per step is {rule}",
         "edges into adaptation, and from spikes into membrane, arrive one step later",
-        "the output is the read-out's potential: softmax over classes and the sum over time are "
+        "the output is the readout's potential: softmax over classes and the sum over time are "
         "left to the reader, as NIR has no node for them",
     ]
     if opened.config.model.init_state == "rand":

@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None) -> None:
     if opened.model.counts_spikes:
         raise ExperimentError(
             f"{opened.folder} counts the spikes of its output neurons, which NeuroBench would take "
-            "for hidden ones: it measures networks whose read-out has potentials"
+            "for hidden ones: it measures networks whose readout has potentials"
         )
     seen = Observer(opened).observe()
     found = measure(opened)

@@ -100,7 +100,7 @@ def build_graph(model: SNN, step_seconds: float, discretization: str = "euler"):
             decay per step: ``euler``, 1 - dt / tau, or ``exact``, exp(-dt / tau).
 
     Returns:
-        ``nir.NIRGraph`` from input frames [F] to the read-out's potentials [C] at each step. The
+        ``nir.NIRGraph`` from input frames [F] to the readout's potentials [C] at each step. The
         class is the largest of their softmax, summed over time, for which NIR has no node.
 
     Raises:
@@ -172,7 +172,7 @@ class LayerWriter:
         ]
 
     def add_readout(self, layer: ReadoutLayer, source: str) -> str:
-        """Add the read-out behind the node ``source``; the node that gives its potential."""
+        """Add the readout behind the node ``source``; the node that gives its potential."""
         self.nodes[READOUT_AFFINE] = self.affine(layer)
         self.nodes[READOUT_MEMBRANE] = self.integrator(layer.decay(), r=1.0)
         self.edges += [(source, READOUT_AFFINE), (READOUT_AFFINE, READOUT_MEMBRANE)]

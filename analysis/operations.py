@@ -73,7 +73,7 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
     adding a spike's b is an AC, and so is an addition whose terms are no products. Complex numbers
     count by their parts. Batchnorm is folded into the weights, all but one addition; layer
     normalisation takes 3 MACs (variance, scaling twice) and 2 ACs (mean, centring). The threshold
-    and the softmax of the read-out are not counted, nor is a recurrence that is not known here.
+    and the softmax of the readout are not counted, nor is a recurrence that is not known here.
     """
     ac, mac = 0, 0
     if isinstance(layer.norm, nn.LayerNorm):
@@ -81,7 +81,7 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
     elif layer.norm is not None or layer.W.bias is not None:
         ac = 1
     if not isinstance(layer, SpikingLayer):
-        return ac, mac + 2  # the read-out: alpha u + (1 - alpha) I
+        return ac, mac + 2  # the readout: alpha u + (1 - alpha) I
     if isinstance(layer, ResonateFireLayer):
         return ac + 1, mac + 6  # u + dt (A u + I) - s
     if isinstance(layer, ResonateLayer):
@@ -101,7 +101,7 @@ class OperationCounter:
         self.clips = 0
         layers = model.snn if model.is_snn else model.ann
         hidden = [f"layer {i}" for i in range(1, len(layers))]
-        self.layers = [LayerOperations(name) for name in [*hidden, "read-out"]]
+        self.layers = [LayerOperations(name) for name in [*hidden, "readout"]]
 
     @torch.no_grad()
     def add(self, x: Tensor, activity: Activity | None) -> None:

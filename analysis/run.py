@@ -85,7 +85,7 @@ def open_run(
         options = replace(options, training=replace(options.training, data_folder=moved))
     device = choose_device(gpu_device)
     weights = checkpoint.find_weights(folder)
-    checkpoint.read(weights)  # a fault in it is told before the data are read
+    checkpoint.read(weights)  # a bad file is reported before the data are read
     data = load_data(same_data.with_recorded_rate(options.training, folder), ("test",))
     data = same_data.with_classes_of(folder, options.training, data)
     data = on_device(data, device)

@@ -26,9 +26,9 @@ class LayerTrace:
 
     ``states`` maps the fields of the layer's state to their values after each step; ``spikes`` are
     0 or 1. A neuron spikes where ``drive`` of a state is above ``threshold``; a neuron with a
-    recurrence of its own has None there, since its threshold may move. A read-out has its potential
+    recurrence of its own has None there, since its threshold may move. A readout has its potential
     ``u`` and no spikes; its ``scores`` [rows, T, C] are its softmax at each step, or the spikes of
-    a read-out that counts them.
+    a readout that counts them.
     """
 
     states: dict[str, Tensor] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def traced(model: SNN, x: Tensor, rows: list[int]) -> tuple[Any, list[LayerTrace
     with contextlib.ExitStack() as stack:
         traces = [stack.enter_context(watched(layer, rows, len(x))) for layer in model.snn]
         stack.callback(setattr, model, "keep_potentials", model.keep_potentials)
-        model.keep_potentials = False  # the read-out's own recurrence is watched
+        model.keep_potentials = False  # the readout's own recurrence is watched
         activity = model.activity(x)
     if model.counts_spikes:
         traces[-1].scores = traces[-1].spikes
@@ -116,7 +116,7 @@ def spike_through(run, current, state, trace, rows, batch_size):
 
 
 def read_out(layer, run, current, state, trace, rows):
-    """All steps of a read-out; class scores [B, C] and the potential after the last step."""
+    """All steps of a readout; class scores [B, C] and the potential after the last step."""
     steps = []
     for t in range(current.shape[1]):
         _, state = run(current[:, t : t + 1], state)

@@ -20,7 +20,7 @@ from datasets.interface import Batch, DataSet, Split, gathered
 
 INTEGER = np.dtype("<i8")
 # Shares of dropped events. Times in ms leave a thousandth of a clip of one second; what a short
-# max_time leaves on purpose, such as its first tenth, is more, so that is told and not refused.
+# max_time leaves on purpose, such as its first tenth, is more, so it is reported, not refused.
 LOST, MUCH = 0.99, 0.5
 
 

@@ -152,11 +152,11 @@ LAYERS: dict[str, type[ANNLayer]] = {
 
 
 class ANN(Network):
-    """A stack of non-spiking layers of one type, and a read-out.
+    """A stack of non-spiking layers of one type, and a readout.
 
     Args:
         input_shape: (B, T, F) or (B, T, F, K) of a batch; B and T may be None.
-        layer_sizes: units of each layer, the last being the classes if there is a read-out.
+        layer_sizes: units of each layer, the last being the classes if there is a readout.
         ann_type: a name of ``LAYERS``.
         dropout, normalization, use_bias, bidirectional: as for the spiking layers.
         use_readout_layer: end in an ``ANNReadoutLayer``; otherwise the last layer's outputs.
@@ -165,7 +165,7 @@ class ANN(Network):
             recurrence is plain PyTorch under every back end.
 
     Raises:
-        ValueError: unknown type, normalisation or read-out, a read-out of spikes, impossible sizes,
+        ValueError: unknown type, normalisation or readout, a readout of spikes, impossible sizes,
             or a bidirectional MLP.
     """
 

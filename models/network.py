@@ -45,7 +45,7 @@ def input_size(input_shape: tuple) -> int:
 
 
 def check_sizes(layer_sizes: list[int], use_readout_layer: bool) -> None:
-    """ValueError unless there is a hidden layer (before the read-out, if any) of positive size."""
+    """ValueError unless there is a hidden layer (before the readout, if any) of positive size."""
     least = 2 if use_readout_layer else 1
     if len(layer_sizes) < least or min(layer_sizes) < 1:
         raise ValueError(
@@ -66,7 +66,7 @@ class Network(nn.Module):
 
     @property
     def layers(self) -> nn.ModuleList:
-        """All layers, in order; the last is the read-out if there is one."""
+        """All layers, in order; the last is the readout if there is one."""
         return next(self.children())  # the only child
 
     def named_groups(self) -> list[tuple[nn.Parameter, ParameterGroup]]:
@@ -124,11 +124,11 @@ class LayerOutput(NamedTuple):
 class Activity(NamedTuple):
     """Everything that one forward pass tells about a spiking network."""
 
-    output: Tensor  # [B, C] class scores, or [B, T, H] spikes without a read-out
+    output: Tensor  # [B, C] class scores, or [B, T, H] spikes without a readout
     firing_rates: Tensor  # [F + hidden units] mean over (B, T)
     sop: Tensor  # [] feed-forward synaptic operations per sample
     recurrent_sop: Tensor  # [] synaptic operations through V per sample; 0 without V
-    layers: list[LayerOutput]  # one per spiking layer, a spiking read-out's included
+    layers: list[LayerOutput]  # one per spiking layer, a spiking readout's included
     potentials: Tensor | None = None  # [B, T, C] of a network with ``keep_potentials``
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Read-outs: how the last layer gives one score per class."""
+"""Readouts: how the last layer gives one score per class."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -38,7 +38,7 @@ READOUTS = {
 
 
 def find_readout(name: str) -> Readout:
-    """The read-out of that name; ValueError where there is none."""
+    """The readout of that name; ValueError where there is none."""
     if name not in READOUTS:
         raise ValueError(f"readout '{name}' is not one of {', '.join(READOUTS)}")
     return READOUTS[name]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Spiking neural networks: eight neuron models, the read-out, and the network of layers.
+"""Spiking neural networks: eight neuron models, the readout, and the network of layers.
 
 A layer is a parametrisation of one of two recurrences (``models.dynamics``): it creates its
 parameters and turns them into the coefficients of the recurrence. Everything around that (weights,
@@ -302,15 +302,15 @@ def neuron_types(neuron_type: str | Sequence[str], count: int) -> list[str]:
 
 
 class SNN(Network):
-    """A stack of spiking layers, and a read-out.
+    """A stack of spiking layers, and a readout.
 
     Args:
         input_shape: (B, T, F) or (B, T, F, K) of a batch; B and T may be None.
-        layer_sizes: neurons of each layer, the last being the classes if there is a read-out.
+        layer_sizes: neurons of each layer, the last being the classes if there is a readout.
         neuron_type: of the hidden layers, see :func:`neuron_types`.
         threshold, dropout, normalization, use_bias, bidirectional, init_state, backend: see
             ``SpikingLayer``.
-        use_readout_layer: end in a read-out; otherwise the spikes of the last layer.
+        use_readout_layer: end in a readout; otherwise the spikes of the last layer.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
         surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
         readout: a name of ``models.readouts.READOUTS``: a ``ReadoutLayer``, or, for those of
@@ -318,8 +318,8 @@ class SNN(Network):
         keep_potentials: let ``activity`` tell the potentials of a ``ReadoutLayer``.
 
     Raises:
-        ValueError: unknown neurons, normalisation, surrogate or read-out, impossible sizes, or
-            potentials that the read-out does not have.
+        ValueError: unknown neurons, normalisation, surrogate or readout, impossible sizes, or
+            potentials that the readout does not have.
     """
 
     is_snn = True  # it spikes, and tells firing rates and synaptic operations
@@ -380,7 +380,7 @@ class SNN(Network):
 
     @property
     def hidden_layers(self) -> list[SpikingLayer]:
-        """The spiking layers before the read-out, in order."""
+        """The spiking layers before the readout, in order."""
         layers = list(self.snn)
         return layers[:-1] if self.use_readout_layer else layers
 
@@ -393,7 +393,7 @@ class SNN(Network):
         """Run on ``x`` [B, T, F] or [B, T, F, K].
 
         Returns:
-            ``output`` [B, C] (or spikes [B, T, H] without a read-out), ``firing_rates`` per unit
+            ``output`` [B, C] (or spikes [B, T, H] without a readout), ``firing_rates`` per unit
             of the input and of the hidden layers [F + units], and ``sop``, the feed-forward
             synaptic operations per sample.
         """

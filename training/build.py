@@ -106,14 +106,14 @@ def check_batches(config: Config, data: Data, device: torch.device) -> None:
 
 
 def _refuse_lonely_clip(config: Config, clips: int) -> None:
-    """A non-spiking read-out has one value per clip and class: steps are summed before its norm."""
+    """A non-spiking readout has one value per clip and class: steps are summed before its norm."""
     model, size = config.model, config.training.batch_size
     if model.model_type not in ANN_LAYERS or model.normalization != "batchnorm":
         return
     if min(size, clips) == 1 or clips % size == 1:
         raise ExperimentError(
             f"--batch_size {size} leaves one of the {clips:,} training clips in a batch by "
-            f"itself, over which the read-out of {model.model_type} cannot be normalised: "
+            f"itself, over which the readout of {model.model_type} cannot be normalised: "
             "choose another size, or --normalization layernorm or none"
         )
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What a training step minimises: a loss (``--loss``), and a penalty on firing rates.
 
-A loss takes the class scores [B, C] of the read-out, the potentials [B, T, C] of the output
+A loss takes the class scores [B, C] of the readout, the potentials [B, T, C] of the output
 neurons, the labels y [B] and the options of the training, and gives a mean [] over the clips. The
 potentials are None unless the loss is marked by `of_potentials`. Tests and validations use it too.
 """

@@ -29,7 +29,7 @@ class Raster:
     """A clip on its way through a network.
 
     ``x`` [T, F]; ``layers`` the spikes [T, units] of every hidden layer; ``scores`` [T, C] the
-    softmax of the read-out at each step; ``names`` of the classes.
+    softmax of the readout at each step; ``names`` of the classes.
     """
 
     title: str
@@ -147,7 +147,7 @@ def raster(clip: Raster) -> Figure:
 
 
 def draw_scores(axis: Axes, clip: Raster) -> None:
-    """The softmax or spikes of the read-out over time: true class, class chosen, and the others."""
+    """The softmax or spikes of the readout over time: true class, class chosen, and the others."""
     times = clip.step_ms * (np.arange(len(clip.scores)) + 0.5)
     axis.plot(times, clip.scores, color=GREY, linewidth=0.6, alpha=0.5)
     name = f"true: {clip.names[clip.label]}"

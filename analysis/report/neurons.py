@@ -29,7 +29,7 @@ def show_clips(
     """Rasters of test clips, and traces of neurons in the first of them."""
     page.section("rasters", "Spikes")
     page.say(
-        "Input, spikes of every layer, and what each step adds to the classes of the read-out: "
+        "Input, spikes of every layer, and what each step adds to the classes of the readout: "
         f"{'their spikes' if run.model.counts_spikes else 'the softmax of their potentials'}. "
         "Initial states are those of the test; `--clips` shows others."
     )
@@ -191,9 +191,9 @@ def show_clamped(page: Page, run: OpenedRun) -> None:
 
 
 def layers_before_and_after(run: OpenedRun) -> list[tuple]:
-    """(name, layer before training, layer after it) of every layer and the read-out."""
+    """(name, layer before training, layer after it) of every layer and the readout."""
     pairs = list(zip(run.initial_model().snn, run.model.snn, strict=True))
-    names = [f"layer {i}" for i in range(1, len(pairs))] + ["read-out"]
+    names = [f"layer {i}" for i in range(1, len(pairs))] + ["readout"]
     return [(name, *pair) for name, pair in zip(names, pairs, strict=True)]
 
 

@@ -76,7 +76,7 @@ def linear_readout_accuracies(
 ) -> dict[tuple[str, float], float]:
     """Test accuracy for raw and logarithmic counts and each strength of regularisation.
 
-    The best of these is chosen on the test clips themselves: an upper bound in the read-out's
+    The best of these is chosen on the test clips themselves: an upper bound in the readout's
     favour. Features are standardised on the training clips.
     """
     labels = np.array([clip.label for clip in train])

@@ -197,7 +197,7 @@ def readout(
 def potentials(
     I: Tensor, alpha: Tensor, *, state: Tensor, backend: str = "auto"
 ) -> tuple[Tensor, Tensor]:
-    """Integrate as :func:`readout` does, for read-outs and losses other than the summed softmax.
+    """Integrate as :func:`readout` does, for readouts and losses other than the summed softmax.
 
     Arguments and errors are those of :func:`readout`.
 

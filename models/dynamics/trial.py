@@ -126,10 +126,10 @@ def _run_resonate(function, I, A, u, s, gain=None, **options):
 
 
 def readout_trials() -> Iterator[Trial]:
-    """The read-out, or its potentials, of more classes than a warp has threads."""
+    """The readout, or its potentials, of more classes than a warp has threads."""
     draw = uniform()
     inputs = {"I": draw(-3, 3, B, T, H), "alpha": draw(0.8, 0.96, H), "u": draw(0, 1, B, H)}
-    yield Trial("read-out", inputs, _run_readout)
+    yield Trial("readout", inputs, _run_readout)
 
 
 def _run_readout(function, I, alpha, u):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Networks with other read-outs and mixed layers are analysed, or refused in one line."""
+"""Networks with other readouts and mixed layers are analysed, or refused in one line."""
 
 import importlib.util
 import json

@@ -91,7 +91,7 @@ def test_every_model_has_a_report(make_run, report, model):
     assert "has not ended" not in text
     assert "The run's own test gave" not in text
     operations = numbers["operations"]
-    assert [layer["name"] for layer in operations] == ["layer 1", "layer 2", "read-out", "all"]
+    assert [layer["name"] for layer in operations] == ["layer 1", "layer 2", "readout", "all"]
     if model in ANN_LAYERS:
         assert not any(name.startswith(("raster", "rates", "traces")) for name in pictures)
         return

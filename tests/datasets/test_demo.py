@@ -62,7 +62,7 @@ def test_all_channels_take_part(demo):
 @pytest.mark.slow
 def test_readout_without_time_stays_below_60_percent(demo):
     """The set would be no test of a network with memory otherwise; chance is 5 %."""
-    # The weight decay that suits the read-out best, by `python -m datasets.demo.readout`.
+    # The weight decay that suits the readout best, by `python -m datasets.demo.readout`.
     accuracies = linear_readout_accuracies(demo["train"], demo["test"], decays=(1e-2,))
     assert 0.05 < max(accuracies.values()) < 0.60
 

@@ -81,7 +81,7 @@ def learns(net: SNN) -> None:
         optimizer.zero_grad()
         loss.backward()
         assert all(p.grad.isfinite().all() for p in net.parameters())
-        # Later a parameter of the few read-out neurons may rest on its bound.
+        # Later a parameter of the few readout neurons may rest on its bound.
         assert losses or all(p.grad.any() for p in net.parameters())
         optimizer.step()
         losses.append(loss.item())
@@ -142,7 +142,7 @@ def test_the_own_recurrence_takes_the_surrogate(own):
 
 
 def test_the_example_of_a_read_out_is_short_and_learns():
-    (block,) = python_blocks("Add a read-out")
+    (block,) = python_blocks("Add a readout")
     assert len(block.splitlines()) <= 10
     before = dict(READOUTS)
     run_block(block)

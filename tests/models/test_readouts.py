@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Every read-out, what else a spiking network can be asked for, and groups of parameters."""
+"""Every readout, what else a spiking network can be asked for, and groups of parameters."""
 
 import pytest
 import torch

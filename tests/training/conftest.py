@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import soundfile
 from resumption import SMALL, arguments
 from wandb_server import WandbServer
 
@@ -15,6 +16,7 @@ import main
 from training.tracking import wandb_run
 
 NB_CLASSES = 20
+GLIDES = {"fall": -1500, "rise": 1500, "stay": 0}  # words, Hz per second
 
 
 def write_clips(path: Path, times, units, labels, speakers=None) -> None:
@@ -48,6 +50,24 @@ def spikes_folder(tmp_path_factory) -> Path:
         clips = [sweeps(rng, label) for label in labels]
         speakers = np.tile(np.arange(repeats) % 4, NB_CLASSES)
         write_clips(folder / f"shd_{split}.h5", *zip(*clips, strict=True), labels, speakers)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def words_folder(tmp_path_factory) -> Path:
+    """Three words as tones that glide, 0.2 to 0.3 s, 16 clips each, and the lists."""
+    folder = tmp_path_factory.mktemp("words")
+    rng = np.random.default_rng(0)
+    for word, glide in GLIDES.items():
+        (folder / word).mkdir()
+        for clip in range(16):
+            t = np.arange(rng.integers(3200, 4800)) / 16000
+            tone = np.sin(2 * np.pi * (rng.uniform(900, 1300) * t + glide * t**2))
+            sound = 0.3 * tone + 0.01 * rng.standard_normal(len(t))
+            path = folder / word / f"{clip:02d}.wav"
+            soundfile.write(path, sound, 16000, subtype="PCM_16")
+    for name, clips in (("validation_list.txt", range(3)), ("testing_list.txt", range(3, 6))):
+        (folder / name).write_text("".join(f"{w}/{c:02d}.wav\n" for w in GLIDES for c in clips))
     return folder
 
 

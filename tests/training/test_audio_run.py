@@ -4,11 +4,8 @@
 
 import json
 import shutil
-from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 
 import main
@@ -18,26 +15,6 @@ from models.snns import LAYERS as SNN_LAYERS
 from training.record import checkpoint
 
 MODELS = [*SNN_LAYERS, *ANN_LAYERS]
-RATE = 16000
-WORDS = {"fall": -1500, "rise": 1500, "stay": 0}  # Hz per second
-
-
-@pytest.fixture(scope="module")
-def words_folder(tmp_path_factory) -> Path:
-    """Three words as tones that glide, 0.2 to 0.3 s, 16 clips each, and the lists."""
-    folder = tmp_path_factory.mktemp("words")
-    rng = np.random.default_rng(0)
-    for word, glide in WORDS.items():
-        (folder / word).mkdir()
-        for clip in range(16):
-            t = np.arange(rng.integers(3200, 4800)) / RATE
-            tone = np.sin(2 * np.pi * (rng.uniform(900, 1300) * t + glide * t**2))
-            sound = 0.3 * tone + 0.01 * rng.standard_normal(len(t))
-            path = folder / word / f"{clip:02d}.wav"
-            soundfile.write(path, sound, RATE, subtype="PCM_16")
-    for name, clips in (("validation_list.txt", range(3)), ("testing_list.txt", range(3, 6))):
-        (folder / name).write_text("".join(f"{w}/{c:02d}.wav\n" for w in WORDS for c in clips))
-    return folder
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 
 from datasets import audio_set
@@ -24,22 +22,6 @@ SPIKING = {
     "augm_cutmix": 0.5,
 }
 AUDIO = {"use_augm": True, "augm_time_shift": 0.05, "augm_time_mask": 5, "augm_freq_mask": 5}
-
-
-@pytest.fixture(scope="session")
-def words_folder(tmp_path_factory) -> Path:
-    """Two words as tones of 0.3 to 0.5 s, 12 clips each, and the lists of a split."""
-    folder = tmp_path_factory.mktemp("words")
-    rng = np.random.default_rng(0)
-    for word, frequency in (("high", 1500), ("low", 300)):
-        (folder / word).mkdir()
-        for number in range(12):
-            t = np.arange(rng.integers(4800, 8000)) / 16000
-            tone = 0.3 * np.sin(2 * np.pi * frequency * t) + 0.05 * rng.standard_normal(len(t))
-            soundfile.write(folder / word / f"{number:02}.wav", tone, 16000, subtype="PCM_16")
-    for name, number in (("validation_list.txt", 0), ("testing_list.txt", 1)):
-        (folder / name).write_text(f"high/{number:02}.wav\nlow/{number:02}.wav\n")
-    return folder
 
 
 @pytest.fixture(params=["shd", "sc"])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Networks meet the data they were trained on, or it is said."""
+"""Networks meet the data they were trained on, or the difference is reported."""
 
 import contextlib
 import json
@@ -55,14 +55,6 @@ def replace_word(words) -> None:
     """Another word of as many clips, behind which all labels are others."""
     shutil.move(words / "Birne", words / "Zug")
     write_lists(words, ("Apfel", "Zug", "grüner Tee"))
-
-
-def test_what_is_recorded(words, tmp_path):
-    assert train(words, tmp_path / "run") == 0
-    found = json.loads((tmp_path / "run" / "data.json").read_text())
-    assert found["classes"] == sorted(WORDS)
-    assert found["clips"] == {"train": 30, "valid": 3, "test": 3}
-    assert found["sample_rate"] == 16000
 
 
 @pytest.mark.parametrize("command", ["evaluate", "verify", "report"])
@@ -148,18 +140,20 @@ def test_recordings_at_another_rate_are_tested_at_that_of_the_training(words, tm
     assert "from 32000 to 16000 Hz" in "".join(capsys.readouterr())
 
 
-def test_a_rate_can_be_set(words, tmp_path, capsys):
+def test_a_rate_can_be_set_and_is_recorded(words, tmp_path, capsys):
     assert train(words, tmp_path / "run", "--sample_rate", "8000") == 0
-    assert json.loads((tmp_path / "run" / "data.json").read_text())["sample_rate"] == 8000
     assert train(words, tmp_path / "as it is") == 0
     records = [json.loads((tmp_path / n / "data.json").read_text()) for n in ("run", "as it is")]
+    assert records[1]["classes"] == sorted(WORDS)
+    assert records[1]["clips"] == {"train": 30, "valid": 3, "test": 3}
+    assert [record["sample_rate"] for record in records] == [8000, 16000]
     assert records[0]["checksums"] == records[1]["checksums"]  # of the files, not of what is made
     assert "from 16000 to 8000 Hz" in "".join(capsys.readouterr())
     assert train(words, tmp_path / "low", "--sample_rate", "80") == 2
     assert "--sample_rate 80: 1000 to 768000 Hz" in capsys.readouterr().err
 
 
-def test_a_damaged_record_is_told_in_one_line(words, tmp_path, capsys):
+def test_a_damaged_record_is_refused_in_one_line(words, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(words, run) == 0
     sound = json.loads((run / "data.json").read_text())

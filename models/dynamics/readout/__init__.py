@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Non-spiking read-out: a leaky integrator, alone or with its softmax summed over time."""
+"""Non-spiking readout: a leaky integrator, alone or with its softmax summed over time."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Read-out in compiled CPU kernels around PyTorch's softmax, over all steps at once.
+"""Readout in compiled CPU kernels around PyTorch's softmax, over all steps at once.
 
 Both loops over time round as the specification does, and the softmax is the same one: scores and
 the gradient of the input equal those of ``naive`` to the last bit. Kept for the backward pass: the
