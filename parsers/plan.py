@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parsers.model_config import ModelConfig
+from parsers.model_config import ANN_TYPES, ModelConfig
 from parsers.options import RETIRED, ConfigError, near, options_of, parts, show
 from parsers.training_config import SPIKES, TrainingConfig
 
@@ -258,6 +258,11 @@ def _check_layers(model: ModelConfig) -> None:
         raise ConfigError(
             f"--model_type {model.model_type} is for {len(types)} hidden layers, and --nb_layers "
             f"{model.nb_layers}, with the readout, makes {hidden}"
+        )
+    if model.readout == "spike_count" and types[0] in ANN_TYPES:
+        raise ConfigError(
+            f"--readout spike_count needs spiking neurons, not --model_type {model.model_type}: "
+            "choose another readout"
         )
 
 

@@ -12,6 +12,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+# Now, as importing these packages later would put them in the place of the functions below.
+import models.dynamics.adaptive
+import models.dynamics.readout
+import models.dynamics.resonate  # noqa: F401
 from models.dynamics.backends import BACKENDS, Choice, Operation, can_fold, choose, implementations
 from models.dynamics.naive import AdaptiveState, Fold, ResonateState, gru, ligru, rnn, summed
 from models.dynamics.trial import adaptive_trials, readout_trials, resonate_trials
