@@ -22,6 +22,7 @@ recurrence is a Scale of c / (1 - d). Names sort in the order of evaluation: fil
 by name, and nirtorch takes an edge for a delayed one when its source comes later in that order.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,9 @@ from torch import Tensor, nn
 from models.shell import SpikingLayer
 from models.snns import SNN, AdaptiveLayer, ReadoutLayer, ResonateLayer
 from training.errors import ExperimentError
+
+with contextlib.suppress(ModuleNotFoundError):  # optional; the commands say so
+    import nir
 
 INPUT, OUTPUT = "input", "output"
 
@@ -106,8 +110,6 @@ def build_graph(model: SNN, step_seconds: float, discretization: str = "euler"):
     Raises:
         ExperimentError: the network cannot be exported.
     """
-    import nir
-
     check_exportable(model)
     writer = LayerWriter(step_seconds, discretization)
     writer.nodes[INPUT] = nir.Input(np.array([model.input_size]))
@@ -133,8 +135,6 @@ class LayerWriter:
 
     def add_spiking(self, layer: SpikingLayer, names: Names, source: str) -> str:
         """Add a hidden layer behind the node ``source``; the node that gives its spikes."""
-        import nir
-
         alpha, beta, a, b = layer.coefficients()
         theta = torch.full_like(alpha, layer.threshold)
         self.nodes[names.affine] = self.affine(layer)
@@ -158,8 +158,6 @@ class LayerWriter:
 
     def add_adaptation(self, beta: Tensor, a: Tensor, b: Tensor, names: Names) -> None:
         """Let the layer adapt to its potential and its spikes."""
-        import nir
-
         self.nodes[names.adaptation] = self.integrator(beta, r=-1.0)
         self.nodes[names.subthreshold] = nir.Scale(array(a / (1 - beta)))
         self.nodes[names.triggered] = nir.Scale(array(b / (1 - beta)))
@@ -180,8 +178,6 @@ class LayerWriter:
 
     def affine(self, layer: nn.Module):
         """Weights, bias and batchnorm of a layer as one node."""
-        import nir
-
         weight = layer.W.weight
         bias = torch.zeros_like(weight[:, 0]) if layer.W.bias is None else layer.W.bias
         norm = layer.norm
@@ -193,8 +189,6 @@ class LayerWriter:
 
     def integrator(self, decay: Tensor, r: float):
         """An LI node that keeps ``decay`` [H] of its value in every step."""
-        import nir
-
         if (decay >= 1).any():
             raise ExperimentError(
                 f"{int((decay >= 1).sum())} neurons never decay, and NIR has no infinite time "

@@ -5,14 +5,13 @@
     python -m benchmarks.precision [--data_folder FOLDER] [--precisions P ...] [--seeds N ...]
 
 Trains the demo config once per precision and seed, and again on the SHD-layout files in FOLDER,
-where one is given (by default the real speech in ``$SPRACHE_SHARED/data/fsdd_spikes``, if it is
-there). A seed starts all precisions from the same weights, order of clips and dropout, so that
-differences are taken seed by seed. Runs that are finished are not repeated. Writes a JSON file.
+where one is given. A seed starts all precisions from the same weights, order of clips and dropout,
+so that differences are taken seed by seed. Runs that are finished are not repeated. Writes a JSON
+file.
 """
 
 import json
 import math
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -30,20 +29,13 @@ from training.errors import ExperimentError
 PROGRAM = "benchmarks.precision"
 PRECISIONS = OPTIONS["precision"].rules.choices
 SEEDS = (13, 42, 73, 190, 268)
-REAL_SPEECH = "real speech"
-
-
-def real_speech_folder() -> Path | None:
-    """Where recorded digits lie as spikes, if they do."""
-    folder = Path(os.environ.get("SPRACHE_SHARED", "")) / "data" / "fsdd_spikes"
-    return folder if folder.is_dir() else None
 
 
 def data_sets(folder: Path | None) -> dict[str, list[str]]:
     """The data to train on, and the flags that choose them."""
     found = {"demo": []}
     if folder is not None:
-        found[REAL_SPEECH] = ["--dataset_name", "shd", "--data_folder", str(folder)]
+        found[folder.name] = ["--dataset_name", "shd", "--data_folder", str(folder)]
     return found
 
 
@@ -118,7 +110,7 @@ def main(argv: list[str] | None) -> None:
         raise ExperimentError(f"--data_folder {options.data_folder} is not a folder")
     result = {"benchmark": "precision", "machine": machine(("torch", "numba", "numpy"))}
     result |= {"seeds": options.seeds, "nb_epochs": options.nb_epochs, "data": {}}
-    for name, flags in data_sets(options.data_folder or real_speech_folder()).items():
+    for name, flags in data_sets(options.data_folder).items():
         folder = options.work / name.replace(" ", "_")
         found = compare([*flags, *epochs], options.precisions, options.seeds, folder)
         result["data"][name] = found

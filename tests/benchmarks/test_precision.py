@@ -32,8 +32,7 @@ def trained(monkeypatch):
     return commands
 
 
-def test_differences_are_taken_seed_by_seed(trained, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("SPRACHE_SHARED", raising=False)
+def test_differences_are_taken_seed_by_seed(trained, tmp_path, capsys):
     out = tmp_path / "precision.json"
     where = ["--work", str(tmp_path / "work"), "--out", str(out)]
     precision.main(["--seeds", "2", "1", *where])
@@ -48,15 +47,6 @@ def test_differences_are_taken_seed_by_seed(trained, tmp_path, monkeypatch, caps
     shown = capsys.readouterr().out
     assert "92.00 ± 2.83 %" in shown
     assert "± 1.00 %" in shown
-
-
-def test_real_speech_is_used_where_it_lies(tmp_path, monkeypatch):
-    monkeypatch.setenv("SPRACHE_SHARED", str(tmp_path))
-    assert precision.real_speech_folder() is None
-    folder = tmp_path / "data" / "fsdd_spikes"
-    folder.mkdir(parents=True)
-    flags = precision.data_sets(precision.real_speech_folder())[precision.REAL_SPEECH]
-    assert flags == ["--dataset_name", "shd", "--data_folder", str(folder)]
 
 
 def test_a_run_that_fails_is_not_counted(tmp_path, monkeypatch):
