@@ -73,9 +73,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config):
-    """Share the cores among the workers of pytest-xdist. Hide GPUs from tests that were not written
-    for one, and from the programs they start."""
-    torch.set_num_threads(max(1, CORES // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
+    """Share the cores among the workers of pytest-xdist, with the programs they start: the number
+    of threads decides the last digits. Hide GPUs from tests that were not written for one."""
+    threads = max(1, CORES // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     if not asks_for_gpu(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
