@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: MIT
 """From the options of a run to its network and what trains it, and what would spoil that."""
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -130,17 +133,40 @@ def _refuse_too_long(config: Config, data: Data) -> None:
             smaller = f"--batch_size or --nb_hiddens, or leave out {longest}, the longest clip"
         raise ExperimentError(
             f"a training step on {clips} clips of {steps:,} time steps needs more than "
-            f"{needed / 1e9:,.0f} GB, where this machine has {there / 1e9:.0f} GB: choose a "
+            f"{needed / 1e9:,.0f} GB, where a program here may use {there / 1e9:.0f} GB: choose a "
             f"smaller {smaller}"
         )
 
 
 def _memory() -> float:
-    """Bytes of memory that this machine has."""
+    """Bytes of memory that this machine has, or that a batch system or container allows."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # a system that does not say
-        return math.inf
+        physical = math.inf
+    return min([physical, *_limits_of_groups()])
+
+
+def _limits_of_groups(root: Path = Path("/")) -> Iterator[float]:
+    """Bytes that the control groups of this process may use (Linux; versions 1 and 2)."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds == "":
+            base, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in kinds.split(","):
+            base, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = base / path.lstrip("/")
+        for folder in (group, *group.parents):  # a limit holds for all groups below
+            with contextlib.suppress(OSError, ValueError):  # none here, or the word "max"
+                yield float(int((folder / name).read_text(encoding="utf-8")))
+            if folder == base:
+                break
 
 
 def warn_of_unreached(model: nn.Module) -> None:

@@ -102,12 +102,14 @@ if EMULATED:
     emulate_gpu()
 elif not INTERPRETED:
 
+    @pytest.mark.slow
     @pytest.mark.skipif(
         all(TOO_OLD_FOR_NUMPY), reason="the interpreter of Triton before 3.7 needs NumPy before 2.4"
     )
     def test_in_the_interpreter():
         run_without_gpu(__file__, TRITON_INTERPRET="1")
 
+    @pytest.mark.slow
     def test_on_an_emulated_gpu(tmp_path):
         files = __file__, str(Path(__file__).with_name("test_emulated_gpu.py"))
         run_without_gpu(*files, SPRACHE_EMULATES_GPU="90", TRITON_CACHE_DIR=str(tmp_path))

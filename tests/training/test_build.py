@@ -48,8 +48,8 @@ def test_clips_that_fit_no_memory_are_refused(monkeypatch):
     with pytest.raises(ExperimentError) as error:  # 4 B * 100 clips * 50,000 * (40 + 3 * 1000)
         build.check_batches(config, data, CPU)
     assert str(error.value) == (
-        "a training step on 100 clips of 50,000 time steps needs more than 61 GB, where this "
-        "machine has 24 GB: choose a smaller --batch_size or --nb_hiddens, or leave out "
+        "a training step on 100 clips of 50,000 time steps needs more than 61 GB, where a "
+        "program here may use 24 GB: choose a smaller --batch_size or --nb_hiddens, or leave out "
         "up/99.wav, the longest clip"
     )
     build.check_batches(config, data, GPU)  # CUDA tells by itself
@@ -66,6 +66,33 @@ def test_clips_that_fit_no_memory_are_refused(monkeypatch):
 
 def test_this_machine_tells_its_memory():
     assert 1e8 < build._memory() < 1e15
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limits"),
+    [
+        (["0::/job/step"], {"job/memory.max": "3000", "job/step/memory.max": "max"}, [3000]),
+        (["0::/"], {"memory.max": "5000"}, [5000]),
+        (["0::/"], {}, []),
+        (["0::/../elsewhere"], {}, []),
+        (
+            ["4:cpu,memory:/slurm/job_7", "0::/"],
+            {"memory/slurm/job_7/memory.limit_in_bytes": "7000"},
+            [7000],
+        ),
+        (["4:memory:/not/seen/from/here"], {"memory/memory.limit_in_bytes": "9000"}, [9000]),
+        (["1:cpu:/a"], {"memory.max": "1"}, []),
+    ],
+)
+def test_limits_of_batch_systems_and_containers(groups, files, limits, tmp_path):
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("".join(f"{group}\n" for group in groups))
+    for name, content in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content + "\n")
+    assert list(build._limits_of_groups(tmp_path)) == limits
+    assert list(build._limits_of_groups(tmp_path / "no linux")) == []
 
 
 def trained_one_step(spike):
