@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What autograd computes of the recurrences against the adjoints.
+"""What autograd computes of the recurrences against the adjoints, and plain calculus.
 
 ``adaptive_adjoint``, ``resonate_adjoint`` and ``readout_adjoint`` are the derivations of
 models/dynamics/README.md, step by step; what autograd computes must be the same.
@@ -168,3 +168,36 @@ def test_readout_adjoint(batch, steps):
         ours = readout_adjoint(leaves, *given)
     for name, gradient in expected.items():
         close(ours[name], gradient)
+
+
+@pytest.mark.parametrize("theta", [1e9, -1e9])
+@pytest.mark.parametrize(
+    ("make", "run"),
+    [
+        (lambda: adaptive_arguments("adaptive recurrent"), run_adaptive),
+        (lambda: resonate_arguments(True), lambda leaves, theta: run_resonate(leaves, True, theta)),
+        (
+            lambda: resonate_arguments(False),
+            lambda leaves, theta: run_resonate(leaves, False, theta),
+        ),
+    ],
+)
+def test_far_from_the_threshold_the_gradient_is_plain_calculus(make, run, theta):
+    """There is no surrogate where neurons never or always fire: central differences agree."""
+
+    def potential(leaves):
+        spikes, state = run(leaves, theta)
+        assert (spikes == float(theta < 0)).all()
+        return (torch.view_as_real(state.u) if state.u.is_complex() else state.u).sum()
+
+    leaves = make()
+    potential(leaves).backward()
+    for name, leaf in leaves.items():
+        direction = upstream(leaf, 31)
+        ends = []
+        for sign in (1, -1):
+            moved = leaf.detach() + sign * 1e-5 * direction
+            ends.append(potential({k: v.detach() for k, v in leaves.items()} | {name: moved}))
+        slope = (ends[0] - ends[1]).item() / 2e-5
+        ours = (leaf.grad.conj() * direction).real.sum().item()
+        assert ours == pytest.approx(slope, rel=1e-6, abs=1e-8)

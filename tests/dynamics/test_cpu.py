@@ -27,7 +27,7 @@ from against_naive import (
     run_resonate,
 )
 
-from models.dynamics import ADAPTIVE, backends, describe
+from models.dynamics import ADAPTIVE, AdaptiveState, adaptive, backends, describe
 from models.snns import SNN
 from models.surrogate import SURROGATES, Surrogate, surrogate
 
@@ -282,3 +282,14 @@ class TestChoice:
     def test_unknown_name(self):
         with pytest.raises(ValueError, match="backend 'fast' is not one of auto, naive, cpu, cuda"):
             run_adaptive("fast", **adaptive_inputs(1, 2, 3))
+
+
+def test_second_derivatives_are_refused():
+    inputs = adaptive_inputs(1, 3, 2)
+    I = inputs["I"].clone().requires_grad_()
+    state = AdaptiveState(inputs["u"], inputs["w"], inputs["s"])
+    spikes, _ = adaptive(I, inputs["alpha"], theta=1.0, state=state, backend="cpu")
+    weights = torch.ones_like(spikes).requires_grad_()
+    (gradient,) = torch.autograd.grad(spikes, I, grad_outputs=weights, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from models.dynamics import readout
+from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
 from models.surrogate import boxcar
 from tests.dynamics.cases import (
     NEURONS,
@@ -20,6 +20,7 @@ from tests.dynamics.cases import (
     close,
     random,
     resonate_arguments,
+    resonate_constants,
     run_adaptive,
     run_resonate,
     shapes,
@@ -196,3 +197,51 @@ def test_the_readout_carries_a_sequence_on():
     late, end = readout(I[:, 5:], alpha, state=middle, backend="naive")
     close(early + late, out)
     assert torch.equal(end, state)
+
+
+@pytest.mark.parametrize("a_from_the_edge", [-0.01, 0.01])
+def test_adaptive_neurons_are_stable_above_one_value_of_a(a_from_the_edge):
+    """Below the threshold the state decays if and only if a > -(1 - beta), for 0 <= a <= 1 too."""
+    for alpha in (0.4, 0.82, 0.96):
+        for beta in (0.7, 0.97, 0.99):
+            a = -(1 - beta) + a_from_the_edge
+            assert (spectral_radius(alpha, beta, a) < 1) == (a_from_the_edge > 0)
+            assert all(spectral_radius(alpha, beta, k / 10) < 1 for k in range(11))
+
+
+def spectral_radius(alpha: float, beta: float, a: float) -> float:
+    """Largest |eigenvalue| of one silent step, its matrix found by stepping two unit states."""
+    columns = []
+    for u, w in ((1.0, 0.0), (0.0, 1.0)):
+        numbers = [torch.tensor([[x]], dtype=torch.float64) for x in (u, w, 0.0)]
+        coefficients = [torch.tensor([x], dtype=torch.float64) for x in (alpha, beta, a, 0.0)]
+        silent = torch.zeros(1, 1, 1, dtype=torch.float64)
+        state = AdaptiveState(*numbers)
+        _, state = adaptive(silent, *coefficients, theta=1e9, state=state, backend="naive")
+        columns.append(torch.stack([state.u[0, 0], state.w[0, 0]]))
+    return torch.linalg.eigvals(torch.stack(columns, dim=1)).abs().max().item()
+
+
+@pytest.mark.parametrize(("real", "imag"), [(-1, 10), (-10, 5), (-10, 10), (-0.1, 7.05)])
+def test_euler_steps_of_resonate_and_fire_are_stable_in_a_disc(real, imag):
+    assert silent_growth(complex(real, imag)) < 1
+
+
+@pytest.mark.parametrize(("real", "imag"), [(-0.1, 7.1), (-1, 23), (-501, 0)])
+def test_euler_steps_of_resonate_and_fire_are_unstable_beyond(real, imag):
+    assert silent_growth(complex(real, imag)) > 1
+
+
+def silent_growth(A: complex) -> float:
+    """|u'| / |u| of one silent step of Resonate-and-Fire."""
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    _, state = resonate(
+        zero[None],
+        torch.tensor([A], dtype=torch.complex128),
+        gain=STEP,
+        theta=1e9,
+        state=ResonateState(torch.ones(1, 1, dtype=torch.complex128), zero),
+        backend="naive",
+        **resonate_constants(inside=False),
+    )
+    return state.u.abs().item()
