@@ -162,12 +162,18 @@ def diverged(folder):
     files.write_json(folder / "failure.json", {"diverged": "training diverged in epoch 2"})
 
 
+def diverged_and_damaged(folder):
+    diverged(folder)
+    (folder / "failure.json").write_text("{")
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
         (unfinished, "unfinished: 2 of 3 epochs"),
         (running, "still running: 2 of 3 epochs"),
         (diverged, "training diverged in epoch 2"),
+        (diverged_and_damaged, "damaged: failure.json is not readable"),
         (replace("config.yaml", "nb_epochs: 3", "nb_epochs: 9"), "unfinished: 3 of"),
         (replace("summary.json", "}", ""), "damaged: summary.json is not readable"),
         (spoil(lambda c: c.pop("test")), "lacks figures"),

@@ -157,7 +157,10 @@ def why_unfinished(folder: Path, values: dict) -> str:
     """What is known of a run without a summary."""
     failure = folder / files.FAILURE
     if failure.exists():
-        return json.loads(failure.read_text(encoding="utf-8"))["diverged"]
+        try:
+            return json.loads(failure.read_text(encoding="utf-8"))["diverged"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"damaged: {failure.name} is not readable"
     done = sum(record.get("split") == "valid" for record in history(folder))
     state = "still running" if is_running(folder) else "unfinished"
     return f"{state}: {done} of {values['nb_epochs']} epochs"

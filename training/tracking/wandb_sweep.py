@@ -321,7 +321,8 @@ def result_of(folder: Path, values: dict) -> dict:
 
 def stored_sweep(plan: Plan, common: Path) -> str | None:
     """The sweep that an earlier process made of the same grid; None if there is none."""
-    if not (common / SWEEP_FILE).exists():
+    try:
+        stored = json.loads((common / SWEEP_FILE).read_text(encoding="utf-8"))
+        return stored["path"] if stored["axes"] == json.loads(json.dumps(plan.axes)) else None
+    except (OSError, ValueError, KeyError, TypeError):  # none, or a damaged one
         return None
-    stored = json.loads((common / SWEEP_FILE).read_text(encoding="utf-8"))
-    return stored["path"] if stored["axes"] == json.loads(json.dumps(plan.axes)) else None
