@@ -177,7 +177,7 @@ class Option:
         rules = self.rules
         known = {name.lower(): name for name in rules.choices}
         known |= {alias.lower(): name for alias, name in rules.aliases.items()}
-        names = [name.strip() for name in text.split(JOINT)] if rules.joined else [text]
+        names = re.split(rf" *\{JOINT} *", text) if rules.joined else [text]
         if len(names) > 1 and "" in names:
             raise ValueError(f"{show(text)} lacks a name beside {JOINT}")
         for name in names:
