@@ -21,7 +21,7 @@ from training.tracking import wandb_sweep
 from training.tracking.wandb_sweep import describe
 
 QUICK_AGENT = (
-    "import wandb.wandb_sweep as agent; from wandb.cli.cli import cli; "
+    "import wandb.wandb_agent as agent; from wandb.cli.cli import cli; "
     "agent.Agent.POLL_INTERVAL = 0.05; cli()"
 )
 GRID = {"seed": [1, 2, 3], "nb_epochs": 1}
