@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Weights, states and configs of runs that are not what they should be: one line, no harm."""
 
+import math
 import shutil
 import zipfile
 
@@ -137,34 +138,39 @@ def test_a_checkpoint_of_another_model(run, sound_data, tmp_path, monkeypatch, c
     assert "does not fit this model" in line
 
 
-def progress(content):
-    content["progress"]["epochs"] = 3
+def in_state(*keys, value):
+    """Replace one entry of a training state."""
+
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value(content[keys[-1]]) if callable(value) else value
+
+    return edit(change)
 
 
-def rng(content):
-    content["rng"]["torch"] = torch.zeros(3)
-
-
-def model_of_state(content):
-    content["model"] = {}
-
-
-def best_of_state(content):
-    content["best"]["weights"]["snn.0.W.weight"] = torch.zeros(2)
-
-
-def format_of_later(content):
-    content["format"] = 99
+def in_moments(name, value):
+    return in_state("optimizer", "state", 0, name, value=value)
 
 
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (edit(progress), "does not fit"),
-        (edit(rng), "does not fit"),
-        (edit(model_of_state), "is missing"),
-        (edit(best_of_state), "'snn.0.W.weight' is [2]"),
-        (edit(format_of_later), "no training state"),
+        (in_moments("exp_avg", torch.zeros(3)), "does not fit"),
+        (in_moments("exp_avg", lambda x: x.double()), "does not fit"),
+        (in_moments("exp_avg", lambda x: x * math.nan), "does not fit"),
+        (in_moments("exp_avg_sq", lambda x: x + math.inf), "does not fit"),
+        (in_moments("exp_avg_sq", lambda x: x - 1), "does not fit"),
+        (in_moments("step", torch.tensor(-1.0)), "does not fit"),
+        (in_state("optimizer", "param_groups", 0, "lr", value="high"), "does not fit"),
+        (in_state("scheduler", value={}), "does not fit"),
+        (in_state("scheduler", "best", value="high"), "does not fit"),
+        (in_state("scheduler", "best", value=math.nan), "does not fit"),
+        (in_state("progress", "epochs", value=3), "does not fit"),
+        (in_state("rng", "torch", value=torch.zeros(3)), "does not fit"),
+        (in_state("model", value={}), "is missing"),
+        (in_state("best", "weights", "snn.0.W.weight", value=torch.zeros(2)), "is [2] instead"),
+        (in_state("format", value=99), "no training state"),
         (edit(lambda content: content["model"]), "no training state"),
         (pickled, "more than tensors"),
         (cut(0.5), "not a readable checkpoint"),

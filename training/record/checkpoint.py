@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Checkpoints: the weights of a run, and the whole state of training that --resume continues."""
 
+import math
 import os
 import shutil
 import warnings
@@ -21,6 +22,7 @@ from training.record.files import BEST, LAST, previous
 from training.terminal.console import log
 
 FORMAT = 1
+COUNTED = ("best", "num_bad_epochs", "last_epoch")  # by the scheduler
 
 
 class Trained(NamedTuple):
@@ -177,13 +179,14 @@ def save_state(path: Path, trained: Trained, progress: Progress, best: Best | No
 
 def keep_previous(path: Path) -> None:
     """Give the present file a second name, so that replacing it leaves one to fall back to."""
-    temporary = path.with_name(f".{path.name}.previous.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(path, temporary)
-    except OSError:  # file systems without hard links
-        shutil.copyfile(path, temporary)
-    os.replace(temporary, previous(path))
+
+    def copy(temporary: Path) -> None:
+        try:
+            os.link(path, temporary)
+        except OSError:  # file systems without hard links
+            shutil.copyfile(path, temporary)
+
+    files.write_atomic(previous(path), copy)
 
 
 def load_state(path: Path) -> dict:
@@ -221,6 +224,22 @@ def for_this_device(content: dict, optimizer: torch.optim.Optimizer) -> dict:
     return {**saved, "param_groups": groups}
 
 
+def check_moments(saved: dict, optimizer: torch.optim.Optimizer) -> None:
+    """ValueError for moments that Adam cannot have kept, and for rates that it cannot follow."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, kept in saved["state"].items():
+        parameter, mean, square = parameters[number], kept["exp_avg"], kept["exp_avg_sq"]
+        fits = all(
+            x.shape == parameter.shape and x.dtype == parameter.dtype for x in (mean, square)
+        )
+        if not (fits and mean.isfinite().all() and 0 <= square.min() <= square.max() < math.inf):
+            raise ValueError
+        if not 0 < kept["step"] < math.inf:
+            raise ValueError
+    if not all(0 <= group["lr"] < math.inf for group in saved["param_groups"]):
+        raise ValueError
+
+
 def restore_state(content: dict, path: Path, trained: Trained) -> tuple[Progress, Best | None]:
     """Put ``trained`` and the generators into the state that ``save_state`` wrote.
 
@@ -232,11 +251,17 @@ def restore_state(content: dict, path: Path, trained: Trained) -> tuple[Progress
             raise CheckpointError(f"{path} does not fit this model ({difference})")
     try:
         model.load_state_dict(content["model"])
+        check_moments(content["optimizer"], optimizer)
         optimizer.load_state_dict(for_this_device(content, optimizer))
+        if any(math.isnan(content["scheduler"][name]) for name in COUNTED):
+            raise ValueError
         scheduler.load_state_dict(content["scheduler"])
         progress = Progress(**content["progress"])
         best = best and Best(best["epoch"], Metrics(**best["valid"]), best["weights"])
         restore_random_state(content["rng"], trained.device)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-        raise CheckpointError(f"{path} holds a training state that does not fit") from None
+        raise CheckpointError(
+            f"{path} holds a training state that is damaged or does not fit: replace it by "
+            f"{previous(path).name} beside it, or start again with --new_exp_folder"
+        ) from None
     return progress, best

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import platform
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,17 +117,37 @@ def check_nothing_lost(folder: Path) -> None:
         )
 
 
+def recorded_options(folder: Path) -> dict:
+    """The content of config.yaml in ``folder``; ExperimentError if it cannot be read."""
+    path = folder / "config.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ExperimentError(f"{folder} is no experiment folder: it has no config.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        values = None
+    if not isinstance(values, dict):
+        raise ExperimentError(f"{path} holds no options that can be read")
+    return values
+
+
+def recorded_config(folder: Path) -> Config:
+    """The options that the run in ``folder`` was started with.
+
+    Raises ExperimentError if they cannot be read, and ConfigError if one is wrong.
+    """
+    try:
+        return Config.from_dict(recorded_options(folder))
+    except ConfigError as error:
+        raise ConfigError(f"{folder / 'config.yaml'}: {error}") from None
+
+
 def check_same_options(folder: Path, values: dict) -> None:
     """ExperimentError unless the run in ``folder`` was started with ``values``.
 
     What does not change the course of a training may differ, and there may be more epochs.
     """
-    path = folder / "config.yaml"
-    try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        recorded = {**recorded}
-    except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError):
-        raise ExperimentError(f"cannot resume {folder}: {path} is not readable") from None
+    recorded = recorded_options(folder)
     for name, value in values.items():
         before = recorded.get(name, OPTIONS[name].default)  # it may have come later
         if not OPTIONS[name].rules.may_change and before != value:
@@ -140,57 +159,44 @@ def check_same_options(folder: Path, values: dict) -> None:
 
 def record_epochs(folder: Path, nb_epochs: int) -> None:
     """Have config.yaml name the epochs of a resumed run."""
-    path = folder / "config.yaml"
-    recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    recorded = recorded_options(folder)
     if recorded.get("nb_epochs") != nb_epochs:
         with writing_to(folder):
-            write_yaml(path, {**recorded, "nb_epochs": nb_epochs})
+            write_yaml(folder / "config.yaml", {**recorded, "nb_epochs": nb_epochs})
 
 
-def recorded_config(folder: Path) -> Config:
-    """The options that the run in ``folder`` was started with.
-
-    Raises ExperimentError if they cannot be read, and ConfigError if they cannot be.
-    """
-    path = folder / "config.yaml"
+def read_summary(folder: Path) -> dict:
+    """The content of summary.json; ExperimentError if the run in ``folder`` left none."""
+    path = folder / "summary.json"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        splits = summary["test"], summary["valid"]
+        figures = [split[name] for split in splits for name in ("accuracy", "loss")]
+        if all(isinstance(figure, float | int) for figure in [*figures, summary["best_epoch"]]):
+            return summary
     except FileNotFoundError:
-        raise ExperimentError(f"{folder} is no experiment folder: it has no config.yaml") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise ExperimentError(f"{path} is not readable") from None
-    if not isinstance(values, dict):
-        raise ExperimentError(f"{path} holds no options")
-    try:
-        return Config.from_dict(values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ExperimentError(f"{folder} has no summary.json: the run has not ended") from None
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    raise ExperimentError(f"{path} is no summary of a run: remove it, and --resume writes it again")
 
 
 def finished(folder: Path, values: dict) -> dict | None:
     """The summary of a run that has ended with ``values``, None if it has not."""
-    path = folder / "summary.json"
-    if not path.is_file():
+    if not (folder / "summary.json").is_file():
         return None
     check_same_options(folder, values)
-    summary = json.loads(path.read_text(encoding="utf-8"))
+    summary = read_summary(folder)
     return summary if summary["epochs"] == values["nb_epochs"] else None
 
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Make ``folder``, and keep other programs out of it."""
-    create_plain(folder)
-    with locked(folder):
-        yield
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a second program out of ``folder``; the lock of one that died is free at once.
+    """Make ``folder``, and keep other programs out; the lock of one that died is free at once.
 
     Raises ExperimentError, naming the other, if one is at work there.
     """
+    create_plain(folder)
     owner = folder / ".lock.owner"
     lock = FileLock(folder / ".lock", blocking=False)
     try:
@@ -310,10 +316,9 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of writers that were killed; none may be at work in ``folder``."""
-    for path in folder.glob(".*.tmp"):
-        if re.fullmatch(r"\..+\.(\d+|previous)\.tmp", path.name):
-            with contextlib.suppress(OSError):
-                path.unlink()
+    for path in folder.glob(".*.[0-9]*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -343,8 +343,8 @@ def begin(config: Config, folder: Path, mode: str):
 def noted_run(folder: Path) -> dict:
     """What ``Tracker.note`` wrote; empty if there is nothing, or nothing readable."""
     try:
-        return json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads((folder / RUN_FILE).read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError):
         return {}
 
 
