@@ -32,13 +32,12 @@ def recalibrate(model: nn.Module, frames, batch_size: int, seed: int) -> None:
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
+        norm.momentum = None  # the plain average over the batches
         norm.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         clips = torch.randperm(len(frames))[: RECALIBRATION_BATCHES * batch_size]
-        for number, indices in enumerate(clips.split(batch_size), start=1):
-            for norm in norms:  # momenta of the plain average over the batches
-                norm.momentum = 1 / number
+        for indices in clips.split(batch_size):
             # A smaller last batch would weigh as much as a full one.
             if len(indices) == min(batch_size, len(clips)):
                 model(frames.batch(indices)[0])

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from parsers.program import Parser, add_gpu_device, run_command
+from parsers.program import Parser, add_gpu_device, program
 from parsers.training_config import TrainingConfig
 from training.build import build_model
-from training.device.choice import choose_device, set_device_random_state
+from training.device.choice import choose_device, generator_of
 from training.errors import CheckpointError
 from training.record import checkpoint, files
 from training.steps import Steps
@@ -67,10 +67,14 @@ class Part(NamedTuple):
     largest: float
 
 
+def first_bad(parts: list[Part]) -> str | None:
+    """The first tensor that is not finite, in words."""
+    return next((part.what for part in parts if not part.is_finite), None)
+
+
 def explain(step: Step, parts: list[Part], folder: Path, options: TrainingConfig) -> str:
     """Keep a bad step in ``folder``; what was the first of its ``parts`` to go wrong, in words."""
-    first = next((part.what for part in parts if not part.is_finite), None)
-    again = ""
+    first, again = first_bad(parts), ""
     with files.going_on_without("the step to repeat"):
         step.save(folder / KEPT)
         again = f"; python -m training.diverged {folder} repeats the step"
@@ -109,10 +113,10 @@ def examine(
     model.load_state_dict(step.weights)
     model.train()
     if step.device == device.type:
-        set_device_random_state(step.random, device)
+        generator_of(device).set_state(step.random)
     x, y = step.x.to(device), step.y.to(device)
     outputs, gradients = [], []
-    hooks = [*listen_to_outputs(model, outputs), *listen_to_gradients(model, gradients)]
+    hooks = list(listen(model, outputs, gradients))
     try:
         loss = backward(x, y)
     finally:
@@ -130,31 +134,21 @@ def inspect(what: str, *tensors: Tensor) -> Part:
     return Part(what, len(finite) == len(flat), largest)
 
 
-def listen_to_outputs(model: nn.Module, parts: list[Part]) -> Iterator:
-    """Let every module append its output to ``parts``; the hooks."""
+def listen(model: nn.Module, outputs: list[Part], gradients: list[Part]) -> Iterator:
+    """Have every module append its output, and every parameter its gradient; the hooks."""
 
-    def listen(name: str, module: nn.Module):
-        def hook(_module, _inputs, output):
-            parts.append(inspect(f"the output of '{name}'", *tensors_in(output)))
+    def of_module(name: str) -> Callable:
+        what = f"the output of '{name}'"
+        return lambda _module, _inputs, output: outputs.append(inspect(what, *tensors_in(output)))
 
-        return module.register_forward_hook(hook)
+    def of_parameter(name: str) -> Callable:
+        return lambda p: gradients.append(inspect(f"the gradient of '{name}'", p.grad))
 
     for name, module in model.named_modules():
         if name and not isinstance(module, nn.ModuleList):
-            yield listen(name, module)
-
-
-def listen_to_gradients(model: nn.Module, parts: list[Part]) -> Iterator:
-    """Let every parameter append its gradient to ``parts`` when it is computed; the hooks."""
-
-    def listen(name: str, parameter: nn.Parameter):
-        def hook(tensor):
-            parts.append(inspect(f"the gradient of '{name}'", tensor.grad))
-
-        return parameter.register_post_accumulate_grad_hook(hook)
-
+            yield module.register_forward_hook(of_module(name))
     for name, parameter in model.named_parameters():
-        yield listen(name, parameter)
+        yield parameter.register_post_accumulate_grad_hook(of_parameter(name))
 
 
 def tensors_in(output: object) -> Iterator[Tensor]:
@@ -203,8 +197,9 @@ def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
     return examine(step, model, lambda x, y: steps.backward(x, y).loss)
 
 
-def command(argv: list[str] | None) -> int:
-    """Print the table of a step; the exit status."""
+@program(PROGRAM)
+def main(argv: list[str] | None) -> int:
+    """Print the table of a step; the exit status (2: something the user can mend)."""
     parser = Parser(PROGRAM, description="Repeat the step at which a training diverged.")
     parser.add_argument("folder", type=Path, metavar="EXP_FOLDER", help="folder of the run")
     add_gpu_device(parser)
@@ -212,14 +207,9 @@ def command(argv: list[str] | None) -> int:
     parts = repeat(options.folder, options.gpu_device)
     rows = [(p.what, "yes" if p.is_finite else "NO", f"{p.largest:.3g}") for p in parts]
     print(table(rows, ["tensor", "finite", "largest finite magnitude"]))
-    first = next((part.what for part in parts if not part.is_finite), None)
+    first = first_bad(parts)
     print(f"\nFirst that is not finite: {first or 'none, the step is sound here'}")
     return 1 if first is None else 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from training.errors import ExperimentError
 from training.experiment import Experiment
 from training.metrics import count_parameters
 from training.record import checkpoint, files
-from training.report import report
+from training.results.groups import report
 from training.terminal.console import activity_rows, log, log_file, percent, table
 
 

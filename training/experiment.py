@@ -241,14 +241,6 @@ class Experiment:
             self.save()
         self.stop.check()
 
-    def resume(self) -> None:
-        """Go on from the state in the folder.
-
-        Raises CheckpointError if there is none, or if it does not fit the options, and
-        ExperimentError if more epochs are done than are asked for.
-        """
-        self.progress = self.recorder.resume(self.trained)
-
     def check_finite(self, epoch: int, loss: float) -> None:
         """DivergedError if an epoch ended in non-finite numbers."""
         if what := diverged.in_weights_or_loss(self.model, loss):

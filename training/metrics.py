@@ -54,6 +54,7 @@ class Meter:
         self.sums.zero_()
         self.rates.zero_()
 
+    @torch.no_grad()
     def add(
         self,
         output: Tensor,
@@ -62,20 +63,11 @@ class Meter:
         activity: Activity | None = None,
         penalty: Tensor | None = None,
     ) -> None:
-        """Add a batch: scores [B, C], labels [B], its mean loss, and the activity of an SNN."""
-        self.samples += len(y)
-        self.accumulate(output, y, loss, activity, penalty)
+        """Add a batch: scores [B, C], labels [B], its mean loss, and the activity of an SNN.
 
-    @torch.no_grad()
-    def accumulate(
-        self,
-        output: Tensor,
-        y: Tensor,
-        loss: Tensor,
-        activity: Activity | None = None,
-        penalty: Tensor | None = None,
-    ) -> None:
-        """The part of ``add`` that happens on the device."""
+        All but ``samples``, which the caller counts: that is on the host, where a captured step is
+        not repeated.
+        """
         means = [
             loss.float(),
             self.zero,  # no mean: the number of clips that are right

@@ -78,7 +78,7 @@ def resume(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment
     with files.claimed(folder):
         files.check_same_options(folder, point.to_dict())
         same_data.check_unchanged(folder, options, data)
-        experiment.resume()
+        experiment.progress = experiment.recorder.resume(experiment.trained)
         files.record_epochs(folder, point.training.nb_epochs)
         yield experiment
 

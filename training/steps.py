@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.snns import Activity
 from parsers.training_config import TrainingConfig
-from training.device.choice import device_random_state
+from training.device.choice import generator_of
 from training.loss import LOSSES, needs_potentials, rate_penalty
 from training.metrics import Meter
 
@@ -63,7 +63,7 @@ class Watch:
 
     def begin_step(self) -> None:
         """Note the random state that dropout and initial states are drawn from."""
-        self.random_states.append(device_random_state(self.device))
+        self.random_states.append(generator_of(self.device).get_state())
 
     def step(self, loss: Tensor) -> None:
         """Update the weights from their gradients, if these and ``loss`` are finite.
@@ -164,7 +164,7 @@ class Steps:
         output, activity, loss, penalty = self.backward(x, y)
         self.watch.step(loss)
         self.model.clamp_parameters()
-        meter.accumulate(output, y, loss, activity, penalty)
+        meter.add(output, y, loss, activity, penalty)
 
     def backward(self, x: Tensor, y: Tensor) -> Backward:
         """Put the gradients of a batch into the parameters."""
@@ -203,6 +203,7 @@ class Steps:
         """Measure the network on a batch."""
         output, activity = self.forward(x)
         meter.add(output, y, self.loss(output, activity, y), activity)
+        meter.samples += len(y)
 
     def forward(self, x: Tensor) -> tuple:
         """(class scores [B, C], Activity or None)."""

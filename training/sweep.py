@@ -16,7 +16,7 @@ from training.errors import ExperimentError
 from training.evaluation import evaluate_all
 from training.grid import parallel
 from training.record import files
-from training.report import report
+from training.results.groups import report
 from training.run import train_point
 from training.terminal.console import log
 from training.tracking import wandb_sweep

@@ -8,7 +8,6 @@ the same; elsewhere sums round differently, and a small difference is accepted. 
 agree, 1 if something does not, 2 if a folder cannot be checked.
 """
 
-import json
 import math
 import sys
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from datasets.registry import DATASETS
 from parsers.load import resolve_pretrained
-from parsers.program import Parser, add_gpu_device, run_command
+from parsers.program import Parser, add_gpu_device, program
 from training.data import same_data
 from training.data.loading import DataCache
 from training.device.choice import choose_device, determinism
@@ -55,7 +54,7 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     config = files.recorded_config(folder)
     if data_folder is not None:
         config = replace(config, training=replace(config.training, data_folder=data_folder))
-    summary = read_summary(folder)
+    summary = files.read_summary(folder)
     weights = folder / checkpoint.BEST
     checkpoint.read(weights)  # a fault in it is reported before the data are read
     data = cache.get(same_data.with_recorded_rate(config.training, folder))
@@ -79,21 +78,6 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
             judge_data=DATASETS[config.training.dataset_name].has_portable_checksums,
         ),
     ]
-
-
-def read_summary(folder: Path) -> dict:
-    """The content of summary.json; ExperimentError if the run in ``folder`` left none."""
-    path = folder / "summary.json"
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        figures = [summary[split][name] for split in ("test", "valid") for name in ROUNDING]
-        if all(isinstance(figure, float | int) for figure in [*figures, summary["best_epoch"]]):
-            return summary
-    except FileNotFoundError:
-        raise ExperimentError(f"{folder} has no summary.json: the run has not ended") from None
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
-    raise ExperimentError(f"{path} is no summary of a run")
 
 
 def compare_test(recorded: dict, now: dict, exact: bool) -> list[Check]:
@@ -190,7 +174,14 @@ def runs_below(folder: Path) -> list[Path]:
     return found
 
 
-def command(argv: list[str] | None) -> int:
+def as_row(run: str, check: Check) -> tuple[str, ...]:
+    """A row of the table."""
+    verdict = {True: "agrees", False: "DIFFERS", None: "differs, not judged"}[check.agrees]
+    return (run, check.figure, check.recorded, check.now, verdict)
+
+
+@program(PROGRAM)
+def main(argv: list[str] | None) -> int:
     """Check the folders of the command line and print one table; the exit status."""
     parser = Parser(
         PROGRAM,
@@ -219,17 +210,6 @@ def command(argv: list[str] | None) -> int:
         log.info(line)
     log.info("All figures agree." if agree else "Some figures do not agree.")
     return 0 if agree and not untested else 1
-
-
-def as_row(run: str, check: Check) -> tuple[str, ...]:
-    """A row of the table."""
-    verdict = {True: "agrees", False: "DIFFERS", None: "differs, not judged"}[check.agrees]
-    return (run, check.figure, check.recorded, check.now, verdict)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def test_means_are_exact_over_uneven_batches(network):
         x, y = clips.batch(indices)
         activity = network.activity(x)
         meter.add(activity.output, y, functional.cross_entropy(activity.output, y), activity)
+        meter.samples += len(y)
         outputs.append(activity.output)
         for i, spikes in enumerate(activity.layers):
             rates.append((i, spikes.spikes.mean().item(), len(y)))

@@ -98,6 +98,7 @@ class ShownBar:
 def add(meter, correct: bool):
     scores = torch.tensor([[2.0, 0.0]] * 4)
     meter.add(scores, torch.full((4,), int(not correct)), torch.tensor(0.5))
+    meter.samples += 4
 
 
 def test_figures_are_those_of_the_clips_so_far(monkeypatch):

@@ -5,7 +5,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -98,11 +98,13 @@ def augmented(
         step: of its batches, how many are done.
         device: where the batches are made.
     """
-    if not split.is_changed_by(Augmentation.of(options)):
+    augmentation = Augmentation.of(options)
+    if not split.is_changed_by(augmentation):
         return split
-    return _Augmented(split, options, epoch, step, device)
+    return _Augmented(split, augmentation, options.seed, epoch, step, torch.Generator(device))
 
 
+@dataclass
 class _Augmented:
     """A split whose batches follow from the seed, the epoch and their place in it.
 
@@ -110,13 +112,12 @@ class _Augmented:
     it has without augmentation, and an epoch that was interrupted is resumed as it would have been.
     """
 
-    def __init__(self, split, options, epoch: int, step: int, device: torch.device):
-        self.split = split
-        self.augmentation = Augmentation.of(options)
-        self.seed = options.seed
-        self.epoch = epoch
-        self.step = step
-        self.generator = torch.Generator(device)
+    split: Split
+    augmentation: Augmentation
+    seed: int
+    epoch: int
+    step: int
+    generator: torch.Generator
 
     def __len__(self) -> int:
         return len(self.split)

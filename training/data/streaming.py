@@ -4,7 +4,6 @@
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +11,6 @@ from torch import Tensor
 from training.device.graphs import stream_for
 
 LEAD = 2  # steps that may be queued on a GPU when a batch is copied; each holds on to its batch
-
-
-class _Fetched(NamedTuple):
-    x: Tensor
-    y: Tensor
-    copied: torch.cuda.Event | None  # recorded behind the copies to a GPU
 
 
 class Streamed:
@@ -72,13 +65,14 @@ class Streamed:
                 tensor.record_stream(current)
         return x, y
 
-    def _fetch(self, indices: Tensor, earlier_steps: torch.cuda.Event | None) -> _Fetched:
+    def _fetch(self, indices: Tensor, earlier_steps: torch.cuda.Event | None) -> tuple:
+        """The batch, and what is recorded behind its copies to a GPU."""
         if self.stream is None:
-            return _Fetched(*self.split.batch(indices), copied=None)
+            return *self.split.batch(indices), None
         if earlier_steps is not None:
             earlier_steps.synchronize()
         with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
             x, y = self.split.batch(indices)
             copied = torch.cuda.Event()
             copied.record(self.stream)
-        return _Fetched(x, y, copied)
+        return x, y, copied

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from models.dynamics.backends import why_not
 from parsers.training_config import TrainingConfig
@@ -118,19 +117,11 @@ def determinism(asked: bool) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = before[2:]
 
 
-def device_random_state(device: torch.device) -> Tensor:
-    """The state of the generator that steps on ``device`` draw from."""
+def generator_of(device: torch.device) -> torch.Generator:
+    """The generator that steps on ``device`` (a GPU with its index) draw from."""
     if device.type == "cuda":
-        return torch.cuda.get_rng_state(device)
-    return torch.get_rng_state()
-
-
-def set_device_random_state(state: Tensor, device: torch.device) -> None:
-    """Set that generator."""
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
+        return torch.cuda.default_generators[device.index]
+    return torch.default_generator
 
 
 def random_state(device: torch.device) -> dict:

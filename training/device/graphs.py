@@ -17,6 +17,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from training.device.choice import generator_of
 from training.errors import ExperimentError
 from training.metrics import Meter
 from training.steps import Step, Steps
@@ -191,11 +192,6 @@ class Captured:
         self.x.copy_(x)
         self.y.copy_(y)
         self.graph.replay()
-
-
-def generator_of(device: torch.device) -> torch.Generator:
-    """The generator that draws on ``device`` (a GPU with its index)."""
-    return torch.cuda.default_generators[device.index]
 
 
 @contextlib.contextmanager

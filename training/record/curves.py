@@ -18,12 +18,10 @@ WIDTH, HEIGHT = 14, 4.2  # inches of the curves of groups, without their legend
 
 def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
     """Draw loss, accuracy and firing rate over epochs from the records of metrics.jsonl."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rates = [record for record in history if record.get("firing_rates")]
     figure = Figure(figsize=(13 if rates else 9, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, 3 if rates else 2)
     for split, colour in (("train", "tab:blue"), ("valid", "tab:orange")):
         records = [record for record in history if record["split"] == split]
@@ -36,7 +34,11 @@ def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
         summary["best_epoch"], test, "*", color="tab:red", markersize=12, label=f"test {test:.2f}%"
     )
     if rates:
-        draw_rates(axes[2], [record for record in rates if record["split"] == "valid"])
+        records = [record for record in rates if record["split"] == "valid"]
+        epochs = [record["epoch"] for record in records]
+        for layer, figures in enumerate(zip(*(r["firing_rates"] for r in records), strict=True)):
+            shares = [100 * rate for rate in figures]
+            axes[2].plot(epochs, shares, marker="o", markersize=3, label=f"layer {layer + 1}")
     for axis, title in zip(axes, ("loss", "accuracy (%)", "firing rate (%)"), strict=False):
         axis.set(xlabel="epoch", title=title)
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -47,14 +49,6 @@ def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
         f"{summary['parameters']:,} parameters"
     )
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
-
-
-def draw_rates(axis: "Axes", records: list[dict]) -> None:
-    """Firing rate of each hidden layer on the validation split."""
-    epochs = [record["epoch"] for record in records]
-    for layer in range(len(records[0]["firing_rates"])):
-        rates = [100 * record["firing_rates"][layer] for record in records]
-        axis.plot(epochs, rates, marker="o", markersize=3, label=f"layer {layer + 1}")
 
 
 def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:

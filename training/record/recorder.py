@@ -208,32 +208,21 @@ def code_version(folder: Path = REPOSITORY) -> dict | None:
     New Python files count as a difference too. None without git, or where the code lies in no
     checkout. It is asked once, early in a run: what is edited later is not what computes.
     """
-    if _git(folder, "ls-files", "--error-unmatch", "main.py") is None:
-        return None  # a checkout around the code, of something else
-    commit = _git(folder, "rev-parse", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    new = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "*.py")
-    if commit is None or changed is None or new is None:
-        return None
-    files = [line[3:] for line in changed.splitlines()] + new.splitlines()
-    return {"commit": commit.strip(), "dirty": bool(files), "changed_files": sorted(files)[:20]}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, None if it cannot be run or refuses."""
     # Hooks set variables that point git to another checkout.
     environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
     environment["GIT_OPTIONAL_LOCKS"] = "0"
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        options = {"stderr": subprocess.DEVNULL, "text": True, "errors": "replace"}
+        return subprocess.check_output(command, timeout=GIT_SECONDS, env=environment, **options)
+
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=GIT_SECONDS,
-            env=environment,
-            check=True,
-        )
+        git("ls-files", "--error-unmatch", "main.py")  # not a checkout around ours
+        commit = git("rev-parse", "HEAD").strip()
+        changed = git("status", "--porcelain", "--untracked-files=no").splitlines()
+        new = git("ls-files", "--others", "--exclude-standard", "--", "*.py").splitlines()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    names = sorted([line[3:] for line in changed] + new)
+    return {"commit": commit, "dirty": bool(names), "changed_files": names[:20]}
