@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from datasets.registry import DATASETS
-from parsers.load import OPTIONS, Config, ConfigError, load_plan, read_config, resolve_pretrained
+from parsers.load import Config, ConfigError, load_plan, read_config, resolve_pretrained
 from training.data import same_data
 from training.data.loading import load_data, on_device
 from training.device.choice import choose_device
@@ -110,7 +110,7 @@ def read_options(folder: Path, config: str | None) -> Config:
     if config is not None:
         return load_plan(["--config", config, "--debug"]).points[0]
     if recorded.is_file():
-        values = read_config(recorded, OPTIONS).values
+        values = read_config(recorded).values
         try:
             return Config.from_dict({name: several[0] for name, several in values.items()})
         except ConfigError as error:

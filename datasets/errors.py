@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The one exception type that a reader of data raises for something the user can fix."""
 
-from parsers.errors import UserError
+from parsers.options import UserError
 
 
 class DataError(UserError):

@@ -14,21 +14,10 @@ from typing import Any
 
 import yaml
 
-from parsers.options import RETIRED, ConfigError, Option, near, show
-from parsers.plan import DEBUG_SEED, OPTIONS, Config, Plan, make_plan
+from parsers.options import ConfigError, near, show
+from parsers.plan import DEBUG_SEED, OPTIONS, RETIRED, Config, Plan, make_plan
 from parsers.program import CommandLine, read_command_line
 from parsers.training_config import TrainingConfig
-
-__all__ = [
-    "OPTIONS",
-    "REPOSITORY",
-    "RESUME_AUTO",
-    "Config",
-    "ConfigError",
-    "Plan",
-    "load_plan",
-    "resolve_pretrained",
-]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESUME_AUTO = "auto"
@@ -36,29 +25,23 @@ AUTHORS = "ref_SSC_"
 MOST_NAMED = 5
 OR_ALL = ", or repeat the whole command with --resume auto"
 BY_MODEL = "by_model"
-WANDB_KEYS = (
-    "program",
-    "method",
-    "metric",
-    "name",
-    "project",
-    "entity",
-    "description",
-    "command",
-    "early_terminate",
-)
-NOTHING: tuple[dict[str, tuple], tuple[str, ...]] = ({}, ())
+# What else a file in wandb's layout may hold.
+SWEEP_KEYS = {"program", "method", "metric", "command", "early_terminate"}
+WANDB_KEYS = SWEEP_KEYS | {"name", "project", "entity", "description", "parameters"}
 
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What a config says: the values of each option, the single values of options that it gives to
-    one model only, by the model's name, and the options of earlier versions that it sets, other
-    than to their defaults, as recorded runs do."""
+    """What a config says.
 
-    values: dict[str, tuple]
-    by_model: dict[str, dict[str, Any]]
-    retired: tuple[str, ...]
+    values: those of each option.
+    by_model: by the name of a model, the options that only it gets, of one value each.
+    retired: the options of earlier versions that are not at their defaults, as in recorded runs.
+    """
+
+    values: dict[str, tuple] = dataclasses.field(default_factory=dict)
+    by_model: dict[str, dict[str, tuple]] = dataclasses.field(default_factory=dict)
+    retired: tuple[str, ...] = ()
 
 
 def load_plan(
@@ -69,18 +52,19 @@ def load_plan(
     Raises ConfigError, with one line, for every mistake of the user.
     """
     repository = Path(configs_folder).absolute().parent
-    typed = read_command_line(argv, OPTIONS)
-    path, config = None, ConfigFile({}, {}, ())
+    typed = read_command_line(argv, OPTIONS | RETIRED)
+    path, config = None, ConfigFile()
     if typed.config is not None:
         path = find_config(typed.config, Path(configs_folder)).absolute()
-        config = read_config(path, OPTIONS)
+        config = read_config(path)
     from_argv = _located(_typed_values(typed), Path.cwd(), repository)
+    retired = [name for name in RETIRED if from_argv.pop(name, None)]
     recorded, notes = _recorded_options(typed, from_argv, repository)
     from_yaml = _located(config.values | recorded, repository, repository)
     by_model = {}
     for model, section in config.by_model.items():
-        own = {name: value for name, value in section.items() if name not in from_argv}
-        by_model[model] = _located(own, repository, repository)
+        own = _located(section, repository, repository)
+        by_model[model] = {name: value for name, (value,) in own.items() if name not in from_argv}
     values = {name: option.default_values for name, option in OPTIONS.items()}
     values |= from_yaml | from_argv
     keeps_seed = "seed" in from_argv or len(from_yaml.get("seed", ())) == 1
@@ -90,21 +74,23 @@ def load_plan(
         by_model=by_model,
         debug_seed=values["seed"][0] if keeps_seed else DEBUG_SEED,
         config_file=path,
-        notes=notes + _retired(dict.fromkeys(typed.retired + config.retired)),
+        notes=notes + _without_effect(dict.fromkeys([*retired, *config.retired])),
     )
     for point in plan.points:
         _check_pretrained(point.training, typed.pretrained, repository)
     return dataclasses.replace(plan, notes=plan.notes + _not_as_trained(plan.points))
 
 
-def _retired(names: Iterable[str]) -> tuple[str, ...]:
+def _without_effect(names: Iterable[str]) -> tuple[str, ...]:
     """A note for each option of an earlier version that was given."""
-    return tuple(f"--{name} has no effect here: it is for {RETIRED[name][1]}" for name in names)
+    purposes = {name: RETIRED[name].rules.help for name in names}
+    return tuple(f"--{name} has no effect here: it is for {p}" for name, p in purposes.items())
 
 
 def _typed_values(typed: CommandLine) -> dict[str, tuple]:
     """Convert what the command line gives; the positional folder overrides --load_exp_folder."""
-    values = {name: OPTIONS[name].read(raw, f"--{name}") for name, raw in typed.values.items()}
+    known = OPTIONS | RETIRED
+    values = {name: known[name].read(raw, f"--{name}") for name, raw in typed.values.items()}
     if typed.pretrained is not None:
         folder = OPTIONS["load_exp_folder"].read([typed.pretrained], "pretrained folder")
         values["load_exp_folder"] = folder
@@ -165,12 +151,12 @@ def _recorded_options(
         return _of_the_resumed(typed, from_argv, Path(os.path.abspath(resumed)))
     evaluates = from_argv.get("evaluate_pretrained") == (True,)
     if typed.config is not None or not evaluates or "load_exp_folder" not in from_argv:
-        return NOTHING
+        return {}, ()
     folder = resolve_pretrained(from_argv["load_exp_folder"][0], repository=repository)
     path = folder / "config.yaml"
     if not path.is_file():
-        return NOTHING
-    values = read_config(path, OPTIONS).values
+        return {}, ()
+    values = read_config(path).values
     values = {name: value for name, value in values.items() if OPTIONS[name].rules.recalled}
     return values, (f"options of the model and its data: those recorded in {path}",)
 
@@ -182,7 +168,7 @@ def _not_as_trained(points: Sequence[Config]) -> tuple[str, ...]:
         return ()
     path = training.load_exp_folder / "config.yaml"
     try:
-        recorded = read_config(path, OPTIONS).values
+        recorded = read_config(path).values
     except ConfigError:  # nothing to compare with
         return ()
     now = [point.values() for point in points]
@@ -221,7 +207,7 @@ def _of_the_resumed(
     elif not path.is_file():
         problem = f"has no config.yaml; name the folder of one run{OR_ALL}"
     else:
-        values = read_config(path, OPTIONS).values
+        values = read_config(path).values
         if values.get("debug") == (True,):  # which is not tracked
             values["tracking"] = ("none",)
         values |= {"new_exp_folder": (folder,), "debug": (False,), "overwrite": (False,)}
@@ -229,13 +215,11 @@ def _of_the_resumed(
     raise ConfigError(f"--resume {folder} {problem}")
 
 
-def _located(values: Mapping[str, Any], base: Path, repository: Path) -> dict[str, Any]:
-    """`values`, single ones or tuples of them by option name, with every folder absolute."""
+def _located(values: Mapping[str, tuple], base: Path, repository: Path) -> dict[str, tuple]:
+    """The `values` of each option, with every folder absolute."""
     return {
-        name: tuple(_locate(name, one, base, repository) for one in value)
-        if isinstance(value, tuple)
-        else _locate(name, value, base, repository)
-        for name, value in values.items()
+        name: tuple(_locate(name, value, base, repository) for value in several)
+        for name, several in values.items()
     }
 
 
@@ -309,10 +293,10 @@ def find_config(name: str, configs_folder: Path) -> Path:
     raise ConfigError(f"--config {name} is not a file{places}{hint}")
 
 
-def read_config(path: Path, options: Mapping[str, Option]) -> ConfigFile:
+def read_config(path: Path) -> ConfigFile:
     """Read a config in the flat or the wandb layout.
 
-    Raises ConfigError, naming the file and the place, for what none of `options` takes.
+    Raises ConfigError, naming the file and the place, for what no option takes.
     """
     content = _load(path)
     if content is None:
@@ -322,8 +306,8 @@ def read_config(path: Path, options: Mapping[str, Option]) -> ConfigFile:
         raise ConfigError(f"{path} holds {kind}, not options such as lr: 0.01")
     if "parameters" in content:
         for key in content:
-            if key != "parameters" and key not in WANDB_KEYS:
-                way_out = "move it below parameters" if key in options else "remove it"
+            if key not in WANDB_KEYS:
+                way_out = "move it below parameters" if key in OPTIONS else "remove it"
                 raise ConfigError(f"{path}: key '{key}' is next to parameters; {way_out}")
         content = content["parameters"]
         if not isinstance(content, dict) or not content:
@@ -335,47 +319,46 @@ def read_config(path: Path, options: Mapping[str, Option]) -> ConfigFile:
     sections = content.pop(BY_MODEL, {})
     if not isinstance(sections, dict):
         raise ConfigError(f"{path}: {BY_MODEL} must hold models, each with its options")
-    by_model: dict[str, dict[str, Any]] = {}
+    by_model: dict[str, dict[str, tuple]] = {}
     for name, section in sections.items():
-        (model,) = options["model_type"].read([name], f"{path}: {BY_MODEL}")
+        (model,) = OPTIONS["model_type"].read([name], f"{path}: {BY_MODEL}")
         if model in by_model:
             raise ConfigError(f"{path}: {BY_MODEL}: {model} is given twice; merge its options")
-        by_model[model] = _of_one_model(section, f"{path}: {BY_MODEL}: {model}", options)
-    others = {name: default for name, (default, _) in RETIRED.items() if name in content}
-    retired = tuple(name for name, default in others.items() if content[name] != default)
-    return ConfigFile(_values(content, str(path), options), by_model, retired)
+        by_model[model] = _of_one_model(section, f"{path}: {BY_MODEL}: {model}")
+    values = _values(content, str(path))
+    old = {name: values.pop(name) for name in RETIRED if name in values}
+    retired = tuple(name for name, given in old.items() if given != (RETIRED[name].default,))
+    return ConfigFile(values, by_model, retired)
 
 
-def _of_one_model(section: Any, place: str, options: Mapping[str, Option]) -> dict[str, Any]:
+def _of_one_model(section: Any, place: str) -> dict[str, tuple]:
     """The options that a config gives to one model, each with a single value."""
     if not isinstance(section, dict):
         raise ConfigError(f"{place} must hold options such as lr: 0.01")
     for name in section:
-        if name in options and options[name].rules.scope != "run":
+        if name in OPTIONS and OPTIONS[name].rules.scope != "run":
             raise ConfigError(
                 f"{place}: {name}: is the same for all models; move it out of {BY_MODEL}"
             )
-    values = _values(section, place, options)
+    values = _values(section, place)
     for name, several in values.items():
         if len(several) > 1 or name in ("model_type", "seed"):
             raise ConfigError(
                 f"{place}: {name}: takes one value, of an option other than the grid's"
             )
-    return {name: value for name, (value,) in values.items()}
+    return {name: several for name, several in values.items() if name not in RETIRED}
 
 
-def _values(content: dict, place: str, options: Mapping[str, Option]) -> dict[str, tuple]:
-    """The values of each option that `content` holds; those of earlier versions are skipped."""
-    values = {}
+def _values(content: dict, place: str) -> dict[str, tuple]:
+    """The values of each option that `content` holds, those of earlier versions included."""
+    values, known = {}, OPTIONS | RETIRED
     for key, entry in content.items():
-        if key in RETIRED:
-            continue
-        if key not in options:
-            hint = near(key, options) or "; python main.py --help lists the options"
+        if key not in known:
+            hint = near(key, OPTIONS) or "; python main.py --help lists the options"
             raise ConfigError(f"{place}: unknown key {show(key)}{hint}")
         where = f"{place}: {key}"
-        raw = _raw_values(entry, where, may_join=bool(options[key].rules.joined))
-        values[key] = options[key].read(raw, where)
+        raw = _raw_values(entry, where, may_join=bool(known[key].rules.joined))
+        values[key] = known[key].read(raw, where)
     return values
 
 

@@ -36,6 +36,7 @@ class ModelConfig:
         "SiLIF",
         choices=SNN_TYPES + ANN_TYPES,
         aliases={"RF": "ResonateFire", "C-SiLIF": "CSiLIF"},
+        registry="models/snns.py",
         joined=SNN_TYPES,
         grid=True,
         help="neuron of the hidden layers, or of each hidden layer, as in SiLIF+RadLIF; RF and "
@@ -74,6 +75,7 @@ class ModelConfig:
     surrogate: str = gradient(
         "boxcar",
         choices=SURROGATES,
+        registry="models/surrogate.py",
         help="surrogate gradient: the function that stands in for the derivative of the spike",
     )
     surrogate_width: float | None = gradient(
@@ -85,6 +87,7 @@ class ModelConfig:
     readout: str = network(
         "softmax_sum",
         choices=("softmax_sum", "mean", "max", "last", "spike_count"),
+        registry="models/readouts.py",
         grid=True,
         help="class scores from the output neurons: the softmax of the potentials summed over "
         "time, as published; the mean, maximum or last value of the potentials; or the spike "

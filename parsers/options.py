@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-
 """How one option is declared, and how a user's text becomes its value.
 
 A config dataclass declares each field with `option(...)`. The command line, the YAML checks and
@@ -17,16 +16,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from parsers.errors import UserError
-
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
-# Options of earlier versions, accepted without effect: their default, and what they were for.
-RETIRED = {
-    "state_size": ("64", "state-space models, which do not exist here yet"),
-    "s4_opt": ("false", "state-space models, which do not exist here yet"),
-}
 JOINT = "+"  # between the choices of an option that takes several as one value
+
+
+class UserError(ValueError):
+    """A mistake of the user; the message is one line that says what, where and what to do."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.split()))
 
 
 class ConfigError(UserError):
@@ -57,12 +56,13 @@ class Rules:
     Attributes:
         help, group: its text and its place in `--help`.
         choices, aliases: the values, in any case, and other names of theirs.
+        registry: the file that has an entry for each of the choices.
         joined: choices that may be joined by `+` into one value, or be a list in a list in YAML.
         within: the range of a number, as `>= 0 and < 1`.
         not_above: an option that must not be smaller.
         needs, only_for: without which it has no effect, or may only have its default.
         grid, grid_default: several values are runs of their own; those taken when none is given.
-        several: several values say together how to run.
+        several: several values together say how to run.
         switch: a flag that takes no value.
         scope: `run`, it may differ between the runs of a command; `command`, all have the same;
             `process`, as `command`, and each process that takes part in a sweep has its own;
@@ -80,6 +80,7 @@ class Rules:
     group: str
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    registry: str = ""
     joined: tuple[str, ...] = ()
     within: str = ""
     not_above: str | None = None
@@ -106,13 +107,14 @@ def option(default: Any, **rules: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """A declared field with its name, type and rules in one place."""
+    """A declared field with its name, type, rules and the file that declares it."""
 
     name: str
     kind: type
     optional: bool
     default: Any
     rules: Rules
+    file: str = ""
 
     @property
     def default_values(self) -> tuple:
@@ -137,24 +139,25 @@ class Option:
         self._check_range(converted)
         return converted
 
-    def convert_all(self, values: Sequence[Any]) -> tuple:
-        """Convert the values of an option that may list several, or the single one of any other."""
-        if not values:
-            raise ValueError("is an empty list; give at least one value")
-        if len(values) > 1 and not (self.rules.grid or self.rules.several):
-            raise ValueError(f"takes one value; {show(values[1])} is one too many")
-        converted = tuple(self.convert(value) for value in values)
-        repeated = [value for i, value in enumerate(converted) if value in converted[:i]]
-        if repeated:
-            raise ValueError(f"lists {repeated[0]} more than once")
-        return converted
-
     def read(self, values: Sequence[Any], place: str) -> tuple:
-        """`convert_all`, but raises ConfigError with the place where the values were written."""
+        """Convert the values of an option that may list several, or the single one of any other.
+
+        Raises ConfigError with the place where they were written.
+        """
         try:
-            return self.convert_all(values)
+            converted = tuple(self.convert(value) for value in values)
         except ValueError as error:
             raise ConfigError(f"{place}: {error}") from None
+        repeated = [value for i, value in enumerate(converted) if value in converted[:i]]
+        if not converted:
+            problem = "is an empty list; give at least one value"
+        elif len(values) > 1 and not (self.rules.grid or self.rules.several):
+            problem = f"takes one value; {show(values[1])} is one too many"
+        elif repeated:
+            problem = f"lists {repeated[0]} more than once"
+        else:
+            return converted
+        raise ConfigError(f"{place}: {problem}")
 
     def _parse(self, text: str) -> Any:
         if self.rules.choices:
@@ -183,6 +186,8 @@ class Option:
         for name in names:
             if name.lower() not in known:
                 hint = near(name, [*rules.choices, *rules.aliases])
+                if rules.registry:
+                    hint += f" (a new entry of {rules.registry} needs its name in {self.file} too)"
                 raise ValueError(f"{show(name)} is not one of {', '.join(rules.choices)}{hint}")
         chosen = [known[name.lower()] for name in names]
         single = [name for name in chosen if name not in rules.joined]
@@ -201,12 +206,11 @@ def options_of(*config_classes: type) -> dict[str, Option]:
     """Every option that the given config dataclasses declare, by name, in order."""
     found = {}
     for config_class in config_classes:
+        file = config_class.__module__.replace(".", "/") + ".py"
         for field in dataclasses.fields(config_class):
             kinds = [kind for kind in typing.get_args(field.type) if kind is not type(None)]
-            kind = kinds[0] if kinds else field.type
-            found[field.name] = Option(
-                field.name, kind, bool(kinds), field.default, field.metadata["rules"]
-            )
+            kind, rules = kinds[0] if kinds else field.type, field.metadata["rules"]
+            found[field.name] = Option(field.name, kind, bool(kinds), field.default, rules, file)
     return found
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from parsers.model_config import ANN_TYPES, ModelConfig
-from parsers.options import RETIRED, ConfigError, near, options_of, parts, show
-from parsers.training_config import SPIKES, TrainingConfig
+from parsers.options import ConfigError, near, options_of, parts, show
+from parsers.training_config import SPIKES, Retired, TrainingConfig
 
 OPTIONS = options_of(ModelConfig, TrainingConfig)
+RETIRED = options_of(Retired)
 SHD_CHANNELS = 700
 DEBUG_SEED = 13
 MOST_RUNS = 10_000
@@ -108,7 +109,6 @@ class Plan:
     only_point: the number, from 1, of the one run to make; None: all of them.
     list_points: only print the runs.
     typed: what the command line gives, values by option name.
-    grid: a point for every combination of the axes, equal ones too.
     """
 
     points: tuple[Config, ...]
@@ -120,7 +120,11 @@ class Plan:
     only_point: int | None = None
     list_points: bool = False
     typed: dict[str, tuple] = dataclasses.field(default_factory=dict)
-    grid: tuple[Config, ...] = ()
+
+    @property
+    def combinations(self) -> int:
+        """How many there are of the values of the axes, those that by_model makes equal too."""
+        return math.prod(map(len, self.axes.values()))
 
 
 def make_plan(
@@ -169,7 +173,6 @@ def make_plan(
         notes=notes + _idle_options(points, typed),
         **spread,
         typed={name: values[name] for name in typed},
-        grid=grid,
     )
 
 

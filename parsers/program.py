@@ -22,12 +22,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from parsers.errors import UserError
 from parsers.options import (
     BOOLEANS,
-    RETIRED,
     ConfigError,
     Option,
+    UserError,
     near,
     parse_float,
     parse_int,
@@ -187,18 +186,13 @@ def tell(line: str) -> None:
     except OSError as error:
         if error.errno not in (errno.EIO, errno.EPIPE):
             raise
-        forget_terminal()
+        forget(sys.stdout, sys.stderr)
 
 
 def flush() -> None:
     """Print what is held back; a program that was started without standard output has none."""
     if sys.stdout is not None:
         sys.stdout.flush()
-
-
-def forget_terminal() -> None:
-    """Print nothing any more: a terminal that was closed ends no training."""
-    forget(sys.stdout, sys.stderr)
 
 
 def forget(*streams: TextIO) -> None:
@@ -237,7 +231,6 @@ class CommandLine:
     values: Mapping[str, list[str]]
     config: str | None
     pretrained: str | None
-    retired: tuple[str, ...]  # options of earlier versions
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -285,8 +278,6 @@ def build_parser(options: Mapping[str, Option]) -> argparse.ArgumentParser:
         name = option.rules.group
         group = groups[name] = groups.get(name) or parser.add_argument_group(name)
         _add_option(group, option)
-    for name in RETIRED:
-        parser.add_argument(f"--{name}", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 
@@ -296,7 +287,6 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
     namespace, extras = build_parser(options).parse_known_args(argv)
     given = {name: value for name, value in vars(namespace).items() if value is not None}
     config, pretrained = given.pop("config", None), given.pop("pretrained", None)
-    retired = tuple(name for name in RETIRED if given.pop(name, None) is not None)
     _refuse_extras(extras, [*options, "config", "help"])
     if pretrained is not None and pretrained.lower() in BOOLEANS:
         switches = [f"--{option.name}" for option in options.values() if option.rules.switch]
@@ -305,7 +295,7 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
         )
     values = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
     pretrained = pretrained or _take_pretrained(values, options)
-    return CommandLine(values, config, pretrained, retired)
+    return CommandLine(values, config, pretrained)
 
 
 def _take_pretrained(values: Mapping[str, list[str]], options: Mapping[str, Option]) -> str | None:
@@ -349,7 +339,7 @@ def _refuse_extras(extras: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _add_option(group: Any, option: Option) -> None:
-    text = _help_text(option).replace("%", "%%")
+    text = _help_text(option).replace("%", "%%") if option.rules.group else argparse.SUPPRESS
     flag = f"--{option.name}"
     if option.rules.switch:
         group.add_argument(flag, action="store_const", const=True, help=text)

@@ -35,6 +35,8 @@ schedule = partial(training, grid=True, tuned=True)
 regulariser = partial(option, group="regulariser", needs=REGULARISED, in_tests=False, tuned=True)
 run = partial(option, group="run")
 carrying_out = partial(run, may_change=True, compared=False)  # how and where, not what
+no_models = "state-space models, which do not exist here yet"
+retired = partial(option, group="", grid=True, help=no_models)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class TrainingConfig:
     dataset_name: str = data(
         "shd",
         choices=(*SPIKING_DATASETS, *AUDIO_DATASETS),
+        registry="datasets/registry.py",
         aliases={"gsc": "sc"},
         help="data set; gsc is another name for sc, and demo is shipped with the code",
     )
@@ -55,18 +58,15 @@ class TrainingConfig:
         choices=("test", "speakers", "random"),
         only_for=UNVALIDATED,
         in_tests=False,
-        help="validation set of shd and demo, which have none: the test set, as published, or "
-        "speakers or random clips held out of the training set",
+        help="validation set of shd and demo: the test set, as published, or speakers or random "
+        "clips held out of the training set",
     )
     nb_steps: int = data(100, within=">= 2", needs=SPIKES, tuned=True, help="time steps of a clip")
     max_time: float = data(
         1.0, within="> 0", needs=SPIKES, tuned=True, help="seconds of a clip that are kept"
     )
     spatial_bin: int = data(
-        5,
-        within=">= 1",
-        needs=SPIKES,
-        help="neighbouring channels summed into one, a divisor of 700",
+        5, within=">= 1", needs=SPIKES, help="neighbouring channels summed into one; divides 700"
     )
     skip_bad_files: bool = data(
         False, only_for=AUDIO, help="skip audio files that cannot be used, and report how many"
@@ -75,36 +75,35 @@ class TrainingConfig:
         0,
         within=">= 0",
         only_for=AUDIO,
-        help="sampling rate in Hz that recordings are resampled to; 0: that of most files",
+        help="sampling rate in Hz to which recordings are resampled; 0: that of most files",
     )
     num_workers: int = reading(
         8,
         within=">= 0",
         grid=True,
-        help="threads that read audio files (hd and sc); spiking sets are binned once, in one",
+        help="threads that read audio files; spiking data are binned once, in one thread",
     )
     data_placement: str = reading(
         "auto",
         choices=("auto", "resident", "streamed"),
-        help="where clips live during training: in GPU memory, or in host memory with batches "
-        "copied one ahead; auto keeps in GPU memory what fits into half of what is free there",
+        help="where clips are during training: in GPU memory, or in host memory with batches "
+        "copied one ahead; auto: in GPU memory if they fit into half of what is free",
     )
 
     use_augm: bool = augmentation(
         False,
         only_for=AUDIO,
-        help="change training clips at random, as published: polarity, noise, gain and "
-        "reverberation",
+        help="augment training clips as published: random polarity, noise, gain and reverberation",
     )
     min_snr: float = augmentation(
         0.0001,
         within=">= 0",
         needs=AUGMENTED,
         not_above="max_snr",
-        help="lowest ratio of noise to signal in amplitude; the name is the published one",
+        help="lowest ratio of noise to signal amplitude (the name is the published one)",
     )
     max_snr: float = augmentation(
-        0.9, within=">= 0", needs=AUGMENTED, help="highest ratio of these"
+        0.9, within=">= 0", needs=AUGMENTED, help="highest ratio of noise to signal amplitude"
     )
     augm_time_shift: float = augm(
         0.0, help="largest shift of training clips in time, in seconds, to either side"
@@ -122,8 +121,7 @@ class TrainingConfig:
         0,
         only_for=SPIKES,
         tuned=True,
-        help="channels, of 700 / spatial_bin, by which training clips are moved at most, up or "
-        "down",
+        help="largest shift of training clips, up or down, in channels (of 700 / spatial_bin)",
     )
     augm_event_drop: float = augm(
         0.0,
@@ -136,8 +134,7 @@ class TrainingConfig:
         0.0,
         within=">= 0 and <= 1",
         only_for=SPIKES,
-        help="probability that a clip has a stretch of time replaced by that of another of "
-        "its class (CutMix)",
+        help="probability that a stretch of a clip is replaced by another's of its class (CutMix)",
     )
 
     batch_size: int = training(
@@ -151,16 +148,13 @@ class TrainingConfig:
     scheduler_patience: int = schedule(
         10,
         within=">= 0",
-        help="epochs without a better validation accuracy before the learning rate is lowered",
+        help="epochs without a better validation accuracy before the learning rate drops",
     )
     scheduler_factor: float = schedule(
         0.7, within="> 0 and < 1", help="factor by which the learning rate is then multiplied"
     )
     max_grad_norm: float | None = training(
-        None,
-        within="> 0",
-        grid=True,
-        help="norm to which longer gradients are clipped before a step; by default none",
+        None, within="> 0", grid=True, help="norm to which gradients are clipped; default: no limit"
     )
     seed: int = training(
         13,
@@ -176,20 +170,21 @@ class TrainingConfig:
         "running",
         choices=("running", "recalibrated"),
         needs=BATCHNORM,
-        help="batchnorm statistics that a model is validated and tested with: running means over "
-        "past weights, as published, or those of its present weights, better on small data sets",
+        help="batchnorm statistics for validation and test: running means over past weights, as "
+        "published, or those of the present weights, better on small data sets",
     )
 
     loss: str = objective(
         "cross_entropy",
         choices=("cross_entropy", "mean_potential", "last_potential", "max_potential", "nll_steps"),
-        help="loss: cross entropy of the readout's class scores, as published; of the mean, last "
-        "or maximum output potential; or the negative log likelihood summed over the steps",
+        registry="training/loss.py",
+        help="cross-entropy of the readout's class scores, as published; of the mean, last or "
+        "maximum output potential; or the negative log likelihood summed over the steps",
     )
     label_smoothing: float = objective(
         0.0,
         within=">= 0 and < 1",
-        help="share of each target's probability that is spread evenly over all classes",
+        help="share of the target probability that is spread evenly over all classes",
     )
 
     use_regularizers: bool = regulariser(
@@ -219,7 +214,7 @@ class TrainingConfig:
         None, tuned=True, help="experiment folder to load, or a name in reference_models/"
     )
     new_exp_folder: Path | None = carrying_out(
-        None, scope="command", help="experiment folder to write; by default named after the options"
+        None, scope="command", help="experiment folder to write; default: named after the options"
     )
     overwrite: bool = carrying_out(
         False,
@@ -239,7 +234,7 @@ class TrainingConfig:
         10.0,
         within="> 0",
         in_tests=False,
-        help="minutes between two states saved within a long epoch; one is saved after every epoch",
+        help="minutes between saved states within an epoch; one is saved after every epoch anyway",
     )
     save_best: bool = run(
         True, compared=False, in_tests=False, help="save the best model by validation accuracy"
@@ -247,8 +242,7 @@ class TrainingConfig:
     deterministic: bool = run(
         False,
         scope="command",
-        help="use only operations that give the same bits every time, on a GPU too, and slower; "
-        "on the CPU they do anyway",
+        help="give the same bits every time on a GPU too, more slowly; the CPU does so anyway",
     )
     log_tofile: bool = carrying_out(True, help="write the log to a file as well")
     gpu_device: int = carrying_out(
@@ -256,14 +250,14 @@ class TrainingConfig:
         within=">= 0",
         several=True,
         scope="process",
-        help="index of the CUDA device; each of several makes one run of the grid at a time",
+        help="CUDA device, by its index; each of several makes one run of the grid at a time",
     )
     jobs: int | None = carrying_out(
         None,
         within=">= 1",
         scope="plan",
-        help="runs of the grid made at a time, each in a process of its own; by default one "
-        "on each of several --gpu_device, else one",
+        help="runs of the grid made at a time, each in its own process; default: one per "
+        "--gpu_device",
     )
     list_points: bool = carrying_out(
         False, switch=True, scope="plan", help="print number and folder of each run, and stop"
@@ -272,21 +266,20 @@ class TrainingConfig:
         None,
         within=">= 1",
         scope="plan",
-        help="make one run of the grid, by its number in --list_points, as tasks of a cluster do",
+        help="make only one run of the grid, by its number in --list_points, as cluster tasks do",
     )
     backend: str = run(
         "auto",
         choices=("auto", "naive", "cpu", "cuda"),
-        help="implementation of the time loops (on a CPU also of dropout and of products with "
-        "sparse spikes): the fastest that runs here, plain PyTorch, or compiled for the CPU "
-        "(numba) or the GPU (triton)",
+        help="implementation of the time loops (on a CPU also of dropout and sparse products): the "
+        "fastest that runs here, plain PyTorch, or compiled for the CPU (numba) or GPU (triton)",
     )
     cuda_graph: str = carrying_out(
         "auto",
         choices=("auto", "on", "off"),
         in_tests=False,
-        help="launch each training step as one CUDA graph, with the same numbers; auto does where "
-        "launching the kernels one by one keeps the GPU waiting",
+        help="launch each training step as one CUDA graph, with the same numbers; auto: where "
+        "launching kernels one by one keeps the GPU waiting",
     )
     precision: str = training(
         "fp32",
@@ -309,3 +302,11 @@ class TrainingConfig:
     only_createsweep: bool = carrying_out(
         False, scope="process", help="create the wandb sweep and stop before the first run"
     )
+
+
+@dataclass(frozen=True)
+class Retired:
+    """Options of earlier versions, accepted without effect."""
+
+    state_size: int = retired(64, within=">= 1")
+    s4_opt: bool = retired(False)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Faults of a run that the user can mend, each worded as one line."""
 
-from parsers.errors import UserError
+from parsers.options import UserError
 
 
 class ExperimentError(UserError):

@@ -107,7 +107,7 @@ def test_runs_that_it_makes_equal_are_made_once(config, capsys):
     runs = [(p.model.model_type, p.training.lr, p.training.seed) for p in plan.points]
     silif = [("SiLIF", lr, seed) for lr in (0.01, 0.02) for seed in (1, 2)]
     assert runs == [*silif, ("ResonateFire", 0.1, 1), ("ResonateFire", 0.1, 2)]
-    assert len(plan.grid) == 8
+    assert plan.combinations == 8
     (note,) = plan.notes
     assert note.startswith("by_model in ")
     assert note.endswith("makes runs of the grid equal: 6 of 8 remain, each made once")

@@ -30,7 +30,7 @@ def test_every_option_is_declared_soundly():
         assert option.rules.help
         assert option.kind in (bool, int, float, str, Path)
         if option.default is not None:
-            assert option.convert_all(option.default_values) == option.default_values
+            assert option.read(option.default_values, "here") == option.default_values
             assert isinstance(option.default, option.kind)
             assert option.default_values[0] == option.default
 

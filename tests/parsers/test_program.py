@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parsers.errors import UserError
-from parsers.options import ConfigError
+from parsers.options import ConfigError, UserError
 from parsers.program import check_file, check_folder, numeric, run_command
 
 REPO = Path(__file__).resolve().parents[2]

@@ -84,6 +84,9 @@ def test_retired_options_are_accepted_with_a_note(repository, text):
     assert plan.points == repository.plan("--seed=1").points
     repository.write("seed: 1\nby_model:\n  SiLIF: {s4_opt: true, lr: 0.5}\n")
     assert repository.plan("--config=mine").points[0].training.lr == 0.5
+    repository.write("s4_opt: fast\n")
+    assert "'fast' is not a boolean" in repository.error("--config=mine", "--list_points")
+    assert "'big' is not a whole number" in repository.error("--state_size", "big")
 
 
 @pytest.mark.parametrize(

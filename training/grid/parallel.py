@@ -1,6 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The runs of a grid side by side on one machine, each in a process of its own."""
+"""The runs of a grid side by side on one machine, each in a process of its own.
+
+Such a process is started by ``python -m training.grid.parallel``. Standard input brings it one line
+of JSON: the options of its run and the folder. When standard input ends, the program that started
+it is gone, and the run saves its state and stops.
+"""
 
 import contextlib
 import json
@@ -10,9 +15,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,16 +27,21 @@ from tqdm import tqdm
 
 from parsers.load import REPOSITORY, Config, Plan
 from training.data.loading import DataCache, data_key
+from training.device.choice import choose_device, determinism
 from training.record import files
+from training.run import train_point
 from training.terminal.console import (
     Stopped,
     StopRequest,
     duration,
+    exit_status,
     log,
     percent,
+    start_logging,
     stop_request,
 )
 
+PROGRAM = "training.grid.parallel"
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 POLL = 0.1  # s between checks of the processes
 REDRAW = 1.0  # s between updates of the display
@@ -38,28 +49,21 @@ REDRAW = 1.0  # s between updates of the display
 
 @dataclass
 class RunProcess:
-    """A point of the grid, and its process once it has one.
+    """A point of the grid, and its process once it has one."""
 
-    Args:
-        number: of the point, from 1.
-        name: the options that distinguish it from the others.
-        values: its options.
-        folder: where it is written down.
-    """
-
-    number: int
-    name: str
-    values: dict
+    number: int  # of the point, from 1
+    name: str  # the options that distinguish it from the others
+    values: dict  # its options
     folder: Path
     process: subprocess.Popen | None = None
     output: BinaryIO | None = None  # what the process prints
-    started: float = field(default_factory=time.monotonic)
+    started: float = 0.0
 
     def start(self, device: int, environment: dict[str, str]) -> None:
         """Begin the run on the CUDA device of that number, if there is any."""
         self.output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the run is over)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "training.grid.worker"],
+            [sys.executable, "-m", PROGRAM],
             stdin=subprocess.PIPE,
             stdout=self.output,
             stderr=subprocess.STDOUT,
@@ -68,17 +72,13 @@ class RunProcess:
         )
         self.started = time.monotonic()
         order = {"values": {**self.values, "gpu_device": device}, "folder": str(self.folder)}
-        with contextlib.suppress(BrokenPipeError):  # one that is dead already is found by poll()
+        with contextlib.suppress(BrokenPipeError):  # poll() finds one that is dead already
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
             self.process.stdin.flush()
 
     def result(self, common: Path, *, stopped: bool) -> dict:
-        """The summary of a process that has ended, or why there is none.
-
-        Args:
-            common: where its output is kept if it ended unexpectedly.
-            stopped: whether it was asked to stop.
-        """
+        """The summary of a process that has ended, or why there is none; ``common`` is where its
+        output is kept if it ended unexpectedly, without being ``stopped``."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         status = self.process.returncode
@@ -98,7 +98,7 @@ class RunProcess:
         printed = self.output.read().decode(errors="replace")
         last = printed.strip().splitlines()[-1] if printed.strip() else "it printed nothing"
         if status == 2:
-            return last.removeprefix("training.grid.worker: error: ")
+            return last.removeprefix(f"{PROGRAM}: error: ")
         kept = common / f"{self.folder.name}.output.log"
         files.create_plain(common)
         files.write_text(kept, printed)
@@ -181,7 +181,7 @@ class Pool:
 
     Args:
         devices: CUDA devices, dealt out to the slots.
-        slots: processes at a time.
+        slots: how many processes run at a time.
         environment: of the processes.
         common: where the output of a process that dies is kept.
     """
@@ -198,7 +198,7 @@ class Pool:
     def work_off(self, waiting: deque[RunProcess], stop: StopRequest) -> dict[int, dict]:
         """Make every run; results by number. After a signal no run is begun, and all are stopped.
 
-        Whatever happens here, no process is left behind.
+        Whatever happens, no process is left behind.
         """
         results, stopped, drawn = {}, False, 0.0
         try:
@@ -252,7 +252,7 @@ class Pool:
         run = self.running.pop(slot)
         self.free = sorted([*self.free, slot])
         result = run.result(self.common, stopped=stopped)
-        log.info("%s: %s", run.name, result.get("error") or success_line(result))
+        log.info("%s: %s", run.name, result.get("error") or success_line(result, run.started))
         return result
 
 
@@ -261,11 +261,11 @@ def since(begin: float) -> str:
     return duration(round(time.monotonic() - begin)).replace(".0", "")
 
 
-def success_line(summary: dict) -> str:
-    """The end of a run in one line."""
+def success_line(summary: dict, started: float) -> str:
+    """The end of a run in one line, with the time that its process took, as in the display."""
     return (
         f"test accuracy {percent(summary['test']['accuracy'])}, best epoch "
-        f"{summary['best_epoch']} of {summary['epochs']}, {duration(summary['seconds'])}"
+        f"{summary['best_epoch']} of {summary['epochs']}, {since(started)}"
     )
 
 
@@ -277,7 +277,7 @@ class Display:
         self.lines: list[tqdm] = []
 
     def show(self, runs: list[str], total: str) -> None:
-        """Draw a line for each run that is going on, as far as there is room, and the total."""
+        """Draw a line for each run in progress, as far as there is room, and the total."""
         room = max(shutil.get_terminal_size().lines - 3, 1)  # tqdm keeps two rows free
         if len(runs) > room:
             runs = [*runs[: room - 1], f"and {len(runs) - room + 1} more"]
@@ -312,3 +312,31 @@ def progress(folder: Path, nb_epochs: int) -> str:
         f"epoch {len(accuracies) + 1}/{nb_epochs}  valid acc {percent(accuracies[-1])}, "
         f"best {percent(max(accuracies))}"
     )
+
+
+def main() -> int:
+    """Make the run that standard input describes; 0 if it ended with a summary."""
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=stop_without_parent, daemon=True).start()
+    start_logging()
+    return exit_status(PROGRAM, lambda: train(order))
+
+
+def train(order: dict) -> int:
+    """Train and test one point in its folder; 1 if it diverged."""
+    point = Config.from_dict(order["values"])
+    cache = DataCache(choose_device(point.training.gpu_device))
+    with determinism(point.training.deterministic):
+        result = train_point(point, Path(order["folder"]), cache, alone=False)
+    return int("error" in result or "unwritten" in result)
+
+
+def stop_without_parent() -> None:
+    """Wait for the end of standard input, then stop this process as SIGTERM does."""
+    while os.read(sys.stdin.fileno(), 1):  # sys.stdin itself must not be locked at exit
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

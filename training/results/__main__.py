@@ -9,11 +9,12 @@ import sys
 import textwrap
 import warnings
 from pathlib import Path
+from typing import Any
 
 from scipy import stats
 
 from parsers.load import OPTIONS
-from parsers.program import Parser, run_command
+from parsers.program import Parser, program
 from training.errors import ExperimentError
 from training.record import files
 from training.record.curves import draw_bands
@@ -22,6 +23,7 @@ from training.results.groups import (
     NAMES,
     are_other_data,
     group_over_seeds,
+    grouped,
     legend,
     model_name,
     options_in_words,
@@ -118,23 +120,23 @@ def check_target(name: str, target: str | None, suffixes: tuple, overwrite: bool
         raise ExperimentError(f"--{name} {target}: there is no folder {path.parent}")
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Do what the command line asks for."""
     arguments = read_arguments(argv)
     found = gather(arguments.folders)
     readable = [run for run in found if run.values]
     axes = comparable(readable, arguments.ignore)
     mark_repeated_seeds(readable, axes)
-    readable = in_order(readable, axes)
-    groups = group_over_seeds([run.result() for run in readable], axes)
-    notes = notes_on(found, groups)
+    results = [run.result() for run in readable]
+    groups = group_over_seeds(results, axes)
     to_stdout = [name for name in FORMATS if getattr(arguments, name) == STDOUT]
     if not to_stdout and groups:
         print(result_table(groups, numbered=len(groups) > 1))
     for name in FORMATS:
         if target := getattr(arguments, name):
             write(formatted(name, groups), target)
-    for note in notes:
+    for note in notes_on(found):
         print(note, file=sys.stderr if to_stdout else sys.stdout)
     if arguments.compare:
         rows = [find_group(groups, text) for text in arguments.compare]
@@ -142,20 +144,7 @@ def command(argv: list[str] | None) -> None:
         test = welch(*(groups[row] for row in rows), names)
         print(f"\n{test}", file=sys.stderr if to_stdout else sys.stdout)
     if arguments.curves:
-        draw(groups, readable, axes, Path(arguments.curves))
-
-
-def in_order(runs: list[GatheredRun], axes: list[str]) -> list[GatheredRun]:
-    """Groups in the order in which they were found, and the seeds in each by their size."""
-    first: dict[tuple, int] = {}
-    for run in runs:
-        first.setdefault(key_of(run, axes), len(first))
-    return sorted(runs, key=lambda run: (first[key_of(run, axes)], run.values["seed"]))
-
-
-def key_of(run: GatheredRun, axes: list[str]) -> tuple:
-    """The options that a run shares with the others of its group."""
-    return tuple(run.values[axis] for axis in axes)
+        draw(groups, list(grouped(results, axes).values()), Path(arguments.curves))
 
 
 def formatted(name: str, groups: list[dict]) -> str:
@@ -205,7 +194,7 @@ def csv_row(group: dict, differing: list[str]) -> dict:
     }
 
 
-def notes_on(runs: list[GatheredRun], groups: list[dict]) -> list[str]:
+def notes_on(runs: list[GatheredRun]) -> list[str]:
     """What a reader must know besides the table, in lines."""
     notes = [f"not counted: {run.folder}: {run.trouble}" for run in runs if run.trouble]
     commits = {
@@ -260,14 +249,12 @@ def holds(group: dict, part: str) -> bool:
     return part.lower() in {model.lower(), model_name(model).lower()}
 
 
-def same(value: object, text: str) -> bool:
+def same(value: Any, text: str) -> bool:
     """Whether a value is what ``text`` says, numbers by their size."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return value == float(text)
-        except ValueError:
-            return False
-    return str(value).lower() == text.lower()
+    try:
+        return float(value) == float(text)
+    except (TypeError, ValueError):
+        return str(value).lower() == text.lower()
 
 
 def welch(first: dict, second: dict, names: tuple[str, str]) -> str:
@@ -315,13 +302,15 @@ def welch(first: dict, second: dict, names: tuple[str, str]) -> str:
     )
 
 
-def draw(groups: list[dict], runs: list[GatheredRun], axes: list[str], path: Path) -> None:
-    """Learning curves of every group with finished runs; ExperimentError if there are none."""
+def draw(groups: list[dict], runs: list[list[dict]], path: Path) -> None:
+    """Learning curves of the ``runs`` of every group that has finished ones.
+
+    Raises ExperimentError if none has.
+    """
     drawn = []
     for row, group in enumerate(groups):
-        key = tuple(group["values"].values())
-        sound = [run for run in runs if run.trouble is None and key_of(run, axes) == key]
-        histories = [records for run in sound if (records := history(run.folder))]
+        folders = [Path(run["folder"]) for run in runs[row] if "error" not in run]
+        histories = [records for folder in folders if (records := history(folder))]
         if histories:
             accuracy = group["test_accuracy"]["mean"]
             name = f"{label(groups, row)} ({len(histories)} seeds, test {100 * accuracy:.2f} %)"
@@ -339,11 +328,6 @@ def write(text: str, target: str) -> None:
         sys.stdout.write(text)
     else:
         files.write_text(Path(target), text)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

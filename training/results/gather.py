@@ -110,7 +110,7 @@ def read_values(path: Path) -> dict:
     """The options recorded in a config.yaml, in their types; ConfigError if they are not."""
     if not path.is_file():
         raise ConfigError(f"there is no {path.name}")
-    recorded = read_config(path, OPTIONS).values
+    recorded = read_config(path).values
     missing = {"dataset_name", "model_type", "seed"} - recorded.keys()
     if missing or any(len(values) != 1 for values in recorded.values()):
         raise ConfigError(f"{path.name} does not hold the options of one run")

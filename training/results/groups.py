@@ -26,8 +26,8 @@ SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
 TUNED = {*SETUP, *(name for name, option in OPTIONS.items() if option.rules.tuned)}
 
 
-def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
-    """Statistics of the runs that agree in ``axes``, in the order in which they come.
+def grouped(results: list[dict], axes: list[str]) -> dict[tuple, list[dict]]:
+    """The results that agree in ``axes``, by their values there; in each group by seed.
 
     A result holds the options of a run ("values"), the figures of its summary.json, and "error"
     where there are none to count.
@@ -35,9 +35,16 @@ def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
     groups: dict[tuple, list[dict]] = {}
     for result in results:
         groups.setdefault(tuple(result["values"][axis] for axis in axes), []).append(result)
+    for runs in groups.values():
+        runs.sort(key=lambda run: run["values"]["seed"])
+    return groups
+
+
+def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
+    """Statistics of each of the groups of `grouped`."""
     return [
         {"values": dict(zip(axes, values, strict=True)), **statistics_of(runs)}
-        for values, runs in groups.items()
+        for values, runs in grouped(results, axes).items()
     ]
 
 

@@ -18,7 +18,7 @@ import tabulate
 import torch
 from tqdm import tqdm
 
-from parsers.program import flush, forget, forget_terminal, run_command, tell, what_failed
+from parsers.program import flush, forget, run_command, tell, what_failed
 from training.errors import DivergedError
 from training.metrics import Meter, Metrics
 
@@ -43,10 +43,8 @@ class _BesideProgressBars(logging.Handler):
         except BrokenPipeError:  # who reads the output has seen enough
             raise
         except OSError as error:  # the training continues; its log file has every line
-            if error.errno == errno.EIO:
-                forget_terminal()
-            else:
-                forget(sys.stdout)
+            closed = error.errno == errno.EIO  # the terminal, whose both streams are gone
+            forget(sys.stdout, *([sys.stderr] if closed else []))
 
 
 class _LogFile(WatchedFileHandler):

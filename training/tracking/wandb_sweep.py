@@ -219,7 +219,7 @@ def check_requested(options: TrainingConfig) -> None:
 
 def makes_sweep(plan: Plan, count: int) -> bool:
     """Whether ``count`` runs of ``plan`` become a sweep on the server."""
-    several = count > 1 and plan.jobs == 1 and len(plan.points) == len(plan.grid)
+    several = count > 1 and plan.jobs == 1 and len(plan.points) == plan.combinations
     return several and not in_sweep() and link.mode(plan.points[0].training) == ONLINE
 
 
