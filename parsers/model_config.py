@@ -34,62 +34,55 @@ class ModelConfig:
 
     model_type: str = network(
         "SiLIF",
+        "neuron of the hidden layers, or of each hidden layer, as in SiLIF+RadLIF; RF and "
+        "C-SiLIF are short for ResonateFire and CSiLIF",
         choices=SNN_TYPES + ANN_TYPES,
         aliases={"RF": "ResonateFire", "C-SiLIF": "CSiLIF"},
         registry="models/snns.py",
         joined=SNN_TYPES,
         grid=True,
-        help="neuron of the hidden layers, or of each hidden layer, as in SiLIF+RadLIF; RF and "
-        "C-SiLIF are short for ResonateFire and CSiLIF",
     )
-    nb_layers: int = network(
-        3, within=">= 2", grid=True, help="number of layers, the readout included"
-    )
-    nb_hiddens: int = network(512, within=">= 1", grid=True, help="neurons in each hidden layer")
+    nb_layers: int = network(3, "number of layers, the readout included", within=">= 2", grid=True)
+    nb_hiddens: int = network(512, "neurons in each hidden layer", within=">= 1", grid=True)
     pdrop: float = network(
-        0.1,
-        within=">= 0 and < 1",
-        grid=True,
-        tuned=True,
-        in_tests=False,
-        help="dropout probability",
+        0.1, "dropout probability", within=">= 0 and < 1", grid=True, tuned=True, in_tests=False
     )
     normalization: str = network(
         "batchnorm",
+        "normalization of the input current of every layer",
         choices=("batchnorm", "layernorm", "none"),
         grid=True,
-        help="normalization of the input current of every layer",
     )
-    use_bias: bool = network(False, help="add a bias to the feed-forward weights")
+    use_bias: bool = network(False, "add a bias to the feed-forward weights")
     bidirectional: bool = network(
-        False, only_for=STATEFUL, help="run the hidden layers over the sequence in both directions"
+        False, "run the hidden layers over the sequence in both directions", only_for=STATEFUL
     )
-    dt_min: float = time_step(0.01, not_above="dt_max", help="smallest initial time step")
-    dt_max: float = time_step(0.5, help="largest initial time step")
+    dt_min: float = time_step(0.01, "smallest initial time step", not_above="dt_max")
+    dt_max: float = time_step(0.5, "largest initial time step")
     init_state: str = network(
         "rand",
+        "initial state of the neurons: random, as published, or zero",
         choices=("rand", "zero"),
         needs=SPIKING,
-        help="initial state of the neurons: random, as published, or zero",
     )
     surrogate: str = gradient(
         "boxcar",
+        "surrogate gradient: the function that stands in for the derivative of the spike",
         choices=SURROGATES,
         registry="models/surrogate.py",
-        help="surrogate gradient: the function that stands in for the derivative of the spike",
     )
     surrogate_width: float | None = gradient(
         None,
-        within="> 0",
-        help="width of the surrogate gradient along the membrane potential; by default the "
+        "width of the surrogate gradient along the membrane potential; by default the "
         "surrogate's own",
+        within="> 0",
     )
     readout: str = network(
         "softmax_sum",
+        "class scores from the output neurons: the softmax of the potentials summed over "
+        "time, as published; the mean, maximum or last value of the potentials; or the spike "
+        "counts of output neurons that spike",
         choices=("softmax_sum", "mean", "max", "last", "spike_count"),
         registry="models/readouts.py",
         grid=True,
-        help="class scores from the output neurons: the softmax of the potentials summed over "
-        "time, as published; the mean, maximum or last value of the potentials; or the spike "
-        "counts of output neurons that spike",
     )

@@ -100,9 +100,9 @@ class Rules:
     tuned: bool = False
 
 
-def option(default: Any, **rules: Any) -> Any:
-    """Declare a config field: its default and its `Rules` (`help` and `group` are required)."""
-    return dataclasses.field(default=default, metadata={"rules": Rules(**rules)})
+def option(default: Any, help: str, **rules: Any) -> Any:
+    """Declare a config field: its default, text in `--help` and other `Rules` (with a `group`)."""
+    return dataclasses.field(default=default, metadata={"rules": Rules(help, **rules)})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,262 +45,259 @@ class TrainingConfig:
 
     dataset_name: str = data(
         "shd",
+        "data set; gsc is another name for sc, and demo is shipped with the code",
         choices=(*SPIKING_DATASETS, *AUDIO_DATASETS),
         registry="datasets/registry.py",
         aliases={"gsc": "sc"},
-        help="data set; gsc is another name for sc, and demo is shipped with the code",
     )
     data_folder: Path | None = data(
-        None, may_change=True, help="folder of the data set; by default data/SHD etc. by data set"
+        None, "folder of the data set; by default data/SHD etc. by data set", may_change=True
     )
     shd_validation: str = data(
         "test",
+        "validation set of shd and demo: the test set, as published, or speakers or random "
+        "clips held out of the training set",
         choices=("test", "speakers", "random"),
         only_for=UNVALIDATED,
         in_tests=False,
-        help="validation set of shd and demo: the test set, as published, or speakers or random "
-        "clips held out of the training set",
     )
-    nb_steps: int = data(100, within=">= 2", needs=SPIKES, tuned=True, help="time steps of a clip")
+    nb_steps: int = data(100, "time steps of a clip", within=">= 2", needs=SPIKES, tuned=True)
     max_time: float = data(
-        1.0, within="> 0", needs=SPIKES, tuned=True, help="seconds of a clip that are kept"
+        1.0, "seconds of a clip that are kept", within="> 0", needs=SPIKES, tuned=True
     )
     spatial_bin: int = data(
-        5, within=">= 1", needs=SPIKES, help="neighbouring channels summed into one; divides 700"
+        5, "neighbouring channels summed into one; divides 700", within=">= 1", needs=SPIKES
     )
     skip_bad_files: bool = data(
-        False, only_for=AUDIO, help="skip audio files that cannot be used, and report how many"
+        False, "skip audio files that cannot be used, and report how many", only_for=AUDIO
     )
     sample_rate: int = data(
         0,
+        "sampling rate in Hz to which recordings are resampled; 0: that of most files",
         within=">= 0",
         only_for=AUDIO,
-        help="sampling rate in Hz to which recordings are resampled; 0: that of most files",
     )
     num_workers: int = reading(
         8,
+        "threads that read audio files; spiking data are binned once, in one thread",
         within=">= 0",
         grid=True,
-        help="threads that read audio files; spiking data are binned once, in one thread",
     )
     data_placement: str = reading(
         "auto",
-        choices=("auto", "resident", "streamed"),
-        help="where clips are during training: in GPU memory, or in host memory with batches "
+        "where clips are during training: in GPU memory, or in host memory with batches "
         "copied one ahead; auto: in GPU memory if they fit into half of what is free",
+        choices=("auto", "resident", "streamed"),
     )
 
     use_augm: bool = augmentation(
         False,
+        "augment training clips as published: random polarity, noise, gain and reverberation",
         only_for=AUDIO,
-        help="augment training clips as published: random polarity, noise, gain and reverberation",
     )
     min_snr: float = augmentation(
         0.0001,
+        "lowest ratio of noise to signal amplitude (the name is the published one)",
         within=">= 0",
         needs=AUGMENTED,
         not_above="max_snr",
-        help="lowest ratio of noise to signal amplitude (the name is the published one)",
     )
     max_snr: float = augmentation(
-        0.9, within=">= 0", needs=AUGMENTED, help="highest ratio of noise to signal amplitude"
+        0.9, "highest ratio of noise to signal amplitude", within=">= 0", needs=AUGMENTED
     )
     augm_time_shift: float = augm(
-        0.0, help="largest shift of training clips in time, in seconds, to either side"
+        0.0, "largest shift of training clips in time, in seconds, to either side"
     )
     augm_time_mask: int = augm(
-        0, only_for=AUDIO, help="most feature frames of 10 ms that are masked (SpecAugment)"
+        0, "most feature frames of 10 ms that are masked (SpecAugment)", only_for=AUDIO
     )
     augm_freq_mask: int = augm(
         0,
+        "most feature bands, of 40, that are masked (SpecAugment)",
         within=">= 0 and < 40",
         only_for=AUDIO,
-        help="most feature bands, of 40, that are masked (SpecAugment)",
     )
     augm_channel_shift: int = augm(
         0,
+        "largest shift of training clips, up or down, in channels (of 700 / spatial_bin)",
         only_for=SPIKES,
         tuned=True,
-        help="largest shift of training clips, up or down, in channels (of 700 / spatial_bin)",
     )
     augm_event_drop: float = augm(
         0.0,
+        "probability that an event is dropped",
         within=">= 0 and < 1",
         only_for=SPIKES,
         tuned=True,
-        help="probability that an event is dropped",
     )
     augm_cutmix: float = augm(
         0.0,
+        "probability that a stretch of a clip is replaced by another's of its class (CutMix)",
         within=">= 0 and <= 1",
         only_for=SPIKES,
-        help="probability that a stretch of a clip is replaced by another's of its class (CutMix)",
     )
 
-    batch_size: int = training(
-        128, within=">= 1", recalled=True, in_tests=True, help="clips in a batch"
-    )
-    nb_epochs: int = training(100, within=">= 1", may_change=True, help="epochs to train")
+    batch_size: int = training(128, "clips in a batch", within=">= 1", recalled=True, in_tests=True)
+    nb_epochs: int = training(100, "epochs to train", within=">= 1", may_change=True)
     start_epoch: int = training(
-        0, within=">= 0", help="epochs trained before this run, which counts on from there"
+        0, "epochs trained before this run, which counts on from there", within=">= 0"
     )
-    lr: float = schedule(0.01, within="> 0 and <= 1e6", help="initial learning rate")
+    lr: float = schedule(0.01, "initial learning rate", within="> 0 and <= 1e6")
     scheduler_patience: int = schedule(
         10,
+        "epochs without a better validation accuracy before the learning rate drops",
         within=">= 0",
-        help="epochs without a better validation accuracy before the learning rate drops",
     )
     scheduler_factor: float = schedule(
-        0.7, within="> 0 and < 1", help="factor by which the learning rate is then multiplied"
+        0.7, "factor by which the learning rate is then multiplied", within="> 0 and < 1"
     )
     max_grad_norm: float | None = training(
-        None, within="> 0", grid=True, help="norm to which gradients are clipped; default: no limit"
+        None, "norm to which gradients are clipped; default: no limit", within="> 0", grid=True
     )
     seed: int = training(
         13,
+        "random seed; each is a run of its own",
         within=f">= 0 and < {2**63}",
         grid=True,
         grid_default=(13, 42, 73, 190, 268),
         in_tests=True,
         compared=False,
-        help="random seed; each is a run of its own",
     )
 
     bn_statistics: str = training(
         "running",
+        "batchnorm statistics for validation and test: running means over past weights, as "
+        "published, or those of the present weights, better on small data sets",
         choices=("running", "recalibrated"),
         needs=BATCHNORM,
-        help="batchnorm statistics for validation and test: running means over past weights, as "
-        "published, or those of the present weights, better on small data sets",
     )
 
     loss: str = objective(
         "cross_entropy",
+        "cross-entropy of the readout's class scores, as published; of the mean, last or "
+        "maximum output potential; or the negative log likelihood summed over the steps",
         choices=("cross_entropy", "mean_potential", "last_potential", "max_potential", "nll_steps"),
         registry="training/loss.py",
-        help="cross-entropy of the readout's class scores, as published; of the mean, last or "
-        "maximum output potential; or the negative log likelihood summed over the steps",
     )
     label_smoothing: float = objective(
         0.0,
+        "share of the target probability that is spread evenly over all classes",
         within=">= 0 and < 1",
-        help="share of the target probability that is spread evenly over all classes",
     )
 
     use_regularizers: bool = regulariser(
         False,
+        "penalise firing rates outside [reg_fmin, reg_fmax]",
         grid=True,
         needs=None,
         only_for=SPIKING,
-        help="penalise firing rates outside [reg_fmin, reg_fmax]",
     )
-    reg_factor: float = regulariser(0.5, within=">= 0", help="weight of the penalty in the loss")
+    reg_factor: float = regulariser(0.5, "weight of the penalty in the loss", within=">= 0")
     reg_fmin: float = regulariser(
-        0.01, within=">= 0 and <= 1", not_above="reg_fmax", help="lowest rate without penalty"
+        0.01, "lowest rate without penalty", within=">= 0 and <= 1", not_above="reg_fmax"
     )
-    reg_fmax: float = regulariser(0.5, within=">= 0 and <= 1", help="highest rate without penalty")
+    reg_fmax: float = regulariser(0.5, "highest rate without penalty", within=">= 0 and <= 1")
 
     debug: bool = carrying_out(
         False,
+        "a quick try: one seed (13, or the one given), the first value of every other grid "
+        "axis, no wandb",
         switch=True,
         scope="process",
-        help="a quick try: one seed (13, or the one given), the first value of every other grid "
-        "axis, no wandb",
     )
     evaluate_pretrained: bool = run(
-        False, scope="process", help="test the model in load_exp_folder instead of training one"
+        False, "test the model in load_exp_folder instead of training one", scope="process"
     )
     load_exp_folder: Path | None = run(
-        None, tuned=True, help="experiment folder to load, or a name in reference_models/"
+        None, "experiment folder to load, or a name in reference_models/", tuned=True
     )
     new_exp_folder: Path | None = carrying_out(
-        None, scope="command", help="experiment folder to write; default: named after the options"
+        None, "experiment folder to write; default: named after the options", scope="command"
     )
     overwrite: bool = carrying_out(
         False,
+        "replace an experiment folder that already exists",
         switch=True,
         scope="command",
         recorded=False,
-        help="replace an experiment folder that already exists",
     )
     resume: Path | None = carrying_out(
         None,
+        "continue an interrupted run: its folder, which also gives its options; or auto "
+        "with the command it was started by, which also skips finished runs",
         scope="command",
         recorded=False,
-        help="continue an interrupted run: its folder, which also gives its options; or auto "
-        "with the command it was started by, which also skips finished runs",
     )
     checkpoint_minutes: float = carrying_out(
         10.0,
+        "minutes between saved states within an epoch; one is saved after every epoch anyway",
         within="> 0",
         in_tests=False,
-        help="minutes between saved states within an epoch; one is saved after every epoch anyway",
     )
     save_best: bool = run(
-        True, compared=False, in_tests=False, help="save the best model by validation accuracy"
+        True, "save the best model by validation accuracy", compared=False, in_tests=False
     )
     deterministic: bool = run(
         False,
+        "give the same bits every time on a GPU too, more slowly; the CPU does so anyway",
         scope="command",
-        help="give the same bits every time on a GPU too, more slowly; the CPU does so anyway",
     )
-    log_tofile: bool = carrying_out(True, help="write the log to a file as well")
+    log_tofile: bool = carrying_out(True, "write the log to a file as well")
     gpu_device: int = carrying_out(
         0,
+        "CUDA device, by its index; each of several makes one run of the grid at a time",
         within=">= 0",
         several=True,
         scope="process",
-        help="CUDA device, by its index; each of several makes one run of the grid at a time",
     )
     jobs: int | None = carrying_out(
         None,
+        "runs of the grid made at a time, each in its own process; default: one per --gpu_device",
         within=">= 1",
         scope="plan",
-        help="runs of the grid made at a time, each in its own process; default: one per "
-        "--gpu_device",
     )
     list_points: bool = carrying_out(
-        False, switch=True, scope="plan", help="print number and folder of each run, and stop"
+        False, "print number and folder of each run, and stop", switch=True, scope="plan"
     )
     only_point: int | None = carrying_out(
         None,
+        "make only one run of the grid, by its number in --list_points, as cluster tasks do",
         within=">= 1",
         scope="plan",
-        help="make only one run of the grid, by its number in --list_points, as cluster tasks do",
     )
     backend: str = run(
         "auto",
-        choices=("auto", "naive", "cpu", "cuda"),
-        help="implementation of the time loops (on a CPU also of dropout and sparse products): the "
+        "implementation of the time loops (on a CPU also of dropout and sparse products): the "
         "fastest that runs here, plain PyTorch, or compiled for the CPU (numba) or GPU (triton)",
+        choices=("auto", "naive", "cpu", "cuda"),
     )
     cuda_graph: str = carrying_out(
         "auto",
+        "launch each training step as one CUDA graph, with the same numbers; auto: where "
+        "launching kernels one by one keeps the GPU waiting",
         choices=("auto", "on", "off"),
         in_tests=False,
-        help="launch each training step as one CUDA graph, with the same numbers; auto: where "
-        "launching kernels one by one keeps the GPU waiting",
     )
     precision: str = training(
         "fp32",
+        "operands of the feed-forward matrix products; neurons, normalisation and optimiser "
+        "are always fp32. tf32 needs a GPU",
         choices=("fp32", "tf32", "bf16"),
         in_tests=True,
-        help="operands of the feed-forward matrix products; neurons, normalisation and optimiser "
-        "are always fp32. tf32 needs a GPU",
     )
     tracking: str = carrying_out(
         "auto",
+        "where curves are logged: auto, to wandb with a login and a network, else offline for "
+        "a later `wandb sync`; wandb, or an error; offline; none. WANDB_MODE is respected",
         choices=("auto", "wandb", "offline", "none"),
         scope="process",
-        help="where curves are logged: auto, to wandb with a login and a network, else offline for "
-        "a later `wandb sync`; wandb, or an error; offline; none. WANDB_MODE is respected",
     )
-    sweep_name: str | None = carrying_out(None, scope="command", help="name of a new wandb sweep")
+    sweep_name: str | None = carrying_out(None, "name of a new wandb sweep", scope="command")
     sweep_id: str | None = carrying_out(
-        None, scope="process", help="wandb sweep to join: its id, or entity/project/id"
+        None, "wandb sweep to join: its id, or entity/project/id", scope="process"
     )
     only_createsweep: bool = carrying_out(
-        False, scope="process", help="create the wandb sweep and stop before the first run"
+        False, "create the wandb sweep and stop before the first run", scope="process"
     )
 
 

@@ -9,7 +9,7 @@ usage() {
 usage: scripts/slurm_sweep.sh [SBATCH OPTIONS] [--wandb SWEEP_ID] CONFIG [OPTIONS OF main.py]
 
 Every run of the grid becomes a task of an array job. A task that is preempted, requeued or out of
-time saves its state, is queued again and goes on. A last job prints the table of all runs.
+time saves its state, returns to the queue and resumes. A last job prints the table of all runs.
 
   scripts/slurm_sweep.sh ssc_silif_4ms.yaml
   scripts/slurm_sweep.sh --partition=gpu --time=8:00:00 ssc_silif_4ms.yaml --lr 0.01 0.005
@@ -19,8 +19,7 @@ time saves its state, is queued again and goes on. A last job prints the table o
 SBATCH OPTIONS stand before CONFIG in the form --name=value and override those in
 scripts/slurm_task.sh (1 GPU, 8 CPUs, 32 GB, 24 hours). With --wandb every task is an agent that
 takes one run of the sweep; CONFIG and the options are those that the sweep was made with.
-The programs are run with $PYTHON, by default python; logs are written to $LOGS, by default
-slurm_logs/.
+The tasks run $PYTHON, by default python; logs go to $LOGS, by default slurm_logs/.
 TEXT
 }
 
@@ -68,8 +67,22 @@ array=$(sbatch --parsable --array="1-$(wc -l < "$runs")" --output="$logs/%x_%A_%
 array=${array%%;*}
 echo "array job $array: $(wc -l < "$runs") runs, logs in $logs"
 table=$(sbatch --parsable --dependency="afterany:$array" --output="$logs/%x_%j.log" \
-    ${place[@]+"${place[@]}"} "$repository/scripts/slurm_table.sh" "$repository" "$python" "$runs") || {
-    echo "slurm_sweep.sh: the job for the table was not taken; the array job $array runs without" >&2
+    --job-name=sprache-table --cpus-per-task=1 --mem=2G --time=00:30:00 \
+    ${place[@]+"${place[@]}"} /dev/stdin "$repository" "$python" "$runs" <<'TEXT'
+#!/usr/bin/env bash
+export PYTHONPATH=$1${PYTHONPATH:+:$PYTHONPATH}
+folders=()
+while IFS=$'\t' read -r number folder; do
+    if [[ -d $folder ]]; then
+        folders+=("$folder")
+    else
+        echo "run $number was never begun: there is no $folder"
+    fi
+done < "$3"
+[[ ${#folders[@]} -gt 0 ]] && exec "$2" -m training.results "${folders[@]}"
+TEXT
+) || {
+    echo "slurm_sweep.sh: the job for the table was refused; the array job $array runs anyway" >&2
     exit 1
 }
 table=${table%%;*}

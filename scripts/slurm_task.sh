@@ -4,7 +4,7 @@
 # One run of a grid, as a task of the array job that slurm_sweep.sh submits:
 #   slurm_task.sh REPOSITORY PYTHON SWEEP_ID LOGS [OPTIONS OF main.py]
 # It may be stopped at any time. SLURM's USR1, sent before the time is up, and a TERM that does not
-# come from SLURM's own requeueing put it back into the queue, when its state is saved.
+# come from SLURM's own requeueing save its state and put it back into the queue.
 #SBATCH --job-name=sprache
 #SBATCH --gres=gpu:1
 #SBATCH --cpus-per-task=8
@@ -24,7 +24,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads} NUMBA_NUM_THREADS=${NUMBA_NU
 if [[ -z $sweep_id ]]; then
     command=("$python" "$repository/main.py" "$@" --only_point "$SLURM_ARRAY_TASK_ID")
 else
-    # An agent may get any run; the task notes which, and goes on with that when it is requeued.
+    # An agent may get any run; the task notes which, and resumes that one when it is requeued.
     export SPRACHE_FOLDER_NOTE=$logs/task_$task.folder
     if [[ -s $SPRACHE_FOLDER_NOTE ]]; then
         command=("$python" "$repository/main.py" --resume "$(< "$SPRACHE_FOLDER_NOTE")")

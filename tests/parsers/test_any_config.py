@@ -27,7 +27,7 @@ names = st.sampled_from([*OPTIONS, "parameters", "by_model", "lrr"])
 
 
 def outcome(*argv):
-    """The plan of a command line, or the one line that refuses it."""
+    """Check the plan of a command line, or the one line that refuses it."""
     line = None
     try:
         plan = load_plan(list(argv))
@@ -36,29 +36,18 @@ def outcome(*argv):
     if line is not None:
         assert line.strip()
         assert len(line.splitlines()) == 1
-        return line
+        return
     for point in plan.points:
         point.check()
         assert Config.from_dict(point.to_dict()) == point
-    return plan
-
-
-def outcome_of_text(text, folder):
-    path = folder / "any.yaml"
-    path.write_text(text, encoding="utf-8", errors="replace")
-    return outcome("--config", str(path))
 
 
 @FEW
 @given(content=st.dictionaries(names, values, max_size=4))
 def test_any_options(tmp_path_factory, content):
-    outcome_of_text(yaml.safe_dump(content), tmp_path_factory.getbasetemp())
-
-
-@FEW
-@given(text=st.text(st.sampled_from("lr: []{}&*a!|>-?'\"#,\n\t0.1e~%@`\\"), max_size=40))
-def test_any_text(tmp_path_factory, text):
-    outcome_of_text(text, tmp_path_factory.getbasetemp())
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8", errors="replace")
+    outcome("--config", str(path))
 
 
 @FEW

@@ -87,13 +87,6 @@ def test_every_spiking_neuron_has_an_shd_config():
     assert models == set(SNN_TYPES)
 
 
-def test_demo_needs_no_download():
-    training = load_plan(["--config=demo"]).points[0].training
-    assert training.dataset_name == "demo"
-    assert training.data_folder is None
-    assert training.shd_validation != "test"
-
-
 @pytest.mark.parametrize("where", [".", "configs", "/"])
 def test_shipped_configs_are_found_from_any_folder(where, monkeypatch):
     expected = load_plan(["--config", str(REPOSITORY / "configs" / "ssc_silif_4ms.yaml")])

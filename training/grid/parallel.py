@@ -10,7 +10,6 @@ it is gone, and the run saves its state and stops.
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from tqdm import tqdm
 
 from parsers.load import REPOSITORY, Config, Plan
 from training.data.loading import DataCache, data_key
@@ -37,6 +35,7 @@ from training.terminal.console import (
     exit_status,
     log,
     percent,
+    progress_bar,
     start_logging,
     stop_request,
 )
@@ -44,7 +43,7 @@ from training.terminal.console import (
 PROGRAM = "training.grid.parallel"
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 POLL = 0.1  # s between checks of the processes
-REDRAW = 1.0  # s between updates of the display
+REDRAW = 1.0  # s between updates of the bar
 
 
 @dataclass
@@ -57,7 +56,6 @@ class RunProcess:
     folder: Path
     process: subprocess.Popen | None = None
     output: BinaryIO | None = None  # what the process prints
-    started: float = 0.0
 
     def start(self, device: int, environment: dict[str, str]) -> None:
         """Begin the run on the CUDA device of that number, if there is any."""
@@ -70,7 +68,6 @@ class RunProcess:
             env=environment,
             start_new_session=True,  # Ctrl-C is for the parent, which passes it on
         )
-        self.started = time.monotonic()
         order = {"values": {**self.values, "gpu_device": device}, "folder": str(self.folder)}
         with contextlib.suppress(BrokenPipeError):  # poll() finds one that is dead already
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -192,15 +189,15 @@ class Pool:
         self.devices, self.environment, self.common = devices, environment, common
         self.free = list(range(slots))
         self.running: dict[int, RunProcess] = {}  # by slot
-        self.display = Display()
-        self.begin = time.monotonic()
 
     def work_off(self, waiting: deque[RunProcess], stop: StopRequest) -> dict[int, dict]:
         """Make every run; results by number. After a signal no run is begun, and all are stopped.
 
         Whatever happens, no process is left behind.
         """
-        results, stopped, drawn = {}, False, 0.0
+        results, stopped, count, drawn = {}, False, len(waiting), 0.0
+        epochs = {run.number: run.values["nb_epochs"] for run in waiting}
+        bar = progress_bar(sum(epochs.values()), f"0 of {count} runs", unit=" epochs")
         try:
             while self.running or (waiting and stop.signum is None):
                 while waiting and self.free and stop.signum is None:
@@ -208,15 +205,17 @@ class Pool:
                 if stop.signum is not None and not stopped:
                     self.terminate()
                     stopped = True
-                if self.display.live and time.monotonic() - drawn > REDRAW:
-                    self.draw(len(results), len(waiting))
+                if not bar.disable and time.monotonic() - drawn > REDRAW:
+                    bar.n = sum(epochs[number] for number in results)
+                    bar.n += sum(epochs_done(run.folder) for run in self.running.values())
+                    bar.set_description_str(f"{len(results)} of {count} runs")
                     drawn = time.monotonic()
                 time.sleep(POLL)
                 for slot, run in list(self.running.items()):
                     if run.process.poll() is not None:
                         results[run.number] = self.finish(slot, stopped=stopped)
         finally:
-            self.display.close()
+            bar.close()
             self.terminate()
             for run in self.running.values():
                 run.process.wait()
@@ -227,91 +226,34 @@ class Pool:
         slot = self.free.pop(0)
         run.start(self.devices[slot % len(self.devices)], self.environment)
         self.running[slot] = run
-        if not self.display.live:
-            log.info("started %s", run.name)
+        log.info("started %s", run.name)
 
     def terminate(self) -> None:
         """Ask every process to save its state and stop."""
         for run in self.running.values():
             run.process.send_signal(signal.SIGTERM)
 
-    def draw(self, done: int, waiting: int) -> None:
-        """Show how far every run is, and all of them."""
-        runs = [self.running[slot] for slot in sorted(self.running)]
-        columns = max((len(run.name) for run in runs), default=0)
-        texts = [
-            f"{run.name:<{columns}}  {since(run.started):>11}  "
-            f"{progress(run.folder, run.values['nb_epochs'])}"
-            for run in runs
-        ]
-        total = f"{done} runs done, {len(runs)} running, {waiting} waiting, {since(self.begin)}"
-        self.display.show(texts, total)
-
     def finish(self, slot: int, *, stopped: bool) -> dict:
         """Free the slot of a process that has ended; its result, also printed in one line."""
         run = self.running.pop(slot)
         self.free = sorted([*self.free, slot])
         result = run.result(self.common, stopped=stopped)
-        log.info("%s: %s", run.name, result.get("error") or success_line(result, run.started))
+        log.info("%s: %s", run.name, result.get("error") or success_line(result))
         return result
 
 
-def since(begin: float) -> str:
-    """The time since ``begin``, in whole seconds."""
-    return duration(round(time.monotonic() - begin)).replace(".0", "")
-
-
-def success_line(summary: dict, started: float) -> str:
-    """The end of a run in one line, with the time that its process took, as in the display."""
+def success_line(summary: dict) -> str:
+    """The end of a run in one line."""
     return (
         f"test accuracy {percent(summary['test']['accuracy'])}, best epoch "
-        f"{summary['best_epoch']} of {summary['epochs']}, {since(started)}"
+        f"{summary['best_epoch']} of {summary['epochs']}, {duration(summary['seconds'])}"
     )
 
 
-class Display:
-    """Lines that are drawn over and over; nothing where standard error is no terminal."""
-
-    def __init__(self):
-        self.live = sys.stderr.isatty()
-        self.lines: list[tqdm] = []
-
-    def show(self, runs: list[str], total: str) -> None:
-        """Draw a line for each run in progress, as far as there is room, and the total."""
-        room = max(shutil.get_terminal_size().lines - 3, 1)  # tqdm keeps two rows free
-        if len(runs) > room:
-            runs = [*runs[: room - 1], f"and {len(runs) - room + 1} more"]
-        texts = [*runs, total]
-        while len(self.lines) > len(texts):
-            self.lines.pop().close()
-        while len(self.lines) < len(texts):
-            self.lines.append(
-                tqdm(bar_format="{desc}", position=len(self.lines), leave=False, dynamic_ncols=True)
-            )
-        for line, text in zip(self.lines, texts, strict=True):
-            if line.desc != text:
-                line.set_description_str(text)
-
-    def close(self) -> None:
-        """Clear every line, and put the cursor where the first began."""
-        if self.lines:
-            while self.lines:
-                self.lines.pop().close()
-            sys.stderr.write("\r")
-
-
-def progress(folder: Path, nb_epochs: int) -> str:
-    """How far the run in ``folder`` is, by its metrics.jsonl."""
+def epochs_done(folder: Path) -> int:
+    """How many epochs the run in ``folder`` has validated."""
     records = files.read_lines(folder / "metrics.jsonl")
-    accuracies = [record["accuracy"] for record in records if record.get("split") == "valid"]
-    if not accuracies:
-        return f"epoch 1/{nb_epochs}"
-    if len(accuracies) >= nb_epochs:
-        return "testing"
-    return (
-        f"epoch {len(accuracies) + 1}/{nb_epochs}  valid acc {percent(accuracies[-1])}, "
-        f"best {percent(max(accuracies))}"
-    )
+    return sum(record.get("split") == "valid" for record in records)
 
 
 def main() -> int:

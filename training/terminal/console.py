@@ -40,7 +40,7 @@ class _BesideProgressBars(logging.Handler):
             if sys.stdout is not None:
                 tqdm.write(self.format(record), file=sys.stdout)
             flush()
-        except BrokenPipeError:  # who reads the output has seen enough
+        except BrokenPipeError:  # the reader of the output has seen enough
             raise
         except OSError as error:  # the training continues; its log file has every line
             closed = error.errno == errno.EIO  # the terminal, whose both streams are gone
@@ -97,11 +97,9 @@ def log_file(path: Path | None) -> Iterator[None]:
 BAR_REFRESH = 0.3  # s between two figures on the bar
 
 
-def progress_bar(total: int, label: str) -> tqdm:
-    """A bar over ``total`` clips that disappears when it is done."""
-    return tqdm(
-        total=total, desc=label, unit=" clips", leave=False, dynamic_ncols=True, disable=None
-    )  # None: off where standard error is no terminal
+def progress_bar(total: int, label: str, unit: str = " clips") -> tqdm:
+    """A bar that disappears when it is done; nothing where standard error is no terminal."""
+    return tqdm(total=total, desc=label, unit=unit, leave=False, dynamic_ncols=True, disable=None)
 
 
 class LiveBar:
@@ -125,14 +123,14 @@ class LiveBar:
         self.bar.close()
 
     def advance(self, count: int) -> None:
-        """Go on by ``count`` clips; the figures follow a few times a second."""
+        """Advance by ``count`` clips; the figures follow a few times a second."""
         if self.bar.disable:
             return
         if self.copy is None and time.monotonic() - self.last > BAR_REFRESH:
             self.last = time.monotonic()
             self.copy = _HostCopy(self.meter)
         if self.copy is not None and self.copy.arrived():
-            loss, accuracy = self.copy.loss_and_accuracy()
+            loss, accuracy = (self.copy.sums[:2] / max(self.copy.samples, 1)).tolist()
             self.bar.set_postfix_str(f"loss {loss:.3f} acc {percent(accuracy, 1)}", refresh=False)
             self.copy = None
         self.bar.update(count)
@@ -155,11 +153,6 @@ class _HostCopy:
     def arrived(self) -> bool:
         """Whether the copy is complete; asks, and does not wait."""
         return self.event is None or self.event.query()
-
-    def loss_and_accuracy(self) -> tuple[float, float]:
-        """Means over the clips summed when the copy was asked for."""
-        loss, correct = (self.sums[:2] / max(self.samples, 1)).tolist()
-        return loss, correct
 
 
 def table(rows: list[tuple], headers: list[str], *, numbers: int = 0, kind: str = "simple") -> str:

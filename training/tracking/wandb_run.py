@@ -38,9 +38,8 @@ LATER = "`wandb sync` sends it later"
 class Link:
     """The mode of wandb in this process, determined once, when it is first needed."""
 
-    def __init__(self):
-        self.known = False
-        self.found: str | None = None
+    known = False
+    found: str | None = None
 
     def mode(self, options: TrainingConfig) -> str | None:
         """``"online"``, ``"offline"``, or None for no tracking, under the training options.
@@ -55,7 +54,6 @@ class Link:
 
     def require(self, flag: str, options: TrainingConfig) -> None:
         """ExperimentError, with what is missing, unless ``flag`` finds the server it needs."""
-        set_defaults()
         if wants_server(options.tracking):
             missing = importable() or server_problem()
         else:
@@ -65,7 +63,7 @@ class Link:
         self.known, self.found = True, ONLINE
 
     def lose(self, why: str) -> None:
-        """Go on offline in this process."""
+        """Continue offline in this process."""
         self.known, self.found = True, OFFLINE
         log.warning("%s: logging offline from here on, %s", why, LATER)
 
@@ -79,7 +77,7 @@ def asked_mode() -> str:
 
 
 def in_sweep() -> bool:
-    """Whether an agent has started the run at hand."""
+    """Whether an agent has started this process."""
     return bool(os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"))
 
 
@@ -95,24 +93,17 @@ def wants_server(tracking: str) -> bool:
     return tracking == "wandb" or (tracking == "auto" and asked_mode() not in ("offline", "dryrun"))
 
 
-def set_defaults() -> None:
-    """Set our settings of wandb where the environment has none."""
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
-
-
 def find_mode(tracking: str) -> str | None:
     """Decide between online, offline and None, and log the reason in one line if not online.
 
     Raises ExperimentError if ``--tracking wandb`` finds no server.
     """
-    set_defaults()
     absent = importable()
     missing = absent or (server_problem() if wants_server(tracking) else None)
     if missing is None and wants_server(tracking):
         return ONLINE
     if tracking == "wandb":
-        raise ExperimentError(f"--tracking wandb: {missing}; --tracking auto goes on without it")
+        raise ExperimentError(f"--tracking wandb: {missing}; --tracking auto continues without it")
     if absent:
         log.info("%s: running without it (pip install -r requirements.txt)", absent)
         return None
@@ -123,7 +114,9 @@ def find_mode(tracking: str) -> str | None:
 
 
 def importable() -> str | None:
-    """None if the wandb package can be used, else what is wrong."""
+    """None if the wandb package can be used, under our settings, else what is wrong."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
     try:
         import wandb
     except Exception as error:  # a broken installation raises anything
@@ -177,13 +170,9 @@ def answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
 
 
 class Tracker:
-    """Hands figures to a wandb run; without one (``run`` None) it does nothing.
+    """Hands figures to a wandb run; without one (``run`` None) it does nothing."""
 
-    Args:
-        folder: of the run, where it is noted what wandb has got.
-    """
-
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path):  # of the run, where it is noted what wandb has
         self.folder = folder
         self.run = None
         self.sent = 0  # last epoch that wandb has
@@ -200,7 +189,7 @@ class Tracker:
             start_afresh()
             kept = f"; `wandb sync {Path(where).parent}` sends what it has" if where else ""
             log.warning(
-                "wandb failed while %s (%s); the training goes on, and metrics.jsonl has all%s",
+                "wandb failed while %s (%s); training continues, and metrics.jsonl has all%s",
                 what,
                 one_line(error),
                 kept,
@@ -262,8 +251,7 @@ def named_figures(record: dict) -> dict:
 def tracked(config: Config, folder: Path, history: list[dict]) -> Iterator[Tracker]:
     """A tracker for the run in ``folder``, until that run ends.
 
-    ``history`` holds the records of the epochs that are done already; those that the server lacks
-    are sent.
+    Of ``history``, the records of the epochs done so far, what the server lacks is sent.
     """
     tracker = start(config, folder)
     for train, valid in zip(history[::2], history[1::2], strict=False):
@@ -288,7 +276,7 @@ def send_finished(config: Config, folder: Path, summary: dict) -> None:
 
 
 def start(config: Config, folder: Path) -> Tracker:
-    """Begin a wandb run, or go on with the one that is noted in ``folder``."""
+    """Begin a wandb run, or continue the one that is noted in ``folder``."""
     if config.training.resume is None:
         (folder / RUN_FILE).unlink(missing_ok=True)
     mode = link.mode(config.training)
@@ -303,7 +291,7 @@ def start(config: Config, folder: Path) -> Tracker:
                 link.lose(f"wandb did not start a run ({one_line(error)})")
         if tracker.run is None:
             tracker.run = begin(config, folder, link.mode(config.training))
-        if tracker.run.resumed:  # the server sent what it has
+        if tracker.run.resumed:  # the server said what it has
             tracker.sent = int(tracker.run.summary.get("epoch") or 0)
         elif tracker.run.offline:
             tracker.sent = noted_run(folder).get("epoch", 0)

@@ -45,7 +45,16 @@ MAY_CHANGE = {name for name, option in OPTIONS.items() if option.rules.may_chang
 # What holds for the runs of one machine, whatever the sweep says.
 LOCAL = (MAY_CHANGE - OF_ONE_PROCESS) | {"gpu_device", "tracking"}
 SWEEP_FILE = Path("wandb_sweep.json")
-AGENT = (sys.executable, "-m", "wandb", "agent", "--forward-signals")
+# `python -m wandb`, which ends when this process is killed (on Linux: the number is that of
+# PR_SET_PDEATHSIG); else it would train the rest of the sweep unseen.
+WANDB = """
+import contextlib, ctypes, signal
+from wandb.cli.cli import cli
+with contextlib.suppress(AttributeError):
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+cli()
+"""
+AGENT = (sys.executable, "-c", WANDB, "agent", "--forward-signals")
 JOBS = "wandb/sweep-*/config-*.yaml"  # a file for each job, which the agent hands to main.py
 POLL = 0.1  # s
 NumberedRun = tuple[int, tuple[Config, Path]]
@@ -175,7 +184,7 @@ def joined(plan: Plan) -> tuple[str, Plan, list[str]]:
 
 def plan_of_job(plan: Plan) -> Plan:
     """The plan of a process that ``wandb agent`` has started: one run, in a folder that is named
-    after the sweep's parameters. A job that the server gives out again goes on where it stopped.
+    after the sweep's parameters. A job that the server gives out again resumes where it stopped.
 
     Raises ExperimentError if the command line holds more than one run.
     """
@@ -198,12 +207,11 @@ def plan_of_job(plan: Plan) -> Plan:
 
 
 class Outcome(NamedTuple):
-    """The work of a ``wandb agent``: the folders of its runs, in the order in which they began; how
-    many of its jobs failed without a folder; and whether the agent itself failed."""
+    """The work of a ``wandb agent``."""
 
-    folders: list[Path]
-    refused: int
-    lost: bool
+    folders: list[Path]  # of its runs, in the order in which they began
+    refused: int  # jobs that failed before they had a folder
+    lost: bool  # whether the agent itself failed
 
 
 def check_requested(options: TrainingConfig) -> None:
@@ -276,7 +284,7 @@ def run_agent(path: str, flags: list[str], count: int | None = None) -> Outcome:
     """Have ``wandb agent`` work on the sweep ``path`` (entity/project/id), with ``count`` jobs at
     most, whose main.py takes ``flags`` beside the sweep's.
 
-    Raises Stopped after a signal, when the run at hand has saved its state.
+    Raises Stopped after a signal, when the current run has saved its state.
     """
     limit = [] if count is None else ["--count", str(count)]
     with tempfile.TemporaryDirectory() as place, stop_request() as stop:
