@@ -1,18 +1,45 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Data sets of recordings, one spoken word each, as log-mel frames."""
+"""Data sets of recordings, one spoken word each: read once, and cached as log-mel frames."""
 
-from collections.abc import Callable, Collection
+import hashlib
+import os
+import statistics
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from datasets.audio_reader import AudioReader
+import numpy as np
+import torch
+
+from datasets.audio_set import AudioSet
 from datasets.augment import Augmentation
+from datasets.cache import Cached, Sink, load_or_make
 from datasets.errors import DataError
-from datasets.features import NB_BINS, SHIFT_MS
+from datasets.features import FRAME_MS, NB_BINS, PARAMETERS, SHIFT_MS, frame_counts, log_mel
+from datasets.files import progress
 from datasets.interface import SPLITS, Data, DataSet
-from datasets.recordings import MAX_RATE, MIN_RATE
-from datasets.splits import SPLIT_NAMES, Listing
+from datasets.recordings import (
+    FULL_SCALE,
+    MAX_RATE,
+    MIN_RATE,
+    BadRecordingError,
+    Recording,
+    prevailing_rate,
+    read_in_order,
+    resample,
+)
+from datasets.splits import NO_CLASS, SPLIT_NAMES, Listing
+
+GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
+MOST_NAMED = 50  # skipped files
+MUCH_PADDING = 0.1  # share of the frames in batches
+LONG = 4  # times the usual length, from which a clip is worth a line
+NO_WORD = "is named in a list but is no clip of a word"
+WAY_OUT = "repair or remove it, or skip such files with --skip_bad_files True"
+LIST_WAY_OUT = "correct the list that names it, or skip such files with --skip_bad_files True"
 
 
 @dataclass(frozen=True)
@@ -66,9 +93,7 @@ class AudioDataSet(DataSet):
         folder = self.folder(options)
         listing = self._list_clips(folder)
         self._report(listing, say)
-        reader = AudioReader(
-            self.name, folder, listing, options.num_workers, options.skip_bad_files, say, rate
-        )
+        reader = _Reader(self.name, folder, listing, options, say)
         keep_waveforms = "train" in splits and Augmentation.of(options).of_waveforms
         sources = {split: split if split in listing.clips else "test" for split in splits}
         loaded = {
@@ -115,3 +140,242 @@ class AudioDataSet(DataSet):
                 f"{self.name}: {len(listing.classes)} words here, where {self.title} has "
                 f"{self.nb_classes}: results do not compare with published ones"
             )
+
+
+class _Reader:
+    """Turns the clips of a listing, whose paths are relative to ``folder``, into AudioSets, by way
+    of cache files whose names begin with ``name``."""
+
+    def __init__(self, name: str, folder: Path, listing: Listing, options, say):
+        self.name, self.folder, self.listing, self.say = name, folder, listing, say
+        self.num_workers, self.skip_bad_files = options.num_workers, options.skip_bad_files
+        self.rate = options.sample_rate  # 0 until that of most files is known
+        self.asked = {"rate": self.rate} if self.rate else {}
+        self.digest = _digest(folder, listing)
+        self.bad: list[str] = []
+        self.resampled: list[str] = []
+        self.checksums: dict[str, str] = {}  # of labels and samples, by split
+        self.frames: list[tuple[int, str]] = []  # of every clip that is used, and its path
+
+    def load(self, split: str, *, keep_waveforms: bool) -> AudioSet:
+        """The usable clips of a split; DataError for a bad one, or if none remains."""
+        clips = self.listing.clips[split]
+        if not clips:
+            raise DataError(
+                f"{self.folder}: there is no {SPLIT_NAMES[split]} clip by {self.listing.rule}; "
+                f"{self.listing.way_out}"
+            )
+        waveforms = None
+        if keep_waveforms:
+            waveforms = self._cached(split, "waveforms", self._make_waveforms)
+        cached = self._cached(split, "features", self._make_features, waveforms)
+        self._refuse_bad(split, cached.facts)
+        path, facts = self._path, cached.facts
+        self.bad += [f"{path(split, i)} {reason}" for i, reason in facts["bad"]]
+        to = f"to {facts['rate']} Hz"
+        self.resampled += [f"{path(split, i)}, from {n} {to}" for i, n in facts["resampled"]]
+        self.checksums[f"{split} clips"] = facts.get("content", self.digest)
+        lengths = torch.from_numpy(cached.arrays["lengths"])
+        good = (lengths > 0).nonzero().flatten()
+        if len(good) == 0:
+            raise DataError(f"{self.folder}: no {SPLIT_NAMES[split]} clip remains")
+        labels = torch.tensor([label for _, label in clips])[good]
+        self._report_unheard(split, labels)
+        self.frames += [(int(n), clips[i][0]) for n, i in zip(lengths[good], good, strict=True)]
+        kept = {}
+        if waveforms is not None:
+            kept = {
+                "samples": torch.from_numpy(waveforms.arrays["samples"]),
+                "durations": torch.from_numpy(waveforms.arrays["durations"])[good],
+            }
+        return AudioSet(
+            features=torch.from_numpy(cached.arrays["features"]),
+            lengths=lengths[good],
+            labels=labels,
+            files=[clips[i][0] for i in good.tolist()],
+            sample_rate=facts["rate"],
+            **kept,
+        )
+
+    def report(self) -> None:
+        """Report what was skipped, what was resampled and what is long, in a line each."""
+        for files, kind, done in ((self.bad, "bad ", "skipped"), (self.resampled, "", "resampled")):
+            if files:
+                are = "file is" if len(files) == 1 else "files are"
+                self.say(f"{len(files)} {kind}{are} {done}, the first: {files[0]}")
+        for path in self.bad[1:MOST_NAMED]:
+            self.say(f"also skipped: {path}")
+        if len(self.bad) > MOST_NAMED:
+            self.say(f"and {len(self.bad) - MOST_NAMED} more are skipped")
+        seconds = [n * SHIFT_MS / 1000 for n, _ in self.frames]
+        (_, path), longest = max(self.frames), max(seconds)
+        usual = statistics.median_low(seconds)
+        if longest > LONG * usual:
+            self.say(
+                f"{self.folder / path} takes {longest:.1f} s and most clips about {usual:.1f} s: "
+                "every batch is as long as its longest clip"
+            )
+        if statistics.fmean(seconds) < (1 - MUCH_PADDING) * longest:
+            self.say(
+                f"clips take {min(seconds):.1f} to {longest:.1f} s, and zeros pad them to the "
+                "longest one of a batch, as published: networks hear them, so that accuracy, "
+                "firing rates and energy depend on --batch_size"
+            )
+
+    def _report_unheard(self, split: str, labels: torch.Tensor) -> None:
+        heard = set(labels.unique().tolist())
+        unheard = [word for i, word in enumerate(self.listing.classes) if i not in heard]
+        if unheard:
+            several = f" (and {len(unheard) - 1} more)" if len(unheard) > 1 else ""
+            effect = ": it cannot be learnt" if split == "train" else ""
+            clip = f"{SPLIT_NAMES[split]} clip"
+            self.say(f"no {clip} is of class {unheard[0]!r}{several}{effect}")
+
+    def _path(self, split: str, index: int) -> Path:
+        return self.folder / self.listing.clips[split][index][0]
+
+    def _refuse_bad(self, split: str, facts: dict[str, Any]) -> None:
+        """DataError for files that cannot be used, unless they are skipped."""
+        if self.skip_bad_files or not facts["bad"]:
+            return
+        (index, reason), *others = facts["bad"]
+        path = self._path(split, index)
+        what = f"{len(others)} other {SPLIT_NAMES[split]} clip{'s' if len(others) > 1 else ''}"
+        more = f" (and {what} cannot be used)" if others else ""
+        listed = path.exists() and reason != NO_WORD
+        raise DataError(f"{path} {reason}{more}: {WAY_OUT if listed else LIST_WAY_OUT}")
+
+    def _cached(self, split: str, content: str, make: Callable[..., dict], *given) -> Cached:
+        clips = f"{SPLIT_NAMES[split]} clips"
+        key = {"content": content, "split": split, "clips": self.digest, **PARAMETERS, **self.asked}
+        try:
+            return load_or_make(
+                self.folder,
+                f"{self.name}-{split}-{content}.frames",
+                key,
+                lambda sink: make(sink, split, *given),
+                what=f"the {content} of the {clips} in {self.folder}",
+                remake=f"making the {content} of the {clips} again",
+                say=self.say,
+            )
+        except MemoryError as error:
+            raise DataError(f"the {clips} in {self.folder} do not fit in memory") from error
+
+    def _make_waveforms(self, sink: Sink, split: str) -> dict[str, Any]:
+        facts = self._new_facts()
+        durations = []
+        sink.append("samples", np.empty(0, np.int16))
+        for samples in self._recordings(split, facts):
+            sink.append("samples", samples)
+            durations.append(len(samples))
+        sink.append("durations", np.array(durations, np.int64))
+        return facts
+
+    def _make_features(self, sink: Sink, split: str, waveforms: Cached | None) -> dict[str, Any]:
+        if waveforms is None:
+            facts = self._new_facts()
+            recordings = self._recordings(split, facts)
+        else:
+            facts = waveforms.facts
+            ends = waveforms.arrays["durations"].cumsum()[:-1]
+            recordings = iter(np.split(waveforms.arrays["samples"], ends))
+        lengths = []
+        sink.append("features", np.empty((0, NB_BINS), np.float32))
+        with _one_torch_thread():
+            for group in _groups(recordings):
+                features, counts = _features(group, facts["rate"])
+                sink.append("features", features)
+                lengths.append(counts)
+        sink.append("lengths", np.concatenate(lengths))
+        return facts
+
+    def _new_facts(self) -> dict[str, Any]:
+        if not self.rate:
+            files = [file for split in self.listing.clips.values() for file, _ in split]
+            sampled = files[:: max(1, len(files) // 101)]
+            self.rate = prevailing_rate([self.folder / file for file in sampled])
+        return {"rate": self.rate, "bad": [], "resampled": []}
+
+    def _recordings(self, split: str, facts: dict[str, Any]) -> Iterator[np.ndarray]:
+        """Samples of every clip, none for a bad one; anything unusual is added to ``facts``."""
+        clips = self.listing.clips[split]
+        paths = (self.folder / file for file, _ in clips)
+        content = hashlib.sha256()
+        with progress(f"reading {SPLIT_NAMES[split]} clips", len(clips), "clip") as bar:
+            for index, found in enumerate(read_in_order(paths, self.num_workers)):
+                bar.update()
+                samples = _usable(found, clips[index][1], facts["rate"])
+                if isinstance(samples, str):
+                    facts["bad"].append((index, samples))
+                    samples = np.empty(0, np.int16)
+                elif found.rate != facts["rate"]:
+                    facts["resampled"].append((index, found.rate))
+                if not isinstance(found, BadRecordingError):  # at its own sampling rate
+                    line = f"{index} {clips[index][1]} {found.rate} {len(found.samples)}\n"
+                    content.update(line.encode())
+                    content.update(np.ascontiguousarray(found.samples).data)
+                yield samples
+        facts["content"] = content.hexdigest()
+        self._refuse_bad(split, facts)
+
+
+def _digest(folder: Path, listing: Listing) -> str:
+    """Names the clips and their state on disk, without opening them."""
+    digest = hashlib.sha256()
+    for split, clips in listing.clips.items():
+        for file, _ in clips:
+            try:
+                stat = os.stat(os.path.join(folder, file))
+                state = f"{stat.st_size} {stat.st_mtime_ns}"
+            except OSError:
+                state = "missing"
+            digest.update(f"{split} {file} {state}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _usable(found: Recording | BadRecordingError, label: int, rate: int) -> np.ndarray | str:
+    """Samples at ``rate`` Hz, or why the file cannot be used."""
+    if isinstance(found, BadRecordingError):
+        return str(found)
+    if label == NO_CLASS:
+        return NO_WORD
+    samples = resample(found, rate).samples
+    if frame_counts(len(samples), rate) == 0:
+        return f"is too short: {1000 * len(samples) / rate:.1f} ms, where a frame takes {FRAME_MS}"
+    return samples
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Leaves the other processors to reading; torch's threads would wait for each other's blocks
+    of a millisecond, and on a busy machine that takes far longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _groups(recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Consecutive clips whose padded batch is of moderate size."""
+    group, longest = [], 0
+    for samples in recordings:
+        longest = max(longest, len(samples))
+        if group and longest * (len(group) + 1) > GROUP_SAMPLES:
+            yield group
+            group, longest = [], len(samples)
+        group.append(samples)
+    if group:
+        yield group
+
+
+def _features(group: list[np.ndarray], rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of all clips one after another [sum of counts, 40], and their counts [n]."""
+    durations = np.array([len(samples) for samples in group])
+    padded = np.zeros((len(group), durations.max()), np.float32)
+    for row, samples in zip(padded, group, strict=True):
+        row[: len(samples)] = samples
+    features = log_mel(torch.from_numpy(padded).div_(FULL_SCALE), rate)
+    counts = frame_counts(durations, rate)
+    return features.numpy()[np.arange(features.shape[1]) < counts[:, None]], counts

@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Files of the SHD layout (Cramer et al. 2020) -> event counts per time bin and channel."""
+"""Files of the SHD layout (Cramer et al. 2020): written, checked, and read into binned counts."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,10 +36,11 @@ class Binning:
             raise DataError(f"nb_steps = {self.nb_steps} leaves no time bin: use 2 or more")
         if not (np.isfinite(self.max_time) and self.max_time > 0):
             raise DataError(f"max_time = {self.max_time} is not a positive number of seconds")
-        if self.spatial_bin < 1 or self.nb_units % self.spatial_bin:
+        fitting = [n for n in range(1, self.nb_units + 1) if self.nb_units % n == 0]
+        if self.spatial_bin not in fitting:
             raise DataError(
                 f"spatial_bin = {self.spatial_bin} does not divide the {self.nb_units} units: "
-                f"use one of {', '.join(map(str, _divisors(self.nb_units)))}"
+                f"use one of {', '.join(map(str, fitting))}"
             )
 
     @property
@@ -55,10 +57,6 @@ class Binning:
     def of(cls, options) -> "Binning":
         """From anything with attributes ``nb_steps``, ``max_time`` and ``spatial_bin``."""
         return cls(options.nb_steps, options.max_time, options.spatial_bin)
-
-
-def _divisors(n: int) -> list[int]:
-    return [d for d in range(1, n + 1) if n % d == 0]
 
 
 def bin_events(times: np.ndarray, units: np.ndarray, binning: Binning) -> tuple[np.ndarray, int]:
@@ -212,7 +210,7 @@ def _open_spikes(path: Path) -> h5py.File:
         file = h5py.File(path, "r", locking="best-effort")
     except OSError as error:
         raise DataError(
-            f"{path} is not a complete HDF5 file ({_one_line(error)}): download it again"
+            f"{path} is not a complete HDF5 file ({error}): download it again"
         ) from error
     for name in ("spikes/times", "spikes/units", "labels"):
         if not _has_dataset(file, name):
@@ -241,12 +239,8 @@ def _read(dataset: h5py.Dataset, part: slice, path: Path) -> np.ndarray:
         return dataset[part]
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
-            f"{path} is damaged at {dataset.name} ({_one_line(error)}): download it again"
+            f"{path} is damaged at {dataset.name} ({error}): download it again"
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def bin_file(path: Path, binning: Binning) -> Iterator[BinnedClips]:
@@ -307,3 +301,43 @@ def _as_uint8(counts: np.ndarray) -> np.ndarray:
             "255 at most: use more nb_steps or a smaller spatial_bin"
         )
     return counts
+
+
+class Clip(NamedTuple):
+    """One spoken clip of a file in the SHD layout: ``times`` [E] float16 in s, ascending, and
+    ``units`` [E] uint16."""
+
+    times: np.ndarray
+    units: np.ndarray
+    label: int
+    speaker: int
+
+
+def write_shd(path: Path, clips: list[Clip], keys: list[str]) -> None:
+    """Write clips in the layout of the Heidelberg files: HDF5 with ``spikes/times`` (ragged
+    float16, s), ``spikes/units`` (ragged uint16), ``labels`` and ``extra/speaker`` (uint16), and
+    ``extra/keys``, the names of the classes.
+
+    The same clips give the same bytes. The file appears whole or not at all. Raises DataError where
+    it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with h5py.File(partial, "w", libver="earliest") as file:
+            for name, kind in (("times", np.float16), ("units", np.uint16)):
+                ragged = file.create_dataset(
+                    f"spikes/{name}", len(clips), h5py.vlen_dtype(kind), track_times=False
+                )
+                for i, clip in enumerate(clips):
+                    ragged[i] = getattr(clip, name)
+            for name, data in (
+                ("labels", np.uint16([clip.label for clip in clips])),
+                ("extra/speaker", np.uint16([clip.speaker for clip in clips])),
+                ("extra/keys", np.array([key.encode() for key in keys])),
+            ):
+                file.create_dataset(name, data=data, track_times=False)
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

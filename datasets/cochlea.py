@@ -19,6 +19,7 @@ frequencies), unit 699 at the apex (low frequencies).
 
 import multiprocessing
 import os
+import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -32,10 +33,10 @@ import scipy.fft
 import scipy.signal
 from tqdm import tqdm
 
-from datasets.clip_files import Clip, find_wavs, speaker_numbers, write_shd
+from datasets.binning import Clip, write_shd
 from datasets.errors import DataError
-from datasets.recordings import BadRecordingError, Recording, read_recording
-from parsers.program import Parser, check_folder, numeric, run_command
+from datasets.recordings import read_or_refuse
+from parsers.program import Parser, check_file, numeric, program
 
 PROGRAM = "datasets.cochlea"
 CLIPS_WORTH_A_PROCESS = 16  # fewer are done before other processes have begun
@@ -323,21 +324,16 @@ def convert(
     give the same file as one. Makes the folder of ``out``. Raises DataError, before the long work,
     for a file that is there or cannot be used.
     """
-    if out.is_dir():
-        raise DataError(f"{out} is a folder: name the file to write")
+    check_file("OUT", out)
     if out.exists() and not overwrite:
         raise DataError(f"{out} exists: choose another name or pass --overwrite")
-    check_folder("OUT", out.parent)
     paths, labels, keys = find_wavs(folder)
     speakers = speaker_numbers(paths, speaker_from)
     for path in paths:
-        _read(path)
+        read_or_refuse(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     seeds = [[seed, i] for i in range(len(paths))]
     with ExitStack() as stack:
-        bar = stack.enter_context(
-            tqdm(total=len(paths), unit="clip", desc=folder.name, disable=None)
-        )
         run = map
         if num_workers > 1 and len(paths) > CLIPS_WORTH_A_PROCESS:
             spawn = multiprocessing.get_context("spawn")  # threads do not survive a fork
@@ -346,30 +342,66 @@ def convert(
             stack.enter_context(pool)
             stack.callback(pool.shutdown, cancel_futures=True)
             run = pool.map
-        clips = []
-        for clip in run(_clip, paths, labels, speakers, seeds):
-            clips.append(clip)
-            bar.update()
-    write_shd(out, clips, keys, overwrite)
+        made = run(_clip, paths, labels, speakers, seeds)
+        clips = list(tqdm(made, folder.name, len(paths), unit="clip", disable=None))
+    write_shd(out, clips, keys)
     return len(clips)
+
+
+def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:
+    """WAV files of ``folder``, their labels and the class names (sub-folders, sorted by name).
+
+    Sub-folders whose name begins with ``_`` or ``.`` are no classes (``_background_noise_``).
+    Raises DataError where there is no folder, no WAV file in a sub-folder, or a class without one.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}")
+    keys = sorted(f.name for f in folder.iterdir() if f.is_dir() and f.name[0] not in "_.")
+    paths, labels = [], []
+    for label, key in enumerate(keys):
+        found = sorted(f for f in (folder / key).iterdir() if f.suffix.lower() == ".wav")
+        if not found:
+            raise DataError(f"no .wav file in {folder / key}: remove the folder or fill it")
+        paths += found
+        labels += [label] * len(found)
+    if not paths:
+        raise DataError(f"no .wav files in sub-folders of {folder}: one sub-folder per word")
+    return paths, labels, keys
+
+
+def speaker_numbers(paths: list[Path], pattern: str | None) -> list[int]:
+    """Number of each file's speaker: the rank of what group 1 of ``pattern`` finds in its name.
+
+    All 0 without a pattern. Raises DataError for a pattern that is faulty or finds no speaker.
+    """
+    if pattern is None:
+        return [0] * len(paths)
+    names = []
+    for path in paths:
+        try:
+            names.append(re.search(pattern, path.name)[1])
+        except re.error as error:
+            raise DataError(
+                f"--speaker_from {pattern!r} is no regular expression: {error}"
+            ) from error
+        except (TypeError, IndexError):
+            names.append(None)
+        if names[-1] is None:
+            raise DataError(f"--speaker_from {pattern!r} finds no group ( ) in the name of {path}")
+    ranks = {name: i for i, name in enumerate(sorted(set(names)))}
+    return [ranks[name] for name in names]
 
 
 def _clip(path: Path, label: int, speaker: int, seed: list[int]) -> Clip:
     try:
-        return Clip(*spikes_from_audio(*_read(path), seed), label, speaker)
+        return Clip(*spikes_from_audio(*read_or_refuse(path), seed), label, speaker)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _read(path: Path) -> Recording:
-    try:
-        return read_recording(path)
-    except BadRecordingError as reason:
-        raise DataError(f"{path} {reason}") from None
-
-
-def command(argv: list[str] | None) -> None:
-    """Do what the command line asks for."""
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
+    """Do what the command line asks for; the exit status (2: something the user can mend)."""
     parser = Parser(
         PROGRAM, description="Turn mono WAV files, in one sub-folder per word, into spikes."
     )
@@ -392,11 +424,6 @@ def command(argv: list[str] | None) -> None:
         args.folder, args.out, args.seed, args.speaker_from, args.overwrite, args.num_workers
     )
     print(f"{count} clips in {args.out}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

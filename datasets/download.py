@@ -9,7 +9,6 @@ import shutil
 import sys
 import tarfile
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from datasets.errors import DataError
-from datasets.files import unpacked, unpacking_bar
+from datasets.files import open_with_bar, unpack
 from datasets.transfer import DownloadError, Patience, fetch, md5_of, megabytes, part_of
 from parsers.program import Parser, numeric, refuse, run_command
 
@@ -154,17 +153,11 @@ def _get_spikes(source, url, archive: Path, md5, patience, say) -> None:
         if (fault := _fault_of_hdf5(target)) is None:
             return say(f"{target} is there")
         say(f"{target} is damaged ({fault}): getting it again")
-    came_now = _get_archive(url, archive, md5, patience, say)
-    target.unlink(missing_ok=True)
-    try:
-        with zipfile.ZipFile(archive) as contents:
-            _require_room(archive, sum(member.file_size for member in contents.infolist()))
-        unpacked(archive)
-    except (zipfile.BadZipFile, DataError) as error:
-        raise DownloadError(str(error)) from error  # as published, by its checksum
-    if fault := _fault_of_hdf5(target):
-        raise DownloadError(f"{archive} holds no sound {target.name} ({fault})")
-    _finish(archive, target, came_now, say)
+    with _archive_in_place(url, archive, md5, patience, say):
+        unpack(archive, target)
+        if fault := _fault_of_hdf5(target):
+            raise DownloadError(f"{archive} holds no sound {target.name} ({fault})")
+    say(f"{target} is ready")
 
 
 def _get_recordings(source, url, archive: Path, md5, patience, say) -> None:
@@ -175,74 +168,62 @@ def _get_recordings(source, url, archive: Path, md5, patience, say) -> None:
         return say(f"{folder} is complete")
     if all((folder / name).exists() for name in source.lists):
         say(f"{folder} has no {missing}: getting it again")
-    came_now = _get_archive(url, archive, md5, patience, say)
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
-    try:
-        _unpack_tar(archive, temporary, came_now)
-        contents = _folder_with(source.lists, temporary)
-        missing = source.lists[0] if contents is None else _first_missing(source, contents)
-        if missing is not None:
-            raise DownloadError(f"{archive} holds no {missing}: it is not the published data set")
-        _move_into(contents, folder, last=source.lists)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    _finish(archive, folder, came_now, say)
-
-
-def _get_archive(url: str, archive: Path, md5: str | None, patience, say) -> bool:
-    """Have the archive in place; whether it came now."""
-    if archive.exists():
-        if md5 is None or md5_of(archive) == md5:
-            say(f"{archive} is there")
-            return False
-        say(f"{archive} is damaged: getting it again")
-    part = part_of(archive)
-    at = f", continuing at {megabytes(part.stat().st_size)}" if part.exists() else ""
-    say(f"{archive.name} from {url}{at}")
-    fetch(url, archive, md5, patience, say)
-    return True
-
-
-def _finish(archive: Path, target: Path, came_now: bool, say: Callable[[str], None]) -> None:
-    if came_now:
-        archive.unlink()
-    say(f"{target} is ready")
-
-
-def _unpack_tar(archive: Path, folder: Path, came_now: bool) -> None:
-    """Unpack into ``folder``, refusing whatever would lie outside of it."""
-    try:
+    with (
+        _archive_in_place(url, archive, md5, patience, say),
+        tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary,
+    ):
         with (
-            unpacking_bar(archive) as bar,
-            open(archive, "rb") as raw,
+            open_with_bar(archive, f"unpacking {archive.name}") as raw,
             tarfile.open(fileobj=raw, mode="r:gz") as contents,
         ):
-            for member in contents:
-                contents.extract(member, folder, filter="data")
-                bar.update(raw.tell() - bar.n)
+            contents.extractall(temporary, filter="data")
+        root = Path(temporary)
+        places = [root, *(path for path in root.iterdir() if path.is_dir())]
+        home = next((place for place in places if (place / source.lists[0]).is_file()), root)
+        if missing := _first_missing(source, home):
+            raise DownloadError(f"{archive} holds no {missing}: it is not the published data set")
+        # The lists last: a set counts as complete by them.
+        for entry in sorted(home.iterdir(), key=lambda entry: entry.name in source.lists):
+            place = folder / entry.name
+            if entry.is_dir():
+                shutil.copytree(entry, place, copy_function=os.replace, dirs_exist_ok=True)
+            else:
+                os.replace(entry, place)
+    say(f"{folder} is ready")
+
+
+@contextmanager
+def _archive_in_place(url: str, archive: Path, md5: str | None, patience, say) -> Iterator[None]:
+    """Have the archive there to be unpacked; one that came now is removed after that."""
+    came_now = not archive.exists()
+    if not came_now and md5 is not None and md5_of(archive) != md5:
+        say(f"{archive} is damaged: getting it again")
+        came_now = True
+    if came_now:
+        part = part_of(archive)
+        at = f", continuing at {megabytes(part.stat().st_size)}" if part.exists() else ""
+        say(f"{archive.name} from {url}{at}")
+        fetch(url, archive, md5, patience, say)
+    else:
+        say(f"{archive} is there")
+    try:
+        yield
     except tarfile.FilterError as error:
         raise DownloadError(f"{archive} would write outside its folder ({error})") from error
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DownloadError(_damaged(archive, error, came_now)) from error
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, DataError) as error:
+        if came_now:
+            archive.unlink()
+            raise DownloadError(
+                f"{archive} came damaged ({error}), and is removed: try again"
+            ) from error
+        raise DownloadError(f"{archive} is damaged ({error}): remove it and try again") from error
     except OSError as error:
         raise DownloadError(
             f"cannot unpack {archive} ({error.strerror or error}): {archive} is kept, make room "
             "and try again"
         ) from error
-
-
-def _damaged(archive: Path, error: Exception, came_now: bool) -> str:
-    """What to say of an archive that cannot be unpacked; one that came now is removed."""
     if came_now:
         archive.unlink()
-        return f"{archive.name} came damaged ({error}), and is removed: try again"
-    return f"{archive} is damaged ({error}): remove it and try again"
-
-
-def _folder_with(names: tuple[str, ...], folder: Path) -> Path | None:
-    """``folder``, or the one just below it, that holds files of these names."""
-    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    return next((c for c in candidates if all((c / name).is_file() for name in names)), None)
 
 
 def _first_missing(source: Published, folder: Path) -> str | None:
@@ -257,17 +238,6 @@ def _first_missing(source: Published, folder: Path) -> str | None:
     return None
 
 
-def _move_into(source: Path, target: Path, last: tuple[str, ...]) -> None:
-    """Move all files, folder by folder; those named ``last``, by which a set counts as complete,
-    behind all others."""
-    for entry in sorted(source.iterdir(), key=lambda entry: entry.name in last):
-        place = target / entry.name
-        if entry.is_dir() and place.is_dir():
-            _move_into(entry, place, last)
-        else:
-            os.replace(entry, place)
-
-
 def _fault_of_hdf5(path: Path) -> str | None:
     """Why a file is no sound .h5 of spikes; opening one compares its size with its header."""
     import h5py  # only here, so that --help answers at once
@@ -278,15 +248,6 @@ def _fault_of_hdf5(path: Path) -> str | None:
     except OSError as error:
         return str(error).split("(")[-1].rstrip(")")
     return absent and f"no {absent} in it"
-
-
-def _require_room(archive: Path, needed: int) -> None:
-    free = shutil.disk_usage(archive.parent).free
-    if free < needed:
-        raise DownloadError(
-            f"unpacking {archive} needs {megabytes(needed)}, and {megabytes(free)} are free: make "
-            "room and try again"
-        )
 
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -9,17 +9,13 @@ import hashlib
 import json
 import os
 import platform
-import queue
 import secrets
-import signal
-import subprocess
-import sys
-import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,12 +23,9 @@ from tqdm import tqdm
 
 from datasets.errors import DataError
 
-REPO = Path(__file__).resolve().parents[1]
 BLOCK = 1 << 22
 ARCHIVES = (".gz", ".zip")
-LEAST_SHOWN = 1 << 30  # bytes; smaller files are hashed before a bar could be read
-PATIENCE = (30.0, 300.0)  # s without a sign of life, for small files and at most
-BYTES_PER_SECOND = 1e6  # that the slowest disk gives
+LEAST_SHOWN = 1 << 26  # bytes; smaller files are done before anyone could read a bar
 LEFTOVER_AGE = 24 * 3600  # s without a write, after which nothing is writing
 
 
@@ -129,11 +122,14 @@ def unpacked(path: Path) -> Path:
     """
     if path.suffix not in ARCHIVES:
         return path
+    stat = path.stat()
+    name = path.name.removesuffix(path.suffix)
+    version = f"{path_digest(path)}-{stat.st_size}-{stat.st_mtime_ns}"
     refusals = []
-    for target in _unpack_targets(path):
+    for target in (path.with_name(name), user_cache_folder() / "unpacked" / version / name):
         try:
             if not target.is_file():
-                _unpack(path, target)
+                unpack(path, target)
             return target
         except OSError as error:
             refusals.append(f"{target.parent}: {error.strerror or error}")
@@ -142,58 +138,56 @@ def unpacked(path: Path) -> Path:
     )
 
 
-def _unpack_targets(archive: Path) -> list[Path]:
-    stat = archive.stat()
-    name = archive.name.removesuffix(archive.suffix)
-    version = f"{path_digest(archive)}-{stat.st_size}-{stat.st_mtime_ns}"
-    return [archive.with_name(name), user_cache_folder() / "unpacked" / version / name]
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack the file ``target.name`` of a ``.gz`` or ``.zip``, into its place when it is whole.
+
+    Raises DataError where the archive is damaged, and OSError where ``target`` cannot be written.
+    """
+    with atomic_file(target) as output:
+        output.writelines(_blocks(archive, target.name))
 
 
-def _unpack(archive: Path, target: Path) -> None:
-    """Raises OSError only for what happens on the writing side."""
-    with unpacking_bar(archive) as bar, atomic_file(target) as output:
-        for block, position in _blocks(archive, target.name):
-            output.write(block)
-            bar.update(position - bar.n)
+def _blocks(archive: Path, member: str) -> Iterator[bytes]:
+    """The unpacked content, piece by piece."""
+    try:
+        with (
+            open_with_bar(archive, f"unpacking {archive.name}") as raw,
+            _open_stream(archive, raw, member) as stream,
+        ):
+            yield from iter(partial(stream.read, BLOCK), b"")
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{archive} cannot be unpacked, it is truncated or damaged ({error}): download it again"
+        ) from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{archive} cannot be read ({error}): unpack it yourself") from error
 
 
-def unpacking_bar(archive: Path) -> tqdm:
-    """A progress bar over the bytes of an archive."""
-    return tqdm(
-        total=archive.stat().st_size,
-        desc=f"unpacking {archive.name}",
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=None,  # no bar where stderr is not a terminal
-    )
-
-
-def _blocks(archive: Path, member: str) -> Iterator[tuple[bytes, int]]:
-    """Unpacked blocks, each with the position reached in the archive."""
-    with ExitStack() as stack:
-        try:
-            raw = stack.enter_context(open(archive, "rb"))
-            stream = stack.enter_context(_open_stream(archive, raw, member, stack))
-            while block := stream.read(BLOCK):
-                yield block, raw.tell()
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{archive} cannot be unpacked, it is truncated or damaged ({error}): "
-                "download it again"
-            ) from error
-        except (NotImplementedError, RuntimeError) as error:
-            raise DataError(f"{archive} cannot be read ({error}): unpack it yourself") from error
-
-
-def _open_stream(archive: Path, raw: BinaryIO, member: str, stack: ExitStack) -> BinaryIO:
+def _open_stream(archive: Path, raw: BinaryIO, member: str) -> BinaryIO:
     if archive.suffix == ".gz":
         return gzip.GzipFile(fileobj=raw)
-    contents = stack.enter_context(zipfile.ZipFile(raw))
+    contents = zipfile.ZipFile(raw)
     matches = [name for name in contents.namelist() if Path(name).name == member]
     if len(matches) != 1:
         raise DataError(f"{archive} holds {len(matches)} files named {member}, not one")
     return contents.open(matches[0])
+
+
+@contextmanager
+def open_with_bar(path: Path, description: str) -> Iterator[BinaryIO]:
+    """Open a file to be read, with a progress bar where it is large enough to take time."""
+    size = path.stat().st_size
+    quiet = {"leave": False, "disable": None if size > LEAST_SHOWN else True}
+    with (
+        open(path, "rb") as file,
+        tqdm.wrapattr(file, "read", total=size, desc=description, **quiet) as watched,
+    ):
+        yield watched
+
+
+def progress(description: str, total: int, unit: str) -> tqdm:
+    """A progress bar that goes when it is full; none where stderr is not a terminal."""
+    return tqdm(desc=description, total=total, unit=unit, leave=False, disable=None)
 
 
 def sha256_of_file(path: Path) -> str:
@@ -233,80 +227,8 @@ def _notes(path: Path) -> tuple[Path, Path]:
 
 
 def _hash(path: Path) -> str:
-    digest, size = hashlib.sha256(), path.stat().st_size
-    with (
-        open(path, "rb") as file,
-        tqdm(
-            total=size,
-            desc=f"checksum of {path.name}",
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            disable=None if size > LEAST_SHOWN else True,
-        ) as bar,
-    ):
-        while block := file.read(BLOCK):
+    digest = hashlib.sha256()
+    with open_with_bar(path, f"checksum of {path.name}") as file:
+        for block in iter(partial(file.read, BLOCK), b""):
             digest.update(block)
-            bar.update(len(block))
     return digest.hexdigest()
-
-
-def check_new_files(paths: Iterable[Path], patience: float | None = None) -> None:
-    """Read files in the SHD layout in a child process, unless they were read before.
-
-    Args:
-        paths: the files; those with a checksum on record, see `sha256_of_file`, are passed over.
-        patience: seconds that the child may take for ``CHUNK_CLIPS`` clips; None: by their size.
-
-    Raises:
-        DataError: the HDF5 library dies of a file, or hangs.
-    """
-    new = [path for path in paths if known_sum(path) is None]
-    if not new:
-        return
-    if patience is None:
-        size = max(path.stat().st_size for path in new)
-        patience = min(PATIENCE[0] + size / BYTES_PER_SECOND, PATIENCE[1])
-    command = [sys.executable, "-m", "datasets.guard", *(str(path.absolute()) for path in new)]
-    with subprocess.Popen(
-        command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
-        try:
-            last = _watch(child, new, patience)
-        except BaseException:
-            child.kill()
-            raise
-    if child.returncode < 0:
-        cause = signal.strsignal(-child.returncode)
-        raise DataError(
-            f"{last} is damaged: the HDF5 library dies reading it ({cause}); download it again"
-        )
-
-
-def _watch(child: subprocess.Popen, paths: list[Path], patience: float) -> Path:
-    """Show how far the child is, until it ends; the file it read last.
-
-    Raises DataError if the child is silent for too long.
-    """
-    lines: queue.Queue[str] = queue.Queue()
-
-    def pass_on() -> None:
-        with suppress(ValueError):  # closed while it waited
-            for line in child.stdout:
-                lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=pass_on, daemon=True).start()
-    current = paths[0]
-    # disable=None: no bar where stderr is not a terminal.
-    with tqdm(unit=" clips", leave=False, disable=None) as bar:
-        try:
-            while line := lines.get(timeout=patience):
-                number, bar.n, bar.total = map(int, line.split())
-                current = paths[number]
-                bar.set_description(f"checking {current.name}")
-        except queue.Empty:
-            raise DataError(
-                f"{current} is damaged: the HDF5 library hangs reading it; download it again"
-            ) from None
-    return current

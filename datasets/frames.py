@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from tqdm import tqdm
 
 from datasets.augment import Augmentation, augment_frames
 from datasets.binning import Annotations, Binning, bin_file, read_annotations
 from datasets.cache import Sink, load_or_make
 from datasets.errors import DataError
+from datasets.files import progress
 from datasets.interface import Batch, DataSet, Split, gathered
 
 INTEGER = np.dtype("<i8")
@@ -181,10 +181,7 @@ def _bin_into(sink: Sink, path: Path, binning: Binning, annotations: Annotations
             sink.append(name, integers.astype(INTEGER))
     nb_clips = len(annotations.labels)
     totals = _Totals()
-    # disable=None: no bar where stderr is not a terminal.
-    with tqdm(
-        total=nb_clips, desc=f"binning {path.name}", unit="clip", leave=False, disable=None
-    ) as bar:
+    with progress(f"binning {path.name}", nb_clips, "clip") as bar:
         for clips in bin_file(path, binning):
             sink.append("counts", clips.counts, of=nb_clips)
             totals.total_events += clips.total_events

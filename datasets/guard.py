@@ -3,32 +3,80 @@
 """The first read of new HDF5 files, in a process whose death does not end the run.
 
 The HDF5 library is written in C and trusts much of what it reads: a damaged or malicious file can
-end the process, or never let go of it. So `datasets.files.check_new_files` starts this for files
-that were never read to their end. What is wrong with one the reader itself says, which meets it
-again.
+kill the process, or hang it. So files that were never read to their end are first read in a child
+process. What else is wrong with a file, its reader reports when it meets it again.
 """
 
+import faulthandler
+import signal
+import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from datasets.binning import read_annotations, read_clips
 from datasets.errors import DataError
+from datasets.files import known_sum, progress
 
+REPO = Path(__file__).resolve().parents[1]
+PATIENCE = (30.0, 300.0)  # s without a sign of life, for small files and at most
+BYTES_PER_SECOND = 1e6  # that the slowest disk gives
 ANY_LABEL = 1 << 62
 
 
-def main(paths: list[Path]) -> int:
-    """Read files to their end; the exit status: 1 for a fault that the reader itself will tell."""
-    for number, path in enumerate(paths):
-        print(number, 0, 1, flush=True)
+def check_new_files(paths: Iterable[Path], patience: float | None = None) -> None:
+    """Read files in the SHD layout in a child process, unless they were read before.
+
+    Args:
+        paths: the files; those with a checksum on record, see `sha256_of_file`, are passed over.
+        patience: seconds that the child may take for ``CHUNK_CLIPS`` clips; None: by their size.
+
+    Raises:
+        DataError: the HDF5 library dies of a file, or hangs.
+    """
+    new = [path for path in paths if known_sum(path) is None]
+    if not new:
+        return
+    if patience is None:
+        size = max(path.stat().st_size for path in new)
+        patience = min(PATIENCE[0] + size / BYTES_PER_SECOND, PATIENCE[1])
+    command = [sys.executable, "-m", "datasets.guard", str(patience)]
+    command += [str(path.absolute()) for path in new]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with (
+        subprocess.Popen(command, cwd=REPO, text=True, **pipes) as child,
+        progress("checking", 0, " clips") as bar,
+    ):
+        current = new[0]
         try:
-            total = len(read_annotations(path, ANY_LABEL).labels)
-            for start, _, _ in read_clips(path):
+            for line in child.stdout:
+                number, bar.n, bar.total = map(int, line.split())
+                current = new[number]
+                bar.set_description(f"checking {current.name}")
+        except BaseException:
+            child.kill()
+            raise
+    if status := child.returncode:
+        what = (
+            f"dies reading it ({signal.strsignal(-status)})" if status < 0 else "hangs reading it"
+        )
+        raise DataError(f"{current} is damaged: the HDF5 library {what}; download it again")
+
+
+def main(patience: str, *paths: str) -> None:
+    """Read files to their end, and end with exit status 1 after ``patience`` s without progress."""
+    for number, path in enumerate(paths):
+        try:
+            faulthandler.dump_traceback_later(float(patience), exit=True)
+            print(number, 0, 1, flush=True)
+            total = len(read_annotations(Path(path), ANY_LABEL).labels)
+            for start, _, _ in read_clips(Path(path)):
+                faulthandler.dump_traceback_later(float(patience), exit=True)
                 print(number, start, total, flush=True)
-        except (DataError, MemoryError):
-            return 1
-    return 0
+        except Exception:  # the reader meets it again, and names it
+            break
+    faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":
-    sys.exit(main([Path(name) for name in sys.argv[1:]]))
+    main(*sys.argv[1:])

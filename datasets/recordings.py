@@ -59,6 +59,14 @@ def read_recording(path: Path) -> Recording:
     return _decode(content)
 
 
+def read_or_refuse(path: Path) -> Recording:
+    """As `read_recording`, but raises DataError, which names the file."""
+    try:
+        return read_recording(path)
+    except BadRecordingError as reason:
+        raise DataError(f"{path} {reason}") from None
+
+
 def _refuse_truncated_wav(content: bytes) -> None:
     """libsndfile reads what is there of a truncated WAV without a word."""
     position = 12

@@ -12,14 +12,9 @@ import torch
 
 from datasets.binning import Binning, read_class_names, read_largest_label
 from datasets.errors import DataError
-from datasets.files import (
-    ARCHIVES,
-    check_new_files,
-    find_file,
-    sha256_of_file,
-    unpacked,
-)
+from datasets.files import ARCHIVES, find_file, sha256_of_file, unpacked
 from datasets.frames import FramesDataSet, FrameSet, load_frames
+from datasets.guard import check_new_files
 from datasets.interface import SPLITS, Data
 
 HELD_OUT_SPEAKERS = 0.15

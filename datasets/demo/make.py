@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.clip_files import Clip, write_shd
+from datasets.binning import Clip, write_shd
 from datasets.cochlea import spikes_from_audio
 from datasets.demo.augment import CLIP, background_voices, random_clip
 from datasets.demo.speech import (
@@ -35,7 +35,7 @@ from datasets.demo.speech import (
     voice_name,
 )
 from datasets.errors import DataError
-from parsers.program import Parser, run_command
+from parsers.program import Parser, program
 
 PROGRAM = "datasets.demo.make"
 FOLDER = Path(__file__).resolve().parent
@@ -131,8 +131,10 @@ def first_clips(split: Split, count: int) -> list[Clip]:
     return list(islice(make_clips(split), count))
 
 
-def command(argv: list[str] | None) -> int:
-    """Do what the command line asks for; the exit status (1: the shipped files differ)."""
+@program(PROGRAM)
+def main(argv: list[str] | None) -> int:
+    """Do what the command line asks for; the exit status (1: the shipped files differ, 2: something
+    the user can mend)."""
     parser = Parser(
         PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -149,11 +151,6 @@ def command(argv: list[str] | None) -> int:
         path = write_split(split, args.out)
         print(f"{path}: {split.nb_clips} clips, {path.stat().st_size / 1e6:.1f} MB")
     return 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
 
 
 if __name__ == "__main__":

@@ -8,39 +8,28 @@ A linear classifier sees only the mean activity of each channel over the clip. W
 reaches above it comes from the order of the sounds.
 """
 
-import gzip
-import io
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.optimize
 import scipy.special
 
-from datasets.clip_files import Clip
-from datasets.cochlea import CHANNELS
-from parsers.program import Parser, run_command
+from datasets.binning import NB_UNITS, read_annotations, read_clips
+from datasets.files import unpacked
+from parsers.program import Parser, program
 
 PROGRAM = "datasets.demo.readout"
 FOLDER = Path(__file__).resolve().parent
 NB_CLASSES = 20
 
 
-def read_clips(path: Path) -> list[Clip]:
-    """All clips of a gzipped file in the SHD layout, read in memory."""
-    with h5py.File(io.BytesIO(gzip.decompress(path.read_bytes())), "r") as file:
-        names = ("spikes/times", "spikes/units", "labels", "extra/speaker")
-        times, units, labels, speakers = (file[name][:] for name in names)
-    return [
-        Clip(*row) for row in zip(times, units, labels.tolist(), speakers.tolist(), strict=True)
-    ]
-
-
-def mean_activity(clips: list[Clip], spatial_bin: int = 1) -> np.ndarray:
-    """Events of each channel over the whole clip, float64 [N, 700 // spatial_bin]."""
-    counts = np.stack([np.bincount(clip.units, minlength=CHANNELS) for clip in clips])
-    return counts.reshape(len(clips), -1, spatial_bin).sum(axis=2).astype(np.float64)
+def read_mean_activity(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Events of each channel over the whole of each clip, float64 [N, 700], and the labels [N]."""
+    path = unpacked(FOLDER / f"demo_{split}.h5.gz")
+    units = [unit for _, _, chunk in read_clips(path) for unit in chunk]
+    counts = np.stack([np.bincount(unit, minlength=NB_UNITS) for unit in units])
+    return counts.astype(np.float64), read_annotations(path, NB_CLASSES).labels
 
 
 def fit_logistic(features: np.ndarray, labels: np.ndarray, decay: float) -> np.ndarray:
@@ -69,21 +58,22 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, decay: float) -> np.n
 
 
 def linear_readout_accuracies(
-    train: list[Clip],
-    test: list[Clip],
-    spatial_bin: int = 5,
-    decays: tuple[float, ...] = (1e-3, 1e-2, 1e-1),
+    spatial_bin: int, decays: tuple[float, ...] = (1e-3, 1e-2, 1e-1)
 ) -> dict[tuple[str, float], float]:
     """Test accuracy for raw and logarithmic counts and each strength of regularisation.
+
+    ``spatial_bin`` channels count as one.
 
     The best of these is chosen on the test clips themselves: an upper bound in the readout's
     favour. Features are standardised on the training clips.
     """
-    labels = np.array([clip.label for clip in train])
-    expected = np.array([clip.label for clip in test])
+    (train, labels), (test, expected) = read_mean_activity("train"), read_mean_activity("test")
     accuracies = {}
     for name, scale in (("counts", np.asarray), ("log counts", np.log1p)):
-        fitted, held_out = (scale(mean_activity(clips, spatial_bin)) for clips in (train, test))
+        fitted, held_out = (
+            scale(counts.reshape(len(counts), -1, spatial_bin).sum(axis=2))
+            for counts in (train, test)
+        )
         mean, spread = fitted.mean(axis=0), fitted.std(axis=0) + 1e-9
         fitted, held_out = (fitted - mean) / spread, (held_out - mean) / spread
         for decay in decays:
@@ -93,19 +83,13 @@ def linear_readout_accuracies(
     return accuracies
 
 
-def command(argv: list[str] | None) -> None:
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
     """Fit and print; there is nothing to choose."""
     Parser(PROGRAM, description=__doc__.split("\n")[0]).parse_args(argv)
-    train, test = (read_clips(FOLDER / f"demo_{name}.h5.gz") for name in ("train", "test"))
     for spatial_bin in (5, 1):
-        accuracies = linear_readout_accuracies(train, test, spatial_bin)
-        for (features, decay), accuracy in accuracies.items():
-            print(f"{CHANNELS // spatial_bin} channels, {features}, decay {decay}: {accuracy:.1%}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
+        for (features, decay), accuracy in linear_readout_accuracies(spatial_bin).items():
+            print(f"{NB_UNITS // spatial_bin} channels, {features}, decay {decay}: {accuracy:.1%}")
 
 
 if __name__ == "__main__":

@@ -6,23 +6,23 @@ Writes pictures of clips, of what each augmentation makes of them, and of the wh
 index.html that shows them on one page.
 """
 
+import html
 import sys
-from dataclasses import fields
+from argparse import Namespace
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from datasets.augment import Augmentation
 from datasets.errors import DataError
-from datasets.preview.page import (
-    EXAMPLE,
-    PAIRS,
-    Page,
-    Request,
-    choose_clips,
-    distinct_splits,
-)
+from datasets.files import atomic_file
 from datasets.registry import DATASETS
 from parsers.load import OPTIONS, Config, load_plan
-from parsers.program import Parser, check_folder, numeric, of_option, run_command
+from parsers.program import Parser, check_folder, numeric, of_option, program
+from parsers.training_config import TrainingConfig
 
 PROGRAM = "datasets.preview"
 # Options that are those of main.py, in all but the name of the program.
@@ -37,43 +37,76 @@ OF_MAIN = (
     "sample_rate",
 )
 MOST_CLIPS = 48
+# The strengths that are shown where the user names none.
+EXAMPLE = Augmentation(
+    use_augm=True,
+    augm_time_shift=0.1,
+    augm_time_mask=25,
+    augm_freq_mask=8,
+    augm_channel_shift=10,
+    augm_event_drop=0.3,
+    augm_cutmix=1.0,
+)
+PAIRS = 3  # clips that are shown before and after
+STYLE = (
+    "body{font-family:sans-serif;max-width:1500px;margin:2em auto;padding:0 1em}"
+    "img{max-width:100%}li{margin:.2em 0}"
+)
 
 
-def preview(request: Request, folder: Path, *, overwrite: bool = False) -> Path:
-    """Write the page into ``folder``; the path of its index.html.
+@dataclass
+class Page:
+    """Figures on their way into a folder, and what stands beside them."""
 
-    Raises:
-        ConfigError: the folder cannot be written.
-        DataError: it holds something already and ``overwrite`` is not set, or the data cannot be
-            read.
-    """
-    _refuse_used(folder, overwrite)
-    page = Page(folder, f"{request.options.dataset_name} as it is read")
-    is_new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw(request, page)
-        return page.write_index()
-    except OSError as error:
-        raise DataError(f"cannot write to {folder} ({error.strerror or error})") from error
-    finally:
-        if is_new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    folder: Path
+    title: str
+    notes: list[str] = field(default_factory=list)
+    sections: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        """Tell the user, and note it on the page."""
+        print(line)
+        self.notes.append(line)
+
+    def add(self, name: str, heading: str, caption: str, figure) -> None:
+        """Write ``name``.png and list it."""
+        with atomic_file(self.folder / f"{name}.png") as file:
+            figure.savefig(file, format="png")
+        self.sections.append((f"{name}.png", heading, caption))
+
+    def write_index(self) -> Path:
+        """Write index.html; its path."""
+        lines = [f"<!doctype html><meta charset=utf-8><title>{html.escape(self.title)}</title>"]
+        lines += [f"<style>{STYLE}</style>", f"<h1>{html.escape(self.title)}</h1>", "<ul>"]
+        lines += [f"<li>{html.escape(note)}</li>" for note in self.notes]
+        lines.append("</ul>")
+        for name, heading, caption in self.sections:
+            lines += [f"<h2>{html.escape(heading)}</h2>", f"<p>{html.escape(caption)}</p>"]
+            lines.append(f'<img src="{name}" alt="{html.escape(heading)}">')
+        path = self.folder / "index.html"
+        with atomic_file(path) as file:
+            file.write("\n".join(lines).encode())
+        return path
 
 
-def draw(request: Request, page: Page) -> None:
-    """Fill ``page`` with clips, augmentations and distributions of a data set."""
+def draw(
+    page: Page, options: TrainingConfig, strengths: Augmentation, nb_clips: int, seed: int
+) -> None:
+    """Fill ``page`` with clips, augmentations of ``strengths`` and distributions of the data that
+    ``options`` name; ``seed`` decides every draw."""
     from datasets.preview import figures  # needs Matplotlib, whose import takes long
     from datasets.preview.views import VIEWS
 
-    data = DATASETS[request.options.dataset_name].load(request.options, say=page.say)
-    view = VIEWS[type(data.train)](request, data)
+    data = DATASETS[options.dataset_name].load(options, say=page.say)
+    view = VIEWS[type(data.train)](data, options, strengths, seed)
     page.say(view.sentence)
-    chosen = choose_clips(data.train.labels, request.nb_clips, request.generator())
+    chosen = choose_clips(data.train.labels, nb_clips, view.generator())
     page.add("clips", "Clips", view.clips_caption, view.sheet(chosen))
     for name, title, caption, figure in view.changes(chosen[:PAIRS]):
         page.add(name, title, caption, figure)
-    splits = distinct_splits(data)
+    splits = {"training": data.train, "validation": data.valid, "test": data.test}
+    if data.valid is data.test:
+        del splits["validation"]
     labels = {name: split.labels.numpy() for name, split in splits.items()}
     bars = figures.class_histogram(labels, data.classes)
     page.add("classes", "Classes", "Clips of each class.", bars)
@@ -81,14 +114,20 @@ def draw(request: Request, page: Page) -> None:
     page.add("lengths", view.lengths_title, view.lengths_caption, lengths)
 
 
-def _refuse_used(folder: Path, overwrite: bool) -> None:
-    check_folder("--out", folder)
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise DataError(f"--out {folder} is not empty: choose another, or add --overwrite")
+def choose_clips(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Indices [<= count] of random clips, of as many classes as possible, in order of class."""
+    seen: Counter = Counter()
+    ranked = []
+    for index in torch.randperm(len(labels), generator=generator).tolist():
+        label = int(labels[index])
+        ranked.append((seen[label], len(ranked), label, index))
+        seen[label] += 1
+    chosen = sorted(ranked)[:count]
+    return torch.tensor([index for *_, index in sorted(chosen, key=lambda clip: clip[2])])
 
 
-def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
-    """The request, the folder and whether to overwrite; ConfigError for a mistake."""
+def read_arguments(argv: list[str] | None) -> Namespace:
+    """The command line; ConfigError for a mistake in it."""
     parser = Parser(
         PROGRAM,
         description="Draw clips of a data set as they are read, what each augmentation makes of "
@@ -112,7 +151,13 @@ def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
     for augmentation in fields(Augmentation):
         option = OPTIONS[augmentation.name]
         add(f"--{option.name}", type=of_option(option), help=option.rules.help)
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
+    """Do what the command line asks for; the exit status (2: something the user can mend)."""
+    arguments = read_arguments(argv)
     config = [] if arguments.config is None else [f"--config={arguments.config}"]
     options = load_plan([*config, "--debug"]).points[0].to_dict()
     given = {name: value for name, value in vars(arguments).items() if value is not None}
@@ -121,25 +166,24 @@ def read_arguments(argv: list[str] | None) -> tuple[Request, Path, bool]:
     if "min_snr" in asked or "max_snr" in asked:
         asked.setdefault("use_augm", True)
     augmented = Config.from_dict(data | asked).training  # raises where one does not fit the data
-    request = Request(
-        options=Config.from_dict(data).training,
-        strengths=Augmentation.of(augmented) if asked else EXAMPLE,
-        nb_clips=arguments.clips,
-        seed=arguments.seed,
-    )
-    out = Path(arguments.out or f"preview_{data['dataset_name']}").expanduser()
-    return request, out, arguments.overwrite
+    strengths = Augmentation.of(augmented) if asked else EXAMPLE
 
-
-def command(argv: list[str] | None) -> None:
-    """Do what the command line asks for."""
-    request, folder, overwrite = read_arguments(argv)
-    print(f"open {preview(request, folder, overwrite=overwrite)} in a browser")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: something the user can mend)."""
-    return run_command(PROGRAM, lambda: command(argv))
+    folder = Path(arguments.out or f"preview_{data['dataset_name']}").expanduser()
+    check_folder("--out", folder)
+    is_new = not folder.exists()
+    if not is_new and any(folder.iterdir()) and not arguments.overwrite:
+        raise DataError(f"--out {folder} is not empty: choose another, or add --overwrite")
+    page = Page(folder, f"{data['dataset_name']} as it is read")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = Config.from_dict(data).training
+        draw(page, plain, strengths, arguments.clips, arguments.seed)
+        print(f"open {page.write_index()} in a browser")
+    except OSError as error:
+        raise DataError(f"cannot write to {folder} ({error.strerror or error})") from error
+    finally:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 if __name__ == "__main__":

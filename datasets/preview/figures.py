@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from datasets.features import SHIFT_MS
@@ -69,19 +70,16 @@ def spike_pairs(
 ) -> Figure:
     """Each clip over what an augmentation makes of it; ``mark`` shows when they differ."""
     highest = max(clip.max() for clip in (*before, *after))
-    figure, axes = _grid(2, len(before), [1, 1], CELL * 0.9)
-    for column, pair in enumerate(zip(before, after, strict=True)):
-        axes[0, column].set_title(titles[column], fontsize=9)
-        for row, clip in enumerate(pair):
-            image = _spike_image(axes[row, column], clip, step, highest)
-        changed = (pair[0] != pair[1]).any(1).nonzero()[0]
+    draws = {"channel": lambda axis, clip: _spike_image(axis, clip, step, highest)}
+    figure, axes = _pairs(before, after, titles, title, draws, CELL * 0.9)
+    for column, (one, other) in enumerate(zip(before, after, strict=True)):
+        changed = (one != other).any(1).nonzero()[0]
         if mark and len(changed):
             for edge in (changed[0] - 1, changed[-1]):
                 axes[1, column].axvline(edge * step, color="white", linestyle=":", linewidth=1.5)
-    _label_rows(axes, ("before\nchannel", "after\nchannel"))
     ticks = MaxNLocator(6, integer=True)
+    image = axes[-1, -1].images[0]
     figure.colorbar(image, ax=axes, label="events in a bin", shrink=0.6, pad=0.01, ticks=ticks)
-    figure.suptitle(title)
     return figure
 
 
@@ -98,18 +96,13 @@ def sound_pairs(
     span = max(len(clip.waveform) for clip in before) / rate
     limits = _feature_limits(before)
     loudest = max(np.abs(clip.waveform).max() for clip in (*before, *after))
-    kinds = 2 if with_waveforms else 1
-    figure, axes = _grid(2 * kinds, len(before), [1, 1, 2, 2][-2 * kinds :], CELL * 0.75)
-    for column, pair in enumerate(zip(before, after, strict=True)):
-        axes[0, column].set_title(titles[column], fontsize=9)
-        for row, clip in enumerate(pair):
-            if with_waveforms:
-                _waveform(axes[row, column], clip.waveform, rate, span, loudest)
-            image = _feature_image(axes[row - 2, column], clip.features, span, limits)
-    rows = [f"{when}\n{what}" for what in ("amplitude", "mel band") for when in ("before", "after")]
-    _label_rows(axes, rows[-2 * kinds :])
+    draws = {}
+    if with_waveforms:
+        draws["amplitude"] = lambda axis, clip: _waveform(axis, clip.waveform, rate, span, loudest)
+    draws["mel band"] = lambda axis, clip: _feature_image(axis, clip.features, span, limits)
+    figure, axes = _pairs(before, after, titles, title, draws, CELL * 0.75)
+    image = axes[-1, -1].images[0]
     figure.colorbar(image, ax=axes[-2:], label="ln energy", shrink=0.6, pad=0.01)
-    figure.suptitle(title)
     return figure
 
 
@@ -208,47 +201,48 @@ def _grid(rows: int, columns: int, ratios: list[int], height: float):
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
 
 
-def _label_rows(axes: np.ndarray, labels: Sequence[str]) -> None:
-    for row, label in enumerate(labels):
-        axes[row, 0].set_ylabel(label)
-        for axis in axes[row, 1:]:
-            axis.tick_params(labelleft=False)
-    for axis in axes[:-1].flat:
-        axis.tick_params(labelbottom=False)
+def _pairs(before, after, titles, title: str, draws: dict[str, Callable], height: float):
+    """A figure and its axes: what each of ``draws``, named by its y axis, makes of each clip before
+    an augmentation, and below it after it; rows are ``height`` inches high on average."""
+    ratios = [1 + i for i in range(len(draws)) for _ in range(2)]
+    figure, axes = _grid(len(ratios), len(before), ratios, height)
+    for column, pair in enumerate(zip(before, after, strict=True)):
+        axes[0, column].set_title(titles[column], fontsize=9)
+        for i, draw in enumerate(draws.values()):
+            for row, clip in enumerate(pair):
+                draw(axes[2 * i + row, column], clip)
+    labels = [f"{when}\n{what}" for what in draws for when in ("before", "after")]
+    for row, label in zip(axes, labels, strict=True):
+        row[0].set_ylabel(label)
+        for axis in row:
+            axis.label_outer()
     for axis in axes[-1]:
         axis.set_xlabel("time (s)")
+    figure.suptitle(title)
+    return figure, axes
 
 
-def _spike_image(axis: Axes, clip: np.ndarray, step: float, highest: float):
-    T, C = clip.shape
+def _spike_image(axis: Axes, clip: np.ndarray, step: float, highest: float) -> AxesImage:
+    span = (len(clip) - 1) * step
+    norm = PowerNorm(0.5, vmin=0, vmax=max(1, highest))  # most bins hold one or two
     # Bin i holds the events between the edges i - 1 and i (see datasets.binning).
-    extent = (-step, (T - 1) * step, -0.5, C - 0.5)
-    image = axis.imshow(
-        clip.T,
-        cmap="inferno",
-        norm=PowerNorm(0.5, vmin=0, vmax=max(1, highest)),  # most bins hold one or two
-        origin="lower",
-        aspect="auto",
-        extent=extent,
-        interpolation="nearest",
-    )
-    axis.set_xlim(0, (T - 1) * step)
-    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    return image
+    return _image(axis, clip, (-step, span), span, cmap="inferno", norm=norm)
 
 
-def _feature_image(axis: Axes, features: np.ndarray, span: float, limits: tuple[float, float]):
-    T, F = features.shape
-    image = axis.imshow(
-        features.T,
-        cmap="magma",
-        vmin=limits[0],
-        vmax=limits[1],
-        origin="lower",
-        aspect="auto",
-        extent=(0, T * SHIFT_MS / 1000, -0.5, F - 0.5),
-        interpolation="nearest",
-    )
+def _feature_image(
+    axis: Axes, features: np.ndarray, span: float, limits: tuple[float, float]
+) -> AxesImage:
+    low, high = limits
+    times = (0, len(features) * SHIFT_MS / 1000)
+    return _image(axis, features, times, span, cmap="magma", vmin=low, vmax=high)
+
+
+def _image(
+    axis: Axes, clip: np.ndarray, times: tuple[float, float], span: float, **colours
+) -> AxesImage:
+    """A clip [T, channels] between ``times``, of which 0 to ``span`` s are shown."""
+    shape = {"aspect": "auto", "extent": (*times, -0.5, clip.shape[1] - 0.5)}
+    image = axis.imshow(clip.T, origin="lower", interpolation="nearest", **shape, **colours)
     axis.set_xlim(0, span)
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return image

@@ -13,18 +13,17 @@ from torch import Generator, Tensor
 from datasets import augment
 from datasets.audio_set import AudioSet
 from datasets.augment import Augmentation
-from datasets.errors import DataError
 from datasets.features import FRAME_MS, SHIFT_MS, frame_counts, log_mel
 from datasets.frames import FrameSet
 from datasets.interface import Data, Split
 from datasets.preview import figures
 from datasets.preview.figures import Quantity, Sound
-from datasets.preview.page import Request
-from datasets.recordings import FULL_SCALE, BadRecordingError, read_recording, resample
+from datasets.recordings import FULL_SCALE, read_or_refuse, resample
 from datasets.registry import DATASETS
+from parsers.training_config import TrainingConfig
 
 BLOCK = 2048  # clips whose counts are widened together
-Change = Callable[..., Tensor]
+Change = Callable[[Tensor, Tensor, Generator], Tensor]  # of waveforms and their lengths
 BEFORE_AND_AFTER = "Training clips before and after"
 TIME_SHIFT = "Time shift of up to {:g} s to either side"
 OF_FRAMES = {
@@ -50,15 +49,20 @@ def changes_of(
 
 
 class View(ABC):
-    """Pictures of one data set, and captions that say what they show."""
+    """Pictures of the training clips of ``data``, as ``options`` read them and as augmentations of
+    ``strengths`` change them, and captions that say what they show."""
 
     clips_caption: str
     lengths_title: str
     lengths_caption: str
 
-    def __init__(self, request: Request, data: Data):
-        self.request, self.data, self.clips = request, data, data.train
-        self.strengths = request.strengths
+    def __init__(self, data: Data, options: TrainingConfig, strengths: Augmentation, seed: int):
+        self.data, self.clips, self.options = data, data.train, options
+        self.strengths, self.seed = strengths, seed
+
+    def generator(self) -> Generator:
+        """In the same state whenever it is asked for."""
+        return Generator().manual_seed(self.seed)
 
     @property
     @abstractmethod
@@ -100,7 +104,7 @@ class SpikeView(View):
     def sentence(self) -> str:
         _, steps, channels = self.clips.shape
         width = 1000 * self.clips.bin_seconds
-        units = self.request.options.spatial_bin
+        units = self.options.spatial_bin
         return f"{steps} bins of {width:.3g} ms, {channels} channels of {units} units each"
 
     def sheet(self, indices: Tensor) -> Figure:
@@ -127,7 +131,7 @@ class SpikeView(View):
         for name, title, strengths in changes:
             if name == "cutmix":  # of a few clips, draw all
                 strengths = Augmentation(augm_cutmix=1.0)
-            generator = self.request.generator()
+            generator = self.generator()
             changed = augment.augment_frames(frames, labels, step, strengths, generator)
             after = list(changed[: len(indices)].numpy())
             mixed = name == "cutmix"
@@ -154,13 +158,9 @@ def another(labels: Tensor, index: int) -> int:
 
 def events_and_last_bins(counts: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Events of each clip, and the last bin with one, [N] each."""
-    events, last = [], []
-    bins = torch.arange(counts.shape[1])
-    for block in counts.split(BLOCK):
-        activity = block.sum(2, dtype=torch.int64)
-        events.append(activity.sum(1))
-        last.append(((activity > 0) * bins).amax(1))
-    return torch.cat(events).numpy(), torch.cat(last).numpy()
+    activity = torch.cat([block.sum(2, dtype=torch.int64) for block in counts.split(BLOCK)])
+    last = ((activity > 0) * torch.arange(counts.shape[1])).amax(1)
+    return activity.sum(1).numpy(), last.numpy()
 
 
 class AudioView(View):
@@ -186,25 +186,46 @@ class AudioView(View):
         waves, lengths = self._waveforms(indices)
         before = self._sounds(waves, lengths)
         words = [self.word(index) for index in indices.tolist()]
-        rate, options = self.clips.sample_rate, self.strengths
-
-        def pairs(title: str, after: list[Sound], with_waveforms: bool = True) -> Figure:
-            return figures.sound_pairs(
-                before, after, words, rate, title, with_waveforms=with_waveforms
+        for name, title, change, masks in self._changes():
+            generator = self.generator()
+            changed = waves if change is None else change(waves, lengths, generator)
+            after = self._sounds(changed, lengths, masks, generator)
+            figure = figures.sound_pairs(
+                before, after, words, self.clips.sample_rate, title, with_waveforms=bool(change)
             )
+            yield name, title, f"{BEFORE_AND_AFTER}.", figure
 
-        for name, title, change in changes_of_waveforms(options, rate):
-            after = self._sounds(change(waves, lengths, self.request.generator()), lengths)
-            yield name, title, f"{BEFORE_AND_AFTER}.", pairs(title, after)
-        for name, title, strengths in changes_of(options, OF_FEATURES):
-            after = self._sounds(waves, lengths, strengths, self.request.generator())
-            yield name, title, f"{BEFORE_AND_AFTER}.", pairs(title, after, with_waveforms=False)
+    def _changes(self) -> Iterator[tuple[str, str, Change | None, Augmentation]]:
+        """(file name, title, change of all waveforms, masks of their features)."""
+        rate, options, none = self.clips.sample_rate, self.strengths, Augmentation()
+        noise, (low, high) = (options.min_snr, options.max_snr), augment.GAIN_DB
+
+        def by(options: Augmentation) -> Change:
+            return lambda w, n, g: augment.augment_waveforms(w, n, rate, options, g)
+
+        if options.use_augm:
+            for name, title, change in (
+                ("polarity", "Polarity inversion", lambda w, n, g: augment.invert_polarity(w, g)),
+                (
+                    "noise",
+                    "Noise, {:g} to {:g} times as strong as the clip".format(*noise),
+                    lambda w, n, g: augment.add_noise(w, n, noise, g),
+                ),
+                (
+                    "gain",
+                    f"Gain of {low:g} to {high:g} dB",
+                    lambda w, n, g: augment.change_gain(w, g),
+                ),
+                ("reverb", "Reverberation", lambda w, n, g: augment.reverberate(w, n, rate, g)),
+            ):
+                yield name, title, change, none
+        for name, title, alone in changes_of(options, {"augm_time_shift": TIME_SHIFT}):
+            yield name, title, by(alone), none
+        for name, title, alone in changes_of(options, OF_FEATURES):
+            yield name, title, None, alone
         if options.of_waveforms or options.of_features:
-            generator = self.request.generator()
-            changed = augment.augment_waveforms(waves, lengths, rate, options, generator)
-            after = self._sounds(changed, lengths, options, generator)
             title = "All of these together, each with its probability, as in training"
-            yield "together", title, f"{BEFORE_AND_AFTER}.", pairs(title, after)
+            yield "together", title, by(options), options
 
     def quantities(self, splits: dict[str, AudioSet]) -> list[Quantity]:
         seconds, levels = {}, {}
@@ -220,58 +241,24 @@ class AudioView(View):
 
     def _waveforms(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The clips at ``indices`` [B] read again, as (waveforms [B, S], samples [B] of each)."""
-        options = self.request.options
-        folder = DATASETS[options.dataset_name].folder(options)
-        rows = []
-        for index in indices.tolist():
-            path = folder / self.clips.files[index]
-            try:
-                samples = resample(read_recording(path), self.clips.sample_rate).samples
-            except BadRecordingError as reason:
-                raise DataError(f"{path} {reason}") from reason
-            rows.append(torch.from_numpy(samples).float() / FULL_SCALE)
+        folder = DATASETS[self.options.dataset_name].folder(self.options)
+        recordings = (read_or_refuse(folder / self.clips.files[i]) for i in indices.tolist())
+        rate = self.clips.sample_rate
+        rows = [
+            torch.from_numpy(resample(r, rate).samples).float() / FULL_SCALE for r in recordings
+        ]
         lengths = torch.tensor([len(row) for row in rows])
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
 
-    def _sounds(
-        self,
-        waves: Tensor,
-        lengths: Tensor,
-        strengths: Augmentation | None = None,
-        generator: Generator | None = None,
-    ) -> list[Sound]:
-        """Clips without their padding, and their features, masked as ``strengths`` say."""
+    def _sounds(self, waves: Tensor, lengths: Tensor, *masks) -> list[Sound]:
+        """Clips without their padding, and their features; ``masks`` are the last arguments of
+        `augment_features`, if any."""
         rate = self.clips.sample_rate
         features, frames = log_mel(waves, rate, lengths), frame_counts(lengths, rate)
-        if strengths is not None:
-            features = augment.augment_features(features, frames, strengths, generator)
+        if masks:
+            features = augment.augment_features(features, frames, *masks)
         rows = zip(waves, lengths.tolist(), features, frames.tolist(), strict=True)
         return [Sound(wave[:n].numpy(), x[:t].numpy()) for wave, n, x, t in rows]
-
-
-def changes_of_waveforms(options: Augmentation, rate: int) -> list[tuple[str, str, Change]]:
-    """(file name, title, function) of every change that ``options`` ask for, made to all clips."""
-    changes = []
-    if options.use_augm:
-        noise = (options.min_snr, options.max_snr)
-        low, high = augment.GAIN_DB
-        changes += [
-            ("polarity", "Polarity inversion", lambda w, n, g: augment.invert_polarity(w, g)),
-            (
-                "noise",
-                f"Noise, {noise[0]:g} to {noise[1]:g} times as strong as the clip",
-                lambda w, n, g: augment.add_noise(w, n, noise, g),
-            ),
-            ("gain", f"Gain of {low:g} to {high:g} dB", lambda w, n, g: augment.change_gain(w, g)),
-            ("reverb", "Reverberation", lambda w, n, g: augment.reverberate(w, n, rate, g)),
-        ]
-    for name, title, alone in changes_of(options, {"augm_time_shift": TIME_SHIFT}):
-
-        def shifted(w: Tensor, n: Tensor, g: Generator, alone: Augmentation = alone) -> Tensor:
-            return augment.augment_waveforms(w, n, rate, alone, g)
-
-        changes.append((name, title, shifted))
-    return changes
 
 
 VIEWS: dict[type, type[View]] = {FrameSet: SpikeView, AudioSet: AudioView}

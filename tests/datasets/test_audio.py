@@ -15,7 +15,7 @@ import soundfile
 import torch
 from wav_files import RATE, WORDS, chirp, write_wav, write_words
 
-from datasets import audio_reader, recordings
+from datasets import audio, recordings
 from datasets.features import log_mel
 from datasets.splits import which_set
 
@@ -149,7 +149,7 @@ class TestBatches:
             assert np.array_equal(recordings.read_recording(path).samples, expected)
 
     def test_clips_of_very_different_lengths(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(audio_reader, "GROUP_SAMPLES", 10_000)
+        monkeypatch.setattr(audio, "GROUP_SAMPLES", 10_000)
         write_words(tmp_path)
         write_wav(tmp_path / "up" / "00.wav", chirp(2, 0, seconds=3.0))
         split = load(tmp_path).train

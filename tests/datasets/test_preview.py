@@ -13,9 +13,9 @@ from shd_files import random_clips
 from wav_files import write_words
 
 from datasets.augment import Augmentation
+from datasets.preview import __main__ as command
 from datasets.preview import figures, views
-from datasets.preview.__main__ import main
-from datasets.preview.page import EXAMPLE, choose_clips
+from datasets.preview.__main__ import EXAMPLE, choose_clips
 
 ALWAYS = {"clips", "classes", "lengths"}
 
@@ -33,11 +33,12 @@ def data_subfolder(tmp_path):
 
 
 @pytest.fixture
-def show(tmp_path, capsys):
+def show(tmp_path, capsys, monkeypatch):
     """Run the command; (exit status, folder it writes, last line that it said)."""
+    monkeypatch.setattr(command, "PAIRS", 1)
 
     def call(*flags: str) -> tuple[int, Path, str]:
-        status = main(["--out", str(tmp_path / "page"), "--clips", "2", *flags])
+        status = command.main(["--out", str(tmp_path / "page"), "--clips", "2", *flags])
         out, err = capsys.readouterr()
         assert err.count("\n") == (status != 0)
         return status, tmp_path / "page", (err or out).splitlines()[-1]

@@ -239,7 +239,7 @@ class TestFiles:
         def refuse(*args):
             raise AssertionError("unpacked again")
 
-        monkeypatch.setattr(files, "_unpack", refuse)
+        monkeypatch.setattr(files, "unpack", refuse)
         load("shd", shd)
 
     @pytest.mark.parametrize("suffix", [".gz", ".zip"])

@@ -3,8 +3,7 @@
 """One file from a server that cuts, stalls, refuses and lies."""
 
 import hashlib
-import os
-import time
+import random
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from datasets import transfer
 from datasets.transfer import DownloadError, Patience, fetch
 
-CONTENT = os.urandom(300_000)
+CONTENT = random.Random(0).randbytes(300_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
 QUICK = Patience(timeout=0.3, retries=2, pause=0.01)
 
@@ -67,9 +66,7 @@ class TestTransfer:
 
     def test_a_stall_ends_an_attempt(self, get, server, said):
         server.stalls = 1
-        begin = time.monotonic()
         assert get().read_bytes() == CONTENT
-        assert time.monotonic() - begin < 5
         assert said.about("no data for 0.3 s at 0.1 MB")
         assert server.ranges() == [None, "bytes=150000-"]
 

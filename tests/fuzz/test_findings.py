@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from datasets import files
 from datasets.errors import DataError
+from datasets.guard import check_new_files
 from tests.fuzz.targets import FINDINGS, TARGETS, write_seeds
 
 FOUND = sorted(path for target in TARGETS for path in FINDINGS.glob(f"{target}/*"))
@@ -23,7 +23,7 @@ def test_a_file_that_hangs_the_hdf5_library(tmp_path):
     path = tmp_path / "shd_train.h5"
     path.write_bytes((FINDINGS / "library" / "hangs_hdf5.h5").read_bytes())
     with pytest.raises(DataError, match=r"the HDF5 library (hangs|dies)"):
-        files.check_new_files([path], patience=4)
+        check_new_files([path], patience=4)
 
 
 @pytest.mark.parametrize("target", ["yaml", "wav", "checkpoint"])
