@@ -14,6 +14,7 @@ import pytest
 import torch
 from refusal import small_data
 
+from datasets import spiking
 from training.record import recorder
 
 REPO = Path(__file__).resolve().parents[1]
@@ -52,6 +53,12 @@ def plain_curves(request, monkeypatch):
 @pytest.fixture
 def curves():
     """Let runs draw their curves."""
+
+
+@pytest.fixture(autouse=True)
+def no_guard(monkeypatch):
+    """Do not first read every new HDF5 file in another process; `test_guard.py` overrides this."""
+    monkeypatch.setattr(spiking, "check_new_files", lambda paths: None)
 
 
 @pytest.fixture(scope="session")

@@ -12,42 +12,30 @@ import pytest
 from refusal import snapshot
 
 REPO = Path(__file__).resolve().parents[1]
-COLOUR = "unrecognized arguments: --colour"
-UNKNOWN = ("--colour", COLOUR)
-# By program, what is typed and what its line must name. In the folder lie `file`, which is no
-# folder and no run, and `empty`, a folder.
+# What is typed, and what the line must name. In the folder lie `file`, which is no folder and no
+# run, and `empty`, a folder.
+PLACES = [("nowhere", "nowhere"), ("file", "file"), ("empty", "empty")]
+OUT = [("--out empty", "empty is a folder"), ("--out file/out.json", "file")]
+MODELS = [(f"--models {typed}", named) for typed, named in PLACES]
+PICTURES = [("--format gif", "'gif'"), ("--output file", "file")]
 MISTAKES = {
     "training.verify": [
-        ("empty --colour", COLOUR),
+        *PLACES,
         ("", "EXP_FOLDER"),
-        ("nowhere", "nowhere"),
-        ("file", "file"),
         ("empty", "empty is no experiment folder"),
         ("empty --gpu_device one", "--gpu_device: 'one' is not a whole number from 0"),
-        ("empty --gpu_device -1", "'-1' is not a whole number from 0"),
         ("empty --gpu_device 63", "--gpu_device 63"),
     ],
-    "training.diverged": [
-        ("empty --colour", COLOUR),
-        ("", "EXP_FOLDER"),
-        ("nowhere", "nowhere"),
-        ("file", "file"),
-        ("empty", "empty"),
-        ("empty --gpu_device 0.5", "'0.5' is not a whole number"),
-    ],
+    "training.diverged": [*PLACES, ("", "EXP_FOLDER")],
     "training.results.__main__": [
-        ("empty --colour", COLOUR),
+        *PLACES,
         ("", "FOLDER"),
-        ("nowhere", "nowhere"),
-        ("file", "file"),
-        ("empty", "empty"),
         ("empty --markdown file/below.md", "file"),
         ("empty --csv empty", "empty is a folder"),
         ("empty --curves curves.gif", ".png"),
         ("empty --ignore lrr", "lrr"),
     ],
     "datasets.download": [
-        ("shd --colour", COLOUR),
         ("", "name"),
         ("mnist", "'mnist'"),
         ("shd --retries -1", "--retries: '-1' is not a whole number from 0"),
@@ -56,7 +44,6 @@ MISTAKES = {
         ("shd --to file", "file"),
     ],
     "datasets.preview.__main__": [
-        UNKNOWN,
         ("--dataset_name mnist", "'mnist'"),
         ("--clips 0", "--clips: '0' is not a whole number from 1 to 48"),
         ("--clips 1_0", "--clips: '1_0' is not a whole number from 1 to 48"),
@@ -66,120 +53,67 @@ MISTAKES = {
         ("--overwrite=yes", "--overwrite: takes no value, but got 'yes'"),
     ],
     "datasets.cochlea": [
-        ("empty out.h5 --colour", COLOUR),
         ("", "folder, out"),
         ("nowhere out.h5", "no folder nowhere"),
         ("file out.h5", "no folder file"),
         ("empty out.h5", "no .wav files"),
         ("empty file/out.h5", "file is a file"),
         ("empty empty --overwrite", "empty is a folder"),
-        ("empty out.h5 --seed -1", "--seed: '-1' is not a whole number from 0"),
     ],
     "datasets.demo.make": [
-        UNKNOWN,
         ("--out", "--out: expected one argument"),
         ("--out nowhere", "nowhere"),
         ("--out file", "file"),
-        ("--check=no", "--check"),
     ],
-    "datasets.demo.readout": [UNKNOWN, ("file", "file")],
+    "datasets.demo.readout": [("file", "file")],
     "analysis.report.__main__": [
-        ("empty --colour", COLOUR),
+        *PLACES,
         ("", "EXP_FOLDER"),
-        ("nowhere", "nowhere"),
-        ("file", "file"),
-        ("empty", "empty"),
-        ("demo_LIF --clips -1", "--clips: '-1' is not a whole number from 0"),
         ("demo_LIF --neurons 3", "--neurons: '3' is not LAYER:N"),
         ("demo_LIF --output file", "file"),
     ],
     "analysis.neurobench": [
-        ("empty --colour", COLOUR),
+        *PLACES,
         ("", "EXP_FOLDER"),
-        ("nowhere", "nowhere"),
-        ("file", "file"),
-        ("empty", "empty"),
         ("demo_LIF --output empty", "empty is a folder"),
         ("demo_LIF --output file/below", "file"),
     ],
     "analysis.export_nir": [
-        ("empty net.nir --colour", COLOUR),
+        *((f"{typed} net.nir", named) for typed, named in PLACES),
         ("empty", "FILE.nir"),
-        ("nowhere net.nir", "nowhere"),
-        ("file net.nir", "file"),
-        ("empty net.nir", "empty"),
         ("demo_LIF file", "exists already"),
         ("demo_LIF file/net.nir", "no folder"),
-        ("demo_LIF net.nir --clips 0", "--clips: '0' is not a whole number from 1"),
     ],
     "analysis.figure2": [
-        UNKNOWN,
-        ("--models nowhere", "nowhere"),
-        ("--models file", "file"),
-        ("--models empty", "empty"),
+        *MODELS,
+        *PICTURES,
         ("--layer 0", "--layer: '0' is not a whole number from 1"),
-        ("--format gif", "'gif'"),
-        ("--output file", "file"),
     ],
     "analysis.figure3": [
-        UNKNOWN,
-        ("--models nowhere", "nowhere"),
-        ("--models file", "file"),
-        ("--models empty", "empty"),
+        *MODELS,
+        *PICTURES,
         ("--seeds 1.5", "--seeds: '1.5' is not a whole number from 0"),
-        ("--format gif", "'gif'"),
-        ("--output file", "file"),
     ],
-    "analysis.main_figure": [
-        UNKNOWN,
-        ("--format gif", "'gif'"),
-        ("--output", "--output: expected one argument"),
-        ("--output file", "file"),
-        ("file", "unrecognized arguments: file"),
-    ],
-    "analysis.reference_models": [UNKNOWN, ("demo_GRU", "demo_GRU is not one of")],
-    "benchmarks.dynamics": [
-        UNKNOWN,
-        ("--threads 0", "--threads: '0' is not a whole number from 1"),
-        ("--threads many", "'many'"),
-        ("--out empty", "empty is a folder"),
-        ("--out file/out.json", "file"),
-    ],
-    "benchmarks.features": [
-        UNKNOWN,
-        ("--threads -2", "--threads: '-2' is not a whole number from 1"),
-        ("--quick=yes", "--quick: takes no value, but got 'yes'"),
-        ("--out empty", "empty is a folder"),
-        ("--out file/out.json", "file"),
-    ],
-    "benchmarks.tracking": [
-        UNKNOWN,
-        ("--threads 1e3", "--threads: '1e3' is not a whole number from 1"),
-        ("--quick=yes", "--quick: takes no value, but got 'yes'"),
-        ("--out empty", "empty is a folder"),
-        ("--out file/out.json", "file"),
-    ],
+    "analysis.main_figure": [*PICTURES, ("file", "unrecognized arguments: file")],
+    "analysis.reference_models": [("demo_GRU", "demo_GRU is not one of")],
+    "benchmarks.dynamics": [*OUT, ("--threads many", "'many'")],
+    "benchmarks.features": OUT,
+    "benchmarks.tracking": OUT,
     "benchmarks.train": [
-        UNKNOWN,
+        *OUT,
         ("--cases SSC", "'SSC'"),
         ("--scale 0", "--scale: '0' is not a number from 0.001"),
-        ("--threads 0", "--threads: '0' is not a whole number from 1"),
-        ("--out empty", "empty is a folder"),
     ],
     "benchmarks.gpu_check": [
-        ("empty --colour", COLOUR),
         ("", "FOLDER"),
         ("file --dry_run", "file is a file"),
         ("file/below --dry_run", "nothing can be written to file/below"),
-        ("empty --dry_run=yes", "--dry_run: takes no value, but got 'yes'"),
     ],
     "benchmarks.precision": [
-        UNKNOWN,
+        *OUT,
         ("--seeds one", "--seeds: 'one' is not a whole number from 0"),
         ("--precisions fp32 fp8", "'fp8'"),
-        ("--nb_epochs 0", "--nb_epochs: '0' is not a whole number from 1"),
         ("--data_folder nowhere", "nowhere"),
-        ("--out empty", "empty is a folder"),
     ],
 }
 
@@ -198,24 +132,22 @@ def test_a_training_on_spikes_needs_no_audio_files_no_wandb_and_no_output(tmp_pa
     assert (tmp_path / "run" / "summary.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("module", "typed", "named"),
-    [(module, *mistake) for module, mistakes in MISTAKES.items() for mistake in mistakes],
-)
-def test_a_mistake_is_told_in_one_line(module, typed, named, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize("module", MISTAKES)
+def test_a_mistake_is_reported_in_one_line(module, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "empty").mkdir()
     before = snapshot(tmp_path)
-    imported = importlib.import_module(module)
+    program = importlib.import_module(module)
     capfd.readouterr()
-    assert imported.main(typed.split()) == 2
-    told = capfd.readouterr().err
-    if "is not installed" in told:
-        pytest.skip(told)
-    assert told.startswith(f"{imported.PROGRAM}: error: ")
-    assert told.count("\n") == 1, told
-    assert named in told
+    for typed, named in [*MISTAKES[module], ("--colour", "")]:
+        assert program.main(typed.split()) == 2, typed
+        line = capfd.readouterr().err
+        if "is not installed" in line:
+            pytest.skip(line)
+        assert line.startswith(f"{program.PROGRAM}: error: "), line
+        assert line.count("\n") == 1, line
+        assert named in line
     assert snapshot(tmp_path) == before
 
 

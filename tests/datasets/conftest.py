@@ -10,8 +10,6 @@ import pytest
 from loopback_server import Server
 from shd_files import random_clips, write_spikes
 
-from datasets import spiking
-
 
 class Said(list):
     """Collects the lines that the code under test says."""
@@ -35,12 +33,6 @@ def user_cache(tmp_path_factory, monkeypatch) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("SPRACHE_CACHE", str(folder))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def no_guard(monkeypatch):
-    """New files are not first read in another process, which takes a second."""
-    monkeypatch.setattr(spiking, "check_new_files", lambda paths: None)
 
 
 @pytest.fixture
