@@ -12,12 +12,11 @@ from tqdm import tqdm
 
 from analysis.trained import Trained
 from parsers.load import OPTIONS, Config
-from training.data import same_data
 from training.data.loading import DataCache
 from training.device.choice import choose_device
 from training.errors import ExperimentError
-from training.experiment import Experiment
-from training.record import checkpoint, files
+from training.evaluation import open_trained
+from training.record import files
 
 FIGURES = ("accuracy", "loss", "sop", "recurrent_sop", "firing_rates")
 
@@ -72,10 +71,7 @@ class Evaluations:
         """Test the network once; DataError if the data are not there."""
         if self.cache is None:
             self.cache = DataCache(choose_device(config.training.gpu_device), ("test",))
-        data = self.cache.get(same_data.with_recorded_rate(config.training, model.folder))
-        data = same_data.with_classes_of(model.folder, config.training, data)
-        experiment = Experiment(config, data, None, self.cache.device)
-        checkpoint.load_weights(experiment.model, model.checkpoint)
+        experiment = open_trained(config, model.checkpoint, self.cache)
         figures = experiment.test(config.training.seed).to_dict()
         return {name: figures[name] for name in FIGURES}
 

@@ -14,10 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from analysis.command import add_run, need
-from analysis.nir_check import Mismatch, compare, from_zero, to_torch
-from analysis.nir_graph import build_graph, check_exportable
-from analysis.run import OpenedRun, open_named
+from analysis.nir_graph import (
+    Mismatch,
+    build_graph,
+    check_exportable,
+    compare,
+    from_zero,
+    to_torch,
+)
+from analysis.trained import OpenedRun, add_run, need, open_named
 from parsers.program import Parser, numeric, program
 from training.errors import ExperimentError
 from training.record.files import write_atomic

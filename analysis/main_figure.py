@@ -7,32 +7,23 @@ colour of its own, and a table says which neuron has which terms.
 """
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.offsetbox import AnnotationBbox, HPacker, TextArea
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-from analysis.command import add_output
-from analysis.diagram import (
-    STATE,
-    SUM_RADIUS,
-    block,
-    dot,
-    equation,
-    line,
-    mark,
-    note,
-    panel,
-    state,
-    summation,
-)
-from analysis.style import FAINT, FORMATS, INK, new_figure, print_style, save
-from parsers.program import Parser, check_folder, program
+from analysis.style import FAINT, INK, new_figure, parse_with_output, write_figure
+from parsers.program import Parser, program
 
 PROGRAM = "analysis.main_figure"
 WIDTH, HEIGHT = 100.0, 78.0
 INCHES = 7.8 / WIDTH
+SUM_RADIUS = 1.35
+STATE = 5.2
+LINE = 1.1
 LEAK = "#0072B2"
 ADAPTATION = "#A85400"
 TRIGGERED = "#00795A"
@@ -59,6 +50,8 @@ ADAPTIVE_NEURONS = (
         r"$\alpha = e^{-\Delta e^x}$;  $\beta = e^{-\Delta e^y}$;  $0 \leq a \leq 1$",
     ),
 )
+
+Point = tuple[float, float]
 
 
 def draw() -> Figure:
@@ -136,7 +129,7 @@ def forward_path(axes: Axes, y: float, stations: tuple[float, ...]) -> None:
     note(axes, (end - 1.6, y + 2.0), "$s_t$", fontsize=9.5)
 
 
-def threshold(axes: Axes, centre: tuple[float, float]) -> None:
+def threshold(axes: Axes, centre: Point) -> None:
     """A box with a step in it."""
     state(axes, centre, "", width=5.0)
     x, y = centre
@@ -144,7 +137,7 @@ def threshold(axes: Axes, centre: tuple[float, float]) -> None:
     axes.plot(*zip(*step, strict=True), color=INK, linewidth=1.1, zorder=4)
 
 
-def minus(axes: Axes, point: tuple[float, float], colour: str) -> None:
+def minus(axes: Axes, point: Point, colour: str) -> None:
     """The sign of what enters a sum."""
     note(axes, point, "\N{MINUS SIGN}", colour, fontsize=8.5, weight="bold")
 
@@ -240,15 +233,95 @@ def resonate_plane(axes: Axes) -> None:
         note(axes, (82.0, y), text, fontsize=7.5, ha="left")
 
 
+def panel(axes: Axes, corner: Point, width: float, height: float, title: str) -> None:
+    """A pale field with a title in its upper left corner."""
+    look = {"facecolor": "#f6f6f4", "edgecolor": "#d9d9d4", "linewidth": 0.6, "zorder": 0}
+    box(axes, (corner[0] + width / 2, corner[1] + height / 2), width, height, rounding=1.2, **look)
+    axes.text(corner[0] + 1.4, corner[1] + height - 1.4, title, fontsize=9, weight="bold", va="top")
+
+
+def block(axes: Axes, centre: Point, text: str, colour: str, *, width: float = 4.0) -> None:
+    """A factor that a signal is multiplied by."""
+    box(axes, centre, width, 3.8, facecolor="white", edgecolor=colour, linewidth=1.2)
+    axes.text(*centre, text, color=colour, ha="center", va="center_baseline", fontsize=8.5)
+
+
+def state(axes: Axes, centre: Point, text: str, *, width: float = 6.4) -> None:
+    """A state variable of the neuron."""
+    box(axes, centre, width, STATE, facecolor="#e4e4df", edgecolor=INK, linewidth=1.0)
+    axes.text(*centre, text, ha="center", va="center_baseline", fontsize=9.5)
+
+
+def box(axes: Axes, centre: Point, width: float, height: float, rounding=0.8, **look) -> None:
+    """A rounded rectangle around a point."""
+    corner = (centre[0] - width / 2, centre[1] - height / 2)
+    style = f"round,pad=0,rounding_size={rounding}"
+    axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, **{"zorder": 3, **look}))
+
+
+def summation(axes: Axes, centre: Point) -> None:
+    """A circle in which signals add up."""
+    axes.add_patch(Circle(centre, SUM_RADIUS, facecolor="white", edgecolor=INK, lw=0.9, zorder=3))
+    axes.text(*centre, "+", ha="center", va="center_baseline", fontsize=8, zorder=4)
+
+
+def line(
+    axes: Axes,
+    points: Sequence[Point],
+    colour: str = INK,
+    *,
+    dashed: bool = False,
+    head: bool = True,
+) -> None:
+    """Straight pieces from point to point, an arrow head at the end."""
+    style = {"color": colour, "linewidth": LINE, "zorder": 2}
+    style["linestyle"] = (0, (3, 1.6)) if dashed else "-"
+    xs, ys = zip(*points, strict=True)
+    axes.plot(xs, ys, solid_capstyle="round", solid_joinstyle="round", **style)
+    if head:
+        look = {"arrowstyle": "-|>,head_length=3.2,head_width=1.6", "shrinkA": 0, "shrinkB": 0}
+        look |= {"color": colour, "linewidth": 0, "zorder": 2.5}
+        axes.add_patch(FancyArrowPatch(points[-2], points[-1], **look))
+
+
+def dot(axes: Axes, point: Point, colour: str = INK) -> None:
+    """A place where a line branches."""
+    axes.add_patch(Circle(point, 0.42, color=colour, linewidth=0, zorder=2.6))
+
+
+def note(axes: Axes, point: Point, text: str, colour: str = INK, **options) -> None:
+    """A few words beside a line."""
+    look = {"fontsize": 7.5, "ha": "center", "va": "center", **options}
+    axes.text(*point, text, color=colour, zorder=5, **look)
+
+
+def equation(axes: Axes, point: Point, text: str, colours: dict[str, str]) -> None:
+    """An equation from ``point`` to the right. Its pieces stand between ``|``, each behind the name
+    of its colour and a colon: ``"ink:$u =$|leak:$\\alpha$"``."""
+    areas = []
+    for piece in text.split("|"):
+        colour, words = piece.split(":", 1)
+        areas.append(TextArea(words, textprops={"color": colours[colour], "fontsize": 9.5}))
+    packed = HPacker(children=areas, align="baseline", pad=0, sep=0)
+    axes.add_artist(
+        AnnotationBbox(packed, point, frameon=False, box_alignment=(0, 0.5), pad=0, zorder=5)
+    )
+
+
+def mark(axes: Axes, point: Point, colour: str, filled: bool) -> None:
+    """A cell of the table: whether a neuron has a term."""
+    if filled:
+        axes.add_patch(Circle(point, 0.85, color=colour, linewidth=0, zorder=3))
+    else:
+        x, y = point
+        axes.plot([x - 0.5, x + 0.5], [y, y], color=FAINT, linewidth=0.7, zorder=3)
+
+
 @program(PROGRAM)
 def main(argv: list[str] | None) -> None:
     """Write figs/main_figure.png, or where the arguments say."""
     parser = Parser(PROGRAM, description=__doc__.split("\n")[0])
-    add_output(parser, FORMATS)
-    arguments = parser.parse_args(argv)
-    check_folder("--output", arguments.output)
-    with print_style():
-        print(f"Wrote {save(draw(), arguments.output / f'main_figure.{arguments.format}')}")
+    write_figure(parse_with_output(parser, argv), "main_figure", draw)
 
 
 if __name__ == "__main__":

@@ -4,22 +4,24 @@
 
 NeuroBench (Yik et al., "The NeuroBench framework for benchmarking neuromorphic computing algorithms
 and systems", Nature Communications 16, 2025) is an optional requirement, see
-requirements-analysis.txt. It counts by hooks on modules, so it is given a network of
-``analysis.hookable``, which computes the same.
+requirements-analysis.txt. It counts by hooks on modules, but our layers pass spikes from function
+to function and multiply by V inside the recurrence, where hooks see neither. So it is given a copy
+of the network that computes the same, and whose spikes and recurrent weights pass through modules.
 """
 
 import argparse
+import copy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from analysis.command import add_run, need
-from analysis.hookable import Spikes, hookable
 from analysis.observe import Observation, Observer
-from analysis.run import OpenedRun, open_named
+from analysis.trained import OpenedRun, add_run, need, open_named
+from models.shell import SpikingLayer
 from models.snns import SNN
 from parsers.load import resolve_pretrained
 from parsers.program import Parser, check_file, program
@@ -98,6 +100,57 @@ def main(argv: Sequence[str] | None) -> None:
     content = {"neurobench": found, "rows": [vars(row) | {"agrees": row.agrees} for row in rows]}
     write_json(output, content)
     log.info("\nThese figures lie in %s", output)
+
+
+class Spikes(nn.Module):
+    """Passes the spikes of a layer on unchanged; a forward hook on it sees them all."""
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        return spikes
+
+
+def hookable(model: SNN) -> SNN:
+    """A copy of ``model`` that computes the same and can be watched by hooks.
+
+    The spikes of hidden layer i pass through a ``Spikes`` module ``spikes_i`` of that layer. Where
+    there are recurrent weights, ``V`` becomes an ``nn.Linear`` that is called once a step, with the
+    spikes of the step before; its weight is the matrix in use, [to, from] and without
+    self-connections. Feed-forward weights are modules anyway.
+    """
+    twin = copy.deepcopy(model).eval().requires_grad_(False)
+    for number, layer in enumerate(twin.hidden_layers, start=1):
+        run = with_called_weights(layer) if layer.recurrent else layer.dynamics
+        show_spikes(layer, f"spikes_{number}", run)
+    return twin
+
+
+def show_spikes(layer: SpikingLayer, name: str, run: Callable) -> None:
+    """Let the spikes that ``run`` makes of a current pass through a module of ``layer``."""
+    layer.add_module(name, Spikes())
+
+    def dynamics(current, state, fold=None):
+        spikes, state = run(current, state)
+        return getattr(layer, name)(spikes), state
+
+    layer.dynamics = dynamics
+
+
+def with_called_weights(layer: SpikingLayer) -> Callable:
+    """The recurrence of ``layer`` in single steps, to whose current a module V adds its output."""
+    weight = layer.recurrent_weights().T  # a view: the product is the same to the last digit
+    layer.V = nn.Linear(layer.hidden_size, layer.hidden_size, bias=False, device=weight.device)
+    layer.V.weight = nn.Parameter(weight, requires_grad=False)
+    layer.recurrent_weights = lambda: None
+    step = layer.dynamics
+
+    def run(current, state):
+        spikes = []
+        for I_t in current.unbind(dim=1):
+            fired, state = step((I_t + layer.V(state.s))[:, None], state)
+            spikes.append(fired)
+        return torch.cat(spikes, dim=1), state
+
+    return run
 
 
 class Clips:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from analysis.command import FIGURES
 from analysis.evaluations import Evaluations, deviation_of, mean_of
 from analysis.figure3 import KEPT, TEST_SEEDS
+from analysis.style import FIGURES
 from analysis.trained import OURS, REPO, SHELF, open_model
 from parsers.load import OPTIONS
 from parsers.program import Parser, program

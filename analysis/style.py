@@ -1,41 +1,34 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The style of all figures: font sizes, and colours that colour-blind readers can distinguish."""
+"""The style of all figures, in colours that colour-blind readers can distinguish; their files."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from parsers.program import check_folder
 from training.record.files import write_atomic
 
+FIGURES = Path(__file__).resolve().parents[1] / "figs"
 FORMATS = ("png", "pdf", "svg")
 DPI = 250
 INK = "#222222"
 FAINT = "#8a8a8a"
-# The palette of Okabe & Ito (2008), one colour for each neuron in every figure.
-COLOURS = {
-    "CadLIF": "#E69F00",
-    "CSiLIF": "#0072B2",
-    "SiLIF": "#D55E00",
-    "ResonateFire": "#009E73",
-    "adLIF": "#CC79A7",
-    "LIF": "#56B4E9",
-    "RLIF": "#6b6b6b",
-    "RadLIF": "#7a4f9e",
-}
-MARKERS = {
-    "CadLIF": "s",
-    "CSiLIF": "o",
-    "SiLIF": "D",
-    "ResonateFire": "^",
-    "adLIF": "v",
-    "LIF": "P",
-    "RLIF": "X",
-    "RadLIF": "h",
+# Colour and marker of each neuron in every figure; the colours are those of Okabe & Ito (2008).
+LOOKS = {
+    "CadLIF": ("#E69F00", "s"),
+    "CSiLIF": ("#0072B2", "o"),
+    "SiLIF": ("#D55E00", "D"),
+    "ResonateFire": ("#009E73", "^"),
+    "adLIF": ("#CC79A7", "v"),
+    "LIF": ("#56B4E9", "P"),
+    "RLIF": ("#6b6b6b", "X"),
+    "RadLIF": ("#7a4f9e", "h"),
 }
 SETTINGS = {
     "font.family": "DejaVu Sans",
@@ -62,20 +55,17 @@ SETTINGS = {
 def looks(model_types: Sequence[str | None]) -> list[tuple[str, str]]:
     """Colour and marker of every network: those of its neuron, or of a neuron that is not drawn
     where another network of the same neuron has them."""
-    spare = [name for name in COLOURS if name not in model_types]
+    spare = [name for name in LOOKS if name not in model_types]
     chosen = []
     for number, name in enumerate(model_types):
         is_again = name is not None and name in model_types[:number]
-        look = spare.pop(0) if is_again and spare else name
-        chosen.append((COLOURS.get(look, INK), MARKERS.get(look, "*")))
+        chosen.append(LOOKS.get(spare.pop(0) if is_again and spare else name, (INK, "*")))
     return chosen
 
 
-@contextlib.contextmanager
-def print_style() -> Iterator[None]:
+def print_style() -> AbstractContextManager:
     """The settings of all figures; what is drawn and saved within looks alike."""
-    with matplotlib.rc_context(SETTINGS):
-        yield
+    return matplotlib.rc_context(SETTINGS)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -96,3 +86,25 @@ def save(figure: Figure, path: Path) -> Path:
         lambda temporary: figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata[kind]),
     )
     return path
+
+
+def parse_with_output(parser: argparse.ArgumentParser, argv: list[str] | None):
+    """The arguments of ``argv``, with the two that say where `write_figure` puts the figures.
+
+    Raises ConfigError for a mistake, and for a folder that cannot be written.
+    """
+    folder = "folder to write [default: figs/ of the code]"
+    parser.add_argument("--output", type=Path, default=FIGURES, help=folder)
+    parser.add_argument("--format", choices=FORMATS, default="png", help="[default: png]")
+    arguments = parser.parse_args(argv)
+    check_folder("--output", arguments.output)
+    return arguments
+
+
+def write_figure(
+    arguments: argparse.Namespace, name: str, draw: Callable[..., Figure], *content
+) -> None:
+    """Draw ``content`` in the style of all figures, write it and print where."""
+    with print_style():
+        path = arguments.output / f"{name}.{arguments.format}"
+        print(f"Wrote {save(draw(*content), path)}")

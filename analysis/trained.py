@@ -1,25 +1,31 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Trained networks on the shelf: which there are, the options they came from, their weights."""
+"""Trained networks: those on the shelf with their options and weights, and whole runs with data."""
 
+import argparse
 import fnmatch
 import hashlib
+import importlib.util
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from analysis.run import step_seconds
 from datasets.registry import DATASETS
 from models.snns import SNN
 from parsers.load import Config, ConfigError, load_plan, resolve_pretrained
 from parsers.model_config import SNN_TYPES
+from parsers.program import add_gpu_device
 from training.build import build_model
 from training.data import same_data
-from training.errors import CheckpointError
-from training.record import checkpoint
+from training.data.loading import DataCache
+from training.device.choice import choose_device
+from training.errors import CheckpointError, ExperimentError
+from training.evaluation import open_trained
+from training.experiment import Experiment
+from training.record import checkpoint, files
 from training.results.gather import SWEEP_SUMMARIES
 from training.results.groups import data_name, model_name
 
@@ -32,16 +38,8 @@ AUTHORS = {
     "ref_SSC_SiLIF": "ssc_silif_4ms",
     "ref_SSC_RF": "ssc_rf",
 }
-OURS = {
-    "demo_CadLIF": "demo_cadlif",
-    "demo_CSiLIF": "demo_csilif",
-    "demo_SiLIF": "demo_silif",
-    "demo_RF": "demo_rf",
-    "demo_adLIF": "demo_adlif",
-    "demo_LIF": "demo_lif",
-    "demo_RLIF": "demo_rlif",
-    "demo_RadLIF": "demo_radlif",
-}
+NEURONS = ("CadLIF", "CSiLIF", "SiLIF", "RF", "adLIF", "LIF", "RLIF", "RadLIF")
+OURS = {f"demo_{neuron}": f"demo_{neuron.lower()}" for neuron in NEURONS}
 
 
 @dataclass(frozen=True)
@@ -160,13 +158,13 @@ def open_all(
 
     Raises ConfigError if there is nothing else.
     """
-    folders = [name for name in names if not is_table_of_a_sweep(Path(name))]
+    tables = [
+        name
+        for name in names
+        if fnmatch.fnmatch(Path(name).name, SWEEP_SUMMARIES) and Path(name).is_file()
+    ]
+    folders = [name for name in names if name not in tables]
     return [open_model(name, seeds, data_folder) for name in folders or names]
-
-
-def is_table_of_a_sweep(path: Path) -> bool:
-    """Whether a path is what a sweep writes beside the folders of its runs."""
-    return fnmatch.fnmatch(path.name, SWEEP_SUMMARIES) and path.is_file()
 
 
 def names_apart(models: Sequence[Trained]) -> list[str]:
@@ -200,3 +198,128 @@ def labels_apart(labels: Sequence[str], models: Sequence[Trained], between: str)
 def is_there(name: str, shelf: Path = SHELF) -> bool:
     """Whether the shelf has the weights of that name."""
     return (shelf / name / checkpoint.BEST).is_file()
+
+
+def add_models(parser: argparse.ArgumentParser, which: str, default: str) -> None:
+    """The argument that names networks to draw; `open_all` takes it."""
+    what = f"{which}, or names in reference_models/ [default: {default}]"
+    parser.add_argument("--models", nargs="+", metavar="FOLDER", help=what)
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run whose network has its trained weights.
+
+    ``records`` are the lines of metrics.jsonl, ``summary`` is None for a run that has not ended;
+    ``weights`` is the file that the trained weights came from.
+    """
+
+    folder: Path
+    config: Config
+    records: list[dict]
+    summary: dict | None
+    weights: Path
+    experiment: Experiment
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained network, in evaluation mode."""
+        return self.experiment.model
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds between two time steps."""
+        return step_seconds(self.config)
+
+    def initial_model(self) -> nn.Module:
+        """The network as its seed made it."""
+        experiment = self.experiment
+        return Experiment(self.config, experiment.data, None, experiment.device).model.eval()
+
+
+def step_seconds(config: Config) -> float:
+    """Width of a time bin of spiking data, or distance between two frames of audio, in s."""
+    return DATASETS[config.training.dataset_name].step_seconds(config.training)
+
+
+def open_run(
+    name: str | Path,
+    *,
+    config: str | None = None,
+    data_folder: str | Path | None = None,
+    gpu_device: int = 0,
+) -> OpenedRun:
+    """Open an experiment folder, or one of that name in ``reference_models/``.
+
+    Args:
+        name: the folder.
+        config: a config for a folder that has none of its own, such as a published model's.
+        data_folder: where the data lie now, if they have moved since.
+        gpu_device: CUDA device to compute on, where there is one.
+
+    Raises:
+        ConfigError, ExperimentError, DataError: what the user can mend, in one line.
+    """
+    folder = resolve_pretrained(name)
+    options = read_options(folder, config)
+    if data_folder is not None:
+        moved = Path(data_folder).expanduser().absolute()
+        options = replace(options, training=replace(options.training, data_folder=moved))
+    device = choose_device(gpu_device)
+    weights = checkpoint.find_weights(folder)
+    checkpoint.read(weights)  # a fault in it is reported before the data are read
+    experiment = open_trained(options, weights, DataCache(device, ("test",)))
+    experiment.model.eval()
+    return OpenedRun(
+        folder=folder,
+        config=options,
+        records=files.read_lines(folder / "metrics.jsonl"),
+        summary=files.read_summary(folder) if (folder / "summary.json").is_file() else None,
+        weights=weights,
+        experiment=experiment,
+    )
+
+
+def read_options(folder: Path, config: str | None) -> Config:
+    """The options recorded in ``folder``, or those of the first run of ``config``."""
+    if config is not None:
+        return load_plan(["--config", config, "--debug"]).points[0]
+    if (folder / "config.yaml").is_file():
+        return files.recorded_config(folder)
+    runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
+    way_out = (
+        f"name one of the runs in it: {', '.join(runs)}"
+        if runs
+        else "say which options it was trained with by --config NAME"
+    )
+    raise ExperimentError(f"{folder} holds no config.yaml: {way_out}")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name a run; `open_named` takes them."""
+    folder = "folder of a run, or a name in reference_models/"
+    parser.add_argument("folder", metavar="EXP_FOLDER", help=folder)
+    options = "options of a folder without a config.yaml"
+    parser.add_argument("--config", metavar="NAME", help=options)
+    parser.add_argument("--data_folder", help="where the data lie, if they have moved")
+    add_gpu_device(parser)
+
+
+def open_named(arguments: argparse.Namespace) -> OpenedRun:
+    """The run that a command line names."""
+    return open_run(
+        arguments.folder,
+        config=arguments.config,
+        data_folder=arguments.data_folder,
+        gpu_device=arguments.gpu_device,
+    )
+
+
+def need(packages: Sequence[str]) -> None:
+    """ConfigError, with the command that installs it, for a missing optional package."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"{package} is not installed; it is optional: pip install --no-deps -r "
+                "requirements-analysis.txt"
+            )

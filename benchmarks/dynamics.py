@@ -19,17 +19,16 @@ from pathlib import Path
 
 import torch
 from tabulate import tabulate
+from torch import Tensor
 
-from benchmarks import floor, peers
-from benchmarks.command import add_common, set_up, write
-from benchmarks.timing import graphed, interleaved, kept_mib, machine, peak_mib
+from benchmarks import measure
+from benchmarks.measure import graphed, interleaved, kept_mib, machine, peak_mib, write
 from models import anns
 from models.dynamics import readout
 from models.snns import LAYERS, ReadoutLayer
 from parsers.program import Parser, program
 
 PROGRAM = "benchmarks.dynamics"
-LIBRARIES = ("torch", "numba", "triton", "numpy", *peers.LAYERS)
 CLASSES = 35
 SCALED_NEURON = "SiLIF"
 BASELINES = ("RNN", "LiGRU", "GRU")
@@ -49,7 +48,7 @@ def layer_of(neuron: str, size: int, device: str):
     return layer.to(device)
 
 
-def forward_of(neuron: str, backend: str, I: torch.Tensor) -> Callable[[], torch.Tensor]:
+def forward_of(neuron: str, backend: str, I: Tensor) -> Callable[[], Tensor]:
     """Function that runs the recurrence of ``neuron`` on ``I`` and returns its output."""
     layer = layer_of(neuron, I.shape[2], I.device.type)
     if neuron == "readout":
@@ -60,7 +59,7 @@ def forward_of(neuron: str, backend: str, I: torch.Tensor) -> Callable[[], torch
     return lambda: layer.dynamics(I, state)[0]
 
 
-def training_pass(forward: Callable[[], torch.Tensor], I: torch.Tensor) -> Callable[[], None]:
+def training_pass(forward: Callable[[], Tensor], I: Tensor) -> Callable[[], None]:
     """Forward and backward pass to the input and all parameters, as in training."""
     gradient = torch.randn_like(forward().detach())
 
@@ -71,7 +70,7 @@ def training_pass(forward: Callable[[], torch.Tensor], I: torch.Tensor) -> Calla
     return run
 
 
-def random_input(B: int, T: int, H: int, device: str) -> torch.Tensor:
+def random_input(B: int, T: int, H: int, device: str) -> Tensor:
     """Normal currents, as behind a batch normalisation, that need a gradient."""
     torch.manual_seed(1)
     return torch.randn(B, T, H, device=device).requires_grad_()
@@ -86,8 +85,7 @@ def compare_backends(neuron: str, shape: tuple, device: str, rounds: int) -> dic
         passes |= as_graph(neuron, passes[device])
     results = interleaved(passes, rounds)
     for name, forward in forwards.items():
-        results[name]["kept_mib"] = kept_mib(forward)
-        results[name]["peak_mib"] = peak_mib(passes[name])
+        results[name] |= {"kept_mib": kept_mib(forward), "peak_mib": peak_mib(passes[name])}
     return {"neuron": neuron, "shape": list(shape), "backends": results}
 
 
@@ -106,7 +104,7 @@ def time_baseline(name: str, shape: tuple, device: str, rounds: int) -> dict:
     layer = anns.LAYERS[name](1, shape[2]).to(device)
     I = random_input(*shape, device)
 
-    def forward() -> torch.Tensor:
+    def forward() -> Tensor:
         return layer.recurrence(*[I] * len(layer.gates))
 
     run = training_pass(forward, I)
@@ -115,15 +113,73 @@ def time_baseline(name: str, shape: tuple, device: str, rounds: int) -> dict:
     return {"neuron": name, "shape": list(shape), "backends": results}
 
 
-def add_floor(result: dict, rates: dict) -> None:
-    """How many times the floor each back end takes."""
-    shape, neuron = result["shape"], result["neuron"]
-    recurrent = neuron in LAYERS and LAYERS[neuron].recurrent
-    product = rates["product"] if recurrent else None
-    least = 1e3 * floor.dynamics_floor(*shape, rates["copy"], product)
-    result["floor_ms"] = round(least, 4)
-    for values in result["backends"].values():
-        values["x_floor"] = round(values["ms"] / least, 2)
+# LIF layers of other libraries, as their users run them over a sequence: each maker takes an input
+# [B, T, H] and returns a function that computes the spikes of it. Time goes first where the library
+# wants it so; that view is part of what is measured. The neurons are not identical to ours
+# (surrogates and resets differ): what is compared is the cost of one spiking layer.
+
+
+def _snntorch(I: Tensor) -> Callable[[], Tensor]:
+    import snntorch
+
+    neuron = snntorch.Leaky(beta=0.9).to(I.device)
+
+    def run():
+        potential, spikes = neuron.reset_mem(), []
+        for I_t in I.unbind(dim=1):
+            spike, potential = neuron(I_t, potential)
+            spikes.append(spike)
+        return torch.stack(spikes, dim=1)
+
+    return run
+
+
+def _spikingjelly(I: Tensor) -> Callable[[], Tensor]:
+    from spikingjelly.activation_based import functional, neuron
+
+    layer = neuron.LIFNode(tau=2.0, step_mode="m").to(I.device)
+
+    def run():
+        functional.reset_net(layer)
+        return layer(I.transpose(0, 1))
+
+    return run
+
+
+def _norse(I: Tensor) -> Callable[[], Tensor]:
+    import norse.torch
+
+    layer = norse.torch.LIF().to(I.device)
+    return lambda: layer(I.transpose(0, 1))[0]
+
+
+def _sinabs(I: Tensor) -> Callable[[], Tensor]:
+    import sinabs.layers
+
+    layer = sinabs.layers.LIF(tau_mem=10.0).to(I.device)
+
+    def run():
+        layer.reset_states()
+        return layer(I)
+
+    return run
+
+
+PEERS = {
+    "snntorch": ("snnTorch Leaky", _snntorch),
+    "spikingjelly": ("SpikingJelly LIFNode, multi-step", _spikingjelly),
+    "norse": ("Norse LIF", _norse),
+    "sinabs": ("Sinabs LIF", _sinabs),
+}
+
+
+def installed_peers(I: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """The layers of all peers that are installed, by name."""
+    return {
+        name: make(I)
+        for package, (name, make) in PEERS.items()
+        if importlib.util.find_spec(package)
+    }
 
 
 def compare_peers(shape: tuple, device: str, rounds: int) -> dict:
@@ -131,9 +187,13 @@ def compare_peers(shape: tuple, device: str, rounds: int) -> dict:
     I = random_input(*shape, device)
     ours = reversed(backends(device))
     forwards = {f"Sprache LIF, {name}": forward_of("LIF", name, I) for name in ours}
-    forwards |= peers.installed(I)
+    forwards |= installed_peers(I)
     passes = {name: training_pass(forward, I) for name, forward in forwards.items()}
-    return {"shape": list(shape), "layers": interleaved(passes, rounds)}
+    layers = interleaved(passes, rounds)
+    rows = [[name, *values.values()] for name, values in layers.items()]
+    titles = ["LIF layer", "ms", "best ms", "speed, first = 1"]
+    print("\n" + tabulate(rows, titles), flush=True)
+    return {"shape": list(shape), "layers": layers}
 
 
 def scaling(shape: tuple, device: str, rounds: int, factors: tuple) -> list[dict]:
@@ -191,58 +251,51 @@ def print_comparison(results: list[dict]) -> None:
     print(tabulate(rows, ["neuron", "BxTxH", "back end", *figures.values()]), flush=True)
 
 
-@program(PROGRAM)
-def main(argv: list[str] | None) -> None:
-    """Measure and write; see the module's text."""
-    parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
-    add_common(parser)
-    options = parser.parse_args(argv)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    file = set_up(options, "dynamics", device)
-    shape = (256, 300, 512) if device == "cuda" else (64, 100, 512)
-    rounds, factors = 15, (0.25, 0.5, 1, 2, 4)
-    if options.quick:
-        shape, rounds, factors = (8, 20, 64), 3, (0.5, 1)
-    result = {"benchmark": "dynamics", "machine": machine(LIBRARIES)}
-    for section in (measure_neurons, measure_peers, measure_scaling):
-        section(result, shape, device, rounds, factors)
-        # What is there stays there if a later section fails.
-        write(file, result)
-    plot(result["scaling"], file.with_suffix(".png"))
-    print(f"\nwritten: {file} and {file.with_suffix('.png').name}")
-
-
-def measure_neurons(result: dict, shape: tuple, device: str, rounds: int, _factors: tuple) -> None:
-    """All neurons and the non-spiking recurrences, against the floor of this machine."""
+def measure_neurons(result: dict, shape: tuple, device: str, rounds: int) -> None:
+    """Into ``result``: all neurons and non-spiking recurrences, against this machine's floor."""
     B, T, H = shape
-    rates = {"copy": floor.copy_bandwidth(device), "product": floor.product_rate(B, H, H, device)}
-    result["copy_gb_per_s"] = round(rates["copy"] / 1e9, 1)
-    result["product_gflops"] = round(rates["product"] / 1e9, 1)
+    copy, product = measure.copy_bandwidth(device), measure.product_rate(B, H, H, device)
+    result["copy_gb_per_s"] = round(copy / 1e9, 1)
+    result["product_gflops"] = round(product / 1e9, 1)
     fewer_steps = (B, min(T, RECURRENT_STEPS), H)
     neurons = [
         compare_backends(name, fewer_steps if layer.recurrent else shape, device, rounds)
         for name, layer in LAYERS.items()
     ]
     neurons.append(compare_backends("readout", (B, T, CLASSES), device, rounds))
-    for comparison in neurons:
-        add_floor(comparison, rates)
+    for found in neurons:
+        recurrent = found["neuron"] in LAYERS and LAYERS[found["neuron"]].recurrent
+        floor = measure.dynamics_floor(*found["shape"], copy, product if recurrent else None)
+        found["floor_ms"] = round(1e3 * floor, 4)
+        for values in found["backends"].values():
+            values["x_floor"] = round(values["ms"] / (1e3 * floor), 2)
     fewer = max(3, rounds // 3)
     neurons += [time_baseline(name, fewer_steps, device, fewer) for name in BASELINES]
     result["neurons"] = neurons
     print_comparison(neurons)
 
 
-def measure_peers(result: dict, shape: tuple, device: str, rounds: int, _factors: tuple) -> None:
-    """The LIF layers of other libraries."""
+@program(PROGRAM)
+def main(argv: list[str] | None) -> None:
+    """Measure and write; see the module's text."""
+    parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
+    measure.add_common(parser)
+    options = parser.parse_args(argv)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    file = measure.set_up(options, "dynamics", device)
+    shape = (256, 300, 512) if device == "cuda" else (64, 100, 512)
+    rounds, factors = 15, (0.25, 0.5, 1, 2, 4)
+    if options.quick:
+        shape, rounds, factors = (8, 20, 64), 3, (0.5, 1)
+    result = {"benchmark": "dynamics", "machine": machine()}
+    measure_neurons(result, shape, device, rounds)
+    write(file, result)  # what is there stays there if a later part fails
     result["peers"] = compare_peers(shape, device, rounds)
-    print()
-    rows = [[name, *values.values()] for name, values in result["peers"]["layers"].items()]
-    print(tabulate(rows, ["LIF layer", "ms", "best ms", "speed, first = 1"]), flush=True)
-
-
-def measure_scaling(result: dict, shape: tuple, device: str, rounds: int, factors: tuple) -> None:
-    """Growth with B, T and H."""
+    write(file, result)
     result["scaling"] = scaling(shape, device, max(3, rounds // 2), factors)
+    write(file, result)
+    plot(result["scaling"], file.with_suffix(".png"))
+    print(f"\nwritten: {file} and {file.with_suffix('.png').name}")
 
 
 if __name__ == "__main__":

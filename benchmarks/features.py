@@ -18,13 +18,11 @@ from collections.abc import Callable
 import torch
 from tabulate import tabulate
 
-from benchmarks.command import add_common, set_up, write
-from benchmarks.timing import interleaved, machine
+from benchmarks.measure import add_common, interleaved, machine, set_up, write
 from datasets.features import log_mel
 from parsers.program import Parser, program
 
 PROGRAM = "benchmarks.features"
-LIBRARIES = ("torch", "torchaudio", "kaldi-native-fbank", "numpy")
 RATE = 16000
 
 
@@ -93,7 +91,7 @@ def main(argv: list[str] | None) -> None:
     clips, rounds = (8, 2) if options.quick else (128, 9)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     file = set_up(options, "features", devices[-1])
-    result = {"benchmark": "features", "clips": clips, "machine": machine(LIBRARIES)}
+    result = {"benchmark": "features", "clips": clips, "machine": machine()}
     rows = []
     for device in devices:
         result[device] = interleaved(runs(clips, device), rounds)

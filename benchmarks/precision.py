@@ -19,8 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 import main as sprache
-from benchmarks.command import add_out, to_write, write
-from benchmarks.timing import machine
+from benchmarks.measure import add_out, machine, to_write, write
 from parsers.load import OPTIONS
 from parsers.program import Parser, numeric, program
 from training.device.choice import choose_device
@@ -108,7 +107,7 @@ def main(argv: list[str] | None) -> None:
     epochs = ["--nb_epochs", str(options.nb_epochs)] if options.nb_epochs else []
     if options.data_folder is not None and not options.data_folder.is_dir():
         raise ExperimentError(f"--data_folder {options.data_folder} is not a folder")
-    result = {"benchmark": "precision", "machine": machine(("torch", "numba", "numpy"))}
+    result = {"benchmark": "precision", "machine": machine()}
     result |= {"seeds": options.seeds, "nb_epochs": options.nb_epochs, "data": {}}
     for name, flags in data_sets(options.data_folder).items():
         folder = options.work / name.replace(" ", "_")

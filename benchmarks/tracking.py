@@ -18,8 +18,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmarks.command import add_common, set_up, write
-from benchmarks.timing import machine, milliseconds
+from benchmarks.measure import add_common, machine, milliseconds, set_up, write
 from parsers.load import load_plan
 from parsers.program import Parser, program
 from training.data.loading import DataCache, data_record
@@ -30,7 +29,6 @@ from training.record import files
 from training.tracking.wandb_run import Tracker, tracked
 
 PROGRAM = "benchmarks.tracking"
-LIBRARIES = ("torch", "numba", "numpy", "wandb")
 
 
 class TimedTracker:
@@ -115,7 +113,7 @@ def main(argv: list[str] | None) -> None:
     rounds, count = (2, 2) if options.quick else (8, 3)
     result = {
         "benchmark": "tracking",
-        "machine": machine(LIBRARIES),
+        "machine": machine(),
         "rounds": rounds,
         "epochs_of_a_round": count,
         "demo": measure(rounds, count),

@@ -16,16 +16,18 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from tabulate import tabulate
+from torch.utils.data import DataLoader, Dataset
 
-from benchmarks import floor, slow_way
-from benchmarks.command import add_common, set_up, write
-from benchmarks.timing import interleaved, kept_mib, machine, synchronize
+from benchmarks import measure
+from benchmarks.measure import interleaved, kept_mib, machine, peak_mib, synchronize
 from datasets.audio_set import AudioSet
 from datasets.binning import Binning
-from datasets.features import NB_BINS, frame_counts
+from datasets.features import NB_BINS, frame_counts, log_mel
 from datasets.frames import FrameSet
+from datasets.interface import Data
 from parsers.load import Config, load_plan
 from parsers.program import Parser, numeric, program
 from training.data.loading import batches, order_of_batches
@@ -34,12 +36,13 @@ from training.device.choice import choose_device
 from training.experiment import Experiment
 
 PROGRAM = "benchmarks.train"
-LIBRARIES = ("torch", "numba", "triton", "numpy")
 EVENTS = 8000  # of a clip
 DENSITY = {100: 0.15, 250: 0.075, 300: 0.06}  # of frames by steps, as measured on the demo
 GAIN = 2.0  # of normalised currents, for the firing rate of a network that has learned
 LR = 1e-6  # so that it stays there
 SAMPLE_RATE = 16000
+POOL = 512  # different clips; a data set repeats them
+UNITS = 700
 UNFOLDED = "ours, unfolded"
 CLIPS_ON_CPU = 2048  # host memory holds no whole data set; a rate does not depend on the number
 
@@ -68,18 +71,6 @@ CASES = {
 QUICK = {"batch_size": 8, "nb_steps": 20}
 
 
-@dataclasses.dataclass
-class Data:
-    """What an Experiment asks of its data."""
-
-    train: FrameSet | AudioSet
-    valid: FrameSet | AudioSet
-    test: FrameSet | AudioSet
-    nb_features: int
-    nb_classes: int
-    validation: str = "random clips"
-
-
 def published(case: Case, scale: float, changes: dict) -> Config:
     """The config with its batch scaled, and what ``changes`` says."""
     config = load_plan(["--config", case.config, "--debug"]).points[0]
@@ -93,12 +84,13 @@ def random_data(case: Case, config: Config, device: torch.device) -> Data:
     make = random_recordings if case.is_audio else random_frames
     clips = make(count, config.training, device, case.classes)
     features = NB_BINS if case.is_audio else clips.counts.shape[2]
-    return Data(clips, clips, clips, features, case.classes)
+    classes = [str(label) for label in range(case.classes)]
+    return Data(features, classes, "random clips", clips, clips, clips)
 
 
 def random_frames(count: int, options, device: torch.device, classes: int) -> FrameSet:
     """Frames of a realistic density."""
-    shape = (options.nb_steps, slow_way.UNITS // options.spatial_bin)
+    shape = (options.nb_steps, UNITS // options.spatial_bin)
     density = DENSITY.get(options.nb_steps, min(DENSITY.values()))
     counts = torch.empty((count, *shape), dtype=torch.uint8, device=device)
     for block in counts.split(256):  # random numbers need four times the room
@@ -128,16 +120,65 @@ def our_batches(split, batch_size: int) -> Iterator[tuple]:
                 yield x, y
 
 
+class EventClips(Dataset):
+    """Clips of random events in the SHD layout that are binned when they are asked for."""
+
+    def __init__(self, count: int, events: int, nb_steps: int, max_time: float, spatial_bin: int):
+        rng = np.random.default_rng(0)
+        self.count = count
+        self.times = np.sort(rng.uniform(0, max_time, (POOL, events))).astype(np.float16)
+        self.units = rng.integers(0, UNITS, (POOL, events)).astype(np.uint16)
+        self.edges = np.linspace(0, max_time, nb_steps)
+        self.spatial_bin = spatial_bin
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        steps = np.digitize(self.times[index % POOL].astype(np.float32), self.edges)
+        kept = steps < len(self.edges)
+        frames = np.zeros((len(self.edges), UNITS // self.spatial_bin), np.float32)
+        channels = self.units[index % POOL][kept] // self.spatial_bin
+        np.add.at(frames, (steps[kept], channels), 1.0)
+        return torch.from_numpy(frames), index % 20
+
+
+class WaveformClips(Dataset):
+    """Recordings of noise of one second whose features are computed when they are asked for."""
+
+    def __init__(self, count: int):
+        generator = torch.Generator().manual_seed(0)
+        self.count = count
+        self.waves = 0.1 * torch.randn(POOL, SAMPLE_RATE, generator=generator)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return log_mel(self.waves[index % POOL][None], SAMPLE_RATE)[0], index % 20
+
+
 def slow_batches(case: Case, config: Config, data: Data, device: torch.device) -> Iterator[tuple]:
-    """The same from clips that are made at every access."""
+    """The same without any of this: every clip is made anew, by itself, at every access."""
     options = config.training
     if case.is_audio:
-        clips = slow_way.WaveformClips(len(data.train), SAMPLE_RATE, SAMPLE_RATE)
+        clips = WaveformClips(len(data.train))
     else:
         sizes = (options.nb_steps, options.max_time, options.spatial_bin)
-        clips = slow_way.EventClips(len(data.train), EVENTS, *sizes)
+        clips = EventClips(len(data.train), EVENTS, *sizes)
     workers = options.num_workers if device.type == "cuda" else 0
-    return slow_way.endless(clips, options.batch_size, device, workers)
+    loader = DataLoader(
+        clips,
+        options.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+    )
+    while True:
+        for x, y in loader:
+            yield x.to(device), y.to(device)
 
 
 def rows_of(device: torch.device) -> dict[str, dict]:
@@ -200,12 +241,9 @@ class Row:
         if device.type == "cuda":
             synchronize()
             torch.cuda.empty_cache()
-            before = torch.cuda.memory_allocated(device)
-            torch.cuda.reset_peak_memory_stats(device)
-            self.steps.learn(*next(self.tests), self.meter)
-            synchronize()
-            peak = torch.cuda.max_memory_allocated(device) - before
-            found["peak_mib"] = round(peak / 2**20, 1)
+            held = torch.cuda.memory_allocated(device) / 2**20
+            peak = peak_mib(lambda: self.steps.learn(*next(self.tests), self.meter))
+            found["peak_mib"] = round(peak - held, 1)
         return found
 
 
@@ -233,22 +271,20 @@ def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidt
     tested = times(rows, Row.evaluate, per_block, max(2, rounds // 2))
     batch, T = config.training.batch_size, next(rows["ours"].tests)[0].shape[1]
     sizes = [data.nb_features, *rows["ours"].experiment.model.layer_sizes]
-    rate = floor.product_rate(batch * T, sizes[1], sizes[1], device.type)
-    least = floor.step_floor(batch, T, sizes, bandwidth, rate)
+    rate = measure.product_rate(batch * T, sizes[1], sizes[1], device.type)
+    least = 1e3 * measure.step_floor(batch, T, sizes, bandwidth, rate)
     result = {"case": name, "config": case.config, "batch_size": batch, "steps": T, "sizes": sizes}
     result |= {"firing_rate": rows["ours"].firing_rate()}
-    result |= {"floor_ms": round(1e3 * least, 3), "product_gflops": round(rate / 1e9, 1)}
-    result["rows"] = {}
+    result |= {"floor_ms": round(least, 3), "product_gflops": round(rate / 1e9, 1), "rows": {}}
     for row, way in rows.items():
         step, test = trained[row]["ms"], tested[row]["ms"]
-        epoch = (case.train * step + case.valid * test) / batch / 1e3
         result["rows"][row] = {
             "step_ms": step,
             "test_ms": test,
             "clips_per_s": round(batch / step * 1e3, 1),
-            "epoch_s": round(epoch, 1),
+            "epoch_s": round((case.train * step + case.valid * test) / batch / 1e3, 1),
             "ratio": trained[row]["ratio"],
-            "share_of_floor": round(1e3 * least / step, 4),
+            "share_of_floor": round(least / step, 4),
             **way.memory(device),
         }
     return result
@@ -257,12 +293,8 @@ def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidt
 def times(rows: dict[str, Row], run: Callable, per_block: int, rounds: int) -> dict:
     """Milliseconds per batch of every row, taking turns; enough steps before for a CUDA graph."""
     runs = {name: lambda row=row: run(row, per_block) for name, row in rows.items()}
-    warm_up = 1 if per_block == 1 else 2
-    results = interleaved(runs, rounds, warm_up)
-    return {
-        name: {**values, "ms": round(values["ms"] / per_block, 3)}
-        for name, values in results.items()
-    }
+    results = interleaved(runs, rounds, warm_up=1 if per_block == 1 else 2)
+    return {name: {**v, "ms": round(v["ms"] / per_block, 3)} for name, v in results.items()}
 
 
 def print_case(result: dict) -> None:
@@ -270,8 +302,7 @@ def print_case(result: dict) -> None:
     sizes = "-".join(map(str, result["sizes"]))
     print(
         f"\n{result['case']}: {sizes}, batch {result['batch_size']}, {result['steps']} steps, "
-        f"firing rate {result['firing_rate']:.1%}, "
-        f"floor {result['floor_ms']:g} ms"
+        f"firing rate {result['firing_rate']:.1%}, floor {result['floor_ms']:g} ms"
     )
     titles = ["", "step ms", "test ms", "clips/s", "epoch s", "x slow", "of floor"]
     titles += ["kept MiB", "peak MiB"]
@@ -289,18 +320,18 @@ def main(argv: list[str] | None) -> None:
         type=numeric(float, 1e-3, 1e3),
         help="of batch sizes; by default 1, on a CPU 1/8",
     )
-    add_common(parser)
+    measure.add_common(parser)
     options = parser.parse_args(argv)
     device = choose_device(0)
-    file = set_up(options, "train", device.type)
+    file = measure.set_up(options, "train", device.type)
     scale = options.scale or (1.0 if device.type == "cuda" else 0.125)
-    bandwidth = floor.copy_bandwidth(device.type)
-    result = {"benchmark": "train", "machine": machine(LIBRARIES), "scale": scale}
+    bandwidth = measure.copy_bandwidth(device.type)
+    result = {"benchmark": "train", "machine": machine(), "scale": scale}
     result |= {"copy_gb_per_s": round(bandwidth / 1e9, 1), "cases": []}
     for name in options.cases:
         result["cases"].append(compare(name, scale, device, options.quick, bandwidth))
         print_case(result["cases"][-1])
-        write(file, result)
+        measure.write(file, result)
     print(f"\nwritten: {file}")
 
 

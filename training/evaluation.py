@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from models.dynamics import describe
-from parsers.load import Plan
+from parsers.load import Config, Plan
 from training.data import same_data
 from training.data.loading import DataCache
 from training.device.choice import describe_device
@@ -32,15 +32,29 @@ def evaluate_all(plan: Plan, device: torch.device) -> int:
     folder = evaluation_folder(plan)
     cache, results = DataCache(device, ("test",)), []
     for point in plan.points:
-        data = cache.get(same_data.with_recorded_rate(point.training, path.parents[1]))
-        data = same_data.with_classes_of(path.parents[1], point.training, data)
-        experiment = Experiment(point, data, None, device)
-        checkpoint.load_weights(experiment.model, path)
+        experiment = open_trained(point, path, cache)
         if not results:
             files.create_plain(folder)
         results.append(evaluate_point(experiment, path, folder, number=len(results)))
     report(plan, results, folder, "evaluation_summary.json")
     return 0
+
+
+def open_trained(config: Config, weights: Path, cache: DataCache) -> Experiment:
+    """A network that was trained before, with its data, ready to be tested on the cache's device.
+
+    Args:
+        config: the options to test it with.
+        weights: its checkpoint, in ``checkpoints/`` of a run's folder.
+        cache: gives the data.
+
+    Raises:
+        CheckpointError, ExperimentError or DataError: weights or data do not fit, or are not there.
+    """
+    data = same_data.data_of(weights.parents[1], config.training, cache)
+    experiment = Experiment(config, data, None, cache.device)
+    checkpoint.load_weights(experiment.model, weights)
+    return experiment
 
 
 def evaluation_folder(plan: Plan) -> Path:

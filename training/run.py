@@ -71,13 +71,12 @@ def begin(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]
 @contextlib.contextmanager
 def resume(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]:
     """A run from the state that it has saved in ``folder``, which is locked."""
-    options = same_data.with_recorded_rate(point.training, folder)
-    data = same_data.with_classes_of(folder, options, cache.get(options))
+    data = same_data.data_of(folder, point.training, cache)
     check_batches(point, data, cache.device)
     experiment = Experiment(point, data, folder, cache.device)
     with files.claimed(folder):
         files.check_same_options(folder, point.to_dict())
-        same_data.check_unchanged(folder, options, data)
+        same_data.check_unchanged(folder, point.training, data)
         experiment.progress = experiment.recorder.resume(experiment.trained)
         files.record_epochs(folder, point.training.nb_epochs)
         yield experiment

@@ -17,11 +17,10 @@ from typing import NamedTuple
 from datasets.registry import DATASETS
 from parsers.load import resolve_pretrained
 from parsers.program import Parser, add_gpu_device, program
-from training.data import same_data
 from training.data.loading import DataCache
 from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError
-from training.experiment import Experiment
+from training.evaluation import open_trained
 from training.record import checkpoint, files
 from training.record.recorder import counts, device_facts, versions
 from training.terminal.console import log, percent, start_logging, table
@@ -57,11 +56,9 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     summary = files.read_summary(folder)
     weights = folder / checkpoint.BEST
     checkpoint.read(weights)  # a fault in it is reported before the data are read
-    data = cache.get(same_data.with_recorded_rate(config.training, folder))
-    data = same_data.with_classes_of(folder, config.training, data)
     with determinism(config.training.deterministic):
-        experiment = Experiment(config, data, None, cache.device)
-        checkpoint.load_weights(experiment.model, weights)
+        experiment = open_trained(config, weights, cache)
+        data = experiment.data
         test = experiment.test(config.training.seed)
         valid = experiment.evaluate(data.valid, "validation")
     now = {**counts(experiment.model, data), "data_checksums": data.checksums}

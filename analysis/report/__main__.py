@@ -12,12 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.command import add_run
 from analysis.observe import Observer
 from analysis.report import course, neurons
-from analysis.report.energy import show_energy
 from analysis.report.page import Page, check_free
-from analysis.run import OpenedRun, open_named
+from analysis.trained import OpenedRun, add_run, open_named
 from parsers.load import resolve_pretrained
 from parsers.program import Parser, numeric, program
 from training.errors import ExperimentError
@@ -107,7 +105,7 @@ def make_page(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron]) ->
         neurons.show_rates(page, run, seen)
         neurons.show_parameters(page, run)
         neurons.show_clamped(page, run)
-    show_energy(page, run, seen)
+    course.show_energy(page, run, seen)
     return page
 
 

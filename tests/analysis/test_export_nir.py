@@ -51,8 +51,7 @@ def network(neuron, **options):
 def test_graphs_spike_as_their_networks(neuron, normalization, discretization, tmp_path):
     import nir
 
-    from analysis.nir_check import in_double_precision, run_graph, to_torch
-    from analysis.nir_graph import build_graph
+    from analysis.nir_graph import build_graph, in_double_precision, run_graph, to_torch
 
     model = network(neuron, normalization=normalization).double()
     nir.write(str(tmp_path / "net.nir"), build_graph(model, 0.004, discretization))

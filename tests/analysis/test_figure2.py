@@ -9,8 +9,8 @@ import torch
 from small_runs import small_runs, write_run
 
 from analysis import figure2, trained
-from analysis.eigenvalue_figure import Spectrum, crowded, draw_spectra
 from analysis.eigenvalues import exact_eigenvalues, timing
+from analysis.figure2 import Spectrum, crowded, draw_spectra
 from analysis.style import print_style
 from parsers.load import load_plan
 

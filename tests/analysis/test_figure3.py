@@ -11,8 +11,8 @@ from small_runs import small_runs, write_run
 
 from analysis import figure3
 from analysis.evaluations import Evaluations, deviation_of, key_of, mean_of
-from analysis.style import COLOURS, INK, MARKERS, looks, print_style
-from analysis.synops_figure import Cost, draw_scatter, draw_side_by_side, in_units, pareto_front
+from analysis.figure3 import Cost, draw_scatter, draw_side_by_side, in_units, pareto_front
+from analysis.style import INK, LOOKS, looks, print_style
 from analysis.trained import open_model
 from parsers.load import load_plan
 from training.errors import ExperimentError
@@ -241,6 +241,6 @@ def test_networks_of_one_neuron_are_told_apart(tmp_path, monkeypatch, capsys):
     assert [row.split()[0] for row in rows if "run " in row] == ["y/run", "z/run"]
     styles = looks([cost.model_type for cost in drawn])
     assert len({*styles}) == len(drawn)
-    assert styles[0] == (COLOURS["SiLIF"], MARKERS["SiLIF"])
-    assert styles[4] == (COLOURS["LIF"], MARKERS["LIF"])
+    assert styles[0] == LOOKS["SiLIF"]
+    assert styles[4] == LOOKS["LIF"]
     assert looks([None, None, "mine"]) == [(INK, "*")] * 3

@@ -5,7 +5,7 @@
 import pytest
 import torch
 
-from analysis.hookable import Spikes, hookable
+from analysis.neurobench import Spikes, hookable
 from models.snns import LAYERS, SNN
 
 B, T, F = 3, 12, 7

@@ -10,12 +10,12 @@ from own_neuron import own_recurrence, python_blocks, run_block
 from small_runs import write_run
 
 from analysis import figure2
-from analysis.eigenvalue_figure import Spectrum, draw_spectra
 from analysis.eigenvalues import exact_eigenvalues
+from analysis.figure2 import Spectrum, draw_spectra
 from analysis.nir_graph import check_exportable
+from analysis.observe import traced
 from analysis.operations import update_operations
-from analysis.parameters import quantities
-from analysis.traces import traced
+from analysis.report.neurons import quantities
 from models.snns import LAYERS, SNN
 from training.errors import ExperimentError
 

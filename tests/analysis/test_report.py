@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.observe import Observer
+from analysis.observe import LayerTrace, Observer
 from analysis.report import figures
 from analysis.report.neurons import neuron_trace
-from analysis.run import open_run
-from analysis.traces import LayerTrace
+from analysis.trained import open_run
 from models.anns import LAYERS as ANN_LAYERS
+from tests.analysis.conftest import NB_CLASSES
+from training.build import build_model
 from training.data.loading import batches
 
 # The others are one of these without recurrent weights, or with other ranges or gates.
@@ -167,7 +168,9 @@ def test_parameters_before_training_are_those_of_the_seed(make_run, report):
     folder = make_run(model_type="SiLIF")
     numbers = report(folder)[2]
     run = open_run(folder)
-    rates = run.initial["snn.0.alpha"].double().exp() * run.initial["snn.0.dt"].double().exp()
+    torch.manual_seed(13)
+    first = build_model(run.config, run.experiment.data.nb_features, NB_CLASSES).snn[0]
+    rates = (first.alpha.double() + first.dt.double()).exp().detach()
     expected = 1000 * run.step_seconds / rates
     found = numbers["parameters"]["layer 1"]["membrane time constant"]
     np.testing.assert_allclose(found["before"], expected.numpy(), rtol=1e-4)

@@ -5,7 +5,7 @@
 import pytest
 import torch
 
-from analysis.traces import traced
+from analysis.observe import traced
 from models.readouts import READOUTS
 from models.snns import LAYERS, SNN
 

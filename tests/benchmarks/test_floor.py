@@ -7,16 +7,16 @@ import json
 import pytest
 import torch
 
-from benchmarks import dynamics, floor, slow_way, train
+from benchmarks import dynamics, measure, train
 from datasets.binning import Binning, bin_events
 
 
 def test_floor_of_a_recurrence():
-    passes = 2 * 3 * 4 * floor.FLOAT * floor.DYNAMICS_PASSES
-    assert floor.dynamics_floor(2, 3, 4, bandwidth=10.0) == passes / 10
+    passes = 2 * 3 * 4 * measure.FLOAT * measure.DYNAMICS_PASSES
+    assert measure.dynamics_floor(2, 3, 4, bandwidth=10.0) == passes / 10
     # s @ V forward, its gradient to s, and dV: each 2 B T H H operations
     expected = passes / 10 + 3 * 2 * (2 * 3 * 4 * 4) / 100
-    assert floor.dynamics_floor(2, 3, 4, 10.0, product=100.0) == pytest.approx(expected)
+    assert measure.dynamics_floor(2, 3, 4, 10.0, product=100.0) == pytest.approx(expected)
 
 
 def test_floor_of_a_step():
@@ -26,11 +26,11 @@ def test_floor_of_a_step():
     moved = rows * 4 * (first + second)
     operations = rows * 2 * (2 * 5 * 4 + 3 * 4 * 7)
     expected = moved / 10 + operations / 100
-    assert floor.step_floor(2, 3, [5, 4, 7], 10.0, 100.0) == pytest.approx(expected)
+    assert measure.step_floor(2, 3, [5, 4, 7], 10.0, 100.0) == pytest.approx(expected)
 
 
 def test_the_slow_loader_bins_as_ours_does():
-    clips = slow_way.EventClips(3, 200, nb_steps=20, max_time=1.0, spatial_bin=20)
+    clips = train.EventClips(3, 200, nb_steps=20, max_time=1.0, spatial_bin=20)
     frames, label = clips[2]
     counts, dropped = bin_events(clips.times[2], clips.units[2], Binning(20, 1.0, 20))
     assert torch.equal(frames, torch.from_numpy(counts).float())

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from benchmarks import gpu_check
-from benchmarks.goals import goals
-from benchmarks.gpu_check import Part, run
+from benchmarks.gpu_check import Part, goals, run
 
 
 def dynamics(ratio, x_floor):

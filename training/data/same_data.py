@@ -13,7 +13,7 @@ from pathlib import Path
 from datasets.interface import Data
 from datasets.registry import DATASETS
 from parsers.training_config import TrainingConfig
-from training.data.loading import data_record
+from training.data.loading import DataCache, data_record
 from training.errors import ExperimentError
 
 NAME = "data.json"
@@ -33,6 +33,16 @@ def recorded(folder: Path) -> dict | None:
         return None
     except (OSError, ValueError, TypeError, KeyError):
         raise ExperimentError(f"{path} is not readable: remove it to continue without it") from None
+
+
+def data_of(folder: Path, options: TrainingConfig, cache: DataCache) -> Data:
+    """The data of ``options`` as the network in ``folder`` met them, by its data.json.
+
+    Raises:
+        ExperimentError: the classes of the network are others.
+        DataError: a fault in the files.
+    """
+    return with_classes_of(folder, options, cache.get(with_recorded_rate(options, folder)))
 
 
 def with_recorded_rate(options: TrainingConfig, folder: Path) -> TrainingConfig:
@@ -89,12 +99,11 @@ def check_unchanged(folder: Path, options: TrainingConfig, data: Data) -> None:
     """Whether a training in ``folder`` can be resumed with ``data``.
 
     Raises:
-        ExperimentError: classes, numbers of clips or contents are not what they were.
+        ExperimentError: numbers of clips or contents are not what they were.
     """
     before = recorded(folder)
     if before is None:
         return
-    with_classes_of(folder, options, data)
     now = data_record(options, data)
     for name, count in now["clips"].items():
         if (then := before["clips"].get(name, count)) != count:
