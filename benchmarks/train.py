@@ -30,8 +30,7 @@ from datasets.frames import FrameSet
 from datasets.interface import Data
 from parsers.load import Config, load_plan
 from parsers.program import Parser, numeric, program
-from training.data.loading import batches, order_of_batches
-from training.data.streaming import Streamed
+from training.data.loading import Streamed, batches, order_of_batches
 from training.device.choice import choose_device
 from training.experiment import Experiment
 

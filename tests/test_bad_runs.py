@@ -45,30 +45,26 @@ def run(trained, tmp_path):
 def edit(change):
     def damage(path):
         content = torch.load(path, weights_only=True)
-        changed = change(content)
-        torch.save(content if changed is None else changed, path)
+        torch.save(change(content), path)
 
     return damage
 
 
-def other_shape(weights):
-    weights["snn.0.W.weight"] = weights["snn.0.W.weight"][:, :-1]
+def replace(*keys, value):
+    """Replace one entry of nested dicts; ``value`` is the new one, or makes it of the old one."""
+
+    def change(content):
+        inner = content
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value(inner[keys[-1]]) if callable(value) else value
+        return content
+
+    return edit(change)
 
 
-def other_key(weights):
-    weights["snn.9.W.weight"] = torch.zeros(2)
-
-
-def missing_key(weights):
-    del weights["snn.1.W.weight"]
-
-
-def no_tensor(weights):
-    weights["snn.0.W.weight"] = 3.0
-
-
-def gigantic(weights):
-    weights["snn.0.W.weight"] = torch.zeros(1).expand(10**6, 10**6)
+def in_moments(name, value):
+    return replace("optimizer", "state", 0, name, value=value)
 
 
 def pickled_in_archive(path):
@@ -91,18 +87,16 @@ def flipped(path):
     path.write_bytes(content)
 
 
-def text(path):
-    path.write_text("weights\n")
+WEIGHT = "snn.0.W.weight"
 
 
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (edit(other_shape), "'snn.0.W.weight' is"),
-        (edit(other_key), "'snn.9.W.weight' is not in the model"),
-        (edit(missing_key), "'snn.1.W.weight' is missing"),
-        (edit(no_tensor), "'snn.0.W.weight' is not a tensor"),
-        (edit(gigantic), "1000000"),
+        (replace(WEIGHT, value=lambda x: x[:, :-1]), f"'{WEIGHT}' is"),
+        (replace(WEIGHT, value=3.0), f"'{WEIGHT}' is not a tensor"),
+        (replace(WEIGHT, value=torch.zeros(1).expand(10**6, 10**6)), "1000000"),
+        (edit(lambda content: {**content, "more": torch.zeros(2)}), "'more' is not in the model"),
         (edit(lambda _: [1, 2]), "holds a list"),
         (edit(lambda _: {}), "is missing"),
         (edit(lambda _: torch.zeros(3)), "holds a Tensor"),
@@ -113,7 +107,7 @@ def text(path):
         (cut(0.5), "not a readable checkpoint"),
         (cut(0.99), "not a readable checkpoint"),
         (flipped, "not a readable checkpoint"),
-        (text, "not a readable checkpoint"),
+        (lambda path: path.write_text("weights\n"), "not a readable checkpoint"),
         (no_bytes, "not a readable checkpoint"),
         (directory, "no checkpoint"),
         (fifo, "no checkpoint"),
@@ -138,21 +132,6 @@ def test_a_checkpoint_of_another_model(run, sound_data, tmp_path, monkeypatch, c
     assert "does not fit this model" in line
 
 
-def in_state(*keys, value):
-    """Replace one entry of a training state."""
-
-    def change(content):
-        for key in keys[:-1]:
-            content = content[key]
-        content[keys[-1]] = value(content[keys[-1]]) if callable(value) else value
-
-    return edit(change)
-
-
-def in_moments(name, value):
-    return in_state("optimizer", "state", 0, name, value=value)
-
-
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
@@ -162,15 +141,15 @@ def in_moments(name, value):
         (in_moments("exp_avg_sq", lambda x: x + math.inf), "does not fit"),
         (in_moments("exp_avg_sq", lambda x: x - 1), "does not fit"),
         (in_moments("step", torch.tensor(-1.0)), "does not fit"),
-        (in_state("optimizer", "param_groups", 0, "lr", value="high"), "does not fit"),
-        (in_state("scheduler", value={}), "does not fit"),
-        (in_state("scheduler", "best", value="high"), "does not fit"),
-        (in_state("scheduler", "best", value=math.nan), "does not fit"),
-        (in_state("progress", "epochs", value=3), "does not fit"),
-        (in_state("rng", "torch", value=torch.zeros(3)), "does not fit"),
-        (in_state("model", value={}), "is missing"),
-        (in_state("best", "weights", "snn.0.W.weight", value=torch.zeros(2)), "is [2] instead"),
-        (in_state("format", value=99), "no training state"),
+        (replace("optimizer", "param_groups", 0, "lr", value="high"), "does not fit"),
+        (replace("scheduler", value={}), "does not fit"),
+        (replace("scheduler", "best", value="high"), "does not fit"),
+        (replace("scheduler", "best", value=math.nan), "does not fit"),
+        (replace("progress", "epochs", value=3), "does not fit"),
+        (replace("rng", "torch", value=torch.zeros(3)), "does not fit"),
+        (replace("model", value={}), "is missing"),
+        (replace("best", "weights", WEIGHT, value=torch.zeros(2)), "is [2] instead"),
+        (replace("format", value=99), "no training state"),
         (edit(lambda content: content["model"]), "no training state"),
         (pickled, "more than tensors"),
         (cut(0.5), "not a readable checkpoint"),

@@ -18,7 +18,7 @@ from models.anns import LAYERS as ANN_LAYERS
 from models.dynamics import describe
 from models.linear import set_precision
 from models.network import Network
-from models.snns import SNN, AdaptiveLayer, ResonateLayer
+from models.snns import SNN
 from parsers.load import Config
 from parsers.training_config import TrainingConfig
 from training.device.choice import check_device, describe_device, describe_precision
@@ -103,22 +103,17 @@ def check_options(config: Config, device: torch.device) -> None:
 
 def check_batches(config: Config, data: Data, device: torch.device) -> None:
     """ExperimentError if a training step would fail for the number or the length of its clips."""
-    _refuse_lonely_clip(config, len(data.train))
-    if device.type == "cpu":
-        _refuse_too_long(config, data)
-
-
-def _refuse_lonely_clip(config: Config, clips: int) -> None:
-    """A non-spiking readout has one value per clip and class: steps are summed before its norm."""
-    model, size = config.model, config.training.batch_size
-    if model.model_type not in ANN_LAYERS or model.normalization != "batchnorm":
-        return
-    if min(size, clips) == 1 or clips % size == 1:
+    model, size, clips = config.model, config.training.batch_size, len(data.train)
+    # A non-spiking readout has one value per clip and class: steps are summed before its norm.
+    sums_first = model.model_type in ANN_LAYERS and model.normalization == "batchnorm"
+    if sums_first and (min(size, clips) == 1 or clips % size == 1):
         raise ExperimentError(
             f"--batch_size {size} leaves one of the {clips:,} training clips in a batch by "
             f"itself, over which the readout of {model.model_type} cannot be normalised: "
             "choose another size, or --normalization layernorm or none"
         )
+    if device.type == "cpu":
+        _refuse_too_long(config, data)
 
 
 def _refuse_too_long(config: Config, data: Data) -> None:
@@ -196,17 +191,6 @@ def introduce(config: Config, data: Data, model: nn.Module) -> None:
         f"({data.validation}), {len(data.test):,} test clips"
     )
     log.info(describe(model))
-    note_own_recurrences(model)
-
-
-def note_own_recurrences(model: nn.Module) -> None:
-    """Say which hidden layers no compiled kernel computes."""
-    if not model.is_snn:
-        return
-    known = (AdaptiveLayer, ResonateLayer)
-    own = {type(x).__name__ for x in model.hidden_layers if not isinstance(x, known)}
-    for name in sorted(own):
-        log.info("%s has a recurrence of its own, in plain PyTorch under every back end", name)
 
 
 def warn_of_idle_layers(train: Metrics) -> None:

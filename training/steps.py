@@ -84,10 +84,6 @@ class Watch:
         self.optimizer.found_inf = self.bad
         self.optimizer.step()
 
-    def tensors(self) -> list[Tensor]:
-        """What a step changes here on the device."""
-        return [self.bad, self.good_steps]
-
     @torch.no_grad()
     def norm(self) -> Tensor:
         """Euclidean norm [] of the whole gradient, which is clipped if that is asked for."""
@@ -184,7 +180,8 @@ class Steps:
             *self.model.parameters(),
             *self.model.buffers(),
             *(value for value in states if isinstance(value, Tensor)),
-            *self.watch.tensors(),
+            self.watch.bad,
+            self.watch.good_steps,
         ]
 
     def loss(self, output: Tensor, activity: Activity | None, y: Tensor) -> Tensor:

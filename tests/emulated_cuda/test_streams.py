@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import torch
 
 from training import experiment
-from training.data.streaming import LEAD, Streamed
+from training.data.loading import LEAD, Streamed
 from training.device.graphs import Launcher
 
 GPU = torch.device("cuda", 0)

@@ -5,7 +5,6 @@
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -13,31 +12,19 @@ from resumption import SMALL, arguments
 from wandb_server import WandbServer
 
 import main
+from tests.datasets.shd_files import write_spikes
 from training.tracking import wandb_run
 
 NB_CLASSES = 20
 GLIDES = {"fall": -1500, "rise": 1500, "stay": 0}  # words, Hz per second
 
 
-def write_clips(path: Path, times, units, labels, speakers=None) -> None:
-    """Write clips in the SHD layout."""
-    with h5py.File(path, "w") as file:
-        spikes = file.create_group("spikes")
-        for name, values, kind in (("times", times, "f2"), ("units", units, "u2")):
-            rows = spikes.create_dataset(name, (len(values),), h5py.vlen_dtype(np.dtype(kind)))
-            for i, row in enumerate(values):
-                rows[i] = np.asarray(row, kind)
-        file["labels"] = np.asarray(labels, "u2")
-        if speakers is not None:
-            file["extra/speaker"] = np.asarray(speakers, "u2")
-
-
-def sweeps(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndarray]:
+def glide(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndarray]:
     """A clip of a class: a tone whose place and direction of glide the label decides."""
     times = np.sort(rng.uniform(0, 0.9, 300))
-    start = 60 + 60 * (label // 2)
-    glide = 250 * times * (1 if label % 2 else -1)
-    return times, np.clip(start + glide + rng.normal(0, 12, 300), 0, 699).astype(int)
+    center = 60 + 60 * (label // 2) + 250 * times * (1 if label % 2 else -1)
+    units = np.clip(center + rng.normal(0, 12, 300), 0, 699)
+    return times.astype("f2"), units.astype("u2")
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +34,10 @@ def spikes_folder(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     for split, repeats in (("train", 8), ("test", 3)):
         labels = np.repeat(np.arange(NB_CLASSES), repeats)
-        clips = [sweeps(rng, label) for label in labels]
+        times, units = zip(*(glide(rng, label) for label in labels), strict=True)
         speakers = np.tile(np.arange(repeats) % 4, NB_CLASSES)
-        write_clips(folder / f"shd_{split}.h5", *zip(*clips, strict=True), labels, speakers)
+        contents = {"times": times, "units": units, "labels": labels, "speakers": speakers}
+        write_spikes(folder / f"shd_{split}.h5", contents)
     return folder
 
 

@@ -134,15 +134,4 @@ def test_nothing_is_said_of_networks_that_learn(said):
     functional.cross_entropy(net(torch.rand(4, 10, 8))[0], torch.tensor([0, 1, 2, 0])).backward()
     said.clear()
     build.warn_of_unreached(net)
-    build.note_own_recurrences(net)
     assert said == []
-
-
-def test_a_recurrence_of_its_own_is_noted(said, monkeypatch):
-    from own_neuron import own_recurrence
-
-    from models.snns import LAYERS
-
-    monkeypatch.setitem(LAYERS, "ALIF", own_recurrence(monkeypatch))
-    build.note_own_recurrences(SNN((None, None, 8), [16, 16, 3], "ALIF"))
-    assert said == ["ALIFLayer has a recurrence of its own, in plain PyTorch under every back end"]

@@ -142,18 +142,6 @@ def test_an_epoch_that_ends_in_no_number(best):
     assert str(error.value).endswith(f"try a smaller --lr (now 0.01){kept}")
 
 
-def test_a_gradient_can_be_the_first(train, tmp_path, monkeypatch, capsys):
-    """Finite outputs whose derivative is not: the square root of zero."""
-    penalty = Steps.penalty
-
-    def steep(self, activity):
-        return penalty(self, activity) or (0 * self.model.snn[0].W.weight).abs().sqrt().sum()
-
-    monkeypatch.setattr(Steps, "penalty", steep)
-    assert train(new_exp_folder="out") == 1
-    assert "the gradient of 'snn.0.W.weight' is the first" in capsys.readouterr().err
-
-
 def test_nothing_to_repeat(train, tmp_path, capsys):
     assert diverged.main([str(tmp_path)]) == 2
     assert "no config.yaml" in capsys.readouterr().err

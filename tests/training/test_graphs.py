@@ -158,50 +158,46 @@ def test_auto_captures_what_the_host_holds_up(without_gpu, host, graphs_made):
     assert (StandIn.made, launcher.mode) == (graphs_made, "auto" if graphs_made else "off")
 
 
-def test_a_graph_that_computes_something_else_is_not_used(without_gpu, monkeypatch, caplog):
-    class Wrong(StandIn):
-        def replay(self, x, y):
-            super().replay(x * 2, y)
-
-    monkeypatch.setattr(graphs, "Captured", Wrong)
-    monkeypatch.setattr(graphs.log, "propagate", True)
-    launcher = launcher_of("SiLIF", "auto")
-    assert same(trained(launcher), trained(launcher_of("SiLIF", "off")))
-    assert launcher.mode == "off"
-    assert "other numbers" in caplog.text
-    with pytest.raises(ExperimentError, match="--cuda_graph off"):
-        trained(launcher_of("SiLIF", "on"))
+class Wrong(StandIn):
+    def replay(self, x, y):
+        super().replay(x * 2, y)
 
 
-def test_a_capture_that_fails_leaves_launched_steps(without_gpu, monkeypatch):
-    def fail(*args):
+class Refused(StandIn):
+    def __init__(self, *given):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    monkeypatch.setattr(graphs, "Captured", fail)
-    launcher = launcher_of("SiLIF", "auto")
-    assert same(trained(launcher), trained(launcher_of("SiLIF", "off")))
-    assert Generator.restored == 1
-    with pytest.raises(ExperimentError, match=r"when stream is capturing\)"):
-        trained(launcher_of("SiLIF", "on"))
+
+class TooLargeToMake(StandIn):
+    def __init__(self, *given):
+        raise torch.OutOfMemoryError
 
 
-@pytest.mark.parametrize("when", ["capturing", "trying"])
-def test_a_graph_that_does_not_fit_into_memory_is_not_used(when, without_gpu, monkeypatch):
-    class Large(StandIn):
-        def __init__(self, *given):
-            if when == "capturing":
-                raise torch.OutOfMemoryError
-            super().__init__(*given)
+class TooLargeToTry(StandIn):
+    def replay(self, x, y):
+        super().replay(x, y)
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
-        def replay(self, x, y):
-            super().replay(x, y)
-            raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(graphs, "Captured", Large)
+@pytest.mark.parametrize(
+    ("fault", "why", "restored"),
+    [
+        (Wrong, "it computes other numbers than launched steps do", 0),
+        (Refused, r"\(operation not permitted when stream is capturing\)", 1),
+        (TooLargeToMake, "OutOfMemoryError", 1),
+        (TooLargeToTry, "CUDA out of memory", 0),
+    ],
+)
+def test_steps_are_launched_where_a_graph_cannot_be_used(
+    without_gpu, monkeypatch, fault, why, restored
+):
+    monkeypatch.setattr(graphs, "Captured", fault)
     launcher = launcher_of("SiLIF", "auto")
     assert same(trained(launcher), trained(launcher_of("SiLIF", "off")))
     assert (launcher.mode, launcher.captured) == ("off", None)
-    assert Generator.restored == (when == "capturing")
+    assert Generator.restored == restored
+    with pytest.raises(ExperimentError, match=f"{why}.*--cuda_graph off"):
+        trained(launcher_of("SiLIF", "on"))
 
 
 def test_what_is_not_a_number_equals_itself():

@@ -3,7 +3,6 @@
 """Meters, checkpoints, files and statistics by themselves."""
 
 import os
-import pickle
 import weakref
 
 import pytest
@@ -13,11 +12,9 @@ from torch.nn import functional
 from models.snns import SNN
 from parsers.load import load_plan
 from training.batchnorm import recalibrate
-from training.device.choice import choose_device
-from training.errors import CheckpointError, ExperimentError
+from training.errors import ExperimentError
 from training.metrics import Meter
 from training.record import checkpoint, files
-from training.results.groups import mean_and_deviation
 from training.steps import Steps
 
 
@@ -117,96 +114,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_weights_survive_a_checkpoint(network, tmp_path):
-    path = tmp_path / "best.pth"
-    files.write_torch(path, network.state_dict())
-    torch.manual_seed(1)
-    other = SNN((None, None, 6), [8, 8, 4], "SiLIF")
-    checkpoint.load_weights(other, path)
-    assert all(torch.equal(v, other.state_dict()[k]) for k, v in network.state_dict().items())
-
-
-class Bomb:
-    """Runs a command when it is unpickled carelessly."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (os.mkdir, (str(self.path),))
-
-
-def network_of(sizes, neuron):
-    return SNN((None, None, 6), sizes, neuron).state_dict()
-
-
-BAD = {  # what is written, bytes as they are
-    "bomb": lambda net, folder: {"snn.0.W.weight": Bomb(folder / "exploded")},
-    "raw bomb": lambda net, folder: pickle.dumps(Bomb(folder / "exploded")),
-    "truncated": lambda net, folder: whole_file(net, folder)[:-400],
-    "empty": lambda net, folder: b"",
-    "text": lambda net, folder: b"not a checkpoint",
-    "a list": lambda net, folder: [1, 2],
-    "another size": lambda net, folder: network_of([9, 8, 4], "SiLIF"),
-    "another neuron": lambda net, folder: network_of([8, 8, 4], "LIF"),
-    "an extra key": lambda net, folder: {**net.state_dict(), "more": torch.zeros(1)},
-    "no tensor": lambda net, folder: {**net.state_dict(), "snn.0.a": 3},
-}
-
-
-def whole_file(net, folder) -> bytes:
-    files.write_torch(folder / "whole.pth", net.state_dict())
-    return (folder / "whole.pth").read_bytes()
-
-
-@pytest.mark.parametrize("bad", BAD)
-def test_a_bad_checkpoint_gives_one_line(network, tmp_path, bad):
-    path, content = tmp_path / "best.pth", BAD[bad](network, tmp_path)
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        files.write_torch(path, content)
-    before = {k: v.clone() for k, v in network.state_dict().items()}
-    with pytest.raises(CheckpointError) as caught:
-        checkpoint.load_weights(network, path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "exploded").exists()
-    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
-
-
-def test_an_absent_device_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_device(1) == torch.device("cuda", 1)
-    with pytest.raises(ExperimentError, match="numbered from 0 to 1"):
-        choose_device(2)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device(0) == torch.device("cpu")
-    with pytest.raises(ExperimentError, match="0 CUDA devices"):
-        choose_device(3)
-
-
-def test_statistics_over_seeds():
-    runs = [{"test": {"accuracy": a}} for a in (0.5, 0.7)] + [{"error": "diverged"}]
-    statistic = mean_and_deviation(runs, "test", "accuracy")
-    assert statistic["mean"] == pytest.approx(0.6)
-    assert statistic["std"] == pytest.approx(0.1414213562)
-    assert mean_and_deviation(runs[:1], "test", "accuracy")["std"] is None
-    assert mean_and_deviation(runs[2:], "test", "accuracy") is None
-
-
 def test_overwriting_spares_what_is_not_ours(tmp_path):
     folder = tmp_path / "exp"
     files.create(folder, {"seed": 1}, {})
-    (folder / "notes.txt").write_text("mine")
-    (folder / "summary.json").write_text("{}")
+    for name in ("notes.txt", "summary.json", "log/exp.log"):
+        (folder / name).write_text("before")
     with pytest.raises(ExperimentError, match="already holds an experiment"):
         files.check_free([folder], overwrite=False)
     files.check_free([folder], overwrite=True)
     files.create(folder, {"seed": 2}, {})
-    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "notes.txt").exists()
     assert not (folder / "summary.json").exists()
+    assert (folder / "log/exp.log").exists()  # of an attempt, which is told in the same file
+    files.create(folder, {"overwrite": True}, {})
+    assert not (folder / "log/exp.log").exists()
 
 
 def trained_one_step(fused):

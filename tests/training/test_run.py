@@ -27,7 +27,7 @@ def summary_of(folder):
 
 
 def records_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return files.read_lines(folder / "metrics.jsonl")
 
 
 def test_a_run_writes_down_everything(train, curves, tmp_path, capsys):
@@ -180,16 +180,6 @@ def test_what_replaced_one_experiment_is_not_recorded(train, tmp_path, capsys):
         assert repeat(run, "kept") == 2
         assert "kept already holds an experiment" in capsys.readouterr().err
     assert main.main(["--resume", "replaced", "--nb_epochs", "2"]) == 0
-
-
-def test_overwriting_ends_the_log_of_an_earlier_attempt(tmp_path):
-    log = tmp_path / "log" / "exp.log"
-    files.create(tmp_path, {"overwrite": False}, {})
-    log.write_text("earlier")
-    files.create(tmp_path, {"overwrite": False}, {})
-    assert log.exists()
-    files.create(tmp_path, {"overwrite": True}, {})
-    assert not log.exists()
 
 
 def test_an_evaluation_repeats_the_test_of_the_run(whole, train, tmp_path):

@@ -34,14 +34,25 @@ def write_lists(folder, words) -> None:
         (folder / name).write_text("".join(f"{word}/{number}.wav\n" for word in words))
 
 
-@pytest.fixture
-def words(tmp_path):
-    folder = tmp_path / "words"
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with recordings in words/, and in run/ what a training on them left."""
+    folder = tmp_path_factory.mktemp("trained")
     for label, word in enumerate(WORDS):
         for clip in range(CLIPS):
-            write_clip(folder / word / f"{clip}.wav", CLIPS * label + clip)
-    write_lists(folder, WORDS)
+            write_clip(folder / "words" / word / f"{clip}.wav", CLIPS * label + clip)
+    write_lists(folder / "words", WORDS)
+    assert train(folder / "words", folder / "run") == 0
     return folder
+
+
+@pytest.fixture
+def words(trained, tmp_path):
+    """A copy of the recordings, which a test may change, beside the run that was trained on it."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace(str(trained), str(tmp_path)))
+    return tmp_path / "words"
 
 
 def train(words, folder, *flags) -> int:
@@ -59,24 +70,20 @@ def replace_word(words) -> None:
 
 @pytest.mark.parametrize("command", ["evaluate", "verify", "report"])
 def test_a_replaced_word_is_noticed(words, tmp_path, capsys, command):
-    run = tmp_path / "run"
-    assert train(words, run) == 0
     replace_word(words)
-    capsys.readouterr()
     with contextlib.chdir(tmp_path):
         if command == "evaluate":
-            status = main.main([str(run), "--evaluate_pretrained", "True"])
+            status = main.main(["run", "--evaluate_pretrained", "True"])
         else:
-            status = {"verify": verify, "report": report}[command]([str(run)])
+            status = {"verify": verify, "report": report}[command](["run"])
     assert status == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "was trained on 3 classes" in said
     assert "'Birne' is missing, 'Zug' is new" in said
 
 
-def interrupted(words, run) -> None:
-    """A run whose last epoch has still to come."""
-    assert train(words, run) == 0
+def interrupt(run) -> None:
+    """Make a run one whose last epoch has still to come."""
     (run / "summary.json").unlink()
     shutil.copyfile(run / "checkpoints/last_previous.pth", run / "checkpoints/last.pth")
 
@@ -103,47 +110,40 @@ def touch_a_clip(words) -> None:
         (lambda words: None, 0, None),
     ],
 )
-def test_a_run_goes_on_with_its_data_only(words, tmp_path, capsys, change, status, said):
-    run = tmp_path / "run"
-    interrupted(words, run)
+def test_a_run_is_resumed_with_its_data_only(words, tmp_path, capsys, change, status, said):
+    interrupt(tmp_path / "run")
     change(words)
-    capsys.readouterr()
-    assert train(words, run, "--resume", "auto") == status
+    assert train(words, tmp_path / "run", "--resume", "auto") == status
     heard = "".join(capsys.readouterr())
     assert (said in heard) if said else ("cannot resume" not in heard)
 
 
 @pytest.mark.parametrize("louder", [False, True])
-def test_a_run_goes_on_with_a_copy_of_its_data_only(words, tmp_path, capsys, louder):
+def test_a_run_is_resumed_with_a_copy_of_its_data_only(words, tmp_path, capsys, louder):
     run, copy = tmp_path / "run", tmp_path / "copy of words"
-    interrupted(words, run)
+    interrupt(run)
     shutil.copytree(words, copy, ignore=shutil.ignore_patterns(".frames"))
     if louder:
         for path in copy.rglob("*.wav"):
             samples, rate = soundfile.read(path)
             soundfile.write(path, 0.5 * samples, rate)
-    capsys.readouterr()
     status = main.main(["--resume", str(run), "--data_folder", str(copy)])
     assert status == (2 if louder else 0)
     assert ("its data have changed" in capsys.readouterr().err) == louder
 
 
 def test_recordings_at_another_rate_are_tested_at_that_of_the_training(words, tmp_path, capsys):
-    run = tmp_path / "run"
-    assert train(words, run) == 0
     for path in words.rglob("*.wav"):
         samples, _ = soundfile.read(path)
         soundfile.write(path, np.repeat(samples, 2), 32000)
-    capsys.readouterr()
     with contextlib.chdir(tmp_path):
-        assert main.main([str(run), "--evaluate_pretrained", "True", "--seed", "3"]) == 0
+        assert main.main(["run", "--evaluate_pretrained", "True", "--seed", "3"]) == 0
     assert "from 32000 to 16000 Hz" in "".join(capsys.readouterr())
 
 
 def test_a_rate_can_be_set_and_is_recorded(words, tmp_path, capsys):
-    assert train(words, tmp_path / "run", "--sample_rate", "8000") == 0
-    assert train(words, tmp_path / "as it is") == 0
-    records = [json.loads((tmp_path / n / "data.json").read_text()) for n in ("run", "as it is")]
+    assert train(words, tmp_path / "8 kHz", "--sample_rate", "8000") == 0
+    records = [json.loads((tmp_path / n / "data.json").read_text()) for n in ("8 kHz", "run")]
     assert records[1]["classes"] == sorted(WORDS)
     assert records[1]["clips"] == {"train": 30, "valid": 3, "test": 3}
     assert [record["sample_rate"] for record in records] == [8000, 16000]
@@ -153,13 +153,11 @@ def test_a_rate_can_be_set_and_is_recorded(words, tmp_path, capsys):
     assert "--sample_rate 80: 1000 to 768000 Hz" in capsys.readouterr().err
 
 
-def test_a_damaged_record_is_refused_in_one_line(words, tmp_path, capsys):
-    run = tmp_path / "run"
-    assert train(words, run) == 0
+def test_a_damaged_record_is_refused_in_one_line(words, capsys):
+    run = words.parent / "run"
     sound = json.loads((run / "data.json").read_text())
     for damaged in ("{", "[]", json.dumps(sound | {"clips": 3})):
         (run / "data.json").write_text(damaged)
-        capsys.readouterr()
         assert verify([str(run)]) == 2
         assert "data.json is not readable" in capsys.readouterr().err
 
@@ -220,8 +218,7 @@ def test_a_network_from_before_names_counted_is_used_as_it_is(
     assert verify([str(run)]) == 0
     with contextlib.chdir(tmp_path):
         assert report([str(run)]) == 0
-    (part / "summary.json").unlink()
-    shutil.copyfile(part / "checkpoints/last_previous.pth", part / "checkpoints/last.pth")
+    interrupt(part)
     assert train_spikes(spoken, part, "--resume", "auto") == 0
     assert outputs(part) == 20
     assert "'up' is new" not in "".join(capsys.readouterr())

@@ -2,19 +2,18 @@
 # SPDX-License-Identifier: MIT
 """Batches are the same wherever the clips live."""
 
-import json
 import threading
-from types import SimpleNamespace
 
 import pytest
 import torch
+from resumption import same_results
 
 from datasets.audio_set import AudioSet
 from datasets.frames import FrameSet
 from datasets.interface import Data
+from parsers.load import Config
 from training.data import loading as training_data
-from training.data.loading import augmented, batches, on_device
-from training.data.streaming import Streamed
+from training.data.loading import Streamed, augmented, batches, on_device
 
 CPU = torch.device("cpu")
 CLIPS, BATCH = 23, 5
@@ -99,26 +98,6 @@ def test_what_a_thread_meets_is_told():
         streamed.batch(wrong)
 
 
-def augmentation_options(**given):
-    options = {
-        "dataset_name": "shd",
-        "seed": 1,
-        "spatial_bin": 5,
-        "nb_steps": 6,
-        "max_time": 1.0,
-        "use_augm": False,
-        "min_snr": 0.0001,
-        "max_snr": 0.9,
-        "augm_time_shift": 0.0,
-        "augm_time_mask": 0,
-        "augm_freq_mask": 0,
-        "augm_channel_shift": 0,
-        "augm_event_drop": 0.0,
-        "augm_cutmix": 0.0,
-    }
-    return SimpleNamespace(**options | given)
-
-
 @pytest.mark.parametrize(
     ("split", "changes"),
     [
@@ -129,7 +108,8 @@ def augmentation_options(**given):
     ids=["frames", "features", "waveforms"],
 )
 def test_augmented_batches_are_the_same_too(split, changes):
-    options = augmentation_options(**changes)
+    values = {"dataset_name": "shd", "seed": 1, "spatial_bin": 5, "nb_steps": 6}
+    options = Config.from_dict(values | changes).training
 
     def all_batches(clips):
         clips = augmented(clips, options, epoch=1, step=0, device=CPU)
@@ -179,14 +159,7 @@ def test_data_on_a_cpu_stay_where_they_are():
 def test_a_run_gives_the_same_numbers(train, tmp_path):
     for placement in ("resident", "streamed"):
         assert train(new_exp_folder=placement, data_placement=placement) == 0
-    records = [
-        [
-            {k: v for k, v in json.loads(line).items() if k != "seconds"}
-            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
-        ]
-        for name in ("resident", "streamed")
-    ]
-    assert records[0] == records[1]
+    same_results(tmp_path / "resident", tmp_path / "streamed")
 
 
 @pytest.mark.gpu

@@ -49,11 +49,6 @@ class Recorder:
         self.last_saved = time.monotonic()
         code_version()  # before anyone edits the files
 
-    def lay_out(self) -> None:
-        """Make the folder, config.yaml and data.json; OSError where that fails."""
-        content = data_record(self.config.training, self.data)
-        files.lay_out(self.folder, self.config.to_dict(), content)
-
     def epoch(self, epoch: int, lr: float, train: Metrics, valid: Metrics) -> None:
         """Write down the figures of an epoch."""
         self.restore_folder()
@@ -115,7 +110,8 @@ class Recorder:
             return
         log.error("%s was deleted or moved away; it is made again", self.folder)
         with going_on_without("the folder again"):
-            self.lay_out()
+            content = data_record(self.config.training, self.data)
+            files.lay_out(self.folder, self.config.to_dict(), content)
             self.write_history()
             self.write_best()
 

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The device of a run, its memory, and that the same seed gives the same bits there."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from resumption import same_results
+
+from training.device import choice
+from training.device.choice import choose_device, determinism
+from training.errors import ExperimentError
+
+REPO = Path(__file__).resolve().parents[2]
+PAGE_FAULTS = """
+import resource
+import numpy
+from training.device.choice import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    numpy.empty(64 << 20, numpy.uint8).fill(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def least():
+    faults()
+    return min(faults() for _ in range(3))
+
+print(least(), keep_freed_memory(), least())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_used_again():
+    environment = {k: v for k, v in os.environ.items() if k not in choice.VARIABLES}
+    command = [sys.executable, "-c", PAGE_FAULTS]
+    finished = subprocess.run(
+        command, cwd=REPO, env=environment, capture_output=True, text=True, check=True
+    )
+    before, kept, after = finished.stdout.split()
+    assert kept == "True"
+    assert int(after) < 100
+    assert int(before) > int(after)
+
+
+@pytest.mark.parametrize("name", choice.VARIABLES)
+def test_what_the_user_has_set_stays(name, monkeypatch):
+    monkeypatch.setenv(name, "131072")
+    assert not choice.keep_freed_memory()
+
+
+def test_other_systems_are_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not choice.keep_freed_memory()
+
+
+def test_an_absent_device_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device(1) == torch.device("cuda", 1)
+    with pytest.raises(ExperimentError, match="numbered from 0 to 1"):
+        choose_device(2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device(0) == torch.device("cpu")
+    with pytest.raises(ExperimentError, match="0 CUDA devices"):
+        choose_device(3)
+
+
+def test_determinism_is_a_setting_of_its_block(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    filling = torch.utils.deterministic
+    before = filling.fill_uninitialized_memory
+    with determinism(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert not torch.backends.cudnn.benchmark
+        assert not filling.fill_uninitialized_memory
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+    assert filling.fill_uninitialized_memory == before
+    with determinism(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def run_twice(train, tmp_path, model, **more):
+    for name in ("first", "second"):
+        options = {"model_type": model, "pdrop": 0.3, "deterministic": True, **more}
+        assert train(new_exp_folder=name, **options) == 0
+        torch.manual_seed(99)
+    same_results(tmp_path / "first", tmp_path / "second")
+
+
+@pytest.mark.parametrize("model", ["RadLIF", "CSiLIF"])
+def test_two_runs_are_the_same_in_every_bit(train, tmp_path, model):
+    run_twice(train, tmp_path, model)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["naive", "cuda"])
+@pytest.mark.parametrize("model", ["SiLIF", "RadLIF", "CSiLIF"])
+def test_two_runs_on_a_gpu_are_the_same_in_every_bit(train, tmp_path, model, backend):
+    run_twice(train, tmp_path, model, backend=backend)
