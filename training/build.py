@@ -21,7 +21,7 @@ from models.network import Network
 from models.snns import SNN
 from parsers.load import Config
 from parsers.training_config import TrainingConfig
-from training.device.choice import check_device, describe_device, describe_precision
+from training.device.choice import check_device, describe_device
 from training.errors import ExperimentError
 from training.loss import check_loss
 from training.metrics import Metrics, count_parameters
@@ -181,8 +181,10 @@ def introduce(config: Config, data: Data, model: nn.Module) -> None:
     """Say what is trained, on what data, and where."""
     options, device = config.training, next(model.parameters()).device
     log.info(describe_device(device))
-    if options.precision != "fp32":
-        log.info(describe_precision(options.precision, device))
+    if options.precision == "tf32" and device.type != "cuda":
+        log.info("Matrix products: fp32 (tf32 is for GPUs, and has no effect on the CPU)")
+    elif options.precision != "fp32":
+        log.info("Matrix products: %s", options.precision)
     sizes = [data.nb_features, *model.layer_sizes]
     log.info(
         f"{config.model.model_type} {'-'.join(map(str, sizes))}, "

@@ -75,7 +75,7 @@ def first_bad(parts: list[Part]) -> str | None:
 def explain(step: Step, parts: list[Part], folder: Path, options: TrainingConfig) -> str:
     """Keep a bad step in ``folder``; what was the first of its ``parts`` to go wrong, in words."""
     first, again = first_bad(parts), ""
-    with files.going_on_without("the step to repeat"):
+    with files.continuing_without("the step to repeat"):
         step.save(folder / KEPT)
         again = f"; python -m training.diverged {folder} repeats the step"
     return (

@@ -162,7 +162,7 @@ class Experiment:
         return augmented(self.data.train, self.options, epoch=epoch, step=step, device=self.device)
 
     def training_order(self, meter: Meter) -> Iterator[torch.Tensor]:
-        """The batches that are still to come in this epoch; ``meter`` gets the sums of the others.
+        """The batches that are left of this epoch; ``meter`` gets the sums of the others.
 
         The order follows from the random state at the start of the epoch, so an interrupted epoch
         draws it again, skips what is done, and takes the random state of the interruption.
@@ -203,7 +203,7 @@ class Experiment:
                 bar.advance(len(y))
                 self.stop.check()
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # until then the pass is only asked for
+            torch.cuda.synchronize(self.device)  # until then the pass is only queued
         return meter.result(time.perf_counter() - begin)
 
     def validate(self, label: str) -> Metrics:
@@ -233,7 +233,7 @@ class Experiment:
         self.recorder.save(self.trained, self.progress)
 
     def save_between_steps(self, meter: Meter, begin: float) -> None:
-        """Save within an epoch when it is time, or before a stop that was asked for."""
+        """Save within an epoch when that is due, or before a stop that was requested."""
         if self.recorder.is_due(self.options.checkpoint_minutes) or self.stop.signum is not None:
             self.stop_if_bad()
             self.progress.meter = meter.state()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""One run of a plan: begun, or resumed where it stopped, trained and tested."""
+"""One run of a plan: started, or resumed where it stopped, then trained and tested."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from training.data.loading import DataCache, data_record
 from training.errors import DivergedError
 from training.experiment import Experiment
 from training.record import checkpoint, files
-from training.record.files import going_on_without
+from training.record.files import continuing_without
 from training.terminal.console import log, percent
 from training.tracking.wandb_run import in_sweep, send_finished
 
@@ -89,7 +89,7 @@ def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:
     try:
         return {**result, **experiment.fit()}
     except DivergedError as error:
-        with going_on_without(files.FAILURE):
+        with continuing_without(files.FAILURE):
             files.write_json(failure, {"diverged": str(error)})
         if alone:
             raise

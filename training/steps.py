@@ -33,12 +33,12 @@ class BadStepError(Exception):
 class Watch:
     """Clips gradients, and guards the weights against non-finite ones.
 
-    On a GPU nobody can look at the gradient of every step without making the device wait. So the
-    device looks itself: from the first step whose loss or gradient is not finite, all updates are
-    skipped, by the flag with which mixed precision skips single ones. When the host asks, at the
-    end of the epoch and before a checkpoint, the weights are still those that met the bad batch;
-    the batch follows from the order of clips, and its random state was noted. On the CPU looking
-    costs nothing, and the step raises at once.
+    On a GPU the host cannot look at the gradient of every step without making the device wait. So
+    the device looks itself: from the first step whose loss or gradient is not finite, all updates
+    are skipped, by the flag with which mixed precision skips single ones. When the host asks, at
+    the end of the epoch and before a checkpoint, the weights are still those that met the bad
+    batch; the batch follows from the order of clips, and its random state was noted. On the CPU
+    looking costs nothing, and the step raises at once.
 
     Args:
         parameters: what is trained.
@@ -78,7 +78,7 @@ class Watch:
             self.random_states.clear()
             self.optimizer.step()
             return
-        # In place: a captured step (`training.device.graphs`) goes on with the same memory.
+        # In place: a captured step (`training.device.graphs`) keeps using the same memory.
         self.bad.logical_or_(bad)
         self.good_steps += 1 - self.bad
         self.optimizer.found_inf = self.bad
@@ -86,7 +86,7 @@ class Watch:
 
     @torch.no_grad()
     def norm(self) -> Tensor:
-        """Euclidean norm [] of the whole gradient, which is clipped if that is asked for."""
+        """Euclidean norm [] of the whole gradient, clipped where `max_norm` is set."""
         if self.max_norm is not None:
             return nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
         return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])

@@ -10,6 +10,7 @@ agree, 1 if something does not, 2 if a folder cannot be checked.
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from training.terminal.console import log, percent, start_logging, table
 
 PROGRAM = "training.verify"
 ROUNDING = {"accuracy": 0.002, "loss": 0.01}  # on another device or with other libraries
+VERDICTS = {True: "agrees", False: "DIFFERS", None: "differs, not judged"}
 SIGMAS = 3  # of the sampling error, by which a validation from other initial states may differ
 
 
@@ -65,29 +67,22 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     now |= {"versions": versions(cache.device), "device": device_facts(cache.device)}
     exact = all(now[name] == summary.get(name) for name in ("versions", "device"))
     is_drawn = config.model.init_state == "rand"
+    judge_data = DATASETS[config.training.dataset_name].has_portable_checksums
     return [
         *compare_test(summary["test"], test.to_dict(), exact),
         compare_validation(summary["valid"], valid.to_dict(), exact and not is_drawn),
         compare_history(folder, summary),
-        *compare_facts(
-            summary,
-            now,
-            judge_data=DATASETS[config.training.dataset_name].has_portable_checksums,
-        ),
+        *compare_facts(summary, now, judge_data=judge_data),
     ]
 
 
-def compare_test(recorded: dict, now: dict, exact: bool) -> list[Check]:
+def compare_test(recorded: dict, now: dict, exact: bool) -> Iterator[Check]:
     """Accuracy and loss on the test split."""
-    return [
-        Check(
-            f"test {name}",
-            show(name, recorded[name]),
-            show(name, now[name]),
-            abs(recorded[name] - now[name]) <= (1e-9 if exact else ROUNDING[name]),
-        )
-        for name in ROUNDING
-    ]
+    for name, rounding in ROUNDING.items():
+        values = recorded[name], now[name]
+        shown = [percent(x, 3) if name == "accuracy" else f"{x:.6f}" for x in values]
+        agrees = abs(values[0] - values[1]) <= (1e-9 if exact else rounding)
+        yield Check(f"test {name}", *shown, agrees)
 
 
 def compare_validation(recorded: dict, now: dict, exact: bool) -> Check:
@@ -118,30 +113,23 @@ def compare_history(folder: Path, summary: dict) -> Check:
     return Check("best epoch", str(recorded[0]), str(found[0]), recorded == found)
 
 
-def compare_facts(summary: dict, now: dict, *, judge_data: bool) -> list[Check]:
+def compare_facts(summary: dict, now: dict, *, judge_data: bool) -> Iterator[Check]:
     """Counts and checksums have to be the same; versions and device are shown where they differ."""
-    checks = [
-        Check(
-            name.replace("_", " "),
-            counted(summary.get(name)),
-            counted(now[name]),
-            summary.get(name) == now[name],
-        )
-        for name in ("parameters", "state_variables", "clips")
-    ]
+    for name in ("parameters", "state_variables", "clips"):
+        before, found = summary.get(name), now[name]
+        yield Check(name.replace("_", " "), counted(before), counted(found), before == found)
     recorded = summary.get("data_checksums", {})
     for name, found in now["data_checksums"].items():
         before = recorded.get(name)
         agrees = before == found if judge_data and before else None
         if agrees is not None or before != found:
-            checks.append(Check(name, (before or "unknown")[:12], found[:12], agrees))
+            yield Check(name, (before or "unknown")[:12], found[:12], agrees)
     for kind in ("versions", "device"):
         before = summary.get(kind, {})
         for name in sorted({*before, *now[kind]}):
             values = before.get(name), now[kind].get(name)
             if values[0] != values[1]:
-                checks.append(Check(f"{kind}: {name}", *map(str, values), None))
-    return checks
+                yield Check(f"{kind}: {name}", *map(str, values), None)
 
 
 def counted(number: int | dict | None) -> str:
@@ -149,11 +137,6 @@ def counted(number: int | dict | None) -> str:
     if isinstance(number, dict):
         return ", ".join(f"{name} {counted(value)}" for name, value in number.items())
     return f"{number:,}" if isinstance(number, int) else "none"
-
-
-def show(name: str, value: float) -> str:
-    """A figure as it is read by people."""
-    return percent(value, 3) if name == "accuracy" else f"{value:.6f}"
 
 
 def runs_below(folder: Path) -> list[Path]:
@@ -169,12 +152,6 @@ def runs_below(folder: Path) -> list[Path]:
     if not found:
         raise ExperimentError(f"{folder} is no experiment folder: it has no config.yaml")
     return found
-
-
-def as_row(run: str, check: Check) -> tuple[str, ...]:
-    """A row of the table."""
-    verdict = {True: "agrees", False: "DIFFERS", None: "differs, not judged"}[check.agrees]
-    return (run, check.figure, check.recorded, check.now, verdict)
 
 
 @program(PROGRAM)
@@ -201,7 +178,7 @@ def main(argv: list[str] | None) -> int:
             untested.append(f"not tested: {error}")
             continue
         agree = agree and all(check.agrees is not False for check in checks)
-        rows += [as_row(folder.name, check) for check in checks]
+        rows += [(folder.name, *check[:3], VERDICTS[check.agrees]) for check in checks]
     log.info("\n%s\n", table(rows, ["run", "figure", "recorded", "now", "verdict"]))
     for line in untested:
         log.info(line)

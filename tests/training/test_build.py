@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What would spoil a training is reported before it, or after its first step."""
+"""Networks of shipped configs, and what would spoil a training, reported in time."""
 
 import re
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,20 +14,28 @@ from datasets.audio_set import AudioSet
 from datasets.frames import FrameSet
 from datasets.interface import Data
 from models.snns import SNN
-from parsers.load import Config
+from parsers.load import Config, load_plan
 from training import build
+from training.build import build_model
 from training.errors import ExperimentError
+from training.metrics import count_parameters
 from training.terminal.console import log
 
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
+INPUTS = {"shd": (140, 20), "ssc": (140, 35), "sc": (40, 35), "demo": (140, 20)}
+PUBLISHED_PARAMETERS = {
+    "ssc_silif_4ms": 359_017,
+    "ssc_silif_10ms": 359_017,
+    "ssc_csilif_4ms": 357_993,
+    "ssc_csilif_10ms": 357_993,
+    "ssc_cadlif_4ms": 357_993,
+    "ssc_rf": 355_945,
+    "shd_csilif": 350_268,
+    "shd_csilif_128": 38_460,
+    "sc_silif": 307_817,
+    "sc_silif_1024": 1_139_817,
+}
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-
-
-@pytest.fixture
-def said(monkeypatch):
-    lines = []
-    for level in ("info", "warning"):
-        monkeypatch.setattr(log, level, lambda line, *values: lines.append(line % values))
-    return lines
 
 
 def recordings(lengths):
@@ -52,7 +61,7 @@ def test_clips_that_fit_no_memory_are_refused(monkeypatch):
         "program here may use 24 GB: choose a smaller --batch_size or --nb_hiddens, or leave out "
         "up/99.wav, the longest clip"
     )
-    build.check_batches(config, data, GPU)  # CUDA tells by itself
+    build.check_batches(config, data, GPU)  # CUDA says so itself
     build.check_batches(config, recordings([98] * 100), CPU)
     monkeypatch.setattr(build, "_memory", lambda: 1e9)
     counts, labels = torch.empty(1, 10_000, 140).expand(1000, -1, -1), torch.zeros(1000)
@@ -64,7 +73,7 @@ def test_clips_that_fit_no_memory_are_refused(monkeypatch):
         build.check_batches(long, spikes, CPU)
 
 
-def test_this_machine_tells_its_memory():
+def test_the_memory_of_this_machine_is_known():
     assert 1e8 < build._memory() < 1e15
 
 
@@ -95,9 +104,8 @@ def test_limits_of_batch_systems_and_containers(groups, files, limits, tmp_path)
     assert list(build._limits_of_groups(tmp_path / "no linux")) == []
 
 
-def trained_one_step(spike):
+def spiking_by(spike):
     """A network of which the hidden layers make spikes by ``spike`` of the potential."""
-    torch.manual_seed(0)
     net = SNN((None, None, 8), [16, 16, 3], "SiLIF", threshold=0.3)
 
     def dynamics(self, current, state, fold=None):
@@ -105,33 +113,44 @@ def trained_one_step(spike):
 
     for layer in net.hidden_layers:
         layer.dynamics = types.MethodType(dynamics, layer)
-    output, _, _ = net(torch.rand(4, 10, 8))
-    functional.cross_entropy(output, torch.tensor([0, 1, 2, 0])).backward()
     return net
 
 
-def test_layers_that_cannot_learn_are_named(said):
-    build.warn_of_unreached(trained_one_step(lambda u: (u > 0.3).float()))
-    (line,) = (line for line in said if "learn" in line)
-    assert re.match(r"'snn\.0\.\w+' and 15 more will not learn: no gradient reaches it\.", line)
-    assert "self.spike" in line
-
-
-def test_a_parameter_that_is_not_used_is_named(said):
-    torch.manual_seed(0)
+def with_an_unused_parameter():
     net = SNN((None, None, 8), [16, 3], "LIF")
     net.snn[0].unused = torch.nn.Parameter(torch.ones(16))
-    functional.cross_entropy(net(torch.rand(4, 10, 8))[0], torch.tensor([0, 1, 2, 0])).backward()
-    build.warn_of_unreached(net)
-    (line,) = (line for line in said if "learn" in line)
-    assert line.startswith("'snn.0.unused' will not learn: no gradient reaches it. Either the ")
-    assert "the neuron does not use it" in line
+    return net
 
 
-def test_nothing_is_said_of_networks_that_learn(said):
-    torch.manual_seed(0)
-    net = SNN((None, None, 8), [16, 16, 3], "RadLIF", use_bias=True, bidirectional=True)
+@pytest.mark.parametrize(
+    ("network", "warning"),
+    [
+        (lambda: spiking_by(lambda u: (u > 0.3).float()), r"'snn\.0\.\w+' and 15 more will not .*"),
+        (with_an_unused_parameter, r"'snn\.0\.unused' will not .*the neuron does not use it.*"),
+        (lambda: SNN((None, None, 8), [16, 16, 3], "RadLIF", bidirectional=True), None),
+    ],
+)
+def test_parameters_that_cannot_learn_are_named(network, warning, monkeypatch):
+    lines, net = [], network()
+    monkeypatch.setattr(log, "warning", lambda line, *values: lines.append(line % values))
     functional.cross_entropy(net(torch.rand(4, 10, 8))[0], torch.tensor([0, 1, 2, 0])).backward()
-    said.clear()
     build.warn_of_unreached(net)
-    assert said == []
+    assert len(lines) == (warning is not None)
+    assert all(re.fullmatch(warning, line) for line in lines)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_builds_its_network(path):
+    point = load_plan(["--config", str(path)]).points[0]
+    features, classes = INPUTS[point.training.dataset_name]
+    model = build_model(point, features, classes)
+    parameters = count_parameters(model)
+    assert parameters == PUBLISHED_PARAMETERS.get(path.stem, parameters)
+    model.eval()
+    scores = model(torch.ones(2, 5, features))[0]
+    assert scores.shape == (2, classes)
+    assert scores.isfinite().all()
+
+
+def test_all_published_sizes_belong_to_a_config():
+    assert set(PUBLISHED_PARAMETERS) <= {path.stem for path in CONFIGS}

@@ -150,7 +150,7 @@ def test_one_point_of_a_grid(train, tmp_path, capsys):
     assert "Finished before" in capsys.readouterr().out
 
 
-def test_a_script_is_told_the_folder(train, tmp_path, monkeypatch):
+def test_the_folder_is_noted_for_a_script(train, tmp_path, monkeypatch):
     monkeypatch.setenv("SPRACHE_FOLDER_NOTE", str(tmp_path / "note"))
     assert train(new_exp_folder="out", nb_epochs=1) == 0
     assert (tmp_path / "note").read_text() == f"{tmp_path / 'out'}\n"
@@ -253,7 +253,7 @@ def diverge_at_seed(monkeypatch, seed):
     monkeypatch.setattr(Experiment, "train_step", train_step)
 
 
-def test_a_diverged_run_says_so_and_the_others_go_on(train, tmp_path, monkeypatch, capsys):
+def test_a_diverged_run_says_so_and_the_others_continue(train, tmp_path, monkeypatch, capsys):
     diverge_at_seed(monkeypatch, 2)
     assert train(new_exp_folder="one", seed=2) == 1
     assert "smaller --lr" in capsys.readouterr().err

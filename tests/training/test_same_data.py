@@ -194,17 +194,6 @@ def outputs(run) -> int:
     return json.loads((run / "summary.json").read_text())["classes"]
 
 
-def test_spikes_of_other_words_are_noticed(spoken, tmp_path, capsys):
-    run = tmp_path / "run"
-    assert train_spikes(spoken, run) == 0
-    assert outputs(run) == 2
-    assert run_main(tmp_path, run, "--evaluate_pretrained", "True", "--seed", 3) == 0
-    name_classes(spoken, ("down", "left"))
-    capsys.readouterr()
-    assert run_main(tmp_path, run, "--evaluate_pretrained", "True", "--seed", 3) == 2
-    assert "'up' is missing, 'left' is new" in capsys.readouterr().err
-
-
 def test_a_network_from_before_names_counted_is_used_as_it_is(
     spoken, tmp_path, capsys, monkeypatch
 ):

@@ -90,7 +90,7 @@ def test_a_batch_that_was_not_prefetched_is_fetched():
     assert streamed.batch(third)[0].equal(frames().batch(third)[0])
 
 
-def test_what_a_thread_meets_is_told():
+def test_an_error_in_the_thread_reaches_the_training():
     streamed = Streamed(frames(), CPU)
     wrong = torch.tensor([CLIPS])
     streamed.prefetch(wrong)

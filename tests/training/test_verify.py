@@ -66,7 +66,7 @@ def test_a_name_on_the_shelf_is_a_run():
     assert verify.runs_below(Path("demo_LIF")) == verify.runs_below(shelf) == [shelf]
 
 
-def test_other_versions_are_told_and_rounding_is_accepted(run, capsys):
+def test_other_versions_are_shown_and_rounding_is_accepted(run, capsys):
     def elsewhere(summary):
         summary["versions"]["torch"] = "1.0"
         summary["test"]["loss"] += 1e-4

@@ -93,11 +93,11 @@ class Streamed:
         return getattr(self.__dict__["split"], name)
 
     def prefetch(self, indices: Tensor) -> None:
-        """Begin with the batch that will be asked for next, by the same ``indices`` object."""
+        """Start on the batch that will be requested next, by the same ``indices`` object."""
         self._ahead = indices, self._worker.submit(self._fetch, indices, self._earlier_steps())
 
     def _earlier_steps(self) -> torch.cuda.Event | None:
-        """What is recorded behind all steps that are asked for but the last ``LEAD`` ones."""
+        """The event behind all queued steps but the last ``LEAD``."""
         if self.stream is None:
             return None
         event = torch.cuda.Event(blocking=True)  # a thread that waits for it sleeps
@@ -119,7 +119,7 @@ class Streamed:
         return x, y
 
     def _fetch(self, indices: Tensor, earlier_steps: torch.cuda.Event | None) -> tuple:
-        """The batch, and what is recorded behind its copies to a GPU."""
+        """The batch, and the event behind its copies to a GPU."""
         if self.stream is None:
             return *self.split.batch(indices), None
         if earlier_steps is not None:

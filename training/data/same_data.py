@@ -48,7 +48,7 @@ def data_of(folder: Path, options: TrainingConfig, cache: DataCache) -> Data:
 def with_recorded_rate(options: TrainingConfig, folder: Path) -> TrainingConfig:
     """``options`` with the sampling rate that the network in ``folder`` was trained at.
 
-    A rate that is asked for stays, and other data sets are unchanged.
+    A requested rate stays, and other data sets are unchanged.
     """
     before = recorded(folder)
     if options.sample_rate or before is None or not is_same_set(options, before):
@@ -57,7 +57,7 @@ def with_recorded_rate(options: TrainingConfig, folder: Path) -> TrainingConfig:
 
 
 def is_same_set(options: TrainingConfig, before: dict) -> bool:
-    """Whether the data were of the set that is asked for now."""
+    """Whether the data were of the set that is requested now."""
     return before.get("dataset_name") == options.dataset_name
 
 

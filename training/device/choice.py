@@ -62,13 +62,6 @@ def describe_device(device: torch.device) -> str:
     return f"No CUDA device found: running on the CPU with {threads} thread{'s' * (threads > 1)}"
 
 
-def describe_precision(precision: str, device: torch.device) -> str:
-    """One line about matrix products that are not float32."""
-    if precision == "tf32" and device.type != "cuda":
-        return "Matrix products: fp32 (tf32 is for GPUs, and has no effect on the CPU)"
-    return f"Matrix products: {precision}"
-
-
 def keep_freed_memory() -> bool:
     """Have the C library keep freed memory for the next step; whether it will.
 

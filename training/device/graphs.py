@@ -39,7 +39,7 @@ def stream_for(work: str, device: torch.device) -> torch.cuda.Stream:
 
 
 class Launcher:
-    """Runs a step, as a CUDA graph where that is asked for or pays.
+    """Runs a step, as a CUDA graph where that is requested or pays.
 
     One shape is captured: the first that has been seen ``WARM_UP`` times and in most steps. Batches
     of another shape, such as the last one of an epoch, are launched one by one.
@@ -108,24 +108,21 @@ class Launcher:
         generator = generator_of(self.device)
         spare = generator.clone_state()
         before = self.snapshot(meter)
-        captured, reason, agrees = None, "", True
+        captured = None
         try:
             captured = Captured(key, self.step, x, y, meter, self.stream)
             captured.replay(x, y)
             replayed = self.snapshot(meter)
             self.restore(before, meter)
             self.step(x, y, meter)
-            agrees = all(map(same_bits, self.snapshot(meter), replayed))
+            if all(map(same_bits, self.snapshot(meter), replayed)):
+                self.captured = captured
+                return
+            reason = "it computes other numbers than launched steps do"
         except Exception as error:  # a driver or a library refuses: steps are launched
             cause = error.__context__ or error  # the end of a capture that has failed raises, too
             reason = str(cause).strip().split("\n", 1)[0] or type(cause).__name__
         # Only here, where the error no longer holds on to the tensors of its step.
-        if not agrees:
-            self.give_up("it computes other numbers than launched steps do")
-            return
-        if not reason:
-            self.captured = captured
-            return
         if captured is None:
             generator.graphsafe_set_state(spare)  # the other one still waits for the capture's end
         captured = None
@@ -139,7 +136,7 @@ class Launcher:
         self.captured = None
 
     def give_up(self, reason: str) -> None:
-        """Launch all steps from now on; ExperimentError if a graph was asked for."""
+        """Launch all steps from now on; ExperimentError if a graph was requested."""
         if self.mode == "on":
             raise ExperimentError(
                 f"the training step cannot become a CUDA graph ({reason}): use --cuda_graph off"

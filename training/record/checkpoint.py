@@ -200,7 +200,7 @@ def load_state(path: Path) -> dict:
         if not previous(path).is_file():
             raise
         content = read_state(previous(path))
-        log.warning("%s; going on from the state before it", error)
+        log.warning("%s; resuming from the state before it", error)
         return content
 
 

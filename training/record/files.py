@@ -289,7 +289,7 @@ def unused(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def going_on_without(what: str) -> Iterator[None]:
+def continuing_without(what: str) -> Iterator[None]:
     """Log an error of the disk instead of ending the training."""
     try:
         yield

@@ -22,7 +22,7 @@ from training.metrics import Metrics, count_parameters
 from training.record import checkpoint, files
 from training.record.checkpoint import Best, Progress, Trained
 from training.record.curves import draw_curves
-from training.record.files import going_on_without
+from training.record.files import continuing_without
 from training.terminal.console import log
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -55,21 +55,21 @@ class Recorder:
         for split, metrics in (("train", train), ("valid", valid)):
             record = {"epoch": epoch, "split": split, "lr": lr, **metrics.to_dict()}
             self.history.append(record)
-            with going_on_without("metrics.jsonl"):
+            with continuing_without("metrics.jsonl"):
                 files.append_line(self.folder / "metrics.jsonl", record)
 
     def write_best(self) -> None:
-        """Write the best weights, if that is asked for."""
+        """Write the best weights, if they are to be kept."""
         if not self.config.training.save_best or self.best is None:
             return
         self.lacks_best = True
-        with going_on_without("the best model"):
+        with continuing_without("the best model"):
             files.write_torch(self.folder / checkpoint.BEST, self.best.weights)
             self.lacks_best = False
 
     def save(self, trained: Trained, progress: Progress) -> None:
         """Write the whole state of training, that ``resume`` reads."""
-        with going_on_without("the state to resume from"):
+        with continuing_without("the state to resume from"):
             checkpoint.save_state(self.folder / checkpoint.LAST, trained, progress, self.best)
         self.last_saved = time.monotonic()
 
@@ -81,7 +81,7 @@ class Recorder:
         """Put ``trained`` into the state in the folder; how far the training had come.
 
         Raises CheckpointError if there is no state, or one that does not fit, and ExperimentError
-        if more epochs are done than are asked for.
+        if more epochs are done than were requested.
         """
         path = self.folder / checkpoint.LAST
         state = checkpoint.load_state(path)
@@ -109,7 +109,7 @@ class Recorder:
         if (self.folder / checkpoint.BEST).parent.is_dir():
             return
         log.error("%s was deleted or moved away; it is made again", self.folder)
-        with going_on_without("the folder again"):
+        with continuing_without("the folder again"):
             content = data_record(self.config.training, self.data)
             files.lay_out(self.folder, self.config.to_dict(), content)
             self.write_history()
@@ -161,7 +161,7 @@ class Recorder:
             )
             del writes["summary.json"]
         for name, write in writes.items():
-            with going_on_without(name):
+            with continuing_without(name):
                 write(self.folder / name)
                 unwritten.remove(name)
         return {**summary, "unwritten": sorted(unwritten)} if unwritten else summary
