@@ -7,7 +7,7 @@ What the command line says comes before what a config says, and that before the 
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from parsers.training_config import TrainingConfig
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESUME_AUTO = "auto"
 AUTHORS = "ref_SSC_"
-MOST_NAMED = 5
 OR_ALL = ", or repeat the whole command with --resume auto"
 BY_MODEL = "by_model"
 # What else a file in wandb's layout may hold.
@@ -44,26 +43,23 @@ class ConfigFile:
     retired: tuple[str, ...] = ()
 
 
-def load_plan(
-    argv: Sequence[str] | None = None, *, configs_folder: Path = REPOSITORY / "configs"
-) -> Plan:
+def load_plan(argv: Sequence[str] | None = None) -> Plan:
     """Read `argv` (sys.argv[1:] if None) and the config it names into the runs to make.
 
     Raises ConfigError, with one line, for every mistake of the user.
     """
-    repository = Path(configs_folder).absolute().parent
     typed = read_command_line(argv, OPTIONS | RETIRED)
     path, config = None, ConfigFile()
     if typed.config is not None:
-        path = find_config(typed.config, Path(configs_folder)).absolute()
+        path = find_config(typed.config).absolute()
         config = read_config(path)
-    from_argv = _located(_typed_values(typed), Path.cwd(), repository)
+    from_argv = _located(_typed_values(typed), Path.cwd())
     retired = [name for name in RETIRED if from_argv.pop(name, None)]
-    recorded, notes = _recorded_options(typed, from_argv, repository)
-    from_yaml = _located(config.values | recorded, repository, repository)
+    recorded, notes = _recorded_options(typed, from_argv)
+    from_yaml = _located(config.values | recorded, REPOSITORY)
     by_model = {}
     for model, section in config.by_model.items():
-        own = _located(section, repository, repository)
+        own = _located(section, REPOSITORY)
         by_model[model] = {name: value for name, (value,) in own.items() if name not in from_argv}
     values = {name: option.default_values for name, option in OPTIONS.items()}
     values |= from_yaml | from_argv
@@ -74,17 +70,15 @@ def load_plan(
         by_model=by_model,
         debug_seed=values["seed"][0] if keeps_seed else DEBUG_SEED,
         config_file=path,
-        notes=notes + _without_effect(dict.fromkeys([*retired, *config.retired])),
+        notes=notes
+        + tuple(
+            f"--{name} has no effect here: it is for {RETIRED[name].rules.help}"
+            for name in dict.fromkeys([*retired, *config.retired])
+        ),
     )
     for point in plan.points:
-        _check_pretrained(point.training, typed.pretrained, repository)
+        _check_pretrained(point.training, typed.pretrained)
     return dataclasses.replace(plan, notes=plan.notes + _not_as_trained(plan.points))
-
-
-def _without_effect(names: Iterable[str]) -> tuple[str, ...]:
-    """A note for each option of an earlier version that was given."""
-    purposes = {name: RETIRED[name].rules.help for name in names}
-    return tuple(f"--{name} has no effect here: it is for {p}" for name, p in purposes.items())
 
 
 def _typed_values(typed: CommandLine) -> dict[str, tuple]:
@@ -97,7 +91,7 @@ def _typed_values(typed: CommandLine) -> dict[str, tuple]:
     return values
 
 
-def _check_pretrained(training: TrainingConfig, typed: str | None, repository: Path) -> None:
+def _check_pretrained(training: TrainingConfig, typed: str | None) -> None:
     """Raise ConfigError unless a test names an existing model, and a training none."""
     if training.evaluate_pretrained:
         if training.load_exp_folder is None:
@@ -105,7 +99,7 @@ def _check_pretrained(training: TrainingConfig, typed: str | None, repository: P
                 "--evaluate_pretrained True needs a model: the folder of an experiment or a name "
                 "in reference_models/, as an argument or as --load_exp_folder"
             )
-        resolve_pretrained(training.load_exp_folder, repository=repository)
+        resolve_pretrained(training.load_exp_folder)
     elif typed is not None:
         raise ConfigError(
             f"unexpected argument {show(typed)}; write --config {typed} to name a config, or add "
@@ -113,23 +107,19 @@ def _check_pretrained(training: TrainingConfig, typed: str | None, repository: P
         )
 
 
-def resolve_pretrained(
-    name: str | Path, *, relative_to: Path | None = None, repository: Path = REPOSITORY
-) -> Path:
-    """The folder of a trained model: a path relative to `relative_to` (by default the working
-    directory), else one in the repository, else a name in its reference_models/.
+def resolve_pretrained(name: str | Path) -> Path:
+    """The folder of a trained model: a path relative to the working directory, else one in the
+    repository, else a name in its reference_models/.
 
     Raises ConfigError with the names in reference_models/ if there is no such folder.
     """
-    folder = _find_model(name, relative_to or Path.cwd(), repository)
+    folder = _find_model(name, Path.cwd())
     if os.path.isdir(folder):
         return folder
     if os.path.exists(folder):
         raise ConfigError(f"pretrained model {name} is a file; name its experiment folder")
-    shelf = repository / "reference_models"
-    names = (
-        sorted(entry.name for entry in shelf.iterdir() if entry.is_dir()) if shelf.is_dir() else ()
-    )
+    shelf = REPOSITORY / "reference_models"
+    names = sorted(entry.name for entry in shelf.glob("*") if entry.is_dir())
     if folder.name.startswith(AUTHORS) and not any(n.startswith(AUTHORS) for n in names):
         raise ConfigError(
             f"pretrained model {name} is not a folder: the authors' models are not here, and "
@@ -142,7 +132,7 @@ def resolve_pretrained(
 
 
 def _recorded_options(
-    typed: CommandLine, from_argv: Mapping[str, tuple], repository: Path
+    typed: CommandLine, from_argv: Mapping[str, tuple]
 ) -> tuple[dict[str, tuple], tuple[str, ...]]:
     """What a run that is resumed, or a model that is tested without a config, has recorded: its
     options, and a note on where they come from."""
@@ -152,7 +142,7 @@ def _recorded_options(
     evaluates = from_argv.get("evaluate_pretrained") == (True,)
     if typed.config is not None or not evaluates or "load_exp_folder" not in from_argv:
         return {}, ()
-    folder = resolve_pretrained(from_argv["load_exp_folder"][0], repository=repository)
+    folder = resolve_pretrained(from_argv["load_exp_folder"][0])
     path = folder / "config.yaml"
     if not path.is_file():
         return {}, ()
@@ -177,16 +167,11 @@ def _not_as_trained(points: Sequence[Config]) -> tuple[str, ...]:
         rules, values = option.rules, recorded.get(name, (option.default,))
         other = dict.fromkeys(point[name] for point in now if point[name] not in values)
         if other and rules.recalled and rules.in_tests and rules.compared:
-            others.append(f"{name} {_listed(other)} ({_listed(values)})")
+            others.append(f"{name} {' '.join(map(str, other))} ({' '.join(map(str, values))})")
     if not others:
         return ()
-    more = len(others) - MOST_NAMED
-    shown = ", ".join(others[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-    return (f"tested with options other than those recorded (in brackets) in {path}: {shown}",)
-
-
-def _listed(values: Iterable) -> str:
-    return " ".join(map(str, values))
+    note = f"tested with options other than those recorded (in brackets) in {path}"
+    return (f"{note}: {', '.join(others)}",)
 
 
 def _of_the_resumed(
@@ -215,26 +200,26 @@ def _of_the_resumed(
     raise ConfigError(f"--resume {folder} {problem}")
 
 
-def _located(values: Mapping[str, tuple], base: Path, repository: Path) -> dict[str, tuple]:
+def _located(values: Mapping[str, tuple], base: Path) -> dict[str, tuple]:
     """The `values` of each option, with every folder absolute."""
     return {
-        name: tuple(_locate(name, value, base, repository) for value in several)
+        name: tuple(_locate(name, value, base) for value in several)
         for name, several in values.items()
     }
 
 
-def _locate(name: str, value: Any, base: Path, repository: Path) -> Any:
+def _locate(name: str, value: Any, base: Path) -> Any:
     if not isinstance(value, Path) or (name == "resume" and str(value) == RESUME_AUTO):
         return value
     if name == "load_exp_folder":
-        return _find_model(value, base, repository)
+        return _find_model(value, base)
     return Path(os.path.abspath(base / os.path.expanduser(value)))
 
 
-def _find_model(name: str | Path, base: Path, repository: Path) -> Path:
+def _find_model(name: str | Path, base: Path) -> Path:
     """Where a trained model is, or where it would be relative to `base`."""
     typed = os.path.expanduser(name)
-    places = [Path(place, typed) for place in (base, repository, repository / "reference_models")]
+    places = [Path(place, typed) for place in (base, REPOSITORY, REPOSITORY / "reference_models")]
     found = next((place for place in places if os.path.isdir(place)), places[0])
     return Path(os.path.abspath(found))
 
@@ -245,9 +230,8 @@ class _TextLoader(yaml.BaseLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if "python" in node.tag:
-            raise yaml.MarkedYAMLError(
-                problem=f"the tag {show(node.tag)} asks for a Python object; write plain values",
-                problem_mark=node.start_mark,
+            raise _fault(
+                node, f"the tag {show(node.tag)} asks for a Python object; write plain values"
             )
         return super().construct_object(node, deep=deep)
 
@@ -257,26 +241,24 @@ class _TextLoader(yaml.BaseLoader):
         return None if is_null else text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        first_lines: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode) or self.construct_scalar(key_node) is None:
-                raise yaml.MarkedYAMLError(
-                    problem="a key must be a name", problem_mark=key_node.start_mark
-                )
-            line = key_node.start_mark.line + 1
-            if key_node.value in first_lines:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {show(key_node.value)} is given twice, first on line "
-                    f"{first_lines[key_node.value]}",
-                    problem_mark=key_node.start_mark,
-                )
-            first_lines[key_node.value] = line
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or self.construct_scalar(key) is None:
+                raise _fault(key, "a key must be a name")
+            if first := lines.get(key.value):
+                raise _fault(key, f"key {show(key.value)} is given twice, first on line {first}")
+            lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep=deep)
 
 
-def find_config(name: str, configs_folder: Path) -> Path:
-    """The file that `--config name` means: a path, else a file of `configs_folder`; the suffix
-    .yaml is optional. Raises ConfigError with the places looked in and similar names."""
+def _fault(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+def find_config(name: str) -> Path:
+    """The file that `--config name` means: a path, else a file in configs/; the suffix .yaml is
+    optional. Raises ConfigError with the places looked in and similar names."""
+    configs_folder = REPOSITORY / "configs"
     if not name.strip():
         raise ConfigError("--config is empty; give the name of a YAML file")
     path = Path(os.path.expanduser(name))

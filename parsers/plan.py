@@ -136,15 +136,10 @@ def make_plan(
     config_file: Path | None,
     notes: tuple[str, ...],
 ) -> Plan:
-    """The plan of the `values` of every option; of those of `typed`, a note if they do nothing.
+    """The plan of the `values` of every option, in the order of `--help`.
 
-    Args:
-        values: in the order of `--help`.
-        typed: the options on the command line.
-        by_model: what the config says for single models.
-        debug_seed: the one that `--debug` keeps.
-        config_file: named where the config is at fault.
-        notes: come first in the plan.
+    Of the options `typed` on the command line, a note tells which do nothing. `by_model` are those
+    of single models; `debug_seed` is the one that `--debug` keeps. Raises ConfigError.
     """
     values = dict(values)
     if values["debug"][0]:

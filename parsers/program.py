@@ -122,9 +122,9 @@ def run_command(
     except UserError as error:
         return refuse(program, str(error))
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        if (lack := lack_of_memory(error)) is None:
             raise
-        text = f"out of memory ({needed(error)}): lower batch_size, nb_steps or nb_hiddens"
+        text = f"out of memory ({lack}): lower batch_size, nb_steps or nb_hiddens"
         return refuse(program, text)
     except BrokenPipeError:  # a reader of the output, such as head, has seen enough
         forget(sys.stdout)
@@ -210,17 +210,12 @@ def what_failed(error: OSError) -> str:
     return f"{error.strerror or error}{where}"
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the machine, and not the code, is at its limit; PyTorch says it in several ways."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
-
-
-def needed(error: Exception) -> str:
-    """How much memory was asked for, as PyTorch says it, else all that it says."""
+def lack_of_memory(error: Exception) -> str | None:
+    """How much memory was needed, as PyTorch's message has it; None for any other error."""
     text = str(error) or "PyTorch does not say how much was needed"
+    if not isinstance(error, MemoryError) and not re.search("(out of|allocate) memory", text, re.I):
+        return None
     amount = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", text)
-    amount = amount or re.search(r"allocate memory: you tried to allocate (\d+ bytes)", text)
     return f"{amount[1]} more were needed" if amount else text
 
 

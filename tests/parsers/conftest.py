@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from parsers import load
 from parsers.load import ConfigError, load_plan
 
 
@@ -16,6 +17,7 @@ def repository(tmp_path, monkeypatch):
     configs.mkdir(parents=True)
     cwd.mkdir()
     monkeypatch.chdir(cwd)
+    monkeypatch.setattr(load, "REPOSITORY", configs.parent)
 
     def write(text: str | bytes, name: str = "mine.yaml") -> Path:
         path = configs / name
@@ -23,7 +25,7 @@ def repository(tmp_path, monkeypatch):
         return path
 
     def plan(*argv: str):
-        return load_plan(list(argv), configs_folder=configs)
+        return load_plan(list(argv))
 
     def error(*argv: str) -> str:
         """The message of the ConfigError that these arguments raise, checked for its form."""

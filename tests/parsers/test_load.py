@@ -267,15 +267,6 @@ def test_options_that_differ_from_the_recorded_ones_are_noted(trained, tmp_path)
     assert not other_options(load_plan(["--config", str(config), "--evaluate_pretrained", "False"]))
 
 
-def test_at_most_five_differing_options_are_named(trained):
-    typed = ["--use_bias=1", "--init_state=zero", "--nb_layers=4", "--nb_steps=80"]
-    typed += ["--max_time=0.5", "--spatial_bin=10", "--batch_size=16"]
-    (note,) = other_options(load_plan([str(trained), "--evaluate_pretrained", "True", *typed]))
-    assert note.count("(") == 1 + 5
-    assert ": nb_layers 4 (3), use_bias True (False), init_state zero (rand), nb_steps" in note
-    assert note.endswith(" and 2 more")
-
-
 @pytest.mark.parametrize("record", [None, "nb_hiddens: many\n", "- 1\n"])
 def test_a_named_config_needs_no_record(trained, record):
     path = trained / "config.yaml"

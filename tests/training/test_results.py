@@ -182,7 +182,7 @@ def diverged_and_damaged(folder):
         (spoil(lambda c: c["test"].update(loss=float("nan"))), "impossible figures"),
         (spoil(lambda c: c["test"].update(accuracy=0.9)), "different test acc"),
         (replace("config.yaml", "seed: 9", "seed: 8"), "different values of seed"),
-        (lambda folder: (folder / "config.yaml").unlink(), "there is no config.yaml"),
+        (lambda folder: (folder / "config.yaml").unlink(), "it has no config.yaml"),
     ],
 )
 def test_unsound_runs_are_named_and_not_averaged(root, capsys, damage, named):

@@ -70,7 +70,7 @@ def before_validation(epoch, action):
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_resumed_run_goes_on_in_the_same_wandb_run(train, tmp_path, wandb_server, epoch):
+def test_a_resumed_run_continues_in_the_same_wandb_run(train, tmp_path, wandb_server, epoch):
     class Crash(BaseException):
         pass
 
@@ -164,9 +164,8 @@ def test_a_resumed_offline_run_can_be_sent_later(train, tmp_path, wandb_server, 
         assert train(new_exp_folder="out", nb_epochs=3, resume="auto") == 0
     runs = sorted(path.parent for path in offline_runs(tmp_path / "out"))
     assert len(runs) == 2
-    for run in runs:
-        command = [sys.executable, "-m", "wandb", "sync", str(run)]
-        subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, check=True, timeout=120)
+    command = [sys.executable, "-m", "wandb", "sync", *map(str, runs)]
+    subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, check=True)
     (run,) = wandb_server.runs.values()
     assert [row["epoch"] for row in run["history"] if "valid acc" in row] == [1, 2, 3]
     assert "test acc" in run["history"][-1]
@@ -181,7 +180,7 @@ def test_insisting_on_wandb_without_a_login_is_an_error(train, tmp_path, no_logi
 @pytest.mark.parametrize(
     ("flags", "mode"), [(["--tracking", "none"], ""), ([], "disabled"), (["--debug"], "online")]
 )
-def test_nothing_is_logged_where_none_is_wanted(
+def test_nothing_is_logged_where_tracking_is_off(
     train, tmp_path, wandb_server, monkeypatch, flags, mode
 ):
     monkeypatch.setenv("WANDB_MODE", mode)
@@ -190,7 +189,9 @@ def test_nothing_is_logged_where_none_is_wanted(
     assert not list(tmp_path.rglob("*wandb*"))
 
 
-def test_without_the_package_it_goes_on(train, tmp_path, wandb_server, monkeypatch, capsys):
+def test_without_the_package_it_trains_untracked(
+    train, tmp_path, wandb_server, monkeypatch, capsys
+):
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert train(new_exp_folder="out", nb_epochs=1) == 0
     assert "wandb cannot be imported" in capsys.readouterr().out

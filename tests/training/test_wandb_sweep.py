@@ -6,19 +6,19 @@ import functools
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import wandb
 import yaml
+from resumption import wait_until
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 import main
-from parsers.load import load_plan
+from parsers.load import REPOSITORY
 from training.tracking import wandb_sweep
-from training.tracking.wandb_sweep import describe
 
 QUICK_AGENT = (
     "import wandb.wandb_agent as agent; from wandb.cli.cli import cli; "
@@ -98,37 +98,43 @@ def table_in(folder, pattern="sweep_summary.json"):
     return json.loads(path.read_text())
 
 
-def test_the_command_names_no_value_of_the_grid():
-    """A flag that is given twice is refused, and the agent adds those of the grid."""
-    for seeds in (["3"], ["3", "4"]):
-        sweep = describe(load_plan(["--dataset_name", "demo", "--seed", *seeds]))
-        assert sweep["parameters"] == {"seed": {"values": [int(x) for x in seeds]}}
-        assert sweep["command"][2:] == ["-m", "main", "--dataset_name=demo", "${args}"]
-
-
 @pytest.mark.slow
-def test_an_interrupted_sweep_of_processes_goes_on(
+def test_a_killed_and_interrupted_sweep_of_processes_resumes(
     train, tmp_path, wandb_server, monkeypatch, capfd
 ):
-    """The real agent and real processes: Ctrl-C saves the run at hand, and --resume ends it all."""
-    monkeypatch.setattr(
-        wandb_sweep, "AGENT", (sys.executable, "-c", QUICK_AGENT, *wandb_sweep.AGENT[3:])
-    )
-    grid = {"use_regularizers": True, "seed": [1, 2], "nb_epochs": 30}
+    """The real agent and real processes: kill -9 and Ctrl-C save the run, and --resume ends it."""
+    grid = {"use_regularizers": True, "seed": [1, 2], "nb_epochs": 60}
+
+    def preempted():
+        return wandb_server.runs.get("sweep0run0", {}).get("preempted")
+
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(REPOSITORY))
+        program = [sys.executable, "-m", "main"]
+        patched.setattr(main, "main", lambda argv: subprocess.Popen([*program, *argv]))
+        program = train(**grid)
+    wait_until(lambda: list(tmp_path.glob("out/*/checkpoints/last.pth")))
+    program.kill()
+    program.wait()
+    wait_until(preempted)
+
+    (log,) = tmp_path.glob("out/*/log/exp.log")
 
     def interrupt():
-        while not list(tmp_path.glob("out/*/checkpoints/last.pth")):
-            time.sleep(0.01)
+        wait_until(lambda: "Resuming after" in log.read_text())
         os.kill(os.getpid(), signal.SIGINT)
 
+    quick = (sys.executable, "-c", QUICK_AGENT, *wandb_sweep.AGENT[3:])
+    monkeypatch.setattr(wandb_sweep, "AGENT", quick)
+    capfd.readouterr()
     threading.Thread(target=interrupt, daemon=True).start()
-    assert train(**grid) == 128 + signal.SIGINT
+    assert train(resume="auto", **grid) == 128 + signal.SIGINT
     assert "--resume auto" in capfd.readouterr().err
-    assert wandb_server.runs["sweep0run0"]["preempted"]
-    assert len(curves(wandb_server)[1]) < 30
+    assert preempted()
+    assert len(curves(wandb_server)[1]) < 60
     assert train(resume="auto", **grid) == 0
     assert "Resuming after" in capfd.readouterr().out
-    assert curves(wandb_server) == {seed: list(range(1, 31)) for seed in (1, 2)}
+    assert curves(wandb_server) == {seed: list(range(1, 61)) for seed in (1, 2)}
     assert len(wandb_server.sweeps) == 1
     for run in wandb_server.runs.values():
         assert (run["sweep"], run["project"], run["exit"]) == ("sweep0", "SiLIF_SHD_runs", 0)
@@ -208,23 +214,25 @@ def test_runs_of_other_agents_are_left_to_them(train, tmp_path, wandb_server, lo
     assert group["seeds"] == [2, 3]
 
 
-@pytest.mark.parametrize("flags", [{"sweep_id": "abc"}, {"only_createsweep": True}])
-def test_a_sweep_needs_a_login(train, capsys, flags):
+@pytest.mark.parametrize(
+    ("flags", "mode", "missing"),
+    [
+        ({"sweep_id": "abc"}, "", "no login"),
+        ({"only_createsweep": True}, "", "no login"),
+        (
+            {"only_createsweep": True, "tracking": "none"},
+            "",
+            "--tracking or WANDB_MODE turns it off",
+        ),
+        ({"only_createsweep": True}, "offline", "--tracking or WANDB_MODE turns it off"),
+    ],
+)
+def test_a_sweep_needs_a_login_and_tracking(train, capsys, monkeypatch, flags, mode, missing):
+    monkeypatch.setenv("WANDB_MODE", mode)
     assert train(**flags) == 2
     told = capsys.readouterr()
-    assert "needs a wandb server and a login: no login" in told.err
-    assert "offline" not in told.out + told.err
-
-
-@pytest.mark.parametrize(
-    ("tracking", "mode"),
-    [("none", ""), ("offline", ""), ("auto", "offline"), ("wandb", "disabled")],
-)
-def test_a_sweep_needs_tracking(train, wandb_server, capsys, monkeypatch, tracking, mode):
-    monkeypatch.setenv("WANDB_MODE", mode)
-    assert train(only_createsweep=True, tracking=tracking) == 2
-    assert "--tracking or WANDB_MODE turns it off" in capsys.readouterr().err
-    assert not wandb_server.sweeps
+    assert f"needs a wandb server and a login: {missing}" in told.err
+    assert "logging offline" not in told.out + told.err
 
 
 def test_a_sweep_that_cannot_be_joined(train, wandb_server, capsys):

@@ -136,7 +136,7 @@ def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
         )
         pool = Pool(plan.devices, slots, environment(threads), common)
         with stop_request() as stop:
-            results |= pool.work_off(waiting, stop)
+            results |= pool.work_through(waiting, stop)
             if stop.signum is not None:
                 raise Stopped(stop.signum)
     return [results[number] for number in sorted(results)]
@@ -174,7 +174,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 class Pool:
-    """Processes that work off a queue of runs.
+    """Processes that work through a queue of runs.
 
     Args:
         devices: CUDA devices, dealt out to the slots.
@@ -190,7 +190,7 @@ class Pool:
         self.free = list(range(slots))
         self.running: dict[int, RunProcess] = {}  # by slot
 
-    def work_off(self, waiting: deque[RunProcess], stop: StopRequest) -> dict[int, dict]:
+    def work_through(self, waiting: deque[RunProcess], stop: StopRequest) -> dict[int, dict]:
         """Make every run; results by number. After a signal no run is begun, and all are stopped.
 
         Whatever happens, no process is left behind.
@@ -238,16 +238,12 @@ class Pool:
         run = self.running.pop(slot)
         self.free = sorted([*self.free, slot])
         result = run.result(self.common, stopped=stopped)
-        log.info("%s: %s", run.name, result.get("error") or success_line(result))
+        end = result.get("error") or (
+            f"test accuracy {percent(result['test']['accuracy'])}, best epoch "
+            f"{result['best_epoch']} of {result['epochs']}, {duration(result['seconds'])}"
+        )
+        log.info("%s: %s", run.name, end)
         return result
-
-
-def success_line(summary: dict) -> str:
-    """The end of a run in one line."""
-    return (
-        f"test accuracy {percent(summary['test']['accuracy'])}, best epoch "
-        f"{summary['best_epoch']} of {summary['epochs']}, {duration(summary['seconds'])}"
-    )
 
 
 def epochs_done(folder: Path) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from scipy import stats
 
 from parsers.load import OPTIONS
-from parsers.program import Parser, program
+from parsers.program import Parser, check_file, program
 from training.errors import ExperimentError
 from training.record import files
 from training.record.curves import draw_bands
@@ -106,18 +106,15 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def check_target(name: str, target: str | None, suffixes: tuple, overwrite: bool) -> None:
-    """ExperimentError if a file cannot be written as asked."""
+    """ConfigError or ExperimentError if a file cannot be written as asked."""
     if target in (None, STDOUT):
         return
     path = Path(target)
-    if path.is_dir():
-        raise ExperimentError(f"--{name} {target} is a folder; put the folders of runs first")
+    check_file(f"--{name}, after the folders of runs", path)
     if path.suffix.lower() not in suffixes:
         raise ExperimentError(f"--{name} {target}: the file must end in {' or '.join(suffixes)}")
     if path.exists() and not overwrite:
         raise ExperimentError(f"--{name} {target} exists; --overwrite replaces it")
-    if not path.parent.is_dir():
-        raise ExperimentError(f"--{name} {target}: there is no folder {path.parent}")
 
 
 @program(PROGRAM)
@@ -134,8 +131,11 @@ def main(argv: list[str] | None) -> None:
     if not to_stdout and groups:
         print(result_table(groups, numbered=len(groups) > 1))
     for name in FORMATS:
-        if target := getattr(arguments, name):
-            write(formatted(name, groups), target)
+        if (target := getattr(arguments, name)) == STDOUT:
+            sys.stdout.write(formatted(name, groups))
+        elif target is not None:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(Path(target), formatted(name, groups))
     for note in notes_on(found):
         print(note, file=sys.stderr if to_stdout else sys.stdout)
     if arguments.compare:
@@ -320,14 +320,6 @@ def draw(groups: list[dict], runs: list[list[dict]], path: Path) -> None:
         raise ExperimentError("--curves: no finished run has a metrics.jsonl to draw")
     draw_bands(drawn, path)
     print(f"learning curves: {path}", file=sys.stderr)
-
-
-def write(text: str, target: str) -> None:
-    """Write to a file, or to stdout."""
-    if target == STDOUT:
-        sys.stdout.write(text)
-    else:
-        files.write_text(Path(target), text)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parsers.load import OPTIONS, Config, ConfigError, read_config
+from parsers.load import OPTIONS
+from parsers.options import UserError
 from training.errors import ExperimentError
 from training.record import files
 
@@ -97,24 +98,13 @@ def run_of_record(record: dict, sweep: Path) -> GatheredRun:
 def read_run(folder: Path) -> GatheredRun | None:
     """The run in a folder; None if its config.yaml belongs to some other program."""
     try:
-        values = read_values(folder / "config.yaml")
-    except ConfigError as error:
+        values = files.recorded_config(folder).to_dict()
+    except UserError as error:
         ours = (folder / "summary.json").exists() or (folder / "metrics.jsonl").exists()
-        trouble = f"not to be read by this version of the code: {error}"
+        trouble = f"cannot be read by this version of the code: {error}"
         return GatheredRun(folder, {}, trouble=trouble) if ours else None
     summary, trouble = read_summary(folder, values)
     return GatheredRun(folder, values, summary, trouble)
-
-
-def read_values(path: Path) -> dict:
-    """The options recorded in a config.yaml, in their types; ConfigError if they are not."""
-    if not path.is_file():
-        raise ConfigError(f"there is no {path.name}")
-    recorded = read_config(path).values
-    missing = {"dataset_name", "model_type", "seed"} - recorded.keys()
-    if missing or any(len(values) != 1 for values in recorded.values()):
-        raise ConfigError(f"{path.name} does not hold the options of one run")
-    return Config.from_dict({name: values[0] for name, values in recorded.items()}).to_dict()
 
 
 def read_summary(folder: Path, values: dict) -> tuple[dict, str | None]:

@@ -88,10 +88,7 @@ def data_name(run: dict) -> str:
 
 
 def tested_on(run: dict) -> tuple[str, list[str]]:
-    """Data set and checksums of what a run was tested on, whatever its folder is called.
-
-    None if the run did not record them.
-    """
+    """Data set and checksums, as far as recorded, of what a run was tested on."""
     checksums = run.get("data_checksums") or {}
     of_the_test = {
         name: found for name, found in checksums.items() if "_test." in name or name == "test clips"
@@ -121,9 +118,7 @@ def mean_and_deviation(runs: list[dict], split: str, figure: str) -> dict | None
 def only(runs: list[dict], name: str) -> int | str | None:
     """What all runs say of ``name``; None if nothing, and every value if they disagree."""
     found = list(dict.fromkeys(run[name] for run in runs if run.get(name) is not None))
-    if len(found) < 2:
-        return found[0] if found else None
-    return " / ".join(map(str, found))
+    return found[0] if len(found) == 1 else " / ".join(map(str, found)) or None
 
 
 def spread(statistic: dict | None) -> str:

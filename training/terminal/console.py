@@ -140,15 +140,13 @@ class _HostCopy:
     """The sums of a meter on their way to the host."""
 
     def __init__(self, meter: Meter):
-        self.samples = meter.samples
+        self.samples, self.event = meter.samples, None
+        # copy_ to pinned memory is queued like a kernel; it sees the sums of this moment.
+        self.sums = torch.empty_like(meter.sums, device="cpu", pin_memory=meter.sums.is_cuda)
+        self.sums.copy_(meter.sums, non_blocking=True)
         if meter.sums.is_cuda:
-            # copy_ to pinned memory is queued like a kernel; it sees the sums of this moment.
-            self.sums = torch.empty_like(meter.sums, device="cpu", pin_memory=True)
-            self.sums.copy_(meter.sums, non_blocking=True)
             self.event = torch.cuda.Event()
             self.event.record(torch.cuda.current_stream(meter.sums.device))
-        else:
-            self.sums, self.event = meter.sums.clone(), None
 
     def arrived(self) -> bool:
         """Whether the copy is complete; asks, and does not wait."""

@@ -184,9 +184,12 @@ class Tracker:
         try:
             yield
         except (Exception, SystemExit) as error:  # wandb leaves by SystemExit when its process died
+            import wandb
+
             where = getattr(self.run, "dir", None)
             self.run = None
-            start_afresh()
+            with contextlib.suppress(Exception, SystemExit):  # it may be what is broken
+                wandb.teardown()  # the next run starts a new service process
             kept = f"; `wandb sync {Path(where).parent}` sends what it has" if where else ""
             log.warning(
                 "wandb failed while %s (%s); training continues, and metrics.jsonl has all%s",
@@ -334,14 +337,6 @@ def noted_run(folder: Path) -> dict:
         return dict(json.loads((folder / RUN_FILE).read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError):
         return {}
-
-
-def start_afresh() -> None:
-    """End wandb's service process, so that the next run starts a new one."""
-    import wandb
-
-    with contextlib.suppress(Exception, SystemExit):  # it may be what is broken
-        wandb.teardown()
 
 
 def one_line(error: BaseException) -> str:

@@ -221,7 +221,7 @@ def check_requested(options: TrainingConfig) -> None:
         raise ExperimentError("--sweep_id joins a sweep and --only_createsweep makes one: choose")
     if options.evaluate_pretrained or options.debug:
         other = "evaluate_pretrained True" if options.evaluate_pretrained else "debug"
-        raise ExperimentError(f"--{given[0]} is about a sweep of trainings: leave out --{other}")
+        raise ExperimentError(f"--{given[0]} is for training sweeps: remove --{other}")
     link.require(f"--{given[0]}", options)
 
 
