@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.anns import ANNReadoutLayer
 from models.network import events, recurrent_operations
+from models.readouts import ANNReadoutLayer
 from models.shell import SpikingLayer
 from models.snns import Activity, AdaptiveLayer, ResonateFireLayer, ResonateLayer
 

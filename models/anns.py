@@ -6,15 +6,16 @@ The order in which parameters are created is the order in which random numbers a
 gives the weights that the published code starts from.
 """
 
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from models.dynamics import gru, ligru, rnn, summed
+from models.dynamics import gru, ligru, rnn
 from models.linear import Dropout, Linear
 from models.network import Network, ParameterGroup, as_input
-from models.readouts import find_readout
+from models.readouts import ANNReadoutLayer, find_readout
 from models.shell import append_flipped, in_full, join_directions, make_norm, normalize
 
 
@@ -115,34 +116,6 @@ class GRULayer(ANNLayer):
         return gru(current, update, reset, self.V.weight, self.Vz.weight, self.Vr.weight)
 
 
-class ANNReadoutLayer(nn.Module):
-    """[B, T, F] -> class scores [B, C]: softmax over features, summed over time, W and norm.
-
-    Another ``readout`` makes scores of W and norm at every step, see ``models.readouts``.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        readout: str = "softmax_sum",
-        normalization: str = "batchnorm",
-        use_bias: bool = False,
-        backend: str = "auto",
-    ):
-        super().__init__()
-        self.hidden_size = hidden_size
-        self.readout = readout
-        self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
-        self.norm = make_norm(normalization, hidden_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.readout == "softmax_sum":
-            return in_full(normalize(self.norm, self.W(summed(torch.softmax(x, dim=2)))))
-        return find_readout(self.readout).scores(in_full(normalize(self.norm, self.W(x))))
-
-
 LAYERS: dict[str, type[ANNLayer]] = {
     "MLP": MLPLayer,
     "RNN": RNNLayer,
@@ -192,16 +165,9 @@ class ANN(Network):
             raise ValueError(f"readout '{readout}' is for spiking networks, not for {ann_type}")
         self.ann_type = ann_type
         common = {"normalization": normalization, "use_bias": use_bias, "backend": backend}
-        self.ann = nn.ModuleList()
-        size = self.input_size
-        for hidden in layer_sizes[:-1] if use_readout_layer else layer_sizes:
-            layer = LAYERS[ann_type](
-                size, hidden, dropout=dropout, bidirectional=bidirectional, **common
-            )
-            self.ann.append(layer)
-            size = layer.output_size
-        if use_readout_layer:
-            self.ann.append(ANNReadoutLayer(size, layer_sizes[-1], readout=readout, **common))
+        hidden = partial(LAYERS[ann_type], dropout=dropout, bidirectional=bidirectional, **common)
+        last = partial(ANNReadoutLayer, readout=readout, **common)
+        self.ann = self.stack([hidden] * len(self.hidden_sizes), last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
         """Run on ``x`` [B, T, F] or [B, T, F, K]: (output, None, None)."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.backends import compiled_on_cpu
+from models.dynamics.backends import compiled
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -40,7 +40,7 @@ class Linear(nn.Linear):
 
     def _product_of_events(self, rows: Tensor) -> Tensor | None:
         """[N, in] -> [N, out] where that is faster, else None."""
-        if not compiled_on_cpu(self.backend, rows):
+        if not compiled("cpu", self.backend, rows):
             return None
         from models.cpu import find_events, product
 
@@ -62,7 +62,7 @@ class Dropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape; the numbers, and what is left of the generator, are PyTorch's."""
         drops = self.training and 0 < self.p < 1
-        if drops and x.is_contiguous() and compiled_on_cpu(self.backend, x):
+        if drops and x.is_contiguous() and compiled("cpu", self.backend, x):
             from models import cpu
 
             if cpu.draws_alike():

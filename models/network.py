@@ -3,6 +3,7 @@
 """What networks have in common: sizes, inputs, and parameter groups; and how much they spike."""
 
 import math
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import NamedTuple
 
@@ -62,7 +63,21 @@ class Network(nn.Module):
         check_sizes(layer_sizes, use_readout_layer)
         self.input_size = input_size(input_shape)
         self.layer_sizes = list(layer_sizes)
+        self.hidden_sizes = self.layer_sizes[:-1] if use_readout_layer else self.layer_sizes
         self.use_readout_layer = use_readout_layer
+
+    def stack(self, kinds: Sequence[Callable], readout: Callable) -> nn.ModuleList:
+        """Layers that see each other: the first of ``kinds``, and ``readout`` if there is one.
+
+        Each makes a layer of its number of inputs and of units.
+        """
+        layers, size = nn.ModuleList(), self.input_size
+        for kind, units in zip(kinds, self.hidden_sizes, strict=True):
+            layers.append(kind(size, units))
+            size = layers[-1].output_size
+        if self.use_readout_layer:
+            layers.append(readout(size, self.layer_sizes[-1]))
+        return layers
 
     @property
     def layers(self) -> nn.ModuleList:

@@ -44,14 +44,11 @@ def find_readout(name: str) -> Readout:
     return READOUTS[name]
 
 
-class ReadoutLayer(nn.Module):
-    """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> class scores [B, C].
+class ANNReadoutLayer(nn.Module):
+    """[B, T, F] -> class scores [B, C]: softmax over features, summed over time, W and norm.
 
-    ``readout`` is a name of ``READOUTS``, of those that are not of spikes.
+    Another ``readout`` of ``READOUTS`` makes scores of W and norm at every step.
     """
-
-    states_per_neuron = 1
-    ranges = {"alpha": ALPHA_BOUNDS}  # noqa: RUF012
 
     def __init__(
         self,
@@ -61,18 +58,40 @@ class ReadoutLayer(nn.Module):
         readout: str = "softmax_sum",
         normalization: str = "batchnorm",
         use_bias: bool = False,
-        init_state: str = "rand",
         backend: str = "auto",
     ):
         super().__init__()
         self.hidden_size = hidden_size
         self.readout = readout
-        self.operation = "readout" if readout == "softmax_sum" else "potentials"
-        self.init_state = init_state
         self.backend = backend
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
-        self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
         self.norm = make_norm(normalization, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.readout == "softmax_sum":
+            return self.current(summed(torch.softmax(x, dim=2)))
+        return self.scores(self.current(x))
+
+    def current(self, x: Tensor) -> Tensor:
+        """Normalised currents [..., C] of ``x`` [..., F]."""
+        return in_full(normalize(self.norm, self.W(x)))
+
+    def scores(self, steps: Tensor) -> Tensor:
+        """Class scores [B, C] of potentials or currents [B, T, C]."""
+        return find_readout(self.readout).scores(steps)
+
+
+class ReadoutLayer(ANNReadoutLayer):
+    """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> class scores [B, C]."""
+
+    states_per_neuron = 1
+    ranges = {"alpha": ALPHA_BOUNDS}  # noqa: RUF012
+
+    def __init__(self, input_size: int, hidden_size: int, *, init_state: str = "rand", **options):
+        super().__init__(input_size, hidden_size, **options)
+        self.operation = "readout" if self.readout == "softmax_sum" else "potentials"
+        self.init_state = init_state
+        self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
         """Class scores [B, C]; ``state``: potential [B, C] before the first step."""
@@ -85,7 +104,7 @@ class ReadoutLayer(nn.Module):
 
     def start(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """The current [B, T, C] that ``x`` [B, T, F] makes, and the potential before it."""
-        current = in_full(normalize(self.norm, self.W(x)))
+        current = self.current(x)
         return current, initial_values(current, self.init_state) if state is None else state
 
     def dynamics(self, current: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,10 +113,6 @@ class ReadoutLayer(nn.Module):
             return readout(current, self.decay(), state=state, backend=self.backend)
         found, state = potentials(current, self.decay(), state=state, backend=self.backend)
         return self.scores(found), state
-
-    def scores(self, potentials: Tensor) -> Tensor:
-        """Class scores [B, C] of potentials [B, T, C]."""
-        return find_readout(self.readout).scores(potentials)
 
     def decay(self) -> Tensor:
         """Decay per step [C], as the recurrence uses it."""

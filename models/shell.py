@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import Fold
-from models.dynamics.backends import compiled_on_gpu
+from models.dynamics.backends import compiled
 from models.gpu.folding import can_fold, fold_of
 from models.linear import Dropout, Linear
 from models.network import LayerOutput, ParameterGroup
@@ -188,7 +188,7 @@ class SpikingLayer(nn.Module):
         if self.bidirectional:
             x = append_flipped(x)
         current, fold = self.W(x), None
-        if self.folds and compiled_on_gpu(self.backend, current) and can_fold(self):
+        if self.folds and compiled("cuda", self.backend, current) and can_fold(self):
             current, fold = fold_of(self, current)
         else:
             current = in_full(normalize(self.norm, current))

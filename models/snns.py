@@ -12,6 +12,7 @@ gives the weights that the published code starts from.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -345,8 +346,7 @@ class SNN(Network):
         keep_potentials: bool = False,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
-        hidden = layer_sizes[:-1] if use_readout_layer else layer_sizes
-        names = neuron_types(neuron_type, len(hidden))
+        names = neuron_types(neuron_type, len(self.hidden_sizes))
         self.neuron_type = "+".join(names if len(set(names)) > 1 else names[:1])
         self.readout = readout
         self.counts_spikes = find_readout(readout).of_spikes and use_readout_layer
@@ -365,18 +365,11 @@ class SNN(Network):
             "extra_features": extra_features,
             "surrogate": find_surrogate(surrogate, surrogate_width),
         }
-        self.snn = nn.ModuleList()
-        size = self.input_size
-        for name, neurons in zip(names, hidden, strict=True):
-            layer = LAYERS[name](
-                size, neurons, dropout=dropout, bidirectional=bidirectional, **spiking
-            )
-            self.snn.append(layer)
-            size = layer.output_size
+        hidden = {"dropout": dropout, "bidirectional": bidirectional} | spiking
+        last = partial(ReadoutLayer, readout=readout, **common)
         if self.counts_spikes:
-            self.snn.append(LAYERS[names[-1]](size, layer_sizes[-1], **spiking))
-        elif use_readout_layer:
-            self.snn.append(ReadoutLayer(size, layer_sizes[-1], readout=readout, **common))
+            last = partial(LAYERS[names[-1]], **spiking)
+        self.snn = self.stack([partial(LAYERS[name], **hidden) for name in names], last)
 
     @property
     def hidden_layers(self) -> list[SpikingLayer]:

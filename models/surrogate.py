@@ -4,7 +4,7 @@
 
 ``x`` is the distance of the drive to the threshold. A spike is 1 where x > 0, else 0; the surrogate
 is what the backward pass takes for its derivative. ``models/dynamics/README.md`` lists the formulas
-and their sources, and says how to add one.
+and their sources, and CONTRIBUTING.md says how to add one.
 """
 
 import math

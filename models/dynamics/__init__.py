@@ -3,8 +3,8 @@
 """The functional core: every loop over time of this project lives below this package.
 
 Each recurrence is one pure function, state in and state out. ``naive`` is the executable
-specification, against which the implementations of other back ends, in the package of its name,
-are tested.
+specification, against which the same functions of the other back ends, ``cpu`` and ``cuda``, are
+tested.
 """
 
 from functools import partial
@@ -12,11 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-# Now, as importing these packages later would put them in the place of the functions below.
-import models.dynamics.adaptive
-import models.dynamics.readout
-import models.dynamics.resonate  # noqa: F401
-from models.dynamics.backends import BACKENDS, Choice, Operation, can_fold, choose, implementations
+from models.dynamics.backends import BACKENDS, Choice, Operation, can_fold, choose, implementation
 from models.dynamics.naive import AdaptiveState, Fold, ResonateState, gru, ligru, rnn, summed
 from models.dynamics.trial import adaptive_trials, readout_trials, resonate_trials
 from models.surrogate import BOXCAR, Surrogate
@@ -38,31 +34,25 @@ __all__ = [
 ]
 
 
-def _folding(name: str, trials) -> Operation:
-    """A recurrence whose kernels have room for a ``Fold``."""
-    load = implementations(name, name)
+def _operation(name: str, trials, folds: bool = False) -> Operation:
+    """A recurrence; one that ``folds`` has kernels with room for a ``Fold``."""
+    load = partial(implementation, name)
     around = f"normalisation and dropout around '{name}'"
-    return Operation(
-        f"'{name}'", load, trials, Operation(around, load, partial(trials, folded=True))
-    )
+    folded = Operation(around, load, partial(trials, folded=True)) if folds else None
+    return Operation(f"'{name}'", load, trials, folded)
 
 
-ADAPTIVE = _folding("adaptive", adaptive_trials)
-RESONATE = _folding("resonate", resonate_trials)
-_readout = partial(implementations, "readout")
-READOUT = Operation("'readout'", _readout("readout"), readout_trials)
-POTENTIALS = Operation("'potentials'", _readout("potentials"), readout_trials)
 OPERATIONS = {
-    "adaptive": ADAPTIVE,
-    "resonate": RESONATE,
-    "readout": READOUT,
-    "potentials": POTENTIALS,
+    "adaptive": _operation("adaptive", adaptive_trials, folds=True),
+    "resonate": _operation("resonate", resonate_trials, folds=True),
+    "readout": _operation("readout", readout_trials),
+    "potentials": _operation("potentials", readout_trials),
 }
 
 
-def _recur(operation, backend, I, coefficients, state, V, fold, **options):
+def _recur(name, backend, I, coefficients, state, V, fold, **options):
     """Spikes and state of a recurrence; the fold is done by its kernels or around it."""
-    surrogate = options["surrogate"]
+    operation, surrogate = OPERATIONS[name], options["surrogate"]
     choice = choose(operation, backend, I, *coefficients, *state, V, surrogate=surrogate)
     run = partial(operation.load(choice.backend), state=state, **options)
     if fold is not None and V is None and can_fold(choice, operation, backend, I.device, surrogate):
@@ -73,6 +63,11 @@ def _recur(operation, backend, I, coefficients, state, V, fold, **options):
         return run(I, *coefficients)
     spikes, state = run(fold.current(I), *coefficients)
     return fold.dropped(spikes), state
+
+
+def _integrate(name, backend, I, alpha, state):
+    choice = choose(OPERATIONS[name], backend, I, alpha, state)
+    return implementation(name, choice.backend)(I, alpha, state=state)
 
 
 def adaptive(
@@ -120,8 +115,9 @@ def adaptive(
     if any(given) and not all(given):
         raise ValueError("beta, a and b are given together or not at all")
     return _recur(
-        ADAPTIVE, backend, I, (alpha, beta, a, b), state, V, fold, theta=theta, surrogate=surrogate
-    )
+        "adaptive", backend, I, (alpha, beta, a, b), state, V, fold, theta=theta,
+        surrogate=surrogate,
+    )  # fmt: skip
 
 
 def resonate(
@@ -170,7 +166,7 @@ def resonate(
         ValueError: the back end cannot run here.
     """
     return _recur(
-        RESONATE, backend, I, (A, reset, gain), state, None, fold, scale=scale, theta=theta,
+        "resonate", backend, I, (A, reset, gain), state, None, fold, scale=scale, theta=theta,
         reset_inside=reset_inside, surrogate=surrogate,
     )  # fmt: skip
 
@@ -194,8 +190,7 @@ def readout(
     Raises:
         ValueError: the back end cannot run here.
     """
-    choice = choose(READOUT, backend, I, alpha, state)
-    return READOUT.load(choice.backend)(I, alpha, state=state)
+    return _integrate("readout", backend, I, alpha, state)
 
 
 def potentials(
@@ -208,24 +203,24 @@ def potentials(
     Returns:
         The potential after every step [B, T, C], and after the last [B, C].
     """
-    choice = choose(POTENTIALS, backend, I, alpha, state)
-    return POTENTIALS.load(choice.backend)(I, alpha, state=state)
+    return _integrate("potentials", backend, I, alpha, state)
 
 
 def describe(network: torch.nn.Module) -> str:
     """What computes the dynamics of ``network``, a ``models.network.Network``, on its device.
 
-    A layer says by its attribute ``operation`` which of ``OPERATIONS`` it runs; None, or no such
-    attribute: one of its own in plain PyTorch. On a GPU the kernels are tried now if they have not
-    been yet.
+    A layer says by its attribute ``operation`` which of ``OPERATIONS`` it runs; None: one of its
+    own in plain PyTorch. On a GPU the kernels are tried now if they have not been yet.
     """
     chosen: dict[Choice, list[str]] = {}
     for number, layer in enumerate(network.layers, start=1):
-        choice = Choice("naive")
-        if name := getattr(layer, "operation", None):
+        choice, name = Choice("naive"), getattr(layer, "operation", "")
+        if name:
             numbers = torch.empty(0, device=next(layer.parameters()).device)
             surrogate = getattr(layer, "surrogate", None)
             choice = choose(OPERATIONS[name], layer.backend, numbers, surrogate=surrogate)
+        elif name is None:
+            choice = Choice("naive", f"{type(layer).__name__} has a recurrence of its own")
         chosen.setdefault(choice, []).append(str(number))
     if len(chosen) == 1:
         return f"Dynamics: {next(iter(chosen))}"

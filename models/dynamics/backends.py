@@ -45,14 +45,9 @@ class Operation(NamedTuple):
     folded: "Operation | None" = None
 
 
-def implementations(package: str, function: str) -> Callable[[str], Callable]:
-    """Loads ``function`` from ``naive``, or the module of ``package`` called like a back end."""
-
-    def load(backend: str) -> Callable:
-        module = "naive" if backend == "naive" else f"{package}.{backend}"
-        return getattr(importlib.import_module(f"models.dynamics.{module}"), function)
-
-    return load
+def implementation(function: str, backend: str) -> Callable:
+    """``function`` of the module that is named like the back end."""
+    return getattr(importlib.import_module(f"models.dynamics.{backend}"), function)
 
 
 class Choice(NamedTuple):
@@ -104,14 +99,9 @@ def why_not(backend: str, device: torch.device) -> str:
     return _obstacle(backend, (torch.empty(0, device=device),))
 
 
-def compiled_on_cpu(backend: str, *tensors: torch.Tensor) -> bool:
-    """Whether what surrounds the dynamics runs in compiled CPU kernels, too."""
-    return backend in ("auto", "cpu") and not _obstacle("cpu", tensors)
-
-
-def compiled_on_gpu(backend: str, *tensors: torch.Tensor) -> bool:
-    """Whether what surrounds the dynamics may be part of their GPU kernels."""
-    return backend in ("auto", "cuda") and not _obstacle("cuda", tensors)
+def compiled(kernels: str, backend: str, *tensors: torch.Tensor) -> bool:
+    """Whether what surrounds the dynamics is computed by the ``kernels`` of a back end, too."""
+    return backend in ("auto", kernels) and not _obstacle(kernels, tensors)
 
 
 def try_kernels(operation: Operation, backend: str, device: torch.device, *variant) -> str:
@@ -128,7 +118,7 @@ def try_kernels(operation: Operation, backend: str, device: torch.device, *varia
 
 
 @cache
-def _tried(operation: Operation, backend: str, device: torch.device, *variant) -> str:
+def tried(operation: Operation, backend: str, device: torch.device, *variant) -> str:
     """The same, found once and logged."""
     start = time.perf_counter()
     found = try_kernels(operation, backend, device, *variant)
@@ -137,7 +127,7 @@ def _tried(operation: Operation, backend: str, device: torch.device, *variant) -
         log.info("Compiled and tried the kernels of %s in %.1f s", operation.name, seconds)
     if found:
         log.warning(
-            "The kernels of back end '%s' do not do here what they should (%s). Plain PyTorch "
+            "The kernels of back end '%s' do not compute what they should here (%s). Plain PyTorch "
             "computes %s instead, with the same results, more slowly; please report this",
             backend,
             found,
@@ -146,18 +136,13 @@ def _tried(operation: Operation, backend: str, device: torch.device, *variant) -
     return found
 
 
-def agrees(operation: Operation, backend: str, device: torch.device, *variant) -> bool:
-    """Whether a first trial of ``backend`` on ``device`` gave what ``naive`` gives."""
-    return not _tried(operation, backend, device, *variant)
-
-
 def can_fold(
     choice: Choice, operation: Operation, asked: str, device: torch.device, *variant
 ) -> bool:
     """Whether the ``choice`` for the back end ``asked`` for takes a ``Fold``."""
     if choice.backend not in _FOLDING:
         return False
-    return asked != "auto" or agrees(operation.folded, choice.backend, device, *variant)
+    return asked != "auto" or not tried(operation.folded, choice.backend, device, *variant)
 
 
 def choose(
@@ -189,5 +174,5 @@ def choose(
         raise ValueError(f"backend '{backend}' cannot run here: {obstacle}")
     if backend == "auto" and not obstacle and chosen in _TRIED_FIRST:
         variant = () if surrogate is None else (surrogate,)
-        obstacle = _tried(operation, chosen, data[0].device, *variant)
+        obstacle = tried(operation, chosen, data[0].device, *variant)
     return Choice("naive", obstacle) if obstacle else Choice(chosen)

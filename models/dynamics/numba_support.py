@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -170,8 +171,17 @@ def run_rows(
     run_on(threads, work)
 
 
-def make_kernels(step: Callable, adjoint: Callable, has_y: bool, jumps: bool):
-    """Forward and backward kernel of a recurrence with five coefficients per neuron.
+class Kernels(NamedTuple):
+    """A recurrence of one or two states x and y per neuron, as :func:`make_kernels` makes it."""
+
+    forward: Callable
+    backward: Callable
+    has_y: bool
+    jumps: bool
+
+
+def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool) -> Kernels:
+    """Compile a recurrence with five coefficients per neuron.
 
     Args:
         step: (current, x, y, s, five coefficients, theta, reset, scale) -> x, y, s; inlined.
@@ -291,4 +301,4 @@ def make_kernels(step: Callable, adjoint: Callable, has_y: bool, jumps: bool):
                         scale, width,
                     )  # fmt: skip
 
-    return forward_steps, backward_steps
+    return Kernels(forward_steps, backward_steps, has_y, jumps)

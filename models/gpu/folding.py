@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.dynamics import Fold
-from models.dynamics.backends import Operation, agrees, compiled_on_gpu
+from models.dynamics.backends import Operation, compiled, tried
 from models.dynamics.trial import B, H, T, Trial, uniform
 
 
@@ -72,7 +72,7 @@ def _normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
 
 def _standardized(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``x`` [B, T, H] untouched, and mean, slope and shift [H] that make ``norm(x)`` of it."""
-    kernels = compiled_on_gpu("auto", x) and agrees(BATCH_STATISTICS, "cuda", x.device)
+    kernels = compiled("cuda", "auto", x) and not tried(BATCH_STATISTICS, "cuda", x.device)
     norm.num_batches_tracked.add_(1)
     return *BatchStatistics.apply(x, norm.weight, norm, kernels), norm.bias
 

@@ -9,9 +9,7 @@ import torch
 from against_naive import adaptive_inputs, run_adaptive
 
 from models.dynamics import (
-    ADAPTIVE,
     OPERATIONS,
-    RESONATE,
     AdaptiveState,
     Fold,
     adaptive,
@@ -22,6 +20,7 @@ from models.dynamics.backends import try_kernels
 from models.surrogate import BOXCAR
 
 CPU = torch.device("cpu")
+ADAPTIVE, RESONATE = OPERATIONS["adaptive"], OPERATIONS["resonate"]
 
 
 def variant_of(name):
@@ -41,9 +40,9 @@ def operation(request):
 def tried(monkeypatch):
     """Back end ``cpu`` has to pass the trial as well."""
     monkeypatch.setattr(backends, "_TRIED_FIRST", ("cpu",))
-    backends._tried.cache_clear()
+    backends.tried.cache_clear()
     yield
-    backends._tried.cache_clear()
+    backends.tried.cache_clear()
 
 
 def spoil(monkeypatch, name, how):
@@ -146,6 +145,6 @@ def test_auto_leaves_what_does_not_and_says_so_once(tried, monkeypatch, caplog):
             outputs = run_adaptive("auto", **inputs)
     assert torch.equal(outputs[0], run_adaptive("naive", **inputs)[0])
     (message,) = (record.getMessage() for record in caplog.records)
-    assert "back end 'cpu' do not do here what they should (LIF: the spikes not as in" in message
+    assert "back end 'cpu' do not compute what they should here (LIF: the spikes not" in message
     readout = backends.choose(OPERATIONS["readout"], "auto", torch.zeros(1, 2, 3))
     assert readout.backend == "cpu"

@@ -34,7 +34,7 @@ from against_naive import (
 )
 from torch.nn import functional
 
-from models.dynamics import ADAPTIVE, POTENTIALS, READOUT, RESONATE, Fold, trial
+from models.dynamics import OPERATIONS, Fold, trial
 from models.dynamics.backends import try_kernels
 from models.gpu.folding import BATCH_STATISTICS
 from models.snns import SNN
@@ -53,12 +53,12 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 EMULATED = "SPRACHE_EMULATES_GPU" in os.environ and not INTERPRETED
 TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
 TRIED = {  # operations, and what their trials are made for
-    "adaptive": (ADAPTIVE, BOXCAR),
-    "folded adaptive": (ADAPTIVE.folded, surrogate("triangle")),
-    "resonate": (RESONATE, surrogate("triangle")),
-    "folded resonate": (RESONATE.folded, BOXCAR),
-    "readout": (READOUT,),
-    "potentials": (POTENTIALS,),
+    "adaptive": (OPERATIONS["adaptive"], BOXCAR),
+    "folded adaptive": (OPERATIONS["adaptive"].folded, surrogate("triangle")),
+    "resonate": (OPERATIONS["resonate"], surrogate("triangle")),
+    "folded resonate": (OPERATIONS["resonate"].folded, BOXCAR),
+    "readout": (OPERATIONS["readout"],),
+    "potentials": (OPERATIONS["potentials"],),
     "batch statistics": (BATCH_STATISTICS,),
 }
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu

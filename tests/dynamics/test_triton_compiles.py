@@ -14,12 +14,12 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from models.dynamics.adaptive import cuda as adaptive  # noqa: E402
-from models.dynamics.resonate import cuda as resonate  # noqa: E402
+from models.dynamics import cuda  # noqa: E402
 
-ADAPTIVE = {"STEP": adaptive._step, "ADJOINT": adaptive._adjoint, "SCALE": 1.0, "STRIDE": 1}
-RESONATE = {"STEP": resonate._step, "ADJOINT": resonate._adjoint, "SCALE": 2.0, "STRIDE": 2,
-            "HAS_Y": True}  # fmt: skip
+ADAPTIVE = {"STEP": cuda._adaptive_step, "ADJOINT": cuda._adaptive_adjoint, "SCALE": 1.0,
+            "STRIDE": 1}  # fmt: skip
+RESONATE = {"STEP": cuda._resonate_step, "ADJOINT": cuda._resonate_adjoint, "SCALE": 2.0,
+            "STRIDE": 2, "HAS_Y": True}  # fmt: skip
 TYPES = {
     "i32": {"step", "given", "T", "H", "C"},
     "fp32": {"theta", "reset", "p", "grown", "momentum", "eps", "unbiased", "count"},
@@ -33,10 +33,10 @@ CASES = {  # module and kernel, flags that are on or off together, and what is a
     ),
     "resonate forward": ("triton_loops._forward", {"FLAG", "KEEP", *FOLD}, RESONATE),
     "resonate backward": ("triton_loops._backward", {"FLAG", "NORMALIZES", "DROPS"}, RESONATE),
-    "recurrent forward": ("adaptive.cuda._forward", {"ADAPTS", "KEEP"}, {}),
-    "recurrent backward": ("adaptive.cuda._backward", {"ADAPTS"}, {}),
-    "readout forward": ("readout.cuda._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
-    "readout backward": ("readout.cuda._backward", {"SUMS"}, {"BLOCK": 64}),
+    "recurrent forward": ("cuda._forward", {"ADAPTS", "KEEP"}, {}),
+    "recurrent backward": ("cuda._backward", {"ADAPTS"}, {}),
+    "readout forward": ("triton_readout._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
+    "readout backward": ("triton_readout._backward", {"SUMS"}, {"BLOCK": 64}),
 }  # fmt: skip
 
 

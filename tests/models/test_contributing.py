@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: MIT
 """The worked examples of CONTRIBUTING.md, taken from the page itself."""
 
+import importlib.util
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -163,3 +167,45 @@ def test_the_example_of_a_group_is_one_group(registered, monkeypatch):
     _, group = make_net().parameter_groups()
     assert [p.shape for p in group["params"]] == [(24,)] * 2
     assert group["lr_factor"] == 0.1
+
+
+NEW_SURROGATE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from against_naive import *
+run = functools.partial(run_adaptive, surrogate=surrogate("fast_sigmoid"))
+for backend in sys.argv[2:]:
+    assert_like_naive(run, backend, adaptive_inputs(2, 9, 8, adapts=False))
+    print(backend)
+"""
+
+
+def test_a_surrogate_takes_a_line_for_each_back_end(tmp_path):
+    """In a copy of the package, each line in front of what ends its registry."""
+    pytest.importorskip("numba")
+    repo = PAGE.parent
+    shutil.copytree(repo / "models", tmp_path / "models")
+    page = PAGE.read_text(encoding="utf-8")
+    section = page.split("\n## Add a surrogate gradient\n")[1].split("\n## ")[0]
+    for line, file, end in zip(
+        re.findall(r"```text\n(.*)\n```", section),
+        re.findall(r"`(models/\w[\w/]*\.py)`", section),
+        ("}\n\n\ndef surrogate", "}  # fmt: skip\n\n\n@cache", "        else None\n"),
+        strict=True,
+    ):
+        path = tmp_path / file
+        before, found, after = path.read_text().partition(end)
+        assert found, end
+        path.write_text(f"{before}{line}\n{found}{after}")
+    backends = ["cpu"]
+    if importlib.util.find_spec("triton"):
+        backends.append("cuda")
+    done = subprocess.run(
+        [sys.executable, "-c", NEW_SURROGATE, str(repo / "tests/dynamics"), *backends],
+        cwd=tmp_path,
+        env={"TRITON_INTERPRET": "1", "PATH": "", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == backends, done.stderr

@@ -18,7 +18,7 @@ from models.snns import LIFLayer
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Layers are folded on the CPU, where the recurrence unfolds again."""
-    monkeypatch.setattr(shell, "compiled_on_gpu", lambda *_: True)
+    monkeypatch.setattr(shell, "compiled", lambda *_: True)
 
 
 def through(norm, x, *, standardized):
@@ -58,7 +58,7 @@ def test_a_folded_step_is_the_step(neuron, normalization, bidirectional, monkeyp
     x, results = make_input(), []
     for on_gpu in (False, True):
         twin = copy.deepcopy(net)
-        monkeypatch.setattr(shell, "compiled_on_gpu", lambda *_, on_gpu=on_gpu: on_gpu)
+        monkeypatch.setattr(shell, "compiled", lambda *_, on_gpu=on_gpu: on_gpu)
         torch.manual_seed(1)
         output, rates, sop = twin(x)
         (output.var() + (rates * torch.linspace(-1, 1, len(rates))).sum()).backward()
@@ -130,7 +130,7 @@ def test_own_dynamics_are_folded_if_they_say_so(case, monkeypatch):
     layer = kind(7, 16, threshold=0.15).train()
     outputs = []
     for on_gpu in (False, True):
-        monkeypatch.setattr(shell, "compiled_on_gpu", lambda *_, on_gpu=on_gpu: on_gpu)
+        monkeypatch.setattr(shell, "compiled", lambda *_, on_gpu=on_gpu: on_gpu)
         torch.manual_seed(1)
         outputs.append(copy.deepcopy(layer)(make_input()))
     assert outputs[0].output.any()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Adaptive recurrence in fused GPU kernels, with a hand-written backward pass.
+"""The adaptive and the resonate recurrence in fused GPU kernels, with hand-written backward passes.
 
 The adaptation w enters the gradients of alpha and beta only as sums over time of ``weight_t *
 w_t``, and because w is a linear filter of ``x_t = a u_{t-1} + b s_{t-1}`` such a sum equals that of
@@ -9,6 +9,9 @@ w_t``, and because w is a linear filter of ``x_t = a u_{t-1} + b s_{t-1}`` such 
 With recurrent weights, each step is a matrix product and one launch, every u is kept and no w.
 Nothing in the loop waits for the host, so that a CUDA graph of a training step launches all of it
 at once. V multiplies in float32 whatever the precision of the feed-forward products.
+
+Complex numbers are pairs of reals ``u = x + iy`` and ``A + iB``, in memory side by side; the
+gradient of a complex number is that of its real plus i times that of its imaginary part.
 """
 
 import torch
@@ -16,7 +19,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.naive import AdaptiveState
+from models.dynamics.naive import AdaptiveState, ResonateState
 from models.dynamics.triton_loops import (
     Kind,
     fold_arguments,
@@ -24,12 +27,15 @@ from models.dynamics.triton_loops import (
     run_backward,
     run_forward,
 )
+from models.dynamics.triton_readout import potentials, readout
 from models.dynamics.triton_support import SIZES, derivative, launch, own_gradient, place, spike
 from models.surrogate import BOXCAR
 
+__all__ = ["adaptive", "potentials", "readout", "resonate"]
+
 
 @triton.jit
-def _step(current, u, w, s, c, reset, ADAPTS: tl.constexpr):
+def _adaptive_step(current, u, w, s, c, reset, ADAPTS: tl.constexpr):
     """The state after a step; c: alpha, beta, a and b."""
     if ADAPTS:
         w = c[1] * w + c[2] * u + c[3] * s
@@ -38,7 +44,7 @@ def _step(current, u, w, s, c, reset, ADAPTS: tl.constexpr):
 
 
 @triton.jit
-def _adjoint(
+def _adaptive_adjoint(
     current, d_spike, u, u_new, w, s, g, sums, c, theta, reset, SCALE: tl.constexpr,
     ADAPTS: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
@@ -76,7 +82,7 @@ def _forward(
     if KEEP:
         tl.store(kept_u, u_t, mask)
         tl.store(kept_I + at_t, current, mask)
-    u_t, w_t = _step(current, u_t, w_t, s_t, c, 0.0, ADAPTS)
+    u_t, w_t = _adaptive_step(current, u_t, w_t, s_t, c, 0.0, ADAPTS)
     s_t = spike(u_t - theta)
     tl.store(spikes + at_t, s_t, mask)
     if KEEP:
@@ -96,30 +102,31 @@ def _backward(
 ):  # fmt: skip
     """One step back, with recurrent weights.
 
-    Gradients [B, H] go on from what the step behind it left in them; where there is none they
-    start from 0, but those of the state, if they are ``given`` (1, else 0). What reaches the spikes
-    through V is read from ``by_V``, and the gradient of the current written to ``d_I_now``, too.
+    Gradients [B, H] continue from what the step after it left in them. At the last step they start
+    from 0, those of the state from what they hold, if they are ``given`` (1, else 0). What reaches
+    the spikes through V is read from ``by_V``, and the gradient of the current is also written to
+    ``d_I_now``.
     """
     row, j, mask, at = place(H, BLOCK)
-    goes_on = tl.where(step + 1 < T, mask, j < 0)
-    starts = tl.where(given > 0, mask, goes_on)
+    later = tl.where(step + 1 < T, mask, j < 0)
+    starts = tl.where(given > 0, mask, later)
     zero = tl.zeros((BLOCK,), tl.float32)
     g_u, reset = tl.load(d_u + at, starts, 0.0), tl.load(by_reset + at, starts, 0.0)
-    jump, sum_alpha = tl.load(by_jump + at, goes_on, 0.0), tl.load(d_alpha + at, goes_on, 0.0)
+    jump, sum_alpha = tl.load(by_jump + at, later, 0.0), tl.load(d_alpha + at, later, 0.0)
     g, sums = (g_u, zero, reset, jump, zero, zero), (sum_alpha, zero, zero, zero)
     if ADAPTS:
-        by_u, by_w = tl.load(filtered_u + at, goes_on, 0.0), tl.load(filtered_w + at, goes_on, 0.0)
+        by_u, by_w = tl.load(filtered_u + at, later, 0.0), tl.load(filtered_w + at, later, 0.0)
         g = (g_u, tl.load(d_w + at, starts, 0.0), reset, jump, by_u, by_w)
-        sum_beta, sum_a = tl.load(d_beta + at, goes_on, 0.0), tl.load(d_a + at, goes_on, 0.0)
-        sums = (sum_alpha, sum_beta, sum_a, tl.load(d_b + at, goes_on, 0.0))
+        sum_beta, sum_a = tl.load(d_beta + at, later, 0.0), tl.load(d_a + at, later, 0.0)
+        sums = (sum_alpha, sum_beta, sum_a, tl.load(d_b + at, later, 0.0))
     c = load_coefficients(alpha, beta, a, b, j, mask, 1)
     at_t = (row * T + step) * H + j
     kept_u += row * H + at_t  # it has T + 1 steps
     u_t, u_new = tl.load(kept_u, mask, 0.0), tl.load(kept_u + H, mask, 0.0)
     current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
-    d_spike += tl.load(by_V + at, goes_on, 0.0)
+    d_spike += tl.load(by_V + at, later, 0.0)
     s_t = tl.where(step > 0, spike(u_t - theta), tl.load(initial_s + at, mask, 0.0))
-    g_I, g, sums = _adjoint(
+    g_I, g, sums = _adaptive_adjoint(
         current, d_spike, u_t, u_new, zero, s_t, g, sums, c, theta, 0.0, 1.0, ADAPTS, SURROGATE,
         WIDTH,
     )  # fmt: skip
@@ -163,7 +170,7 @@ class _Adaptive(torch.autograd.Function):
     ):  # fmt: skip
         ctx.set_materialize_grads(False)
         adapts = beta is not None
-        kind = Kind(_step, _adjoint, flag=adapts, has_y=adapts, filters=adapts)
+        kind = Kind(_adaptive_step, _adaptive_adjoint, flag=adapts, has_y=adapts, filters=adapts)
         coefficients, before = _dense(alpha, beta, a, b, u, w, s)
         after = u, w, s = [torch.empty_like(before[2]) for _ in before]
         spikes = run_forward(
@@ -251,3 +258,102 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate
         torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, AdaptiveState(u, state.w if beta is None else new_w, s)
+
+
+@triton.jit
+def _resonate_step(current, x, y, s, c, reset, RESET_INSIDE: tl.constexpr):
+    """The state after a step; c: A, B and the gain."""
+    if RESET_INSIDE:
+        x = x - reset * s
+        x_new, y_new = (c[0] * x - c[1] * y) + c[2] * current, c[0] * y + c[1] * x
+    else:
+        drift_x, drift_y = (c[0] * x - c[1] * y) + current, c[0] * y + c[1] * x
+        x_new, y_new = (x + c[2] * drift_x) - reset * s, y + c[2] * drift_y
+    return x_new, y_new
+
+
+@triton.jit
+def _resonate_adjoint(
+    current, d_spike, x, x_new, y, s, g, sums, c, theta, reset, SCALE: tl.constexpr,
+    RESET_INSIDE: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """One step back; g: of x, y and s."""
+    window = derivative(SCALE * x_new - theta, SURROGATE, WIDTH)
+    g_x, g_y = g[0] + SCALE * ((g[2] + d_spike) * window), g[1]
+    A, B, gain = c[0], c[1], c[2]
+    if RESET_INSIDE:
+        x = x - reset * s
+        g_I = gain * g_x
+        sums = (
+            sums[0] + (g_x * x + g_y * y), sums[1] + (g_y * x - g_x * y), sums[2] + g_x * current,
+            sums[3],
+        )  # fmt: skip
+        g_x, g_y = A * g_x + B * g_y, A * g_y - B * g_x
+        g_s = -reset * g_x
+    else:
+        drift_x, drift_y = (A * x - B * y) + current, A * y + B * x
+        g_I, g_drift_y = gain * g_x, gain * g_y
+        sums = (
+            sums[0] + (g_I * x + g_drift_y * y), sums[1] + (g_drift_y * x - g_I * y),
+            sums[2] + (g_x * drift_x + g_y * drift_y), sums[3],
+        )  # fmt: skip
+        g_s = -reset * g_x
+        g_x, g_y = g_x + (A * g_I + B * g_drift_y), g_y + (A * g_drift_y - B * g_I)
+    return g_I, (g_x, g_y, g_s, g[3], g[4], g[5]), sums
+
+
+class _Resonate(torch.autograd.Function):
+    """I [B, T, H]; A complex, gain [H]; u complex, s [B, H]; constants: theta and reset.
+
+    mean, slope and shift [H] are a ``Fold``'s; they, seed [1] and counts [B, H], which is written,
+    may be None.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, I, A, gain, u, s, mean, slope, shift, seed, counts, p, constants, scale, reset_inside,
+        surrogate, for_backward,
+    ):  # fmt: skip
+        ctx.set_materialize_grads(False)
+        I, A, gain, u, s = (x.contiguous() for x in (I, _pairs(A), gain, _pairs(u), s))
+        new_u, new_s = torch.empty_like(u), torch.empty_like(s)
+        kind = Kind(_resonate_step, _resonate_adjoint, flag=reset_inside, scale=scale, stride=2)
+        spikes = run_forward(
+            ctx, kind, I, (*A.unbind(-1), gain, gain), (*u.unbind(-1), s),
+            (*new_u.unbind(-1), new_s), (mean, slope, shift, seed, counts, p), constants,
+            surrogate, for_backward,
+        )  # fmt: skip
+        return spikes, torch.view_as_complex(new_u), new_s
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_spikes, d_u, d_s):
+        *_, s, _, _, _, _ = ctx.saved_tensors
+        given = d_u is not None or d_s is not None
+        d_u = own_gradient(None if d_u is None else _pairs(d_u), s[..., None].expand(*s.shape, 2),
+                           given)  # fmt: skip
+        d_s = own_gradient(d_s, s, given)
+        d_state = (*d_u.unbind(-1), d_s)
+        d_I, (d_A, d_B, d_gain, _), by_fold = run_backward(ctx, d_spikes, d_state, given)
+        gradients = torch.complex(d_A, d_B), d_gain, torch.view_as_complex(d_u), d_s
+        return d_I, *gradients, *by_fold, *[None] * 8
+
+
+def _pairs(x: torch.Tensor) -> torch.Tensor:
+    """Complex x [...] as real and imaginary parts [..., 2]."""
+    return torch.view_as_real(x.resolve_conj())
+
+
+def resonate(
+    I, A, reset, gain, *, scale, theta, state, reset_inside, fold=None, surrogate=BOXCAR
+):  # fmt: skip
+    """See :func:`models.dynamics.resonate`; float32 on a GPU, no second derivatives."""
+    B, _, H = I.shape
+    # A number is written by the GPU: copied from the host it could not be part of a CUDA graph.
+    gain = gain.expand(H) if isinstance(gain, torch.Tensor) else I.new_full((H,), gain)
+    u, s = (x.expand(B, H) for x in state)
+    spikes, u, s = _Resonate.apply(
+        I, A.expand(H), gain, u, s, *fold_arguments(fold), (float(theta), float(reset)),
+        float(scale), reset_inside, surrogate, torch.is_grad_enabled(),
+    )  # fmt: skip
+    return spikes, ResonateState(u, s)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Readout in fused GPU kernels, with a hand-written backward pass.
+"""The readout in fused GPU kernels, with a hand-written backward pass.
 
 One program per batch row holds all classes, padded to a power of two. Kept for the backward pass:
 the input and the potential. The same kernels, without SUMS, give the potential of every step.
