@@ -323,18 +323,16 @@ class _Product(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return d_x, None, None
         H, K = weight.shape
-        sums = d_y.new_empty(PARTS, K, H)
-        run_rows(
-            weight_gradient, PARTS, len(d_y) * H, *arrays(*events, d_y.contiguous(), sums),
-            scratch=lambda: _sorting_room(K),
-        )  # fmt: skip
+        sums, most = d_y.new_empty(PARTS, K, H), ROWS * K
+
+        def room():
+            """Ends of columns, and the rows and values of a block's events."""
+            sizes = (K + 1, np.int64), (most, np.int32), (most, np.float32)
+            return tuple(np.empty(*size) for size in sizes)
+
+        given = arrays(*events, d_y.contiguous(), sums)
+        run_rows(weight_gradient, PARTS, len(d_y) * H, *given, scratch=room)
         return d_x, sums.sum(0).T, None
-
-
-def _sorting_room(columns: int) -> tuple[np.ndarray, ...]:
-    """Ends of columns, and the rows and values of a block's events."""
-    most = ROWS * columns
-    return np.empty(columns + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.float32)
 
 
 def product(x: Tensor, weight: Tensor, events: Events) -> Tensor:

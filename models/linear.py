@@ -31,22 +31,18 @@ class Linear(nn.Linear):
         rows = x.reshape(-1, self.in_features)
         if self.precision != "fp32":
             y = _Product.apply(rows, self.weight, self.precision)
-        else:
-            y = self._product_of_events(rows)
-            if y is None:
+        elif compiled("cpu", self.backend, rows):
+            from models.cpu import find_events, product
+
+            rows = rows.contiguous()
+            events = find_events(rows.detach(), self.out_features)
+            if events is None:
                 return super().forward(x)
+            y = product(rows, self.weight, events)
+        else:
+            return super().forward(x)
         y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
-
-    def _product_of_events(self, rows: Tensor) -> Tensor | None:
-        """[N, in] -> [N, out] where that is faster, else None."""
-        if not compiled("cpu", self.backend, rows):
-            return None
-        from models.cpu import find_events, product
-
-        rows = rows.contiguous()
-        events = find_events(rows.detach(), self.out_features)
-        return None if events is None else product(rows, self.weight, events)
 
 
 class Dropout(nn.Dropout):

@@ -3,7 +3,6 @@
 """What every layer, spiking or not, does around its recurrence."""
 
 import math
-from collections.abc import Iterator
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -214,56 +213,44 @@ class SpikingLayer(nn.Module):
 def check_parameters(layer: nn.Module, before: dict) -> None:
     """Check what ``create_parameters`` of ``layer``, a ``SpikingLayer``, made.
 
-    ``before`` are the attributes (``vars``) that the layer had until then.
+    ``before`` are the attributes (``vars``) that the layer had until then. A value outside its
+    range is clamped, gets no gradient, and never comes back. What PyTorch does not know of is not
+    trained, saved, or moved to a GPU.
     """
-    for name, bounds in layer.ranges.items():
+    kind = type(layer).__name__
+    for name, (low, high) in layer.ranges.items():
         if name not in layer._parameters:
             raise TypeError(
-                f"{type(layer).__name__}.ranges names '{name}', but create_parameters() makes "
-                "no nn.Parameter of that name"
+                f"{kind}.ranges names '{name}', but create_parameters() makes no nn.Parameter of "
+                "that name"
             )
-        _check_first_values(layer, name, *bounds)
-    _check_registered(layer, before)
-
-
-def _check_first_values(layer: nn.Module, name: str, low: float, high: float) -> None:
-    """A value outside its range is clamped, gets no gradient, and never comes back."""
-    values = layer._parameters[name].detach()
-    outside = values[values != values.clamp(low, high)]
-    if outside.numel():
-        raise TypeError(
-            f"{type(layer).__name__}.create_parameters() gives '{name}' values from "
-            f"{outside.min():g} to {outside.max():g}, outside its range {low:g} to {high:g}, "
-            "where they are clamped and never learn: draw them within the range"
-        )
-
-
-def _check_registered(layer: nn.Module, before: dict) -> None:
-    """What PyTorch does not know of is not trained, saved, or moved to a GPU."""
+        values = layer._parameters[name].detach()
+        outside = values[values != values.clamp(low, high)]
+        if outside.numel():
+            raise TypeError(
+                f"{kind}.create_parameters() gives '{name}' values from {outside.min():g} to "
+                f"{outside.max():g}, outside its range {low:g} to {high:g}, where they are clamped "
+                "and never learn: draw them within the range"
+            )
     known = {id(x) for x in (*layer.parameters(), *layer.buffers(), *layer.modules())}
     for name, value in vars(layer).items():
-        if value is before.get(name):
-            continue
-        for part in _parts(value):
+        for part in [] if value is before.get(name) else _parts(value):
             if isinstance(part, Tensor | nn.Module) and id(part) not in known:
                 inside = "" if part is value else f" in a {type(value).__name__}"
                 raise TypeError(
-                    f"{type(layer).__name__}.create_parameters() makes '{name}' a "
-                    f"{type(part).__name__}{inside}, which is neither trained nor saved: use "
-                    "nn.Parameter, register_buffer() for constants, or nn.ParameterList, "
-                    "nn.ParameterDict or nn.ModuleList for several"
+                    f"{kind}.create_parameters() makes '{name}' a {type(part).__name__}{inside}, "
+                    "which is neither trained nor saved: use nn.Parameter, register_buffer() for "
+                    "constants, or nn.ParameterList, nn.ParameterDict or nn.ModuleList for several"
                 )
 
 
-def _parts(value: object) -> Iterator:
+def _parts(value: object) -> list:
     """``value``, or what it contains if it is a list, tuple or dictionary, or one of these."""
     if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _parts(part)
-    else:
-        yield value
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return [value]
+    return [part for item in value for part in _parts(item)]
 
 
 def check_result(layer: nn.Module, result: tuple[Tensor, tuple], current: Tensor) -> None:

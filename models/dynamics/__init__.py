@@ -12,26 +12,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from models.dynamics.backends import BACKENDS, Choice, Operation, can_fold, choose, implementation
-from models.dynamics.naive import AdaptiveState, Fold, ResonateState, gru, ligru, rnn, summed
+from models.dynamics.backends import Choice, Operation, can_fold, choose, implementation
+from models.dynamics.naive import AdaptiveState, Fold, ResonateState, gru, ligru, rnn, summed  # noqa: F401
 from models.dynamics.trial import adaptive_trials, readout_trials, resonate_trials
 from models.surrogate import BOXCAR, Surrogate
-
-__all__ = [
-    "BACKENDS",
-    "AdaptiveState",
-    "Fold",
-    "ResonateState",
-    "adaptive",
-    "describe",
-    "gru",
-    "ligru",
-    "potentials",
-    "readout",
-    "resonate",
-    "rnn",
-    "summed",
-]
 
 
 def _operation(name: str, trials, folds: bool = False) -> Operation:
@@ -103,7 +87,7 @@ def adaptive(
         fold: normalisation and dropout to do on the way; with V, or under a back end whose kernels
             have no room for them, they are done apart.
         surrogate: what the backward pass takes for the derivative of a spike.
-        backend: a name of ``models.dynamics.BACKENDS``.
+        backend: a name of ``models.dynamics.backends.BACKENDS``.
 
     Returns:
         The spikes [B, T, H], after the dropout of ``fold``, and the state after the last step.
@@ -157,7 +141,7 @@ def resonate(
         fold: normalisation and dropout to do on the way; under a back end whose kernels have no
             room for them, they are done apart.
         surrogate: what the backward pass takes for the derivative of a spike.
-        backend: a name of ``models.dynamics.BACKENDS``.
+        backend: a name of ``models.dynamics.backends.BACKENDS``.
 
     Returns:
         The spikes [B, T, H], after the dropout of ``fold``, and the state after the last step.
@@ -182,7 +166,7 @@ def readout(
         I: input current [B, T, C].
         alpha: decay per step [C].
         state: potential before the first step [B, C].
-        backend: a name of ``models.dynamics.BACKENDS``.
+        backend: a name of ``models.dynamics.backends.BACKENDS``.
 
     Returns:
         The summed softmax ``out`` [B, C] and the potential after the last step [B, C].

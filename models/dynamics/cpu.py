@@ -31,7 +31,6 @@ from models.dynamics.numba_support import (
     kernel,
     make_kernels,
     run_rows,
-    working_arrays,
 )
 from models.surrogate import BOXCAR
 
@@ -175,7 +174,7 @@ class _Recurrence(torch.autograd.Function):
             run_rows(
                 kernels.backward, B, (stop - start) * H, start, stop, ctx.every, *arguments,
                 *ctx.constants,
-                scratch=lambda: working_arrays(3, ctx.every + 1, H),
+                scratch=lambda: tuple(np.empty((3, ctx.every + 1, H), np.float32)),
             )  # fmt: skip
 
         d_V = None
@@ -255,25 +254,18 @@ def readout_sum(first, end, steps, total):
                 total[row, j] += steps[row, t, j]
 
 
-@inlined
-def step_back(row, t, I, before, d_potentials, d_u, d_I, d_alpha, alpha, keep):
-    """Step ``t``, before which the potentials [C] were ``before``."""
-    for j in range(I.shape[2]):
-        g = d_u[row, j] + d_potentials[row, t, j]
-        d_I[row, t, j] = keep[j] * g
-        d_alpha[row, j] += g * (before[j] - I[row, t, j])
-        d_u[row, j] = alpha[j] * g
-
-
 @kernel
 def readout_backward(
     first, end, I, initial, potentials, d_potentials, d_u, d_I, d_alpha, alpha, keep
 ):  # fmt: skip
     for row in range(first, end):
-        for t in range(I.shape[1] - 1, 0, -1):
-            before = potentials[row, t - 1]
-            step_back(row, t, I, before, d_potentials, d_u, d_I, d_alpha, alpha, keep)
-        step_back(row, 0, I, initial[row], d_potentials, d_u, d_I, d_alpha, alpha, keep)
+        for t in range(I.shape[1] - 1, -1, -1):
+            before = potentials[row, t - 1] if t > 0 else initial[row]
+            for j in range(I.shape[2]):
+                g = d_u[row, j] + d_potentials[row, t, j]
+                d_I[row, t, j] = keep[j] * g
+                d_alpha[row, j] += g * (before[j] - I[row, t, j])
+                d_u[row, j] = alpha[j] * g
 
 
 class _Potentials(torch.autograd.Function):

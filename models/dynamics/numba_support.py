@@ -7,24 +7,31 @@ spread over threads here rather than by Numba's own parallel loops, because Numb
 second one beside PyTorch's (its idle threads spin on the cores that PyTorch needs) and its other
 portable layer aborts the process when two Python threads meet in it.
 
+Where PyTorch computes by OpenMP, its idle threads spin for milliseconds while they wait for more
+work, and would occupy the cores that threads of our own need. So the work is handed to them: a
+parallel region of the OpenMP library that PyTorch has loaded is entered here, too. Elsewhere, and
+in forked processes, where the threads of OpenMP are gone, there is a pool whose idle threads sleep.
+
 Nothing is kept for the backward pass but the input and the state before every STEPS_KEPT-th step:
 the steps between are computed again, exactly as before, while they fit the cache.
 """
 
+import ctypes
 import itertools
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numba
 import numpy as np
 import torch
 from numba.core.compiler import Compiler
-
-from models.dynamics.threads import run_on
 
 log = logging.getLogger("sprache")
 
@@ -33,6 +40,9 @@ UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
 _SLOW_COMPILATION = 1.0  # s, worth a line in the log
 _WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a thread wakes up
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
+
+_Region = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_STARTED_IN = os.getpid()
 
 F = np.float32
 ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
@@ -123,14 +133,71 @@ def compile_first(compiled: Callable, arguments: tuple) -> None:
         log.info("Compiled %s for this CPU in %.1f s", compiled.__name__, seconds)
 
 
-def working_arrays(count: int, rows: int, size: int) -> tuple[np.ndarray, ...]:
-    """``count`` arrays [rows, size] of one thread, uninitialised."""
-    return tuple(np.empty((rows, size), np.float32) for _ in range(count))
-
-
 def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
     """NumPy's views of ``tensors``: what a kernel writes to them it writes to the tensors."""
     return tuple(x.detach().numpy() for x in tensors)
+
+
+@cache
+def openmp() -> Callable | None:
+    """The function by which PyTorch's OpenMP library enters a parallel region; None: it has none.
+
+    GCC calls it for `#pragma omp parallel`, and LLVM's library has it under the same name:
+    GOMP_parallel(region, data, threads, flags).
+    """
+    if "ATen parallel backend: OpenMP" not in torch.__config__.parallel_info():
+        return None
+    try:
+        # A symbol is looked up in a library and in those that it needs itself.
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        enter = library.GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    enter.argtypes = [_Region, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    enter.restype = None
+    return enter
+
+
+def run_on(threads: int, work: Callable[[], None]) -> None:
+    """Call ``work()`` on up to ``threads`` threads at once, this one included, and wait for all.
+
+    There may be fewer: every call has to take what is left to do, and ``work`` is called once more
+    here when all others are done. What one of the calls raises is raised here.
+    """
+    enter = openmp() if os.getpid() == _STARTED_IN else None
+    if enter is None:
+        _run_on_own(threads, work)
+    else:
+        _run_in_region(enter, threads, work)
+    work()
+
+
+def _run_in_region(enter: Callable, threads: int, work: Callable[[], None]) -> None:
+    errors = []
+
+    def region(_):
+        try:
+            work()
+        except BaseException as error:  # a signal's, too: nothing passes through a C function
+            errors.append(error)
+
+    enter(_Region(region), None, threads, 0)
+    if errors:
+        raise errors[0]
+
+
+def _run_on_own(threads: int, work: Callable[[], None]) -> None:
+    helpers = [_own(os.getpid()).submit(work) for _ in range(threads - 1)]
+    work()
+    for helper in helpers:
+        if not helper.cancel():  # a helper that never got its turn has nothing left to do
+            helper.result()
+
+
+@cache
+def _own(process: int) -> ThreadPoolExecutor:
+    """The pool of a process: threads do not survive a fork."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sprache-dynamics")
 
 
 def run_rows(
@@ -192,21 +259,6 @@ def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool)
             neither read nor written: the compiler drops what has no effect.
         jumps: whether there are a gradient of s by way of y and a fourth sum.
     """
-
-    @inlined
-    def again(row, t, k, I, X, Y, S, c_0, c_1, c_2, c_3, c_4, theta, reset, scale):
-        """Step t once more, from row k of the history.
-
-        Several steps per visit of a neuron, as below, would read several rows of I at once from
-        memory, which is slower than one after another.
-        """
-        for j in range(I.shape[2]):
-            X[k + 1, j], y, S[k + 1, j] = step(
-                I[row, t, j], X[k, j], Y[k, j], S[k, j],
-                c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta, reset, scale,
-            )  # fmt: skip
-            if has_y:
-                Y[k + 1, j] = y
 
     @inlined
     def back(
@@ -284,10 +336,17 @@ def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool)
                     X[0, j], S[0, j] = kept_x[row, kept, j], kept_s[row, kept, j]
                     if has_y:
                         Y[0, j] = kept_y[row, kept, j]
+                # One step after another, as several would read several rows of I at once from
+                # memory, which is slower.
                 for t in range(begin, until):
-                    again(
-                        row, t, t - begin, I, X, Y, S, c_0, c_1, c_2, c_3, c_4, theta, reset, scale
-                    )
+                    k = t - begin
+                    for j in range(I.shape[2]):
+                        X[k + 1, j], y, S[k + 1, j] = step(
+                            I[row, t, j], X[k, j], Y[k, j], S[k, j],
+                            c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta, reset, scale,
+                        )  # fmt: skip
+                        if has_y:
+                            Y[k + 1, j] = y
                 for t in range(until - 1, whole - 1, -1):
                     back(
                         1, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,

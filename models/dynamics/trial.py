@@ -149,18 +149,14 @@ def disagreement(
     # Gradients in full precision, whatever mode the first use happens to be in.
     full = torch.autocast(device.type, enabled=False)
     with torch.inference_mode(False), torch.enable_grad(), full:
-        return _first_difference(trials, found, expected, device)
-
-
-def _first_difference(trials, found, expected, device) -> str:
-    for trial in trials:
-        try:
-            values = _outputs_and_gradients(trial, found, device)
-        except Exception as error:  # compilers and drivers raise whatever they like
-            return f"{trial.name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        for name, value in _outputs_and_gradients(trial, expected, device).items():
-            if not _close(values[name], value):
-                return f"{trial.name}: {name} not as in plain PyTorch"
+        for trial in trials:
+            try:
+                values = _outputs_and_gradients(trial, found, device)
+            except Exception as error:  # compilers and drivers raise whatever they like
+                return f"{trial.name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            for name, value in _outputs_and_gradients(trial, expected, device).items():
+                if not _close(values[name], value):
+                    return f"{trial.name}: {name} not as in plain PyTorch"
     return ""
 
 

@@ -97,11 +97,6 @@ def launch(
         )
 
 
-def dense_copy(x: torch.Tensor) -> torch.Tensor:
-    """A copy that a kernel may write to."""
-    return x.clone(memory_format=torch.contiguous_format)
-
-
 def own_gradient(x: torch.Tensor | None, of: torch.Tensor, given: bool) -> torch.Tensor:
     """The gradient ``x`` of an output that is shaped like ``of``, in memory that a kernel may use.
 
@@ -109,5 +104,5 @@ def own_gradient(x: torch.Tensor | None, of: torch.Tensor, given: bool) -> torch
     write. PyTorch would make zeros of its own, and these be copied.
     """
     if x is not None:
-        return dense_copy(x)
+        return x.clone(memory_format=torch.contiguous_format)
     return (torch.zeros if given else torch.empty)(of.shape, dtype=of.dtype, device=of.device)

@@ -1,90 +1,180 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Small problems in double precision, every tensor a leaf, for the tests of the recurrences."""
+"""Inputs of the recurrences, and comparisons of a back end with the executable specification."""
 
-import pytest
+import functools
+import itertools
+
 import torch
 
-from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
+from models.dynamics import AdaptiveState, ResonateState, adaptive, potentials, readout, resonate
+from models.surrogate import BOXCAR, surrogate
 
-B, T, H = 3, 12, 5
-THETA = 0.4
-STEP = 0.004
-
-shapes = pytest.mark.parametrize(("batch", "steps"), [(B, T), (1, T), (B, 1), (1, 1)])
-NEURONS = ("plain", "recurrent", "adaptive", "adaptive recurrent")
+SHAPES = [(1, 1, 1), (2, 1, 500), (1, 63, 500), (3, 63, 17), (2, 20, 1024), (9, 48, 5)]
+VECTOR = 16  # complex numbers that PyTorch multiplies at once on a CPU with AVX-512; 8 with AVX2
 
 
-def random(*shape, low=0.0, high=1.0, seed=0):
-    """Uniform numbers in double precision, all of them leaves of the graph."""
+def random(seed: int, dtype=torch.float32):
+    """A function that draws reproducible uniform tensors: ``draw(low, high, *shape)``."""
     generator = torch.Generator().manual_seed(seed)
-    values = torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
-    return values.requires_grad_()
+
+    def draw(low, high, *shape):
+        return torch.rand(*shape, generator=generator, dtype=dtype) * (high - low) + low
+
+    return draw
 
 
-def random_complex(*shape, low, high, seed=0):
-    parts = [random(*shape, low=low[k], high=high[k], seed=seed + k).detach() for k in (0, 1)]
-    return torch.complex(*parts).requires_grad_()
+def adaptive_inputs(
+    B, T, H, *, adapts=True, recurrent=False, a_low=0.0, seed=0, dtype=torch.float32
+):
+    """Realistic inputs by name; those that the variant lacks are None."""
+    draw = random(seed, dtype)
+    inputs = {"I": draw(-1, 3.5, B, T, H), "alpha": draw(0.37, 0.96, H)}
+    inputs["beta"] = draw(0.96, 0.99, H) if adapts else None
+    inputs["a"] = draw(a_low, 1, H) if adapts else None
+    inputs["b"] = draw(0, 2, H) if adapts else None
+    inputs |= {name: draw(0, 1, B, H) for name in ("u", "w", "s")}
+    inputs["V"] = draw(-1, 1, H, H) * (2 / H) ** 0.5 if recurrent else None
+    return inputs
 
 
-def adaptive_arguments(neuron: str, batch=B, steps=T) -> dict:
-    """Leaf tensors by name: I, alpha, [beta, a, b], [V], and the state's u, w, s."""
-    leaves = {
-        "I": random(batch, steps, H, low=-2, high=4, seed=1),
-        "alpha": random(H, low=0.5, high=0.96, seed=2),
-        "u": random(batch, H, seed=3),
-        "w": random(batch, H, seed=4),
-        "s": random(batch, H, seed=5),
+def run_adaptive(
+    backend, I, alpha, beta, a, b, u, w, s, V, *, theta=1.0, fold=None, surrogate=BOXCAR
+):
+    """Spikes and final state."""
+    spikes, state = adaptive(
+        I, alpha, beta, a, b, theta=theta, state=AdaptiveState(u, w, s), V=V, fold=fold,
+        surrogate=surrogate, backend=backend,
+    )  # fmt: skip
+    return [spikes, *state]
+
+
+def resonate_inputs(B, T, H, *, inside, gain_is_tensor=True, seed=0, dtype=torch.float32):
+    """C-SiLIF's coefficients with the reset inside, RF's outside."""
+    draw = random(seed, dtype)
+    decay, frequency, u = draw(-10, -1, H), draw(5, 10, H), draw(0, 1, B, H, 2)
+    A = torch.complex(decay, frequency)
+    inputs = {
+        "I": draw(-1, 3, B, T, H) if inside else draw(-20, 60, B, T, H),
+        "A": torch.exp(draw(0.01, 0.5, H) * torch.complex(draw(-0.7, -0.3, H), frequency / 2))
+        if inside
+        else A,
+        "gain": draw(0, 1, H) if inside else draw(0.002, 0.006, H),
+        "u": torch.view_as_complex(u),
+        "s": draw(0, 1, B, H),
     }
-    if "adaptive" in neuron:
-        leaves["beta"] = random(H, low=0.6, high=0.99, seed=6)
-        leaves["a"] = random(H, low=-0.3, seed=7)
-        leaves["b"] = random(H, high=2.0, seed=8)
-    if "recurrent" in neuron:
-        leaves["V"] = random(H, H, low=-1, seed=9)
-    return leaves
+    return inputs if gain_is_tensor else {**inputs, "gain": 0.5 if inside else 0.004}
 
 
-def run_adaptive(leaves: dict, theta: float = THETA):
-    state = AdaptiveState(leaves["u"], leaves["w"], leaves["s"])
-    coefficients = [leaves.get(name) for name in ("alpha", "beta", "a", "b")]
-    V = leaves.get("V")
-    return adaptive(leaves["I"], *coefficients, theta=theta, state=state, V=V, backend="naive")
+def run_resonate(
+    backend, I, A, gain, u, s, *, inside, theta=1.0, fold=None, surrogate=BOXCAR
+):  # fmt: skip
+    """Spikes and final state.
+
+    PyTorch's complex product rounds each real product, but not in the last H % VECTOR columns,
+    where its scalar code contracts to fused multiply-adds. So that the specification rounds alike
+    in all columns it runs on neurons padded to whole vectors.
+    """
+    H = I.shape[2]
+    if backend == "naive":
+        I, A, gain, u, s = (
+            torch.nn.functional.pad(x, (0, -H % VECTOR)) if isinstance(x, torch.Tensor) else x
+            for x in (I, A, gain, u, s)
+        )
+    reset, scale = (0.5, 2.0) if inside else (1.0, 1.0)
+    spikes, state = resonate(
+        I, A, reset, gain, scale=scale, theta=theta, state=ResonateState(u, s), reset_inside=inside,
+        fold=fold, surrogate=surrogate, backend=backend,
+    )  # fmt: skip
+    return [x[..., :H] for x in (spikes, *state)]
 
 
-def resonate_arguments(inside: bool, batch=B, steps=T) -> dict:
-    """Leaf tensors by name: I, A, [gain], and the state's u and s."""
+run_inside, run_outside = (functools.partial(run_resonate, inside=x) for x in (True, False))
+
+
+def readout_inputs(B, T, C, *, seed=0, dtype=torch.float32):
+    draw = random(seed, dtype)
+    return {"I": draw(-3, 3, B, T, C), "alpha": draw(0.8, 0.96, C), "u": draw(0, 1, B, C)}
+
+
+def run_readout(backend, I, alpha, u):
+    return list(readout(I, alpha, state=u, backend=backend))
+
+
+def run_potentials(backend, I, alpha, u):
+    return list(potentials(I, alpha, state=u, backend=backend))
+
+
+def upstream(outputs):
+    """Random gradients like ``outputs``, which favour no sign; those of both precisions agree."""
+    generator = torch.Generator().manual_seed(99)
+    outputs = list(outputs)
+    single = [torch.complex64 if x.is_complex() else torch.float32 for x in outputs]
+    return [
+        torch.randn(x.shape, generator=generator, dtype=dtype).to(x)
+        for x, dtype in zip(outputs, single, strict=True)
+    ]
+
+
+def outputs_and_gradients(run, backend, inputs, device="cpu"):
+    """Outputs, and every input's gradient for the ``upstream`` gradients of all outputs."""
     leaves = {
-        "I": random(batch, steps, H, low=-1, high=2, seed=1),
-        "u": random_complex(batch, H, low=(0, 0), high=(1, 1), seed=2),
-        "s": random(batch, H, seed=4),
+        name: x.to(device).detach().requires_grad_() if isinstance(x, torch.Tensor) else x
+        for name, x in inputs.items()
     }
-    if inside:
-        leaves["A"] = random_complex(H, low=(0.3, -0.7), high=(0.7, 0.7), seed=5)
-        leaves["gain"] = random(H, seed=7)
-    else:
-        leaves["I"] = random(batch, steps, H, low=-50, high=120, seed=1)
-        leaves["A"] = random_complex(H, low=(-10, 5), high=(-1, 10), seed=5)
-    return leaves
+    outputs = run(backend, **leaves)
+    weighted = zip(outputs, upstream(outputs), strict=True)
+    sum((x * weight.conj()).real.sum() for x, weight in weighted).backward()
+    gradients = {name: x.grad for name, x in leaves.items() if isinstance(x, torch.Tensor)}
+    return outputs, gradients
 
 
-def resonate_constants(inside: bool) -> dict:
-    if inside:
-        return {"reset": 0.5, "scale": 2.0, "reset_inside": True}
-    return {"reset": 1.0, "scale": 1.0, "reset_inside": False}
+def assert_like_naive(
+    run, backend, inputs, *, exact=True, exact_gradients=(), rtol=1e-5, device="cpu"
+):
+    """Outputs (``exact``) and some gradients equal in every bit, all within ``rtol``."""
+    expected, expected_gradients = outputs_and_gradients(run, "naive", inputs, device)
+    outputs, gradients = outputs_and_gradients(run, backend, inputs, device)
+    for output, reference in zip(outputs, expected, strict=True):
+        assert output.dtype == reference.dtype
+        if exact:
+            assert torch.equal(output, reference)
+        else:
+            assert largest_error(output, reference) < rtol
+    for name, reference in expected_gradients.items():
+        if reference is None:
+            assert gradients[name] is None, name
+        else:
+            assert gradients[name].dtype == reference.dtype
+            error = largest_error(gradients[name], reference)
+            assert error < rtol, f"gradient of {name}: {error:.1e}"
+            if name in exact_gradients:
+                assert torch.equal(gradients[name], reference), f"gradient of {name}: {error:.1e}"
 
 
-def run_resonate(leaves: dict, inside: bool, theta: float = THETA):
-    return resonate(
-        leaves["I"],
-        leaves["A"],
-        gain=leaves.get("gain", STEP),
-        theta=theta,
-        state=ResonateState(leaves["u"], leaves["s"]),
-        backend="naive",
-        **resonate_constants(inside),
-    )
+def assert_surrogate_like_double_precision(name, backend, device="cpu"):
+    """Two widths of a surrogate against autograd in double precision; one in all recurrences."""
+    cases = [(run_adaptive, adaptive_inputs(2, 9, 32, adapts=False))]
+    if name == "triangle":
+        cases.append((run_adaptive, adaptive_inputs(2, 9, 32, recurrent=True)))
+        cases.append((run_outside, resonate_inputs(2, 9, 32, inside=False)))
+    for width, (run, inputs) in itertools.product((None, 0.3), cases):
+        run = functools.partial(run, surrogate=surrogate(name, width))
+        in_double = {k: x if x is None else in_full(x) for k, x in inputs.items()}
+        (spikes, *_), expected = outputs_and_gradients(run, "naive", in_double)
+        found, gradients = outputs_and_gradients(run, backend, inputs, device)
+        assert torch.equal(found[0].double().cpu(), spikes)
+        for key, gradient in expected.items():
+            if gradient is not None:
+                assert largest_error(in_full(gradients[key].cpu()), gradient) < 1e-5, (run, key)
 
 
-def close(actual, expected, rtol=1e-9, atol=1e-12):
-    torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol)
+def in_full(x):
+    return x.to(torch.promote_types(x.dtype, torch.float64))
+
+
+def largest_error(x, reference):
+    """Largest difference, relative to the largest reference value."""
+    assert x.shape == reference.shape
+    assert torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all()
+    return ((x - reference).abs().max() / reference.abs().max().clamp_min(1e-30)).item()

@@ -6,48 +6,49 @@
 models/dynamics/README.md, step by step; what autograd computes must be the same.
 """
 
+import functools
+
 import pytest
 import torch
 
-from models.dynamics import readout
 from tests.dynamics.cases import (
-    NEURONS,
-    STEP,
-    THETA,
-    H,
-    adaptive_arguments,
-    close,
-    random,
-    random_complex,
-    resonate_arguments,
-    resonate_constants,
+    adaptive_inputs,
+    outputs_and_gradients,
+    readout_inputs,
+    resonate_inputs,
     run_adaptive,
+    run_readout,
     run_resonate,
-    shapes,
+    upstream,
 )
+
+B, T, H = 3, 12, 5
+
+shapes = pytest.mark.parametrize(("batch", "steps"), [(B, T), (1, T), (B, 1), (1, 1)])
 
 
 def window(x):
     return ((x > -0.5) & (x <= 0.5)).to(x.dtype)
 
 
-def adaptive_adjoint(leaves: dict, grad_spikes, grad_state) -> dict:
-    """Gradient of every leaf, given those of the spikes [B, T, H] and of the last state."""
-    I, alpha, V = leaves["I"], leaves["alpha"], leaves.get("V")
-    adapts = "beta" in leaves
+def adaptive_adjoint(inputs: dict, grad_spikes, *grad_state) -> dict:
+    """Gradient of every input, given those of the spikes [B, T, H] and of the last state."""
+    I, alpha, V = inputs["I"], inputs["alpha"], inputs["V"]
+    adapts = inputs["beta"] is not None
     kept = []  # u, w, s before step t and u after it
-    u, w, s = leaves["u"], leaves["w"], leaves["s"]
+    u, w, s = inputs["u"], inputs["w"], inputs["s"]
     for t in range(I.shape[1]):
-        _, after = run_adaptive(leaves | {"I": I[:, t : t + 1], "u": u, "w": w, "s": s})
-        kept.append((u, w, s, after.u))
+        step = inputs | {"I": I[:, t : t + 1], "u": u, "w": w, "s": s}
+        _, *after = run_adaptive("naive", **step)
+        kept.append((u, w, s, after[0]))
         u, w, s = after
 
-    grads = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    grads = {name: None if x is None else torch.zeros_like(x) for name, x in inputs.items()}
     gu, gw, gs = grad_state
     for t in reversed(range(I.shape[1])):
         u, w, s, u_new = kept[t]
         gs = gs + grad_spikes[:, t]
-        gu = gu + window(u_new - THETA) * gs
+        gu = gu + window(u_new - 1.0) * gs
         gc = (1 - alpha) * gu
         grads["I"][:, t] = gc
         grads["alpha"] += (gu * (u - s - u_new) / (1 - alpha)).sum(0)
@@ -57,8 +58,8 @@ def adaptive_adjoint(leaves: dict, grad_spikes, grad_state) -> dict:
             grads["beta"] += (gw * w).sum(0)
             grads["a"] += (gw * u).sum(0)
             grads["b"] += (gw * s).sum(0)
-            next_gu, next_gs = next_gu + leaves["a"] * gw, next_gs + leaves["b"] * gw
-            gw = leaves["beta"] * gw
+            next_gu, next_gs = next_gu + inputs["a"] * gw, next_gs + inputs["b"] * gw
+            gw = inputs["beta"] * gw
         if V is not None:
             grads["V"] += s.T @ gc
             next_gs = next_gs + gc @ V.T
@@ -66,24 +67,24 @@ def adaptive_adjoint(leaves: dict, grad_spikes, grad_state) -> dict:
     return grads | {"u": gu, "w": gw, "s": gs}
 
 
-def resonate_adjoint(leaves: dict, inside: bool, grad_spikes, grad_state) -> dict:
+def resonate_adjoint(inside: bool, inputs: dict, grad_spikes, *grad_state) -> dict:
     """As ``adaptive_adjoint``; a complex gradient is d/dRe + i d/dIm, torch's convention."""
-    I, A, gain = leaves["I"], leaves["A"], leaves.get("gain", STEP)
-    constants = resonate_constants(inside)
-    reset, scale = constants["reset"], constants["scale"]
+    I, A, gain = inputs["I"], inputs["A"], inputs["gain"]
+    reset, scale = (0.5, 2.0) if inside else (1.0, 1.0)
     kept = []  # u and s before step t, and u after it
-    u, s = leaves["u"], leaves["s"]
+    u, s = inputs["u"], inputs["s"]
     for t in range(I.shape[1]):
-        _, after = run_resonate(leaves | {"I": I[:, t : t + 1], "u": u, "s": s}, inside)
-        kept.append((u, s, after.u))
+        step = inputs | {"I": I[:, t : t + 1], "u": u, "s": s}
+        _, *after = run_resonate("naive", **step, inside=inside)
+        kept.append((u, s, after[0]))
         u, s = after
 
-    grads = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    grads = {name: torch.zeros_like(x) for name, x in inputs.items()}
     gu, gs = grad_state
     for t in reversed(range(I.shape[1])):
         u, s, u_new = kept[t]
         gs = gs + grad_spikes[:, t]
-        gu = gu + scale * window(scale * u_new.real - THETA) * gs
+        gu = gu + scale * window(scale * u_new.real - 1.0) * gs
         grads["I"][:, t] = gain * gu.real
         if inside:
             grads["A"] += ((u - reset * s).conj() * gu).sum(0)
@@ -92,17 +93,18 @@ def resonate_adjoint(leaves: dict, inside: bool, grad_spikes, grad_state) -> dic
             gs = -reset * gu.real
         else:
             grads["A"] += (gain * u.conj() * gu).sum(0)
+            grads["gain"] += ((A * u + I[:, t]).conj() * gu).real.sum(0)
             gs = -reset * gu.real
             gu = gu + gain * A.conj() * gu
     return grads | {"u": gu, "s": gs}
 
 
-def readout_adjoint(leaves: dict, grad_out, grad_state) -> dict:
-    I, alpha = leaves["I"], leaves["alpha"]
-    kept = [leaves["u"]]
+def readout_adjoint(inputs: dict, grad_out, grad_state) -> dict:
+    I, alpha = inputs["I"], inputs["alpha"]
+    kept = [inputs["u"]]
     for t in range(I.shape[1]):
         kept.append(alpha * kept[-1] + (1 - alpha) * I[:, t])
-    grads = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    grads = {name: torch.zeros_like(x) for name, x in inputs.items()}
     gu = grad_state
     for t in reversed(range(I.shape[1])):
         u, u_new = kept[t], kept[t + 1]
@@ -114,90 +116,60 @@ def readout_adjoint(leaves: dict, grad_out, grad_state) -> dict:
     return grads | {"u": gu}
 
 
-def upstream(tensor, seed):
-    """A random gradient like ``tensor``, which does not favour any sign."""
-    if tensor.is_complex():
-        return random_complex(*tensor.shape, low=(-1, -1), high=(1, 1), seed=seed).detach()
-    return random(*tensor.shape, low=-1, high=1, seed=seed).detach()
-
-
-def autograd_of(outputs, leaves: dict) -> tuple[list, dict]:
-    """Random gradients of ``outputs``, and what autograd makes of them for every leaf."""
-    given = [upstream(output, seed) for seed, output in enumerate(outputs, start=20)]
-    reached = [(o, g) for o, g in zip(outputs, given, strict=True) if o.requires_grad]
-    torch.autograd.backward(*zip(*reached, strict=True))
-    return given, {name: leaf.grad for name, leaf in leaves.items()}
+CASES = {
+    "readout": (run_readout, readout_inputs, readout_adjoint),
+    **{
+        f"resonate, inside {inside}": (
+            functools.partial(run_resonate, inside=inside),
+            functools.partial(resonate_inputs, inside=inside),
+            functools.partial(resonate_adjoint, inside),
+        )
+        for inside in (True, False)
+    },
+    **{
+        f"adapts {adapts}, recurrent {recurrent}": (
+            run_adaptive,
+            functools.partial(adaptive_inputs, adapts=adapts, recurrent=recurrent),
+            adaptive_adjoint,
+        )
+        for adapts in (True, False)
+        for recurrent in (True, False)
+    },
+}
 
 
 @shapes
-@pytest.mark.parametrize("neuron", NEURONS)
-def test_adaptive_adjoint(neuron, batch, steps):
-    leaves = adaptive_arguments(neuron, batch, steps)
-    spikes, state = run_adaptive(leaves)
-    (grad_spikes, *grad_state), expected = autograd_of([spikes, *state], leaves)
+@pytest.mark.parametrize("case", CASES)
+def test_adjoints(case, batch, steps):
+    run, make, adjoint = CASES[case]
+    inputs = make(batch, steps, H, dtype=torch.float64)
+    outputs, expected = outputs_and_gradients(run, "naive", inputs)
     with torch.no_grad():
-        ours = adaptive_adjoint(leaves, grad_spikes, grad_state)
+        ours = adjoint(inputs, *upstream(outputs))
     for name, gradient in expected.items():
-        close(ours[name], gradient)
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-9, atol=1e-12, msg=name)
         assert gradient.any(), name
-
-
-@shapes
-@pytest.mark.parametrize("inside", [True, False])
-def test_resonate_adjoint(inside, batch, steps):
-    leaves = resonate_arguments(inside, batch, steps)
-    spikes, state = run_resonate(leaves, inside)
-    (grad_spikes, *grad_state), expected = autograd_of([spikes, *state], leaves)
-    with torch.no_grad():
-        ours = resonate_adjoint(leaves, inside, grad_spikes, grad_state)
-    for name, gradient in expected.items():
-        close(ours[name], gradient)
-        assert gradient.any(), name
-
-
-@shapes
-def test_readout_adjoint(batch, steps):
-    leaves = {
-        "I": random(batch, steps, H, low=-2, high=2, seed=1),
-        "alpha": random(H, low=0.1, high=0.9, seed=2),
-        "u": random(batch, H, seed=3),
-    }
-    outputs = readout(leaves["I"], leaves["alpha"], state=leaves["u"], backend="naive")
-    given, expected = autograd_of(outputs, leaves)
-    with torch.no_grad():
-        ours = readout_adjoint(leaves, *given)
-    for name, gradient in expected.items():
-        close(ours[name], gradient)
 
 
 @pytest.mark.parametrize("theta", [1e9, -1e9])
-@pytest.mark.parametrize(
-    ("make", "run"),
-    [
-        (lambda: adaptive_arguments("adaptive recurrent"), run_adaptive),
-        (lambda: resonate_arguments(True), lambda leaves, theta: run_resonate(leaves, True, theta)),
-        (
-            lambda: resonate_arguments(False),
-            lambda leaves, theta: run_resonate(leaves, False, theta),
-        ),
-    ],
-)
-def test_far_from_the_threshold_the_gradient_is_plain_calculus(make, run, theta):
+@pytest.mark.parametrize("case", [case for case in CASES if case != "readout"])
+def test_far_from_the_threshold_the_gradient_is_plain_calculus(case, theta):
     """There is no surrogate where neurons never or always fire: central differences agree."""
+    run, make, _ = CASES[case]
+    inputs = make(B, T, H, dtype=torch.float64)
 
-    def potential(leaves):
-        spikes, state = run(leaves, theta)
+    def potential(values):
+        spikes, u, *_ = run("naive", **values, theta=theta)
         assert (spikes == float(theta < 0)).all()
-        return (torch.view_as_real(state.u) if state.u.is_complex() else state.u).sum()
+        return (torch.view_as_real(u) if u.is_complex() else u).sum()
 
-    leaves = make()
+    leaves = {k: None if x is None else x.clone().requires_grad_() for k, x in inputs.items()}
     potential(leaves).backward()
-    for name, leaf in leaves.items():
-        direction = upstream(leaf, 31)
-        ends = []
-        for sign in (1, -1):
-            moved = leaf.detach() + sign * 1e-5 * direction
-            ends.append(potential({k: v.detach() for k, v in leaves.items()} | {name: moved}))
+    moving = {
+        name: x for name, x in inputs.items() if x is not None and leaves[name].grad is not None
+    }
+    for (name, x), direction in zip(moving.items(), upstream(moving.values()), strict=True):
+        ends = [potential(inputs | {name: x + sign * 1e-5 * direction}) for sign in (1, -1)]
         slope = (ends[0] - ends[1]).item() / 2e-5
-        ours = (leaf.grad.conj() * direction).real.sum().item()
-        assert ours == pytest.approx(slope, rel=1e-6, abs=1e-8)
+        ours = (leaves[name].grad.conj() * direction).real.sum().item()
+        assert ours == pytest.approx(slope, rel=1e-6, abs=1e-8), name

@@ -6,7 +6,6 @@ import importlib
 
 import pytest
 import torch
-from against_naive import adaptive_inputs, run_adaptive
 
 from models.dynamics import (
     OPERATIONS,
@@ -18,6 +17,7 @@ from models.dynamics import (
 )
 from models.dynamics.backends import try_kernels
 from models.surrogate import BOXCAR
+from tests.dynamics.cases import adaptive_inputs, run_adaptive
 
 CPU = torch.device("cpu")
 ADAPTIVE, RESONATE = OPERATIONS["adaptive"], OPERATIONS["resonate"]

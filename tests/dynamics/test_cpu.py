@@ -5,19 +5,27 @@
 import concurrent.futures
 import functools
 import importlib
+import itertools
 import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from against_naive import (
+
+from models.dynamics import OPERATIONS, AdaptiveState, adaptive, backends, describe
+from models.snns import SNN
+from models.surrogate import SURROGATES, Surrogate, surrogate
+from tests.dynamics.cases import (
     SHAPES,
     adaptive_inputs,
     assert_like_naive,
     assert_surrogate_like_double_precision,
+    largest_error,
     outputs_and_gradients,
     readout_inputs,
     resonate_inputs,
@@ -26,10 +34,6 @@ from against_naive import (
     run_readout,
     run_resonate,
 )
-
-from models.dynamics import OPERATIONS, AdaptiveState, adaptive, backends, describe
-from models.snns import SNN
-from models.surrogate import SURROGATES, Surrogate, surrogate
 
 pytest.importorskip("numba")
 support = importlib.import_module("models.dynamics.numba_support")
@@ -65,13 +69,13 @@ def test_adaptive_of_unstable_neurons():
     assert_like_naive(run_adaptive, "cpu", inputs, exact_gradients=EXACT)
 
 
-@pytest.mark.parametrize("reset_inside", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize(
     ("shape", "gain_is_tensor"), [(SHAPES[-1], False), *((shape, True) for shape in SHAPES)]
 )
-def test_resonate(shape, reset_inside, gain_is_tensor, threads):
-    inputs = resonate_inputs(*shape, reset_inside=reset_inside, gain_is_tensor=gain_is_tensor)
-    run = functools.partial(run_resonate, reset_inside=reset_inside)
+def test_resonate(shape, inside, gain_is_tensor, threads):
+    inputs = resonate_inputs(*shape, inside=inside, gain_is_tensor=gain_is_tensor)
+    run = functools.partial(run_resonate, inside=inside)
     assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
 
 
@@ -85,15 +89,25 @@ def test_readout(shape, threads):
 
 @pytest.mark.parametrize("name", SURROGATES)
 def test_surrogates(name):
-    assert_surrogate_like_double_precision(name, "cpu")
+    derivative = support.derivative(name)
+    for width in (surrogate(name).width, float(np.float32(0.3))):
+        x = torch.linspace(-3, 3, 121)
+        found = [derivative(value, np.float32(width)) for value in x.numpy()]
+        assert {type(value) for value in found} <= {float, np.float32}
+        expected = SURROGATES[name][0](x.double(), width).double()
+        assert largest_error(torch.tensor(found, dtype=torch.float64), expected) < 1e-6
+
+
+def test_a_surrogate_in_all_recurrences():
+    assert_surrogate_like_double_precision("triangle", "cpu")
 
 
 def test_the_spikes_of_these_tests_are_neither_rare_nor_certain():
     spikes = run_adaptive("cpu", **adaptive_inputs(3, 63, 500))[0]
     assert 0.02 < spikes.mean() < 0.6
     for inside in (False, True):
-        inputs = resonate_inputs(3, 63, 500, reset_inside=inside)
-        assert 0.02 < run_resonate("cpu", **inputs, reset_inside=inside)[0].mean() < 0.6
+        inputs = resonate_inputs(3, 63, 500, inside=inside)
+        assert 0.02 < run_resonate("cpu", **inputs, inside=inside)[0].mean() < 0.6
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
@@ -168,48 +182,110 @@ def test_python_threads_may_meet_in_the_kernels(monkeypatch):
             assert torch.equal(run.result()[1]["I"], expected["I"])
 
 
-def test_a_forked_process_makes_its_own_threads():
-    code = (
-        "import os, torch\n"
-        "from models.dynamics import AdaptiveState, adaptive\n"
-        "I, u = torch.ones(64, 40, 64), torch.zeros(64, 64)\n"
-        "state = AdaptiveState(u, u, u)\n"
-        "def run():\n"
-        "    return adaptive(I, u[0] + 0.5, theta=1.0, state=state, backend='cpu')\n"
-        "torch.set_num_threads(2)\n"
-        "run()\n"
-        "child = os.fork()\n"
-        "run()\n"
-        "if child == 0: os._exit(0)\n"
-        "raise SystemExit(os.waitpid(child, 0)[1])\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, timeout=60)
+def run_python(code: str, **options) -> str:
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True, **options)
+    return done.stdout
 
 
-def test_kernels_run_where_no_cache_folder_can_be_written(tmp_path):
+FORK = """
+import os, torch
+from models.dynamics import AdaptiveState, adaptive
+I, u = torch.ones(64, 40, 64), torch.zeros(64, 64)
+state = AdaptiveState(u, u, u)
+def run():
+    return adaptive(I, u[0] + 0.5, theta=1.0, state=state, backend="cpu")
+torch.set_num_threads(3)
+torch.ones(1 << 22).exp().sum()
+before = len(os.listdir("/proc/self/task"))
+run()
+print(len(os.listdir("/proc/self/task")) - before, flush=True)
+child = os.fork()
+run()
+if child == 0: os._exit(0)
+raise SystemExit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no threads to be counted")
+def test_the_threads_are_pytorchs_and_those_of_a_forked_process_its_own():
+    assert run_python(FORK) == ("0\n" if support.openmp() else "2\n")
+
+
+both = pytest.mark.parametrize("in_region", [True, False])
+
+
+@pytest.fixture
+def way(in_region, monkeypatch):
+    """Threads of PyTorch's OpenMP library, or without it."""
+    if in_region and support.openmp() is None:
+        pytest.skip("this PyTorch has no OpenMP library that can be called")
+    if not in_region:
+        monkeypatch.setattr(support, "openmp", lambda: None)
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or "OpenMP" not in torch.__config__.parallel_info(),
+    reason="of PyTorch's wheels for Linux",
+)
+def test_the_openmp_library_is_found():
+    assert support.openmp() is not None
+
+
+@both
+def test_several_threads_take_turns(way):
+    """Two of them meet at a barrier; what is left at the end is done by the first."""
+    barrier, turns, seen = threading.Barrier(2, timeout=60), itertools.count(), []
+
+    def work():
+        turn = next(turns)
+        if turn < 2:
+            barrier.wait()
+        seen.append((turn, threading.get_ident()))
+
+    support.run_on(2, work)
+    assert sorted(turn for turn, _ in seen) == [0, 1, 2]
+    assert len({who for _, who in seen}) == 2
+    assert seen[-1] == (2, threading.get_ident())
+
+
+@both
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_errors_of_threads_come_back(way, kind):
+    calls = itertools.count()
+
+    def work():
+        if next(calls) == 0:
+            raise kind("of a thread")
+
+    with pytest.raises(kind, match="of a thread"):
+        support.run_on(2, work)
+
+
+def test_kernels_run_where_no_cache_folder_can_be_written(monkeypatch):
     """As root every folder can be written, so the locators are told that none can."""
-    code = (
-        "from numba.core import caching\n"
-        "for locator in caching.CacheImpl._locator_classes:\n"
-        "    locator.from_function = classmethod(lambda cls, function, path: None)\n"
-        "import torch\n"
-        "from models.dynamics import readout\n"
-        "x = torch.ones(1, 1, 1)\n"
-        "print(readout(x, x[0, 0], state=x[0], backend='cpu')[0].item())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO, check=True, timeout=60, capture_output=True
-    )
-    assert done.stdout.strip() == b"1.0"
+    caching = importlib.import_module("numba.core.caching")
+    for locator in caching.CacheImpl._locator_classes:
+        monkeypatch.setattr(locator, "from_function", classmethod(lambda *_: None))
+
+    @support.kernel
+    def double(first, end, x):
+        for row in range(first, end):
+            x[row] *= 2
+
+    x = np.ones(3)
+    double(0, 2, x)
+    assert x.tolist() == [2, 2, 1]
 
 
 TWO_STARTS = """
-import numba, torch
-from models.snns import SNN
-network = SNN((2, None, 3), [8, 8, 4], "SiLIF", backend="cpu")
-network(torch.ones(2, 9, 3))[0].sum().backward()
+import torch
+from models.dynamics import AdaptiveState, adaptive
 from models.dynamics.cpu import adaptive_kernels
-for compiled in adaptive_kernels(True, "boxcar")[:2]:
+x = torch.ones(2, 9, 8, requires_grad=True)
+state = AdaptiveState(*torch.zeros(3, 2, 8))
+adaptive(x, x[0, 0] / 2, theta=1.0, state=state, backend="cpu")[0].sum().backward()
+for compiled in adaptive_kernels(False, "boxcar")[:2]:
     stats = compiled.stats
     print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
     for assembly in compiled.inspect_asm().values():
@@ -220,20 +296,9 @@ for compiled in adaptive_kernels(True, "boxcar")[:2]:
 
 def test_kernels_are_vectorised_and_kept_for_the_next_start(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "1"}
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", TWO_STARTS],
-            cwd=REPO,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split("\n")
-        for _ in range(2)
-    ]
-    vectorised = ["True False"] if platform.machine() in ("x86_64", "AMD64") else []
-    if vectorised:
-        assert outputs[0][:4] == 2 * ["0 1", *vectorised]
+    outputs = [run_python(TWO_STARTS, env=environment).split("\n") for _ in range(2)]
+    if platform.machine() in ("x86_64", "AMD64"):
+        assert outputs[0][:4] == 2 * ["0 1", "True False"]
     assert outputs[1][:2] == ["1 0", "1 0"]
 
 

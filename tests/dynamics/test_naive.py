@@ -2,36 +2,39 @@
 # SPDX-License-Identifier: MIT
 """The executable specification against scalar loops."""
 
+import functools
 import math
 
 import pytest
 import torch
 
-from models.dynamics import AdaptiveState, ResonateState, adaptive, readout, resonate
-from models.surrogate import boxcar
+from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
+from models.surrogate import spike
 from tests.dynamics.cases import (
-    NEURONS,
-    STEP,
-    THETA,
-    B,
-    H,
-    T,
-    adaptive_arguments,
-    close,
+    adaptive_inputs,
     random,
-    resonate_arguments,
-    resonate_constants,
+    readout_inputs,
+    resonate_inputs,
     run_adaptive,
+    run_inside,
+    run_outside,
+    run_readout,
     run_resonate,
-    shapes,
 )
+
+B, T, H = 3, 12, 5
+STEP = 0.004  # s, of Resonate-and-Fire
+DOUBLE = {"dtype": torch.float64}
+
+shapes = pytest.mark.parametrize(("batch", "steps"), [(B, T), (1, T), (B, 1), (1, 1)])
+
 
 # The spike
 
 
 def test_a_spike_needs_more_than_the_threshold():
     x = torch.tensor([-1.0, -1e-7, 0.0, 1e-7, 1.0])
-    assert boxcar(x).tolist() == [0, 0, 0, 1, 1]
+    assert spike(x).tolist() == [0, 0, 0, 1, 1]
 
 
 def test_the_surrogate_window_is_open_below_and_closed_above():
@@ -40,88 +43,85 @@ def test_the_surrogate_window_is_open_below_and_closed_above():
     inside = [torch.nextafter(-edge, up), torch.tensor(0.0), torch.nextafter(edge, down), edge]
     outside = [-edge, torch.nextafter(-edge, down), torch.nextafter(edge, up), up, down]
     x = torch.stack(inside + outside).requires_grad_()
-    boxcar(x).backward(torch.full_like(x, 3.0))
+    spike(x).backward(torch.full_like(x, 3.0))
     assert x.grad.tolist() == [3.0] * 4 + [0.0] * 5
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_spikes_keep_the_precision_of_the_potential(dtype):
-    assert boxcar(torch.ones(2, dtype=dtype)).dtype == dtype
+    assert spike(torch.ones(2, dtype=dtype)).dtype == dtype
 
 
 # Forward, number by number
 
 
 @shapes
-@pytest.mark.parametrize("neuron", NEURONS)
-def test_adaptive_recurrence(neuron, batch, steps):
-    leaves = adaptive_arguments(neuron, batch, steps)
-    spikes, state = run_adaptive(leaves)
-    values = {name: leaf.tolist() for name, leaf in leaves.items()}
-    alpha = values["alpha"]
+@pytest.mark.parametrize("adapts", [False, True])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_adaptive_recurrence(adapts, recurrent, batch, steps):
+    inputs = adaptive_inputs(batch, steps, H, adapts=adapts, recurrent=recurrent, **DOUBLE)
+    spikes, *state = run_adaptive("naive", **inputs)
+    given = {name: None if x is None else x.tolist() for name, x in inputs.items()}
+    alpha, beta, a, b, V = (given[name] for name in ("alpha", "beta", "a", "b", "V"))
     fired = 0
     for n in range(batch):
-        u, w, s = values["u"][n], values["w"][n], values["s"][n]
+        u, w, s = given["u"][n], given["w"][n], given["s"][n]
         for t in range(steps):
             new_u, new_w = [], []
             for h in range(H):
-                current = values["I"][n][t][h]
-                if "V" in values:
-                    current += sum(s[i] * values["V"][i][h] for i in range(H))
+                current = given["I"][n][t][h]
+                if recurrent:
+                    current += sum(s[i] * V[i][h] for i in range(H))
                 adapted = w[h]
-                if "beta" in values:
-                    adapted = (
-                        values["beta"][h] * w[h] + values["a"][h] * u[h] + values["b"][h] * s[h]
-                    )
+                if adapts:
+                    adapted = beta[h] * w[h] + a[h] * u[h] + b[h] * s[h]
                     current -= adapted
                 new_w.append(adapted)
                 new_u.append(alpha[h] * (u[h] - s[h]) + (1 - alpha[h]) * current)
             u, w = new_u, new_w
-            s = [float(potential > THETA) for potential in u]
+            s = [float(potential > 1.0) for potential in u]
             assert spikes[n, t].tolist() == s
             fired += sum(s)
-        assert state.u[n].tolist() == pytest.approx(u)
-        assert state.w[n].tolist() == pytest.approx(w)
-        assert state.s[n].tolist() == s
+        for found, expected in zip(state, (u, w, s), strict=True):
+            assert found[n].tolist() == pytest.approx(expected)
     assert steps == 1 or 0 < fired < batch * steps * H
 
 
 @shapes
 @pytest.mark.parametrize("inside", [True, False])
 def test_resonate_recurrence(inside, batch, steps):
-    leaves = resonate_arguments(inside, batch, steps)
-    spikes, state = run_resonate(leaves, inside)
-    values = {name: leaf.tolist() for name, leaf in leaves.items()}
+    inputs = resonate_inputs(batch, steps, H, inside=inside, **DOUBLE)
+    spikes, *state = run_resonate("naive", **inputs, inside=inside)
+    given = {name: x.tolist() for name, x in inputs.items()}
     fired = 0
     for n in range(batch):
         for h in range(H):
-            u, s, A = values["u"][n][h], values["s"][n][h], values["A"][h]
+            u, s, A, gain = given["u"][n][h], given["s"][n][h], given["A"][h], given["gain"][h]
             for t in range(steps):
-                current = values["I"][n][t][h]
+                current = given["I"][n][t][h]
                 if inside:
-                    u = A * (u - 0.5 * s) + values["gain"][h] * current
-                    s = float(2 * u.real > THETA)
+                    u = A * (u - 0.5 * s) + gain * current
+                    s = float(2 * u.real > 1.0)
                 else:
-                    u = u + STEP * (A * u + current) - s
-                    s = float(u.real > THETA)
+                    u = u + gain * (A * u + current) - s
+                    s = float(u.real > 1.0)
                 assert spikes[n, t, h].item() == s
                 fired += s
-            assert state.u[n, h].item() == pytest.approx(u)
-            assert state.s[n, h].item() == s
+            assert state[0][n, h].item() == pytest.approx(u)
+            assert state[1][n, h].item() == s
     assert steps == 1 or 0 < fired < batch * steps * H
 
 
 @shapes
 def test_readout_recurrence(batch, steps):
-    I, alpha = random(batch, steps, H, low=-2, high=2, seed=1), random(H, seed=2)
-    start = random(batch, H, seed=3)
-    out, state = readout(I, alpha, state=start, backend="naive")
+    inputs = readout_inputs(batch, steps, H, **DOUBLE)
+    out, state = run_readout("naive", **inputs)
+    given = {name: x.tolist() for name, x in inputs.items()}
     for n in range(batch):
-        u, summed = start[n].tolist(), [0.0] * H
-        for t in range(steps):
-            u = [
-                alpha[c].item() * u[c] + (1 - alpha[c].item()) * I[n, t, c].item() for c in range(H)
-            ]
+        u, summed = given["u"][n], [0.0] * H
+        for current in given["I"][n]:
+            mixed = zip(given["alpha"], u, current, strict=True)
+            u = [alpha * before + (1 - alpha) * now for alpha, before, now in mixed]
             exponentials = [math.exp(potential) for potential in u]
             summed = [
                 total + e / sum(exponentials) for total, e in zip(summed, exponentials, strict=True)
@@ -131,72 +131,83 @@ def test_readout_recurrence(batch, steps):
 
 
 def test_coefficients_of_zero_are_no_adaptation_bit_for_bit():
-    leaves = {name: leaf.detach().float() for name, leaf in adaptive_arguments("plain").items()}
-    leaves["w"] = torch.zeros_like(leaves["w"])
-    plain, _ = run_adaptive(leaves)
-    zero = torch.zeros(H)
-    with_zeros, state = run_adaptive(leaves | {"beta": zero, "a": zero, "b": zero})
+    inputs = adaptive_inputs(B, T, H, adapts=False) | {"w": torch.zeros(B, H)}
+    plain, *_ = run_adaptive("naive", **inputs)
+    zeros = dict.fromkeys(("beta", "a", "b"), torch.zeros(H))
+    with_zeros, _, w, _ = run_adaptive("naive", **inputs | zeros)
     assert torch.equal(plain, with_zeros)
-    assert not state.w.any()
+    assert not w.any()
 
 
 def test_the_gradient_of_a_spike_is_summed_in_the_published_order():
     """Recurrent and reset path first, then b: unstable neurons make a last bit a whole spike."""
-    leaves = adaptive_arguments("adaptive recurrent", batch=50, steps=1)
-    leaves["beta"] = torch.ones(H, dtype=torch.float64)  # the gradient of w is then that of b s
+    inputs = adaptive_inputs(50, 1, H, recurrent=True, **DOUBLE)
+    inputs["beta"] = torch.ones(H, dtype=torch.float64)  # the gradient of w is then that of b s
+    weights = random(10, torch.float64)(-1, 1, 50, H)
 
     def gradients(b):
-        state = run_adaptive(leaves | {"b": b})[1]
-        weights = random(*state.u.shape, low=-1, seed=10).detach()
-        return torch.autograd.grad((state.u * weights).sum(), (leaves["s"], leaves["w"]))
+        s, w = (inputs[name].clone().requires_grad_() for name in ("s", "w"))
+        _, u, *_ = run_adaptive("naive", **inputs | {"b": b, "s": s, "w": w})
+        return torch.autograd.grad((u * weights).sum(), (s, w))
 
-    of_s, of_w = gradients(leaves["b"])
-    assert torch.equal(of_s, gradients(torch.zeros_like(leaves["b"]))[0] + of_w * leaves["b"])
+    of_s, of_w = gradients(inputs["b"])
+    assert torch.equal(of_s, gradients(torch.zeros_like(inputs["b"]))[0] + of_w * inputs["b"])
 
 
 def test_without_adaptation_w_is_handed_back():
-    leaves = adaptive_arguments("plain")
-    assert run_adaptive(leaves)[1].w is leaves["w"]
+    inputs = adaptive_inputs(B, T, H, adapts=False)
+    assert run_adaptive("naive", **inputs)[2] is inputs["w"]
 
 
 @pytest.mark.parametrize("missing", ["beta", "a", "b"])
 def test_half_an_adaptation_is_an_error(missing):
-    leaves = adaptive_arguments("adaptive")
-    del leaves[missing]
     with pytest.raises(ValueError, match="together"):
-        run_adaptive(leaves)
+        run_adaptive("naive", **adaptive_inputs(B, T, H) | {missing: None})
+
+
+RUNS = {
+    "adaptive": (run_adaptive, functools.partial(adaptive_inputs, recurrent=True)),
+    "inside": (run_inside, functools.partial(resonate_inputs, inside=True)),
+    "outside": (run_outside, functools.partial(resonate_inputs, inside=False)),
+}
 
 
 @pytest.mark.parametrize("cut", [1, 5, T - 1])
-def test_the_state_carries_a_sequence_on(cut):
+@pytest.mark.parametrize("case", RUNS)
+def test_the_state_carries_a_sequence_on(case, cut):
     """Two pieces, the state handed on, give what one run gives: spikes and every gradient."""
-    for make, run in (
-        (lambda: adaptive_arguments("adaptive recurrent"), run_adaptive),
-        (lambda: resonate_arguments(True), lambda leaves: run_resonate(leaves, True)),
-        (lambda: resonate_arguments(False), lambda leaves: run_resonate(leaves, False)),
-    ):
-        whole_leaves, leaves = make(), make()
-        whole, whole_state = run(whole_leaves)
-        early, state = run(leaves | {"I": leaves["I"][:, :cut]})
-        late, state = run(leaves | {"I": leaves["I"][:, cut:]} | state._asdict())
-        pieces = torch.cat([early, late], dim=1)
-        assert torch.equal(pieces, whole)
-        for ours, expected in zip(state, whole_state, strict=True):
-            assert torch.equal(ours, expected)
-        weights = random(*whole.shape, seed=11).detach()
-        (whole * weights).sum().backward()
-        (pieces * weights).sum().backward()
-        for name, leaf in leaves.items():
-            close(leaf.grad, whole_leaves[name].grad)
+    run, make = RUNS[case]
+    inputs = make(B, T, H, **DOUBLE)
+    weights = random(11, torch.float64)(0, 1, B, T, H)
+
+    def in_two(backend, I, **others):
+        early, *state = run(backend, I=I[:, :cut], **others)
+        names = ("u", "w", "s") if len(state) == 3 else ("u", "s")
+        late, *state = run(backend, I=I[:, cut:], **others | dict(zip(names, state, strict=True)))
+        return [torch.cat([early, late], dim=1), *state]
+
+    results = []
+    for function in (run, in_two):
+        leaves = {name: x.clone().requires_grad_() for name, x in inputs.items()}
+        outputs = function("naive", **leaves)
+        (outputs[0] * weights).sum().backward()
+        results.append((outputs, [x.grad for x in leaves.values()]))
+    (whole, gradients), (pieces, of_pieces) = results
+    assert all(torch.equal(a, b) for a, b in zip(whole, pieces, strict=True))
+    for ours, expected in zip(of_pieces, gradients, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_readout_carries_a_sequence_on():
-    I, alpha, start = random(B, T, H, seed=1), random(H, seed=2), random(B, H, seed=3)
-    out, state = readout(I, alpha, state=start, backend="naive")
-    early, middle = readout(I[:, :5], alpha, state=start, backend="naive")
-    late, end = readout(I[:, 5:], alpha, state=middle, backend="naive")
-    close(early + late, out)
+    inputs = readout_inputs(B, T, H, **DOUBLE)
+    out, state = run_readout("naive", **inputs)
+    early, middle = run_readout("naive", **inputs | {"I": inputs["I"][:, :5]})
+    late, end = run_readout("naive", **inputs | {"I": inputs["I"][:, 5:], "u": middle})
+    torch.testing.assert_close(early + late, out, rtol=1e-9, atol=1e-12)
     assert torch.equal(end, state)
+
+
+# Stability
 
 
 @pytest.mark.parametrize("a_from_the_edge", [-0.01, 0.01])
@@ -211,37 +222,24 @@ def test_adaptive_neurons_are_stable_above_one_value_of_a(a_from_the_edge):
 
 def spectral_radius(alpha: float, beta: float, a: float) -> float:
     """Largest |eigenvalue| of one silent step, its matrix found by stepping two unit states."""
-    columns = []
-    for u, w in ((1.0, 0.0), (0.0, 1.0)):
-        numbers = [torch.tensor([[x]], dtype=torch.float64) for x in (u, w, 0.0)]
-        coefficients = [torch.tensor([x], dtype=torch.float64) for x in (alpha, beta, a, 0.0)]
-        silent = torch.zeros(1, 1, 1, dtype=torch.float64)
-        state = AdaptiveState(*numbers)
-        _, state = adaptive(silent, *coefficients, theta=1e9, state=state, backend="naive")
-        columns.append(torch.stack([state.u[0, 0], state.w[0, 0]]))
-    return torch.linalg.eigvals(torch.stack(columns, dim=1)).abs().max().item()
+    coefficients = [torch.tensor([x], **DOUBLE) for x in (alpha, beta, a, 0.0)]
+    u, w = torch.eye(2, **DOUBLE)[:, :, None]
+    silent, state = torch.zeros(2, 1, 1, **DOUBLE), AdaptiveState(u, w, torch.zeros_like(u))
+    _, state = adaptive(silent, *coefficients, theta=1e9, state=state, backend="naive")
+    return torch.linalg.eigvals(torch.cat([state.u, state.w], dim=1)).abs().max().item()
 
 
-@pytest.mark.parametrize(("real", "imag"), [(-1, 10), (-10, 5), (-10, 10), (-0.1, 7.05)])
-def test_euler_steps_of_resonate_and_fire_are_stable_in_a_disc(real, imag):
-    assert silent_growth(complex(real, imag)) < 1
-
-
-@pytest.mark.parametrize(("real", "imag"), [(-0.1, 7.1), (-1, 23), (-501, 0)])
-def test_euler_steps_of_resonate_and_fire_are_unstable_beyond(real, imag):
-    assert silent_growth(complex(real, imag)) > 1
-
-
-def silent_growth(A: complex) -> float:
-    """|u'| / |u| of one silent step of Resonate-and-Fire."""
-    zero = torch.zeros(1, 1, dtype=torch.float64)
+@pytest.mark.parametrize(
+    ("real", "imag", "stable"),
+    [
+        (-1, 10, True), (-10, 5, True), (-10, 10, True), (-0.1, 7.05, True),
+        (-0.1, 7.1, False), (-1, 23, False), (-501, 0, False),
+    ],
+)  # fmt: skip
+def test_euler_steps_of_resonate_and_fire_are_stable_in_a_disc(real, imag, stable):
+    zero = torch.zeros(1, 1, **DOUBLE)
     _, state = resonate(
-        zero[None],
-        torch.tensor([A], dtype=torch.complex128),
-        gain=STEP,
-        theta=1e9,
-        state=ResonateState(torch.ones(1, 1, dtype=torch.complex128), zero),
-        backend="naive",
-        **resonate_constants(inside=False),
-    )
-    return state.u.abs().item()
+        zero[None], torch.tensor([complex(real, imag)]), reset=1.0, gain=STEP, scale=1.0, theta=1e9,
+        state=ResonateState(zero + 1 + 0j, zero), reset_inside=False, backend="naive",
+    )  # fmt: skip
+    assert (state.u.abs().item() < 1) is stable

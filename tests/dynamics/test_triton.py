@@ -18,7 +18,14 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from against_naive import (
+from torch.nn import functional
+
+from models.dynamics import OPERATIONS, Fold, trial
+from models.dynamics.backends import try_kernels
+from models.gpu.folding import BATCH_STATISTICS
+from models.snns import SNN
+from models.surrogate import BOXCAR, SURROGATES, surrogate
+from tests.dynamics.cases import (
     SHAPES,
     adaptive_inputs,
     assert_like_naive,
@@ -32,13 +39,6 @@ from against_naive import (
     run_readout,
     run_resonate,
 )
-from torch.nn import functional
-
-from models.dynamics import OPERATIONS, Fold, trial
-from models.dynamics.backends import try_kernels
-from models.gpu.folding import BATCH_STATISTICS
-from models.snns import SNN
-from models.surrogate import BOXCAR, SURROGATES, surrogate
 
 
 def release(library) -> tuple[int, ...]:
@@ -131,27 +131,27 @@ def test_adaptive_of_unstable_neurons(recurrent):
     assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT)
 
 
-def specified_on_cpu(reset_inside):
+def specified_on_cpu(inside):
     """Run a recurrence, ``naive`` on the CPU: PyTorch's complex product on a GPU contracts."""
 
     def run(backend, fold=None, **inputs):
         if backend == "naive":
             inputs = {name: x.cpu() if torch.is_tensor(x) else x for name, x in inputs.items()}
-        outputs = run_resonate(backend, **inputs, reset_inside=reset_inside, fold=fold)
+        outputs = run_resonate(backend, **inputs, inside=inside, fold=fold)
         return [x.to(DEVICE) for x in outputs]
 
     return run
 
 
 @with_or_without_gpu
-@pytest.mark.parametrize("reset_inside", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize(
     ("shape", "gain_is_tensor"),
     [(SMALL_SHAPES[-1], False), *((shape, True) for shape in SMALL_SHAPES)],
 )
-def test_resonate(shape, reset_inside, gain_is_tensor):
-    inputs = resonate_inputs(*shape, reset_inside=reset_inside, gain_is_tensor=gain_is_tensor)
-    run = specified_on_cpu(reset_inside)
+def test_resonate(shape, inside, gain_is_tensor):
+    inputs = resonate_inputs(*shape, inside=inside, gain_is_tensor=gain_is_tensor)
+    run = specified_on_cpu(inside)
     assert_like_naive(run, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
 
 
@@ -209,12 +209,12 @@ def test_adaptive_within_a_fold(shape, adapts, normalizes, p):
 
 @with_or_without_gpu
 @pytest.mark.parametrize("shape", SHAPES_WITHIN)
-@pytest.mark.parametrize("reset_inside", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize(("normalizes", "p"), FOLDS)
-def test_resonate_within_a_fold(shape, reset_inside, normalizes, p):
-    inputs = resonate_inputs(*shape, reset_inside=reset_inside)
+def test_resonate_within_a_fold(shape, inside, normalizes, p):
+    inputs = resonate_inputs(*shape, inside=inside)
     inputs |= fold_inputs(shape[2], normalizes=normalizes)
-    run = within_fold(specified_on_cpu(reset_inside), p)
+    run = within_fold(specified_on_cpu(inside), p)
     assert_like_naive(run, "cuda", inputs, device=DEVICE)
 
 
@@ -293,8 +293,8 @@ def drop_as_kernels_do(net, monkeypatch):
         (run_adaptive, adaptive_inputs(2, 11, 40, adapts=False)),
         (run_adaptive, adaptive_inputs(2, 11, 40, recurrent=True)),
         (
-            functools.partial(run_resonate, reset_inside=True),
-            resonate_inputs(2, 11, 40, reset_inside=True),
+            functools.partial(run_resonate, inside=True),
+            resonate_inputs(2, 11, 40, inside=True),
         ),
         (run_readout, readout_inputs(2, 11, 5)),
         (run_potentials, readout_inputs(2, 11, 5)),

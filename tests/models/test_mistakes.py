@@ -20,7 +20,7 @@ from models.snns import (
     ResonateLayer,
     uniform,
 )
-from models.surrogate import boxcar
+from models.surrogate import spike
 from parsers.load import Config
 from parsers.model_config import ModelConfig
 from training.build import build_model
@@ -52,79 +52,7 @@ class MyOwn(SpikingLayer):
         return (self.draw(current),)
 
     def dynamics(self, current, state):
-        return boxcar(clamped(self, "alpha") * current - self.threshold), state
-
-
-def mistaken(kind: type, method: str, function) -> type:
-    """``kind`` with another method, and the name Mistaken."""
-    return type("Mistaken", (kind,), {method: function})
-
-
-def told(kind: type, *parts: str) -> None:
-    """Making and running a layer ends in one line that has these parts."""
-    with pytest.raises(TypeError) as error:
-        kind(F, H)(make_input())
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
-
-
-@pytest.mark.parametrize("kind", [Mine, MyOwn])
-def test_nothing_is_said_of_sound_neurons(kind):
-    assert kind(F, H)(make_input()).output.shape == (B, T, H)
-
-
-UNREGISTERED = {
-    "Tensor": lambda layer: torch.rand(H),
-    "Parameter in a list": lambda layer: [nn.Parameter(torch.rand(H))],
-    "Parameter in a tuple": lambda layer: (1, nn.Parameter(torch.rand(H))),
-    "Parameter in a dict": lambda layer: {"a": [nn.Parameter(torch.rand(H))]},
-    "Linear in a list": lambda layer: [nn.Linear(H, H)],
-}
-
-
-@pytest.mark.parametrize("name", ["beta", "threshold"])
-@pytest.mark.parametrize("what", UNREGISTERED)
-def test_what_would_neither_learn_nor_be_saved(what, name):
-    def create_parameters(self):
-        Mine.create_parameters(self)
-        setattr(self, name, UNREGISTERED[what](self))
-
-    kind = mistaken(Mine, "create_parameters", create_parameters)
-    told(kind, f"Mistaken.create_parameters() makes '{name}' a {what}, ", "register_buffer()")
-
-
-def test_what_is_registered_may_be_named_twice():
-    def create_parameters(self):
-        Mine.create_parameters(self)
-        self.register_buffer("kernel", torch.rand(H), persistent=False)
-        self.parts = nn.ParameterList([nn.Parameter(torch.rand(H))])
-        self.names = {"alpha": self.alpha, "others": [self.parts[0], self.W, self.kernel]}
-
-    assert mistaken(Mine, "create_parameters", create_parameters)(F, H).names["others"]
-
-
-@pytest.mark.parametrize("kind", [LIFLayer, MyOwn])
-@pytest.mark.parametrize("value", [0.2, 1.5, float("nan")])
-def test_first_values_outside_the_range(kind, value):
-    def create_parameters(self):
-        kind.create_parameters(self)
-        nn.init.constant_(self.alpha[2:4], value)
-
-    range_ = "{:g} to {:g}".format(*kind.ranges["alpha"])
-    told(
-        mistaken(kind, "create_parameters", create_parameters),
-        f"Mistaken.create_parameters() gives 'alpha' values from {value} to {value}, outside its "
-        f"range {range_}",
-    )
-
-
-def test_later_values_may_be_anywhere():
-    layer, other = MyOwn(F, H), MyOwn(F, H)
-    nn.init.constant_(layer.alpha, 7.0)
-    other.load_state_dict(layer.state_dict())
-    assert other(make_input()).output.any()
+        return spike(clamped(self, "alpha") * current - self.threshold), state
 
 
 class MyResonate(ResonateLayer):
@@ -138,6 +66,73 @@ class MyResonate(ResonateLayer):
         return ResonateCoefficients(A, 1, self.b, 2, True)
 
 
+def mistaken(kind: type, method: str, function) -> type:
+    """``kind`` with another method, and the name Mistaken."""
+    return type("Mistaken", (kind,), {method: function})
+
+
+def refused(kind: type, *parts: str) -> None:
+    """Making and running a layer ends in one line that has these parts."""
+    with pytest.raises(TypeError) as error:
+        kind(F, H)(make_input())
+    message = str(error.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def creating(change, kind: type = Mine):
+    """``create_parameters`` of ``kind`` followed by ``change``."""
+
+    def create_parameters(self):
+        kind.create_parameters(self)
+        change(self)
+
+    return mistaken(kind, "create_parameters", create_parameters)
+
+
+UNREGISTERED = {
+    "Tensor": lambda layer: torch.rand(H),
+    "Parameter in a list": lambda layer: [nn.Parameter(torch.rand(H))],
+    "Parameter in a tuple": lambda layer: (1, nn.Parameter(torch.rand(H))),
+    "Parameter in a dict": lambda layer: {"a": [nn.Parameter(torch.rand(H))]},
+    "Linear in a list": lambda layer: [nn.Linear(H, H)],
+}
+
+
+@pytest.mark.parametrize("name", ["beta", "threshold"])
+@pytest.mark.parametrize("what", UNREGISTERED)
+def test_what_would_neither_learn_nor_be_saved_is_refused(what, name):
+    kind = creating(lambda layer: setattr(layer, name, UNREGISTERED[what](layer)))
+    refused(kind, f"Mistaken.create_parameters() makes '{name}' a {what}, ", "register_buffer()")
+
+
+def test_what_is_registered_may_be_named_twice():
+    def change(self):
+        self.register_buffer("kernel", torch.rand(H), persistent=False)
+        self.parts = nn.ParameterList([nn.Parameter(torch.rand(H))])
+        self.names = {"alpha": self.alpha, "others": [self.parts[0], self.W, self.kernel]}
+
+    assert creating(change)(F, H).names["others"]
+
+
+@pytest.mark.parametrize("kind", [LIFLayer, MyOwn])
+@pytest.mark.parametrize("value", [0.2, 1.5, float("nan")])
+def test_first_values_outside_the_range_are_refused(kind, value):
+    refused(
+        creating(lambda layer: nn.init.constant_(layer.alpha[2:4], value), kind),
+        f"Mistaken.create_parameters() gives 'alpha' values from {value} to {value}, outside its "
+        "range {:g} to {:g}".format(*kind.ranges["alpha"]),
+    )
+
+
+def test_later_values_may_be_anywhere():
+    layer, other = MyOwn(F, H), MyOwn(F, H)
+    nn.init.constant_(layer.alpha, 7.0)
+    other.load_state_dict(layer.state_dict())
+    assert other(make_input()).output.any()
+
+
 def gives(kind: type, **fields):
     """``coefficients`` of ``kind`` with other fields."""
     return lambda self: kind.coefficients(self)._replace(**fields)
@@ -145,49 +140,21 @@ def gives(kind: type, **fields):
 
 ALL = {"beta": torch.rand(H), "a": torch.rand(H), "b": torch.rand(H)}
 SOUND = {
+    "plain": (Mine, Mine.coefficients),
     "adaptive": (Mine, gives(Mine, **ALL)),
     "one for all": (Mine, gives(Mine, **ALL | {"a": torch.rand(1), "beta": torch.rand(())})),
     "resonate": (MyResonate, MyResonate.coefficients),
     "gain is a float": (MyResonate, gives(MyResonate, gain=0.5)),
+    "own": (MyOwn, None),
 }
-REAL = "a real tensor [5]"
-WRONG_FIELDS = [
-    (Mine, "a", 0.5, f"{REAL} or None", "a float"),
-    (Mine, "alpha", None, REAL, "None"),
-    (Mine, "alpha", torch.rand(F), REAL, "a float32 tensor [7]"),
-    (Mine, "alpha", torch.rand(1, H), REAL, "a float32 tensor [1, 5]"),
-    (Mine, "alpha", torch.ones(H) * 1j, REAL, "a complex64 tensor [5]"),
-    (MyResonate, "A", torch.rand(H), "a complex tensor [5]", "a float32 tensor [5]"),
-    (MyResonate, "reset", torch.rand(H), "float or int", "a float32 tensor [5]"),
-    (MyResonate, "gain", None, f"{REAL} or float or int", "None"),
-]
-WRONG_KINDS = [
-    (Mine, lambda self: self.alpha, "AdaptiveCoefficients, and returned a float32 tensor [5]"),
-    (Mine, lambda self: None, "AdaptiveCoefficients, and returned None"),
-    (MyResonate, lambda self: AdaptiveCoefficients(self.b), "ResonateCoefficients, and returned a"),
-]
 
 
 @pytest.mark.parametrize("backend", ["auto", "naive"])
 @pytest.mark.parametrize("case", SOUND)
-def test_sound_coefficients(case, backend):
+def test_sound_neurons_are_accepted(case, backend):
     kind, coefficients = SOUND[case]
     layer = mistaken(kind, "coefficients", coefficients)(F, H, backend=backend)
     assert layer(make_input()).output.shape == (B, T, H)
-
-
-@pytest.mark.parametrize(("kind", "field", "value", "wanted", "shown"), WRONG_FIELDS)
-def test_wrong_coefficients(kind, field, value, wanted, shown):
-    fields = {field: value} if kind is MyResonate else ALL | {field: value}
-    told(
-        mistaken(kind, "coefficients", gives(kind, **fields)),
-        f"Mistaken.coefficients() must give '{field}' as {wanted}, and gave {shown}",
-    )
-
-
-@pytest.mark.parametrize(("kind", "coefficients", "message"), WRONG_KINDS)
-def test_coefficients_of_another_kind(kind, coefficients, message):
-    told(mistaken(kind, "coefficients", coefficients), f"coefficients() must return {message}")
 
 
 def state(u: object, kind: type = AdaptiveState):
@@ -195,18 +162,56 @@ def state(u: object, kind: type = AdaptiveState):
     return lambda self, current: kind(u, *[torch.zeros(B, H)] * (len(kind._fields) - 1))
 
 
-WRONG_STATES = [
-    (Mine, lambda self, current: None, "must return AdaptiveState, and returned None"),
-    (Mine, state(torch.zeros(B, H), ResonateState), "must return AdaptiveState, and returned"),
-    (Mine, state(0.0), "must give 'u' as a real tensor [3, 5], and gave a float"),
-    (Mine, state(torch.zeros(H, B)), "and gave a float32 tensor [5, 3]"),
-    (MyResonate, state(torch.zeros(B, H), ResonateState), "'u' as a complex tensor [3, 5]"),
-]
+def result(change):
+    """``dynamics`` that returns other things than spikes and state."""
+    return lambda *arguments: change(*MyOwn.dynamics(*arguments))
 
 
-@pytest.mark.parametrize(("kind", "initial_state", "message"), WRONG_STATES)
-def test_wrong_states(kind, initial_state, message):
-    told(mistaken(kind, "initial_state", initial_state), "Mistaken.initial_state() ", message)
+REAL = "a real tensor [5]"
+MISTAKES = [  # neuron, method, what it is instead, message
+    *(
+        (
+            kind, "coefficients",
+            gives(kind, **({field: value} if kind is MyResonate else ALL | {field: value})),
+            f"must give '{field}' as {wanted}, and gave {shown}",
+        )
+        for kind, field, value, wanted, shown in (
+            (Mine, "a", 0.5, f"{REAL} or None", "a float"),
+            (Mine, "alpha", None, REAL, "None"),
+            (Mine, "alpha", torch.rand(F), REAL, "a float32 tensor [7]"),
+            (Mine, "alpha", torch.rand(1, H), REAL, "a float32 tensor [1, 5]"),
+            (Mine, "alpha", torch.ones(H) * 1j, REAL, "a complex64 tensor [5]"),
+            (MyResonate, "A", torch.rand(H), "a complex tensor [5]", "a float32 tensor [5]"),
+            (MyResonate, "reset", torch.rand(H), "float or int", "a float32 tensor [5]"),
+            (MyResonate, "gain", None, f"{REAL} or float or int", "None"),
+        )
+    ),
+    (Mine, "coefficients", lambda self: self.alpha,
+     "must return AdaptiveCoefficients, and returned a float32 tensor [5]"),
+    (Mine, "coefficients", lambda self: None,
+     "must return AdaptiveCoefficients, and returned None"),
+    (MyResonate, "coefficients", lambda self: AdaptiveCoefficients(self.b),
+     "must return ResonateCoefficients, and returned a"),
+    (Mine, "initial_state", lambda self, current: None,
+     "must return AdaptiveState, and returned None"),
+    (Mine, "initial_state", state(torch.zeros(B, H), ResonateState),
+     "must return AdaptiveState, and returned"),
+    (Mine, "initial_state", state(0.0), "must give 'u' as a real tensor [3, 5], and gave a float"),
+    (Mine, "initial_state", state(torch.zeros(H, B)), "and gave a float32 tensor [5, 3]"),
+    (MyResonate, "initial_state", state(torch.zeros(B, H), ResonateState),
+     "'u' as a complex tensor [3, 5]"),
+    (MyOwn, "dynamics", result(lambda spikes, state: (spikes.transpose(0, 1), state)),
+     f"need be, and returned a float32 tensor [{T}, {B}, {H}]"),
+    (MyOwn, "dynamics", result(lambda spikes, state: [spikes, state]), "two things, as a tuple"),
+    (MyOwn, "dynamics", result(lambda spikes, state: (list(spikes.unbind(dim=1)), state)),
+     f"spikes as one tensor [B, T, H] = [{B}, {T}, {H}], by torch.stack(spikes, dim=1) if need "
+     "be, and returned a list"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "method", "function", "message"), MISTAKES)
+def test_wrong_coefficients_states_and_spikes_are_refused(kind, method, function, message):
+    refused(mistaken(kind, method, function), f"Mistaken.{method}() ", message)
 
 
 def test_a_state_is_checked_whenever_it_is_handed_in():
@@ -216,27 +221,6 @@ def test_a_state_is_checked_whenever_it_is_handed_in():
         layer(make_input(), AdaptiveState(*[torch.zeros(B, H + 1)] * 3))
 
 
-WRONG_RESULTS = {
-    "another order": (
-        lambda spikes, state: (spikes.transpose(0, 1), state),
-        f"need be, and returned a float32 tensor [{T}, {B}, {H}]",
-    ),
-    "a list": (lambda spikes, state: [spikes, state], "two things, as a tuple"),
-    "a list of spikes": (
-        lambda spikes, state: (list(spikes.unbind(dim=1)), state),
-        f"spikes as one tensor [B, T, H] = [{B}, {T}, {H}], by torch.stack(spikes, dim=1) if need "
-        "be, and returned a list",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG_RESULTS)
-def test_wrong_results(case):
-    change, message = WRONG_RESULTS[case]
-    kind = mistaken(MyOwn, "dynamics", lambda *arguments: change(*MyOwn.dynamics(*arguments)))
-    told(kind, "Mistaken.dynamics() must return ", message)
-
-
 class Inner(RecurrentMixin, SpikingLayer):
     """Hidden by a base in front of it."""
 
@@ -244,7 +228,7 @@ class Inner(RecurrentMixin, SpikingLayer):
 @pytest.mark.parametrize("bases", [(Mine, RecurrentMixin), (AdaptiveLayer, Inner)])
 def test_recurrence_behind_what_it_should_change(bases):
     methods = {name: vars(Mine)[name] for name in ("create_parameters", "coefficients")}
-    told(
+    refused(
         type("Wrong", bases, methods),
         "RecurrentMixin has no effect behind other bases of Wrong: name it first, "
         "class Wrong(RecurrentMixin, ...)",
@@ -270,7 +254,7 @@ def test_a_recurrent_neuron_with_parameters_in_one_class():
     layer = Recurrent(F, H)
     layer(make_input()).output.sum().backward()
     assert layer.V.weight.grad.any()
-    told(
+    refused(
         mistaken(Recurrent, "create_parameters", Mine.create_parameters),
         "Mistaken.create_parameters() makes no recurrent weights V",
         "super().create_parameters()",
