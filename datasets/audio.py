@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from datasets.audio_set import AudioSet
 from datasets.augment import Augmentation
@@ -47,11 +48,9 @@ class AudioDataSet(DataSet):
     """A data set of recordings, which ``list_clips`` finds in its folder.
 
     Its splits are AudioSets; see `datasets.features.log_mel`. Every recording is read once.
-    Features, and waveforms where augmentation needs them, are cached in ``.frames/`` in the data
-    folder or, where that is read-only, in the user's cache folder (``$SPRACHE_CACHE``, else
-    ``~/.cache/sprache``), for as long as name, size and modification time of all files stay the
-    same. Recordings at another rate than ``options.sample_rate``, or than most if it is 0, are
-    resampled.
+    Features, and waveforms where augmentation needs them, are cached (see `load_or_make`) for as
+    long as name, size and modification time of all files stay the same. Recordings at another rate
+    than ``options.sample_rate``, or than most if it is 0, are resampled.
 
     The published features of Heidelberg Digits took their 48 kHz for 16 kHz, so that a frame of
     theirs lasts a third of one here.
@@ -372,10 +371,7 @@ def _groups(recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 def _features(group: list[np.ndarray], rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Frames of all clips one after another [sum of counts, 40], and their counts [n]."""
-    durations = np.array([len(samples) for samples in group])
-    padded = np.zeros((len(group), durations.max()), np.float32)
-    for row, samples in zip(padded, group, strict=True):
-        row[: len(samples)] = samples
-    features = log_mel(torch.from_numpy(padded).div_(FULL_SCALE), rate)
-    counts = frame_counts(durations, rate)
+    padded = pad_sequence([torch.from_numpy(samples) for samples in group], batch_first=True)
+    features = log_mel(padded.float().div_(FULL_SCALE), rate)
+    counts = frame_counts(np.array([len(samples) for samples in group]), rate)
     return features.numpy()[np.arange(features.shape[1]) < counts[:, None]], counts

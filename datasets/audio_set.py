@@ -8,6 +8,7 @@ from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from datasets.augment import Augmentation, augment_features, augment_waveforms
 from datasets.features import frame_counts, log_mel
@@ -72,9 +73,8 @@ class AudioSet(Split):
         assert self.samples is not None, "loaded without the augmentation of waveforms"
         device, indices = self.labels.device, indices.cpu()
         durations, starts = self.durations[indices], self._sample_starts[indices]
-        padded = torch.zeros(len(indices), int(durations.max()), dtype=torch.int16)
-        for row, start, duration in zip(padded, starts.tolist(), durations.tolist(), strict=True):
-            row[:duration] = self.samples[start : start + duration]
+        clips = [self.samples[i : i + n] for i, n in zip(starts, durations, strict=True)]
+        padded = pad_sequence(clips, batch_first=True)
         return moved(padded, device).float().div_(FULL_SCALE), moved(durations, device)
 
     def is_changed_by(self, augmentation: Augmentation) -> bool:

@@ -30,15 +30,9 @@ def augment_waveforms(
 ) -> Tensor:
     """Polarity, noise, gain, reverberation and a shift in time, those that ``options`` ask for.
 
-    Args:
-        waveforms: [B, S] float32.
-        lengths: [B] samples of each clip; the rest of its row is padding, and stays zero.
-        sample_rate: in Hz.
-        options: see `Augmentation`.
-        generator: on the device of the waveforms.
-
-    Returns:
-        [B, S] float32, the input itself if nothing is asked for.
+    ``waveforms`` are [B, S] float32 at ``sample_rate`` Hz, of clips of ``lengths`` [B] samples; the
+    rest of a row is padding, and stays zero. Returns [B, S] float32, the input itself if nothing is
+    asked for.
     """
     if options.use_augm:
         waveforms = invert_polarity(waveforms, generator, P_INVERSION)
@@ -57,14 +51,9 @@ def augment_features(
 ) -> Tensor:
     """One mask in time and one in frequency (SpecAugment, Park et al. 2019, without warping).
 
-    Args:
-        features: [B, T, F] float32.
-        lengths: [B] frames of each clip; the rest of its row is padding, and stays as it is.
-        options: see `Augmentation`.
-        generator: on the device of the features.
-
-    Returns:
-        [B, T, F] float32, the input itself if nothing is asked for.
+    ``features`` are [B, T, F] float32, of clips of ``lengths`` [B] frames; the rest of a row is
+    padding, and stays as it is. Returns [B, T, F] float32, the input itself if nothing is asked
+    for.
     """
     if not options.of_features:
         return features
@@ -92,15 +81,9 @@ def augment_frames(
 ) -> Tensor:
     """CutMix, shifts of channels and time, and loss of events, those that ``options`` ask for.
 
-    Args:
-        frames: [B, T, C] float32, counts of events.
-        labels: [B] classes of the clips.
-        step_seconds: duration of a time bin.
-        options: see `Augmentation`.
-        generator: on the device of the frames.
-
-    Returns:
-        [B, T, C] float32, the input itself if nothing is asked for.
+    ``frames`` are [B, T, C] float32, counts of events in bins of ``step_seconds``, and ``labels``
+    [B] the classes of the clips. Returns [B, T, C] float32, the input itself if nothing is asked
+    for.
     """
     if options.augm_cutmix > 0:
         frames = cutmix(frames, labels, generator, options.augm_cutmix)

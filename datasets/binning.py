@@ -66,17 +66,12 @@ def bin_events(times: np.ndarray, units: np.ndarray, binning: Binning) -> tuple[
     and the others are ``max_time / (nb_steps - 1)`` wide. An event at or after ``max_time`` falls
     in bin ``nb_steps``, which does not exist, and is dropped.
 
-    Args:
-        times: [E] event times in seconds; float16 is binned from exact float64 copies.
-        units: [E] integers in 0..nb_units-1.
-        binning: the bins.
+    ``times`` [E] are in seconds, float16 being binned from exact float64 copies, and ``units`` [E]
+    integers in 0..nb_units-1. Returns counts [T, C] in the smallest unsigned type that holds them
+    (uint8 or wider), and the number of dropped events.
 
-    Returns:
-        Counts [T, C] in the smallest unsigned type that holds them (uint8 or wider), and the number
-        of dropped events.
-
-    Raises:
-        DataError: lengths differ, a time is negative or not finite, or a unit is out of range.
+    Raises DataError where lengths differ, a time is negative or not finite, or a unit is out of
+    range.
     """
     times, units = np.asarray(times), np.asarray(units)
     _check_events(times, units, binning.nb_units)
@@ -99,15 +94,14 @@ def _check_events(times: np.ndarray, units: np.ndarray, nb_units: int) -> None:
         raise DataError(f"event times are {times.dtype}, not numbers")
     if units.dtype.kind not in "iu":
         raise DataError(f"units are {units.dtype}, not integers")
-    lowest, highest = units.min(), units.max()
-    if lowest < 0 or highest >= nb_units:
-        wrong = lowest if lowest < 0 else highest
-        raise DataError(f"unit {wrong} is outside 0..{nb_units - 1}")
+    for unit in (units.min(), units.max()):
+        if not 0 <= unit < nb_units:
+            raise DataError(f"unit {unit} is outside 0..{nb_units - 1}")
 
 
 def _time_bins(times: np.ndarray, binning: Binning) -> np.ndarray:
     """Bin of every time, [E] int64: exactly ``numpy.digitize(times, edges)``."""
-    if times.dtype.kind == "f" and times.dtype.itemsize == 2:
+    if times.dtype == np.float16:
         table = _float16_bins(binning.nb_steps, binning.max_time)
         bins = table[np.ascontiguousarray(times, np.float16).view(np.uint16)]
     else:
@@ -172,12 +166,11 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
         labels = _read_integers(file, "labels", path)
         speakers = None
         if _has_dataset(file, "extra/speaker"):
-            if len(file["extra/speaker"]) != nb_clips:
-                raise DataError(
-                    f"{path}: {len(file['extra/speaker'])} entries in extra/speaker but {nb_clips} "
-                    "labels"
-                )
             speakers = _read_integers(file, "extra/speaker", path)
+            if len(speakers) != nb_clips:
+                raise DataError(
+                    f"{path}: {len(speakers)} entries in extra/speaker but {nb_clips} labels"
+                )
     outside = np.flatnonzero((labels < 0) | (labels >= nb_classes))
     if outside.size:
         clip = outside[0]
@@ -243,20 +236,11 @@ def _read(dataset: h5py.Dataset, part: slice, path: Path) -> np.ndarray:
         ) from error
 
 
-def bin_file(path: Path, binning: Binning) -> Iterator[BinnedClips]:
-    """All clips of a file in order, ``CHUNK_CLIPS`` at a time.
+def read_clips(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """The number of the first, the times and the units of ``CHUNK_CLIPS`` clips at a time.
 
     One process is enough: h5py reads under one lock, and handing the counts of a chunk from
     process to process takes longer than counting them.
-
-    Raises DataError, naming the file and the clip, for events that cannot be binned.
-    """
-    for start, times, units in read_clips(path):
-        yield bin_clips(times, units, binning, path, start)
-
-
-def read_clips(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """The number of the first, the times and the units of ``CHUNK_CLIPS`` clips at a time.
 
     Raises DataError for a file that cannot be read.
     """
@@ -284,23 +268,19 @@ def bin_clips(
     for i in range(len(times)):
         try:
             clip_counts, clip_dropped = bin_events(times[i], units[i], binning)
-            counts[i] = _as_uint8(clip_counts)
+            if clip_counts.dtype != np.uint8:
+                step, channel = np.unravel_index(clip_counts.argmax(), clip_counts.shape)
+                raise DataError(
+                    f"{clip_counts.max()} events in time bin {step}, channel {channel}, where a "
+                    "frame holds 255 at most: use more nb_steps or a smaller spatial_bin"
+                )
         except DataError as error:
             raise DataError(f"{path}, clip {first + i}: {error}") from error
+        counts[i] = clip_counts
         total += len(times[i])
         dropped += clip_dropped
         empty += len(times[i]) == 0
     return BinnedClips(counts, total, dropped, empty)
-
-
-def _as_uint8(counts: np.ndarray) -> np.ndarray:
-    if counts.dtype != np.uint8:
-        time_bin, channel = np.unravel_index(counts.argmax(), counts.shape)
-        raise DataError(
-            f"{counts.max()} events in time bin {time_bin}, channel {channel}, where a frame holds "
-            "255 at most: use more nb_steps or a smaller spatial_bin"
-        )
-    return counts
 
 
 class Clip(NamedTuple):

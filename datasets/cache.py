@@ -3,6 +3,7 @@
 """Arrays that are computed once, kept in one checked file, and read back by later runs."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -37,11 +38,30 @@ class Cached(NamedTuple):
     arrays: dict[str, np.ndarray]
 
 
-class Sink(Protocol):
-    """Takes arrays one after another, each in one or several pieces."""
+class Sink:
+    """Writes arrays behind one another; ``layout`` is [name, type, shape] of each."""
+
+    def __init__(self, file: BinaryIO, folder: Path | None):
+        self.file, self.folder = file, folder
+        self.checksum = 0
+        self.layout: list[tuple[str, str, list[int]]] = []
 
     def append(self, name: str, rows: np.ndarray, *, of: int | None = None) -> None:
-        """Add ``rows`` [n, ...] to array ``name``, which has ``of`` rows in the end, if known."""
+        """Add ``rows`` [n, ...] to array ``name``, which has ``of`` rows in the end, if known.
+
+        The pieces of an array follow each other. Raises OSError where its end has no room.
+        """
+        rows = np.ascontiguousarray(rows)
+        if self.layout and self.layout[-1][0] == name:
+            self.layout[-1][2][0] += len(rows)
+        else:
+            nbytes = rows[:1].nbytes * (of or 0)
+            if self.folder and shutil.disk_usage(self.folder).free < nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.layout.append((name, rows.dtype.str, list(rows.shape)))
+        block = rows.reshape(-1).view(np.uint8).data
+        self.file.write(block)
+        self.checksum = zlib.crc32(block, self.checksum)
 
 
 def load_or_make(
@@ -69,8 +89,7 @@ def load_or_make(
         what, remake: words for the lines about a cache that cannot be kept or is damaged.
         say: takes one line at a time for the user.
 
-    Raises:
-        MemoryError: the arrays do not fit in memory. And what ``make`` raises.
+    Raises MemoryError where the arrays do not fit in memory, and what ``make`` raises.
     """
     key = {"version": FORMAT_VERSION, **key}
     in_user_cache = user_cache_folder() / "frames" / path_digest(folder)
@@ -87,7 +106,8 @@ def load_or_make(
     refusals = []
     for target in targets:
         try:
-            _write(target, key, make)
+            with atomic_file(target) as file:
+                _fill(file, target.parent, key, make)
             if cached := _read(target, key):
                 return cached
         except _DamagedCacheError:
@@ -97,65 +117,29 @@ def load_or_make(
             if is_disk_full(error):
                 break
     say(f"{what} are not cached ({'; '.join(refusals)})")
-    sink = _MemorySink()
-    return Cached(make(sink), sink.arrays())
+    memory = io.BytesIO()
+    _fill(memory, None, key, make)
+    memory.seek(0)
+    return _parse(memory, key)
 
 
 class _DamagedCacheError(Exception):
     """A cache file that is not as it was written."""
 
 
-class _FileSink:
-    """Writes arrays behind one another; ``layout`` is [name, type, shape] of each."""
-
-    def __init__(self, file: BinaryIO, folder: Path):
-        self.file, self.folder = file, folder
-        self.checksum = 0
-        self.layout: list[tuple[str, str, list[int]]] = []
-
-    def append(self, name: str, rows: np.ndarray, *, of: int | None = None) -> None:
-        rows = np.ascontiguousarray(rows)
-        if self.layout and self.layout[-1][0] == name:
-            self.layout[-1][2][0] += len(rows)
-        else:
-            assert name not in (earlier for earlier, *_ in self.layout)
-            if of is not None:
-                self._require_room(of * rows[:1].nbytes)
-            self.layout.append((name, rows.dtype.str, list(rows.shape)))
-        block = rows.reshape(-1).view(np.uint8).data
-        self.file.write(block)
-        self.checksum = zlib.crc32(block, self.checksum)
-
-    def _require_room(self, nbytes: int) -> None:
-        if shutil.disk_usage(self.folder).free < nbytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-class _MemorySink:
-    """Keeps the arrays."""
-
-    def __init__(self):
-        self.pieces: dict[str, list[np.ndarray]] = {}
-
-    def append(self, name: str, rows: np.ndarray, *, of: int | None = None) -> None:
-        self.pieces.setdefault(name, []).append(rows)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {name: np.concatenate(self.pieces.pop(name)) for name in list(self.pieces)}
-
-
-def _write(target: Path, key: dict[str, Any], make: Callable[[Sink], dict[str, Any]]) -> None:
+def _fill(
+    file: BinaryIO, folder: Path | None, key: dict[str, Any], make: Callable[[Sink], dict[str, Any]]
+) -> None:
     """Compute straight into the file, so that large arrays never lie in memory as a whole."""
-    with atomic_file(target) as file:
-        file.seek(HEADER_BYTES)
-        sink = _FileSink(file, target.parent)
-        facts = json.dumps(make(sink)).encode()
-        sink.append(FACTS, np.frombuffer(facts, np.uint8))
-        header = json.dumps({"key": key, "arrays": sink.layout}).encode()
-        header = header.ljust(HEADER_BYTES - FIRST_LINE)
-        assert len(header) == HEADER_BYTES - FIRST_LINE
-        file.seek(0)
-        file.write(_first_line(zlib.crc32(header, sink.checksum)) + header)
+    file.seek(HEADER_BYTES)
+    sink = Sink(file, folder)
+    facts = json.dumps(make(sink)).encode()
+    sink.append(FACTS, np.frombuffer(facts, np.uint8))
+    header = json.dumps({"key": key, "arrays": sink.layout}).encode()
+    header = header.ljust(HEADER_BYTES - FIRST_LINE)
+    assert len(header) == HEADER_BYTES - FIRST_LINE
+    file.seek(0)
+    file.write(_first_line(zlib.crc32(header, sink.checksum)) + header)
 
 
 def _read(path: Path, key: dict[str, Any]) -> Cached | None:
@@ -166,20 +150,25 @@ def _read(path: Path, key: dict[str, Any]) -> Cached | None:
         return None
     with file:
         try:
-            first_line, header = file.read(FIRST_LINE), file.read(HEADER_BYTES - FIRST_LINE)
-            meta = json.loads(header)
-            if meta.get("key") != key:
-                return None
-            layout = [(name, np.dtype(dtype), shape) for name, dtype, shape in meta["arrays"]]
-            nbytes = sum(dtype.itemsize * math.prod(shape) for _, dtype, shape in layout)
-            if os.fstat(file.fileno()).st_size != HEADER_BYTES + nbytes:
-                raise ValueError("wrong size")
-            arrays, checksum = _read_arrays(file, layout)
-            if first_line != _first_line(zlib.crc32(header, checksum)):
-                raise ValueError("wrong checksum")
-            return Cached(json.loads(arrays.pop(FACTS).tobytes()), arrays)
+            return _parse(file, key)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _DamagedCacheError from error
+
+
+def _parse(file: BinaryIO, key: dict[str, Any]) -> Cached | None:
+    first_line, header = file.read(FIRST_LINE), file.read(HEADER_BYTES - FIRST_LINE)
+    meta = json.loads(header)
+    if meta.get("key") != key:
+        return None
+    layout = [(name, np.dtype(dtype), shape) for name, dtype, shape in meta["arrays"]]
+    nbytes = sum(dtype.itemsize * math.prod(shape) for _, dtype, shape in layout)
+    if file.seek(0, os.SEEK_END) != HEADER_BYTES + nbytes:
+        raise ValueError("wrong size")
+    file.seek(HEADER_BYTES)
+    arrays, checksum = _read_arrays(file, layout)
+    if first_line != _first_line(zlib.crc32(header, checksum)):
+        raise ValueError("wrong checksum")
+    return Cached(json.loads(arrays.pop(FACTS).tobytes()), arrays)
 
 
 def _first_line(checksum: int) -> bytes:

@@ -289,20 +289,14 @@ def prepare(audio: np.ndarray, rate: int) -> np.ndarray:
 def spikes_from_audio(
     audio: np.ndarray, rate: int, seed: int | list[int] = 0, gain: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spikes of one mono clip.
+    """Spikes of one mono clip: ``times`` float16 [E] in s, ascending, and ``units`` uint16 [E] in
+    0..699, ascending among equal steps of 1/16000 s.
 
-    Args:
-        audio: [T] samples, any real type and scale.
-        rate: sampling rate in Hz; resampled to 16 kHz where it differs.
-        seed: of the random fibres, integers >= 0; the same audio and seed give the same spikes.
-        gain: factor on the level after normalisation; 1 is the RMS of 0.3.
+    ``audio`` is [T] samples of any real type and scale at ``rate`` Hz. ``seed``, integers >= 0, is
+    that of the random fibres: the same audio and seed give the same spikes. ``gain`` is a factor on
+    the level after normalisation; 1 is the RMS of 0.3.
 
-    Returns:
-        ``times`` float16 [E] in seconds, ascending, and ``units`` uint16 [E] in 0..699, ascending
-        among equal steps of 1/16000 s.
-
-    Raises:
-        DataError: the audio is empty, silent, not one-dimensional or not finite.
+    Raises DataError for audio that is empty, silent, not one-dimensional or not finite.
     """
     spikes, _ = hair_cells(membrane_response(gain * prepare(audio, rate)), seed)
     units, steps = np.divmod(np.flatnonzero(spikes), spikes.shape[1])

@@ -88,7 +88,7 @@ def download(
     folder: str | Path | None = None,
     *,
     base_url: str | None = None,
-    patience: Patience | None = None,
+    patience: Patience = Patience(),  # noqa: B008 (frozen)
     say: Callable[[str], None] = print,
 ) -> Path:
     """Download and unpack what is not there yet of a data set.
@@ -97,22 +97,13 @@ def download(
     them. An archive that was downloaded is removed once it is unpacked; one that lay there is used
     and kept.
 
-    Args:
-        name: key of ``PUBLISHED``.
-        folder: where the data go; None is the data set's default folder in the repository.
-        base_url: address of the archives' folder; None is where they are published.
-        patience: with slow and failing servers.
-        say: takes one line at a time for the user.
-
-    Returns:
-        The folder.
+    ``name`` is a key of ``PUBLISHED``, ``base_url`` the address of the archives' folder; ``folder``
+    and ``base_url`` default to what is published. Returns the folder.
 
     Raises:
-        DataError: the name, the folder or the address cannot be used.
+        DataError: the folder or the address cannot be used.
         DownloadError: the data did not come, or are not what was published.
     """
-    if name not in PUBLISHED:
-        raise DataError(f"data set {name!r} is not one of {', '.join(PUBLISHED)}")
     source = PUBLISHED[name]
     base_url = source.base_url if base_url is None else base_url
     if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc:

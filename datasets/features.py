@@ -39,18 +39,13 @@ def log_mel(waveforms: Tensor, sample_rate: int, lengths: Tensor | None = None) 
     the strongest one of its frame; deeper ones, under a loud pure tone, hold rounding errors only,
     which differ from one Fourier transform to another.
 
-    Args:
-        waveforms: [B, samples] float32 in -1..1, which is what ``torchaudio.load`` returns and what
-            the published features were computed from. They live on any device.
-        sample_rate: of all clips, in Hz.
-        lengths: [B] samples of each clip where they differ; the rest of its row is padding.
+    ``waveforms`` are [B, samples] float32 in -1..1 on any device, which is what ``torchaudio.load``
+    returns and what the published features were computed from; ``lengths`` [B] are the samples of
+    each clip where they differ, and the rest of its row is padding.
 
-    Returns:
-        [B, frames, 40] float32, zero in frames that do not lie inside the clip. Clips shorter than
-        a frame have none. One second at 16 kHz gives 98.
-
-    Raises:
-        ValueError: a sampling rate below 1 kHz.
+    Returns [B, frames, 40] float32, zero in frames that do not lie inside the clip. Clips shorter
+    than a frame have none. One second at 16 kHz gives 98. Raises ValueError for a sampling rate
+    below 1 kHz.
     """
     if sample_rate < MIN_RATE:
         raise ValueError(f"no features at a sampling rate of {sample_rate} Hz: use {MIN_RATE} up")

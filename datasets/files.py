@@ -115,10 +115,7 @@ def unpacked(path: Path) -> Path:
     """The file itself, or what a ``.gz`` or ``.zip`` holds, unpacked on first use.
 
     It is unpacked beside the archive or, where that folder is read-only, in the user's cache
-    folder.
-
-    Raises:
-        DataError: the archive is truncated or damaged, or nowhere can be written.
+    folder. Raises DataError where the archive is truncated or damaged, or nowhere can be written.
     """
     if path.suffix not in ARCHIVES:
         return path

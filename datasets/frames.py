@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from datasets.augment import Augmentation, augment_frames
-from datasets.binning import Annotations, Binning, bin_file, read_annotations
+from datasets.binning import Binning, bin_clips, read_annotations, read_clips
 from datasets.cache import Sink, load_or_make
 from datasets.errors import DataError
 from datasets.files import progress
@@ -106,23 +106,13 @@ def load_frames(
     nb_classes: int,
     say: Callable[[str], None] = print,
 ) -> FrameSet:
-    """Frames of an SHD-layout .h5 file, from the cache or else binned and cached.
+    """Frames [N, nb_steps, nb_features] of an SHD-layout .h5 file with labels 0..nb_classes-1.
 
-    The cache lies in ``.frames/`` beside the file or, where that folder is read-only, in the
-    user's cache folder (``$SPRACHE_CACHE``, else ``~/.cache/sprache``). It is valid for one
-    binning and one size and modification time of the file.
+    They are binned once, and cached (see `load_or_make`) for one binning and one size and
+    modification time of the file. ``say`` takes one line at a time for the user: events dropped,
+    empty clips, no cache.
 
-    Args:
-        path: the .h5 file.
-        binning: how its events become frames.
-        nb_classes: labels are 0..nb_classes-1.
-        say: takes one line at a time for the user: events dropped, empty clips, no cache.
-
-    Returns:
-        FrameSet with counts [N, nb_steps, nb_features].
-
-    Raises:
-        DataError: the file is damaged, or its contents cannot be binned.
+    Raises DataError where the file is damaged, or its contents cannot be binned.
     """
     try:
         cached = load_or_make(
@@ -130,7 +120,7 @@ def load_frames(
             f"{path.stem}-{binning.nb_steps}steps-{float(binning.max_time)}s"
             f"-bin{binning.spatial_bin}.frames",
             _cache_key(path, binning, nb_classes),
-            lambda sink: _bin_into(sink, path, binning, read_annotations(path, nb_classes)),
+            lambda sink: _bin_into(sink, path, binning, nb_classes),
             what=f"the frames of {path.name}",
             remake=f"binning {path.name} again",
             say=say,
@@ -174,15 +164,17 @@ def _cache_key(path: Path, binning: Binning, nb_classes: int) -> dict[str, Any]:
     }
 
 
-def _bin_into(sink: Sink, path: Path, binning: Binning, annotations: Annotations) -> dict[str, int]:
+def _bin_into(sink: Sink, path: Path, binning: Binning, nb_classes: int) -> dict[str, int]:
     """Pass labels, speakers and counts to ``sink``; the totals as a dict."""
+    annotations = read_annotations(path, nb_classes)
     for name, integers in annotations._asdict().items():
         if integers is not None:
             sink.append(name, integers.astype(INTEGER))
     nb_clips = len(annotations.labels)
     totals = _Totals()
     with progress(f"binning {path.name}", nb_clips, "clip") as bar:
-        for clips in bin_file(path, binning):
+        for first, times, units in read_clips(path):
+            clips = bin_clips(times, units, binning, path, first)
             sink.append("counts", clips.counts, of=nb_clips)
             totals.total_events += clips.total_events
             totals.dropped_events += clips.dropped_events

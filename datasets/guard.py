@@ -25,14 +25,10 @@ ANY_LABEL = 1 << 62
 
 
 def check_new_files(paths: Iterable[Path], patience: float | None = None) -> None:
-    """Read files in the SHD layout in a child process, unless they were read before.
+    """Read files in the SHD layout in a child process, but for those with a checksum on record.
 
-    Args:
-        paths: the files; those with a checksum on record, see `sha256_of_file`, are passed over.
-        patience: seconds that the child may take for ``CHUNK_CLIPS`` clips; None: by their size.
-
-    Raises:
-        DataError: the HDF5 library dies of a file, or hangs.
+    ``patience`` is how many seconds the child may take for ``CHUNK_CLIPS`` clips; None: by the size
+    of the files. Raises DataError where the HDF5 library dies of a file, or hangs.
     """
     new = [path for path in paths if known_sum(path) is None]
     if not new:

@@ -169,13 +169,9 @@ class DataSet(ABC):
     ) -> Data:
         """Read what is asked for.
 
-        Args:
-            options: the `TrainingConfig` of a run.
-            splits: those of train, valid, test that are needed; the files of others are not opened.
-            say: takes one line at a time for the user.
-
-        Raises:
-            DataError: a file or its contents is not as it should be, in one line.
+        ``options`` are the `TrainingConfig` of a run, and ``splits`` those of train, valid, test
+        that are needed; the files of others are not opened. ``say`` takes one line at a time for
+        the user. Raises DataError for a file or contents that are not as they should be.
         """
 
     def also_depends_on(self, options) -> tuple:

@@ -115,11 +115,14 @@ class SpikingDataSet(FramesDataSet):
             return self.unnamed_classes
         (first, names), *others = named.items()
         for other, other_names in others:
-            if other_names != names:
-                raise DataError(
-                    f"{first} and {other} name other classes in extra/keys: "
-                    f"{_first_difference(names, other_names)}; write both with one list of classes"
-                )
+            for label, pair in enumerate(zip_longest(names, other_names)):
+                if pair[0] != pair[1]:
+                    one, two = ("no class" if name is None else repr(name) for name in pair)
+                    raise DataError(
+                        f"{first} and {other} name different classes in extra/keys: label {label} "
+                        f"is {one} in the one and {two} in the other; write both with one list of "
+                        "classes"
+                    )
         if len(names) == 1:
             raise DataError(
                 f"{first} names one class only in extra/keys, {names[0]!r}: there is nothing to "
@@ -139,21 +142,10 @@ class SpikingDataSet(FramesDataSet):
         return names
 
 
-def _first_difference(names: list[str], others: list[str]) -> str:
-    for label, (one, other) in enumerate(zip_longest(names, others)):
-        if one != other:
-            one, other = ("no class" if name is None else repr(name) for name in (one, other))
-            return f"label {label} is {one} in the one and {other} in the other"
-    raise AssertionError("there is none")
-
-
 def _hold_out(how: str, train: FrameSet, path: Path) -> tuple[FrameSet, FrameSet, str]:
     """Split ``train`` into training and validation clips; the sentence says how."""
-    if how == "speakers":
-        is_valid, sentence = _by_speaker(train, path)
-    else:
-        is_valid = _at_random(train, path)
-        sentence = f"random {HELD_OUT_CLIPS:.0%} of the training split"
+    choose = _by_speaker if how == "speakers" else _at_random
+    is_valid, sentence = choose(train, path)
     lost = np.setdiff1d(train.labels, train.labels[~is_valid])
     if lost.size:
         raise DataError(
@@ -179,7 +171,7 @@ def _by_speaker(train: FrameSet, path: Path) -> tuple[torch.Tensor, str]:
     return torch.isin(train.speakers, torch.tensor(chosen)), sentence
 
 
-def _at_random(train: FrameSet, path: Path) -> torch.Tensor:
+def _at_random(train: FrameSet, path: Path) -> tuple[torch.Tensor, str]:
     """Mask [N] of about 10% of the clips of every class, the same ones in every run."""
     labels = train.labels.numpy()
     # NumPy keeps the numbers of this old generator the same for ever; those of newer ones may move.
@@ -191,4 +183,4 @@ def _at_random(train: FrameSet, path: Path) -> torch.Tensor:
         is_valid[generator.permutation(clips)[:nb_held]] = True
     if not is_valid.any():
         raise DataError(f"{path} has too few clips to hold any out: choose validation test")
-    return is_valid
+    return is_valid, f"random {HELD_OUT_CLIPS:.0%} of the training split"

@@ -40,7 +40,7 @@ class Listing:
     ``clips`` maps train, valid and test to (path below the folder, class index) in a fixed order;
     a data set that is validated on its test split has no valid. ``rule`` says who split them.
     A clip of class -1 is named in a list but is not there. ``notes`` are lines for the user about
-    what may not be meant; ``way_out`` says what to do where a split has no clips.
+    likely mistakes; ``way_out`` says what to do where a split has no clips.
     """
 
     clips: dict[str, list[tuple[str, int]]]
@@ -60,9 +60,8 @@ def list_words(folder: Path) -> Listing:
     (background noise) are skipped, and so are those without a WAV or FLAC file. A listed file is
     found whatever the case of its letters.
 
-    Raises:
-        DataError: there are no words or only one, a list is missing or damaged, or names a clip
-            twice, or a recording is there as WAV and as FLAC.
+    Raises DataError where there are no words or only one, a list is missing or damaged, or names a
+    clip twice, or a recording is there as WAV and as FLAC.
     """
     words = {name: _recordings(folder / name) for name in _subfolders(folder)}
     _refuse_twins(folder, words)
@@ -75,13 +74,15 @@ def list_words(folder: Path) -> Listing:
             f"{folder} has recordings of one class only, {listing.classes[0]!r}: there is nothing "
             "to learn"
         )
-    return replace(listing, notes=(*listing.notes, *_alike(listing.classes)))
+    return listing
 
 
 def _by_folders(folder: Path, words: dict[str, list[str]]) -> Listing:
     classes = sorted(name for name, files in words.items() if files)
     if not classes:
-        raise DataError(_no_words(folder))
+        raise DataError(
+            f"{folder} has no folders of words, with WAV or FLAC files in them{_hint(folder)}"
+        )
     clips = [
         (f"{word}/{file}", label) for label, word in enumerate(classes) for file in words[word]
     ]
@@ -128,8 +129,7 @@ def which_set(path: str) -> str:
 def list_digits(folder: Path) -> Listing:
     """Heidelberg Digits (Cramer et al. 2020): classes 0..9 in English, then 0..9 in German.
 
-    Raises:
-        DataError: a list is missing, or a name in it does not give language and digit.
+    Raises DataError where a list is missing, or a name in it does not give language and digit.
     """
     clips = {}
     for split, name in DIGIT_LISTS.items():
@@ -190,16 +190,6 @@ def _by_tables(folder: Path, words: dict[str, list[str]]) -> Listing:
     return Listing(
         clips, classes, _names(TABLES), "the dataset's own validation split", tuple(notes)
     )
-
-
-def _alike(classes: list[str]) -> list[str]:
-    """A note on classes that differ only in capitals, if there are any."""
-    twins = [
-        " and ".join(sorted(same))
-        for folded in sorted({name.casefold() for name in classes})
-        if len(same := [name for name in classes if name.casefold() == folded]) > 1
-    ]
-    return [f"classes that differ only in capitals: {_some(twins)}"] if twins else []
 
 
 def _some(names: list[str]) -> str:
@@ -313,10 +303,6 @@ def _refuse_twins(folder: Path, words: dict[str, list[str]]) -> None:
                     f"{folder / word} holds {other} and {file}, which would count as two clips: "
                     "remove one of them"
                 )
-
-
-def _no_words(folder: Path) -> str:
-    return f"{folder} has no folders of words, with WAV or FLAC files in them{_hint(folder)}"
 
 
 def _hint(folder: Path) -> str:

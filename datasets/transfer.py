@@ -29,9 +29,9 @@ class DownloadError(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to hope: ``timeout`` s without a byte end an attempt, ``retries`` attempts in a row
-    without a byte follow a first one, ``pause`` s before the first of them and twice as long before
-    each next."""
+    """How long to keep trying: ``timeout`` s without a byte end an attempt, ``retries`` attempts in
+    a row without a byte follow a first one, the first of them after ``pause`` s and each next one
+    after twice as long."""
 
     timeout: float = 30.0
     retries: int = 5
@@ -51,24 +51,17 @@ def fetch(
     url: str,
     target: Path,
     md5: str | None,
-    patience: Patience | None = None,
-    say: Callable[[str], None] = print,
+    patience: Patience,
+    say: Callable[[str], None],
 ) -> None:
-    """Download ``url`` to ``target``, continuing what an earlier attempt left.
+    """Download ``url`` to ``target``, in a folder that exists, continuing an earlier attempt.
 
-    Args:
-        url: http or https.
-        target: appears when it is complete and, where ``md5`` is known, verified; in a folder that
-            exists.
-        md5: the published checksum in hexadecimal, None where there is none.
-        patience: with slow and failing servers.
-        say: takes one line at a time for the user.
+    ``target`` appears when it is complete and has the published checksum ``md5`` in hexadecimal,
+    where there is one. ``say`` takes one line at a time for the user.
 
-    Raises:
-        DownloadError: the server refuses or stays silent, the checksum is wrong (the ``.part`` is
-            removed), or the disk is full. In other cases the part received is kept.
+    Raises DownloadError where the server refuses or stays silent, the checksum is wrong (the
+    ``.part`` is removed), or the disk is full. In other cases the part received is kept.
     """
-    patience = patience or Patience()
     part = part_of(target)
     # disable=None: no bar where stderr is not a terminal.
     with tqdm(
@@ -122,21 +115,30 @@ def _attempt(url: str, part: Path, timeout: float, say: Callable[[str], None], b
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
             start, total = _range_of(response)
+            if start not in (0, have):
+                raise DownloadError(f"{url}: the server sends a part that was not asked for")
             if start != have:
-                if start != 0:
-                    raise DownloadError(f"{url}: the server sends a part that was not asked for")
                 say(f"{part.stem}: the server cannot resume in the middle; starting over")
             _require_room(part, start, total)
             bar.reset(total)
             bar.update(start)
-            _append(response, part, start, timeout, bar)
+            with open(part, "r+b" if start else "wb") as file:
+                file.seek(start)
+                file.truncate()
+                while block := _read(response, timeout):
+                    file.write(block)
+                    bar.update(len(block))
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have:
-            return _beyond_the_end(error, part, have)
+            if error.headers.get("Content-Range") == f"bytes */{have}":
+                return  # all is there
+            part.unlink()
+            raise _CutError("the part from an earlier attempt is longer than the file") from error
+        answer = f"the server answers {error.code} {error.reason}"
         if error.code in WORTH_REPEATING:
-            raise _CutError(f"the server answers {error.code} {error.reason}") from error
-        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}") from error
+            raise _CutError(answer) from error
+        raise DownloadError(f"{url}: {answer}") from error
     except http.client.InvalidURL as error:
         raise DownloadError(f"{url} is not a valid address ({error})") from error
     except CUT as error:
@@ -147,19 +149,11 @@ def _attempt(url: str, part: Path, timeout: float, say: Callable[[str], None], b
         raise _CutError("the connection was cut")
 
 
-def _append(response, part: Path, start: int, timeout: float, bar: tqdm) -> None:
-    with open(part, "r+b" if start else "wb") as file:
-        file.seek(start)
-        file.truncate()
-        while True:
-            try:
-                block = response.read1(BLOCK)
-            except (http.client.HTTPException, OSError) as error:
-                raise _CutError(_reason(error, timeout)) from error
-            if not block:
-                return
-            file.write(block)
-            bar.update(len(block))
+def _read(response, timeout: float) -> bytes:
+    try:
+        return response.read1(BLOCK)
+    except (http.client.HTTPException, OSError) as error:
+        raise _CutError(_reason(error, timeout)) from error
 
 
 def _range_of(response) -> tuple[int, int | None]:
@@ -173,23 +167,13 @@ def _range_of(response) -> tuple[int, int | None]:
     return 0, None if length is None else int(length)
 
 
-def _beyond_the_end(error: urllib.error.HTTPError, part: Path, have: int) -> None:
-    """The server has nothing from there on: all is there, or what is there is of another file."""
-    if error.headers.get("Content-Range") == f"bytes */{have}":
-        return
-    part.unlink()
-    raise _CutError("the part from an earlier attempt is longer than the file")
-
-
 def _reason(error: Exception, timeout: float) -> str:
     cause = getattr(error, "reason", error)
     if isinstance(cause, TimeoutError):
         return f"no data for {timeout:g} s"
     if isinstance(cause, http.client.HTTPException | ConnectionResetError):
         return "the connection was cut"
-    if isinstance(cause, OSError):
-        return f"no connection ({cause.strerror or cause})"
-    return f"no connection ({cause})"
+    return f"no connection ({getattr(cause, 'strerror', None) or cause})"
 
 
 def _require_room(part: Path, start: int, total: int | None) -> None:

@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,11 +124,6 @@ def check(folder: Path = FOLDER) -> list[str]:
             if made.read_bytes() != (folder / made.name).read_bytes():
                 differing.append(made.name)
     return differing
-
-
-def first_clips(split: Split, count: int) -> list[Clip]:
-    """The first ``count`` clips of a split, made anew."""
-    return list(islice(make_clips(split), count))
 
 
 @program(PROGRAM)

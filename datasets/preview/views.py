@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Generator, Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from datasets import augment
 from datasets.audio_set import AudioSet
@@ -248,7 +249,7 @@ class AudioView(View):
             torch.from_numpy(resample(r, rate).samples).float() / FULL_SCALE for r in recordings
         ]
         lengths = torch.tensor([len(row) for row in rows])
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
+        return pad_sequence(rows, batch_first=True), lengths
 
     def _sounds(self, waves: Tensor, lengths: Tensor, *masks) -> list[Sound]:
         """Clips without their padding, and their features; ``masks`` are the last arguments of

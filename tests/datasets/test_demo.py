@@ -4,6 +4,7 @@
 
 import re
 from collections import Counter
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_readme_states_the_counts_of_the_files(demo):
 @pytest.mark.parametrize(("split", "count"), [(make.SPLITS[0], 2), (make.SPLITS[1], 12)])
 def test_first_clips_are_made_again_the_same(demo, split, count):
     pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the clips")
-    clips = make.first_clips(split, count)  # words of both languages
+    clips = islice(make.make_clips(split), count)  # words of both languages
     for made, shipped in zip(clips, demo[split.name][:count], strict=True):
         assert (made.label, made.speaker) == (shipped.label, shipped.speaker)
         np.testing.assert_array_equal(made.times, shipped.times)
