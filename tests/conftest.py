@@ -57,7 +57,7 @@ def curves():
 
 @pytest.fixture(autouse=True)
 def no_guard(monkeypatch):
-    """Do not first read every new HDF5 file in another process; `test_guard.py` overrides this."""
+    """Do not first read new HDF5 files in another process; tests of the guard override this."""
     monkeypatch.setattr(spiking, "check_new_files", lambda paths: None)
 
 

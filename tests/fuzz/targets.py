@@ -7,9 +7,6 @@ Everything else is a finding.
 """
 
 import contextlib
-import os
-import shutil
-import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,14 +20,15 @@ import torch
 from datasets.binning import Binning
 from datasets.errors import DataError
 from datasets.frames import load_frames
+from datasets.guard import check_new_files
 from datasets.recordings import BadRecordingError, read_recording, resample
 from models.snns import SNN
 from parsers.load import ConfigError, load_plan
+from tests.datasets.shd_files import random_clips, write_spikes
 from training.errors import CheckpointError
 from training.record import checkpoint, files
 
 FINDINGS = Path(__file__).parent / "findings"
-MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 PATIENCE = 20  # s that any file of a few kilobytes may take
 CHILD_PATIENCE = 5  # s until the HDF5 library counts as hanging
 
@@ -38,7 +36,7 @@ CHILD_PATIENCE = 5  # s until the HDF5 library counts as hanging
 @contextlib.contextmanager
 def file_of(data: bytes, name: str) -> Iterator[Path]:
     """A file that holds ``data``, in a folder of its own."""
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(data)
         yield path
@@ -63,20 +61,10 @@ def yaml_config(data: bytes) -> None:
 
 
 def hdf5_spikes(data: bytes) -> None:
-    """A file in the SHD layout, from its bytes to frames.
-
-    Where the HDF5 library dies or hangs nothing is found: `datasets.guard` sees to that.
-    """
-    with file_of(data, "shd_train.h5") as path:
-        if signal_of_child(lambda: read_frames(path)) is None:
-            read_frames(path)
-
-
-def read_frames(path: Path) -> None:
-    """Bin a file anew."""
-    with refusal(DataError):
+    """A file in the SHD layout, from its bytes to frames, unless the HDF5 library dies or hangs."""
+    with file_of(data, "shd_train.h5") as path, refusal(DataError):
+        check_new_files([path], patience=CHILD_PATIENCE)
         load_frames(path, Binning(10, 1.0, 100), nb_classes=20, say=lambda line: None)
-    shutil.rmtree(path.parent / ".frames", ignore_errors=True)
 
 
 def wav_recording(data: bytes) -> None:
@@ -99,18 +87,6 @@ def small_network() -> SNN:
     return SNN((None, None, 2), [2, 2], "LIF")
 
 
-def signal_of_child(action: Callable[[], None]) -> int | None:
-    """The signal that ends a child process which does ``action``, if one does."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(CHILD_PATIENCE)
-        with contextlib.suppress(BaseException):
-            action()
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-
-
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "yaml": yaml_config,
     "hdf5": hdf5_spikes,
@@ -122,13 +98,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 def write_seeds(target: str, folder: Path) -> None:
     """Small sound files of a target's kind, from which the fuzzer starts."""
     warnings.simplefilter("ignore")
-    seeds = {
-        "yaml": _yaml_seeds,
-        "hdf5": _hdf5_seeds,
-        "wav": _wav_seeds,
-        "checkpoint": _torch_seeds,
-    }
-    seeds[target](folder)
+    makers = dict(zip(TARGETS, (_yaml_seeds, _hdf5_seeds, _wav_seeds, _torch_seeds), strict=True))
+    makers[target](folder)
 
 
 def _yaml_seeds(folder: Path) -> None:
@@ -144,25 +115,15 @@ def _yaml_seeds(folder: Path) -> None:
 
 
 def _hdf5_seeds(folder: Path) -> None:
-    for name, libver, compression in (
-        ("earliest", "earliest", None),
-        ("latest", "latest", None),
-        ("gzip", "earliest", "gzip"),
-    ):
-        with h5py.File(folder / name, "w", libver=libver) as file:
-            for field, kind in (("times", "f2"), ("units", "u2")):
-                rows = file.create_dataset(
-                    f"spikes/{field}",
-                    (3,),
-                    h5py.vlen_dtype(np.dtype(kind)),
-                    chunks=(2,) if compression else None,
-                    compression=compression,
-                )
-                for i in range(3):
-                    rows[i] = (np.arange(4) / 8 if kind == "f2" else np.arange(4) * 90).astype(kind)
-            file["labels"] = np.arange(3, dtype="u2")
-            file["extra/speaker"] = np.arange(3, dtype="u2")
-            file["extra/keys"] = np.array([b"zero", b"one"])
+    write_spikes(folder / "plain", random_clips(3))
+    for name, options in (("latest", {"libver": "latest"}), ("gzip", {})):
+        with h5py.File(folder / name, "w", **options) as file:
+            for field, row in (("times", np.arange(4) / 8), ("units", np.arange(4) * 90)):
+                kind = h5py.vlen_dtype(row.dtype)
+                packing = {"chunks": (2,), "compression": "gzip"} if name == "gzip" else {}
+                file.create_dataset(f"spikes/{field}", (3,), kind, **packing)[:] = [row] * 3
+            file["labels"] = np.arange(3)
+            file["extra/keys"] = np.array([b"zero", b"one", b"two"])
 
 
 def _wav_seeds(folder: Path) -> None:

@@ -23,7 +23,7 @@ def test_a_file_that_hangs_the_hdf5_library(tmp_path):
     path = tmp_path / "shd_train.h5"
     path.write_bytes((FINDINGS / "library" / "hangs_hdf5.h5").read_bytes())
     with pytest.raises(DataError, match=r"the HDF5 library (hangs|dies)"):
-        check_new_files([path], patience=4)
+        check_new_files([path], patience=2)
 
 
 @pytest.mark.parametrize("target", ["yaml", "wav", "checkpoint"])
