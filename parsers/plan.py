@@ -146,9 +146,7 @@ def make_plan(
         notes += _keep_first_values(values, debug_seed)
     spread = _take_spread(values)
     try:
-        grid = tuple(
-            Config.of(point | by_model.get(point["model_type"], {})) for point in _grid(values)
-        )
+        grid = (Config.of(point | by_model.get(point["model_type"], {})) for point in _grid(values))
         points = tuple(dict.fromkeys(grid))
         for point in points:
             point.check()
@@ -160,15 +158,15 @@ def make_plan(
         raise ConfigError(
             f"--only_point {spread['only_point']}: there {count}; --list_points prints them"
         )
-    notes += _merged_points(len(grid), len(points), config_file, values["only_createsweep"][0])
-    return Plan(
+    plan = Plan(
         points,
         axes={name: axis for name, axis in values.items() if len(axis) > 1},
         config_file=config_file,
-        notes=notes + _idle_options(points, typed),
+        notes=notes,
         **spread,
         typed={name: values[name] for name in typed},
     )
+    return dataclasses.replace(plan, notes=notes + _merged_points(plan) + _idle_options(plan))
 
 
 def _grid(values: Mapping[str, tuple]) -> Iterator[dict[str, Any]]:
@@ -218,29 +216,27 @@ def _take_spread(values: dict[str, tuple]) -> dict[str, Any]:
     return {**taken, "devices": devices, "jobs": taken["jobs"] or len(devices)}
 
 
-def _merged_points(
-    combinations: int, runs: int, config_file: Path | None, for_a_sweep: bool
-) -> tuple[str, ...]:
+def _merged_points(plan: Plan) -> tuple[str, ...]:
     """A note if by_model gives an axis one value, and so several combinations are one run.
 
     Raises ConfigError for a sweep on a server, which counts combinations.
     """
-    if runs == combinations:
+    if len(plan.points) == plan.combinations:
         return ()
-    cause = f"by_model in {config_file} makes runs of the grid equal"
-    if for_a_sweep:
+    cause = f"by_model in {plan.config_file} makes runs of the grid equal"
+    if plan.points[0].training.only_createsweep:
         raise ConfigError(
             f"--only_createsweep True: {cause}, and a sweep would hand them out twice; remove from "
             "by_model what has several values"
         )
-    return (f"{cause}: {runs} of {combinations} remain, each made once",)
+    return (f"{cause}: {len(plan.points)} of {plan.combinations} remain, each made once",)
 
 
-def _idle_options(points: tuple[Config, ...], typed: Sequence[str]) -> tuple[str, ...]:
+def _idle_options(plan: Plan) -> tuple[str, ...]:
     """A note for the typed options that do nothing in any run, by what they are for."""
-    idle = [point.without_effect() for point in points]
+    idle = [point.without_effect() for point in plan.points]
     names: dict[str, list[str]] = {}
-    for name in typed:
+    for name in plan.typed:
         if all(name in options for options in idle):
             names.setdefault(idle[0][name], []).append(f"--{name}")
     return tuple(

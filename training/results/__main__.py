@@ -62,40 +62,18 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
     )
-    parser.add_argument(
-        "folders",
-        nargs="+",
-        type=Path,
-        metavar="FOLDER",
-        help="folder of a run or a sweep, or any above them",
-    )
+    add, text = parser.add_argument, "folder of a run or a sweep, or any above them"
+    add("folders", nargs="+", type=Path, metavar="FOLDER", help=text)
+    text = "write the table in this format, to a file or to standard output"
     for name in FORMATS:
-        parser.add_argument(
-            f"--{name}",
-            nargs="?",
-            const=STDOUT,
-            metavar="FILE",
-            help="write the table in this format, to a file or to standard output",
-        )
-    parser.add_argument(
-        "--curves",
-        metavar="FILE",
-        help="draw learning curves with a band over seeds (.png, .pdf or .svg)",
-    )
-    parser.add_argument(
-        "--compare",
-        nargs=2,
-        metavar=("A", "B"),
-        help="Welch's t-test between two rows: their numbers, models or option=value,...",
-    )
-    parser.add_argument(
-        "--ignore",
-        nargs="+",
-        default=[],
-        metavar="OPTION",
-        help="options whose values do not make rows of their own",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+        add(f"--{name}", nargs="?", const=STDOUT, metavar="FILE", help=text)
+    text = "draw learning curves with a band over seeds (.png, .pdf or .svg)"
+    add("--curves", metavar="FILE", help=text)
+    text = "Welch's t-test between two rows: their numbers, models or option=value,..."
+    add("--compare", nargs=2, metavar=("A", "B"), help=text)
+    text = "options whose values do not make rows of their own"
+    add("--ignore", nargs="+", default=[], metavar="OPTION", help=text)
+    add("--overwrite", action="store_true", help="replace files that exist")
     arguments = parser.parse_args(argv)
     for name, suffixes in (*FORMATS.items(), ("curves", PICTURES)):
         check_target(name, getattr(arguments, name), suffixes, arguments.overwrite)
