@@ -51,7 +51,7 @@ class TrainingConfig:
         aliases={"gsc": "sc"},
     )
     data_folder: Path | None = data(
-        None, "folder of the data set; by default data/SHD etc. by data set", may_change=True
+        None, "folder of the data set; by default data/SHD, data/SSC etc.", may_change=True
     )
     shd_validation: str = data(
         "test",
@@ -109,11 +109,11 @@ class TrainingConfig:
         0.0, "largest shift of training clips in time, in seconds, to either side"
     )
     augm_time_mask: int = augm(
-        0, "most feature frames of 10 ms that are masked (SpecAugment)", only_for=AUDIO
+        0, "maximum number of 10 ms feature frames to mask (SpecAugment)", only_for=AUDIO
     )
     augm_freq_mask: int = augm(
         0,
-        "most feature bands, of 40, that are masked (SpecAugment)",
+        "maximum number of feature bands, of 40, to mask (SpecAugment)",
         within=">= 0 and < 40",
         only_for=AUDIO,
     )

@@ -49,7 +49,7 @@ def gather(places: Iterable[Path]) -> list[GatheredRun]:
     for place in places:
         if not place.is_dir():
             problem = "is a file" if place.exists() else "does not exist"
-            raise ExperimentError(f"{place} {problem}; name folders of runs, of sweeps, or above")
+            raise ExperimentError(f"{place} {problem}; name folders of runs or sweeps, or above")
         found = list(runs_below(place))
         if not found:
             raise ExperimentError(
@@ -85,7 +85,7 @@ def runs_of_sweep(path: Path) -> list[GatheredRun]:
 
 
 def run_of_record(record: dict, sweep: Path) -> GatheredRun:
-    """One run as a sweep recorded it; its own folder, if found, knows better."""
+    """One run as a sweep recorded it; its own folder, if found, takes precedence."""
     recorded = Path(record["folder"])
     for folder in (recorded, sweep / recorded.name, sweep.parent / recorded.name):
         if any((folder / marker).exists() for marker in MARKERS) and (run := read_run(folder)):

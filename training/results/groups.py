@@ -79,7 +79,7 @@ def setup(values: dict) -> dict:
 
 
 def data_name(run: dict) -> str:
-    """The data set as papers spell it; data with other classes than its own go by their folder."""
+    """The data set as papers spell it, or the folder of data whose classes are not its own."""
     name, folder = run["values"]["dataset_name"], run["values"].get("data_folder")
     dataset = DATASETS[name]
     if folder and run.get("classes", dataset.nb_classes) != dataset.nb_classes:

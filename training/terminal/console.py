@@ -244,7 +244,7 @@ def activity_rows(figures: dict) -> list[tuple[str, str]]:
 
 
 class Stopped(BaseException):
-    """Training was asked to stop, and saved its state; ``signum`` says by what."""
+    """Training was asked to stop, by the signal ``signum``, and saved its state."""
 
     def __init__(self, signum: int):
         super().__init__(signum)
@@ -265,7 +265,7 @@ class StopRequest:
         self.since = 0.0
 
     def handle(self, signum: int, frame) -> None:
-        """Note the signal, or give a second one its own force."""
+        """Note the first signal; a second one acts as it does without a handler."""
         now = time.monotonic()
         if self.signum is None:
             self.signum, self.since = signum, now
@@ -285,7 +285,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Listen to these signals (in the main thread; elsewhere nothing is listened to).
+    """Listen to these signals, in the main thread only.
 
     SIGHUP stays ignored where it is, as under nohup.
     """

@@ -61,7 +61,7 @@ NumberedRun = tuple[int, tuple[Config, Path]]
 
 
 class SweepError(ExperimentError):
-    """The server does not have, or does not take, a sweep."""
+    """The server does not know a sweep, or refuses it."""
 
 
 def describe(plan: Plan) -> dict:
@@ -109,7 +109,7 @@ def plan_with(flags: list[str], own: list[str]) -> Plan:
 def create(plan: Plan) -> str:
     """Make a sweep of ``plan`` on the server; its entity/project/id.
 
-    Raises SweepError if the server takes none.
+    Raises SweepError if the server refuses it.
     """
     import wandb
 
@@ -237,8 +237,8 @@ def train_as_sweep(
     """Train a grid as a sweep that other machines may join.
 
     Returns the results of this machine, and the runs that are left to train without the sweep: all
-    of them if the server takes none; those that nobody began, if it is lost on the way; those that
-    were begun before and not given out again, if they are resumed.
+    of them if the server refuses it; those that nobody began, if it is lost midway; those that were
+    begun before and not given out again, if they are resumed.
     """
     resumes = plan.points[0].training.resume is not None
     if resumes and all(files.finished(folder, point.to_dict()) for _, (point, folder) in runs):
