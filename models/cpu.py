@@ -217,13 +217,6 @@ def gather_events(first, end, x, starts, columns, values):
 
 
 @kernel
-def add_one(out, value, row):
-    """out += value * row."""
-    for j in range(out.size):
-        out[j] += value * row[j]
-
-
-@kernel
 def add_eight(out, v, a, b, c, d, e, f, g, h):
     """out += v[0] * a + ... + v[7] * h, one after another."""
     v0, v1, v2, v3, v4, v5, v6, v7 = v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]
@@ -244,7 +237,9 @@ def add_rows(out, begin, end, indices, values, rows):
         )  # fmt: skip
         i += 8
     while i < end:
-        add_one(out, values[i], rows[indices[i]])
+        value, row = values[i], rows[indices[i]]
+        for j in range(out.size):
+            out[j] += value * row[j]
         i += 1
 
 

@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Feed-forward weights and dropout, faster than PyTorch's on a CPU; weights in half precision."""
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -111,16 +108,12 @@ def _multiply(a: Tensor, b: Tensor, precision: str) -> Tensor:
             return torch.mm(a, b, out_dtype=torch.float32)
         # A CPU has no such product; rounded operands in a float32 one are the same numbers.
         return torch.mm(a.float(), b.float())
-    with _tensor_float() if a.is_cuda else contextlib.nullcontext():
+    if not a.is_cuda:
         return torch.mm(a, b)
-
-
-@contextlib.contextmanager
-def _tensor_float() -> Iterator[None]:
-    """TF32 products. A switch of the whole process: nothing else multiplies meanwhile."""
     before = torch.get_float32_matmul_precision()
+    # A switch of the whole process, in which nothing else multiplies meanwhile.
     torch.set_float32_matmul_precision("high")
     try:
-        yield
+        return torch.mm(a, b)
     finally:
         torch.set_float32_matmul_precision(before)

@@ -45,32 +45,24 @@ def input_size(input_shape: tuple) -> int:
     return math.prod(features)
 
 
-def check_sizes(layer_sizes: list[int], use_readout_layer: bool) -> None:
-    """ValueError unless there is a hidden layer (before the readout, if any) of positive size."""
-    least = 2 if use_readout_layer else 1
-    if len(layer_sizes) < least or min(layer_sizes) < 1:
-        raise ValueError(
-            f"layer_sizes needs at least {least} positive entries"
-            f"{' (the last is the readout)' if use_readout_layer else ''}, got {list(layer_sizes)}"
-        )
-
-
 class Network(nn.Module):
     """A stack of layers: see ``models.snns.SNN`` and ``models.anns.ANN``."""
 
     def __init__(self, input_shape: tuple, layer_sizes: list[int], use_readout_layer: bool):
         super().__init__()
-        check_sizes(layer_sizes, use_readout_layer)
+        least = 2 if use_readout_layer else 1
+        if len(layer_sizes) < least or min(layer_sizes) < 1:
+            last = " (the last is the readout)" if use_readout_layer else ""
+            raise ValueError(
+                f"layer_sizes needs at least {least} positive entries{last}, got {layer_sizes}"
+            )
         self.input_size = input_size(input_shape)
         self.layer_sizes = list(layer_sizes)
         self.hidden_sizes = self.layer_sizes[:-1] if use_readout_layer else self.layer_sizes
         self.use_readout_layer = use_readout_layer
 
     def stack(self, kinds: Sequence[Callable], readout: Callable) -> nn.ModuleList:
-        """Layers that see each other: the first of ``kinds``, and ``readout`` if there is one.
-
-        Each makes a layer of its number of inputs and of units.
-        """
+        """What ``kinds``, and ``readout`` if there is one, make of numbers of inputs and units."""
         layers, size = nn.ModuleList(), self.input_size
         for kind, units in zip(kinds, self.hidden_sizes, strict=True):
             layers.append(kind(size, units))

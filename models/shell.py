@@ -3,6 +3,7 @@
 """What every layer, spiking or not, does around its recurrence."""
 
 import math
+from types import NoneType
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from models.dynamics import Fold
 from models.dynamics.backends import compiled
-from models.gpu.folding import can_fold, fold_of
+from models.folding import can_fold, fold_of
 from models.linear import Dropout, Linear
 from models.network import LayerOutput, ParameterGroup
 from models.surrogate import BOXCAR, Surrogate, spike
@@ -170,7 +171,7 @@ class SpikingLayer(nn.Module):
         """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step.
 
         A class with ``folds = False`` needs no argument ``fold``. Unless that is None, ``current``
-        is not normalised yet, and the spikes go through dropout here: ``models.gpu.folding``.
+        is not normalised yet, and the spikes go through dropout here: ``models.folding``.
         """
         raise TypeError(f"{type(self).__name__} has no dynamics(current, state)")
 
@@ -296,18 +297,10 @@ def check_fields(
             fits = value.ndim <= len(shape) and all(size in (1, full) for size, full in sizes)
             fits = fits and value.is_complex() == is_complex
         if not fits:
-            raise TypeError(
-                f"{name} must give '{field}' as {_described(types, shape, is_complex)}, and gave "
-                f"{_shown(value)}"
-            )
-
-
-def _described(types: type, shape: tuple[int, ...], is_complex: bool) -> str:
-    tensor = f"a {'complex' if is_complex else 'real'} tensor {list(shape)}"
-    return " or ".join(
-        tensor if kind is Tensor else "None" if kind is type(None) else kind.__name__
-        for kind in get_args(types) or (types,)
-    )
+            tensor = f"a {'complex' if is_complex else 'real'} tensor {list(shape)}"
+            names = {Tensor: tensor, NoneType: "None"}
+            wanted = " or ".join(names.get(x, x.__name__) for x in get_args(types) or (types,))
+            raise TypeError(f"{name} must give '{field}' as {wanted}, and gave {_shown(value)}")
 
 
 def _shown(value: object) -> str:

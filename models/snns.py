@@ -45,15 +45,20 @@ class AdaptiveCoefficients(NamedTuple):
     b: Tensor | None = None
 
 
-class AdaptiveLayer(SpikingLayer):
-    """A layer of the adaptive recurrence; a neuron model gives the ``coefficients``."""
+class CompiledLayer(SpikingLayer):
+    """A layer of a recurrence that is compiled; a neuron model gives its ``coefficients``."""
 
-    operation = "adaptive"
     folds = True
 
-    def coefficients(self) -> AdaptiveCoefficients:
+    def coefficients(self) -> NamedTuple:
         """Coefficients as the recurrence uses them."""
         raise TypeError(f"{type(self).__name__} has no coefficients()")
+
+
+class AdaptiveLayer(CompiledLayer):
+    """A layer of the adaptive recurrence, whose coefficients are ``AdaptiveCoefficients``."""
+
+    operation = "adaptive"
 
     def recurrent_weights(self) -> Tensor | None:
         """Matrix [H, H] from neuron to neuron, None for a feed-forward layer."""
@@ -186,15 +191,10 @@ class ResonateCoefficients(NamedTuple):
     reset_inside: bool
 
 
-class ResonateLayer(SpikingLayer):
-    """A layer of the resonate recurrence; a neuron model gives the ``coefficients``."""
+class ResonateLayer(CompiledLayer):
+    """A layer of the resonate recurrence, whose coefficients are ``ResonateCoefficients``."""
 
     operation = "resonate"
-    folds = True
-
-    def coefficients(self) -> ResonateCoefficients:
-        """Coefficients as the recurrence uses them."""
-        raise TypeError(f"{type(self).__name__} has no coefficients()")
 
     def initial_state(self, current):
         u = self.draw(current, torch.cfloat)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulated_cuda.library import CannotEmulateError, built
+from tests.emulated_cuda import CannotEmulateError, built
 
 REPO = Path(__file__).resolve().parents[1]
 

@@ -109,11 +109,11 @@ def try_kernels(operation: Operation, backend: str, device: torch.device, *varia
 
     ``variant`` is what the trials of the operation are made for.
     """
+    expected = unfolded(operation.load("naive"))
 
     def kernels(*arguments, **options):  # whose import may fail, too
         return operation.load(backend)(*arguments, **options)
 
-    expected = unfolded(operation.load("naive"))
     return disagreement(operation.trials(*variant), kernels, expected, device)
 
 

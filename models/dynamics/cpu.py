@@ -130,10 +130,10 @@ class _Recurrence(torch.autograd.Function):
         spikes = torch.empty_like(I)
         every = 0 if not for_backward else STEPS_KEPT if V is None else 1
         count = -(-T // every) if every else 0
-        kept = I.new_empty(2 + kernels.has_y, B, count, H)
+        kept = I.new_empty(2 + kernels.has_y, B, count, H)  # of x, s and y, or s instead
         current = I if V is None else torch.empty_like(I)
         constants = tuple(np.float32(value) for value in constants)
-        arguments = arrays(current, x, y, s, spikes, *_by_state(kept), *coefficients)
+        arguments = arrays(current, x, y, s, spikes, kept[0], kept[-1], kept[1], *coefficients)
 
         def run(start, stop):
             rows = (kernels.forward, B, (stop - start) * H, start, stop, every)
@@ -166,7 +166,7 @@ class _Recurrence(torch.autograd.Function):
         number = 1 + 2 * kernels.has_y + kernels.jumps
         sums = d_x.new_zeros(number, B, H)
         arguments = arrays(
-            current, d_spikes, d_I, *_by_state(kept), d_x, d_y, d_s, by_jump,
+            current, d_spikes, d_I, kept[0], kept[-1], kept[1], d_x, d_y, d_s, by_jump,
             *sums, *sums[:1].expand(4 - number, B, H), *coefficients,
         )  # fmt: skip
 
@@ -198,11 +198,6 @@ class _Recurrence(torch.autograd.Function):
 def _own(x: torch.Tensor) -> torch.Tensor:
     """A dense copy that a kernel may write to."""
     return x.clone(memory_format=torch.contiguous_format)
-
-
-def _by_state(kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What is kept of x, y and s, of [x, s] or [x, s, y]; s stands in for a missing y."""
-    return kept[0], kept[-1], kept[1]
 
 
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):

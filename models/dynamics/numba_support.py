@@ -69,12 +69,6 @@ def bell(x, mean, deviation):
     return np.exp(F(-0.5) * z * z) / (deviation * ROOT)
 
 
-@inlined
-def two_bells(x, mean, deviation):
-    """The sum of two densities, on both sides of 0."""
-    return bell(x, mean, deviation) + bell(x, -mean, deviation)
-
-
 # Derivatives of the spike, see models.surrogate. Double precision would be slow.
 SURROGATES = {
     "boxcar": lambda x, w: ONE if (x > -w) & (x <= w) else ZERO,
@@ -83,7 +77,8 @@ SURROGATES = {
     "slayer": lambda x, w: F(0.2) / w * np.exp(-abs(x) / w),
     "gaussian": lambda x, w: bell(x, ZERO, w),
     "double_gaussian": lambda x, w: F(0.575) * bell(x, ZERO, w) - F(0.15) * bell(x, ZERO, F(6) * w),
-    "multi_gaussian": lambda x, w: F(1.15) * bell(x, ZERO, w) - F(0.15) * two_bells(x, w, F(6) * w),
+    "multi_gaussian": lambda x, w: F(1.15) * bell(x, ZERO, w)
+    - F(0.15) * (bell(x, w, F(6) * w) + bell(x, -w, F(6) * w)),
 }  # fmt: skip
 
 
@@ -166,32 +161,24 @@ def run_on(threads: int, work: Callable[[], None]) -> None:
     """
     enter = openmp() if os.getpid() == _STARTED_IN else None
     if enter is None:
-        _run_on_own(threads, work)
+        helpers = [_own(os.getpid()).submit(work) for _ in range(threads - 1)]
+        work()
+        for helper in helpers:
+            if not helper.cancel():  # a helper that never got its turn has nothing left to do
+                helper.result()
     else:
-        _run_in_region(enter, threads, work)
+        errors = []
+
+        def region(_):
+            try:
+                work()
+            except BaseException as error:  # a signal's, too: nothing passes through a C function
+                errors.append(error)
+
+        enter(_Region(region), None, threads, 0)
+        if errors:
+            raise errors[0]
     work()
-
-
-def _run_in_region(enter: Callable, threads: int, work: Callable[[], None]) -> None:
-    errors = []
-
-    def region(_):
-        try:
-            work()
-        except BaseException as error:  # a signal's, too: nothing passes through a C function
-            errors.append(error)
-
-    enter(_Region(region), None, threads, 0)
-    if errors:
-        raise errors[0]
-
-
-def _run_on_own(threads: int, work: Callable[[], None]) -> None:
-    helpers = [_own(os.getpid()).submit(work) for _ in range(threads - 1)]
-    work()
-    for helper in helpers:
-        if not helper.cancel():  # a helper that never got its turn has nothing left to do
-            helper.result()
 
 
 @cache

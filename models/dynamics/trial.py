@@ -45,9 +45,10 @@ def uniform() -> Callable[..., Tensor]:
     return draw
 
 
-def normalisation(draw: Callable[..., Tensor]) -> dict[str, Tensor]:
-    """Mean, slope and shift [H] of a fold."""
-    return {"mean": draw(-1, 1, H), "slope": draw(0.7, 1.3, H), "shift": draw(-1, 1, H)}
+def normalisation(draw: Callable[..., Tensor], folded: bool) -> dict[str, Tensor]:
+    """Mean, slope and shift [H] of a fold, drawn in any case."""
+    drawn = {"mean": draw(-1, 1, H), "slope": draw(0.7, 1.3, H), "shift": draw(-1, 1, H)}
+    return drawn if folded else {}
 
 
 def within_fold(function, I, *coefficients, mean=None, slope=None, shift=None, **options):
@@ -80,8 +81,7 @@ def adaptive_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Tria
     """With and without adaptation, and recurrent weights unless it is ``folded``."""
     draw = uniform()
     run = partial(_run_adaptive, surrogate=surrogate)
-    fold = normalisation(draw)
-    fold = fold if folded else {}
+    fold = normalisation(draw, folded)
     state = {name: draw(0, 1, B, H) for name in ("u", "w", "s")}
     plain = {"I": draw(-1, 3.5, B, T, H), "alpha": draw(0.37, 0.96, H), **state, **fold}
     adapting = {"beta": draw(0.96, 0.99, H), "a": draw(0, 1, H), "b": draw(0, 2, H)}
@@ -104,8 +104,7 @@ def resonate_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Tria
     """Both places of the reset; ``folded``: within normalisation and dropout."""
     draw = uniform()
     run = partial(_run_resonate, surrogate=surrogate)
-    fold = normalisation(draw)
-    fold = fold if folded else {}
+    fold = normalisation(draw, folded)
     u, s = torch.complex(draw(0, 1, B, H), draw(0, 1, B, H)), draw(0, 1, B, H)
     discrete = torch.polar(draw(0.8, 0.99, H), draw(0.03, 1.5, H))
     continuous = torch.complex(draw(-10, -1, H), draw(5, 10, H))

@@ -9,7 +9,6 @@ its own: nothing else of the suite sees the switch.
 
 import functools
 import importlib
-import inspect
 import os
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from torch.nn import functional
 
 from models.dynamics import OPERATIONS, Fold, trial
 from models.dynamics.backends import try_kernels
-from models.gpu.folding import BATCH_STATISTICS
+from models.folding import BATCH_STATISTICS
 from models.snns import SNN
 from models.surrogate import BOXCAR, SURROGATES, surrogate
 from tests.dynamics.cases import (
@@ -237,14 +236,13 @@ def test_the_mask_of_dropout():
 
 @without_gpu
 @pytest.mark.parametrize(("neuron", "bidirectional"), [("SiLIF", True), ("CSiLIF", False)])
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_networks_train_alike_with_folded_layers(neuron, bidirectional, dropout, monkeypatch):
-    """Without dropout the numbers of ``naive``; with it, of the same spikes dropped."""
+def test_networks_train_alike_with_folded_layers(neuron, bidirectional):
     results = []
     for backend in ("naive", "cuda"):
-        net = seeded_network(neuron, bidirectional, dropout, backend)
-        if backend == "naive":
-            drop_as_kernels_do(net, monkeypatch)
+        torch.manual_seed(3)
+        net = SNN((None, None, 6), [10, 7, 4], neuron, bidirectional=bidirectional, backend=backend)
+        for layer in net.hidden_layers:
+            torch.nn.init.constant_(layer.norm.weight, 2.0)  # so that they fire
         torch.manual_seed(1)
         output, rates, _ = net(torch.rand(3, 9, 6).mul(4).floor())
         functional.cross_entropy(output, torch.tensor([0, 1, 2])).backward()
@@ -253,36 +251,6 @@ def test_networks_train_alike_with_folded_layers(neuron, bidirectional, dropout,
     expected, found = results
     for name, value in expected.items():
         assert largest_error(found[name], value) < 1e-4, name  # float32 within the normalisation
-
-
-def seeded_network(neuron, bidirectional, dropout, backend):
-    torch.manual_seed(3)
-    net = SNN((None, None, 6), [10, 7, 4], neuron, dropout=dropout, bidirectional=bidirectional,
-              backend=backend)  # fmt: skip
-    for layer in net.hidden_layers:
-        torch.nn.init.constant_(layer.norm.weight, 2.0)  # so that they fire
-    return net
-
-
-def drop_as_kernels_do(net, monkeypatch):
-    """Draw one number where a folded layer does, and drop what the kernels drop for it."""
-    loops = importlib.import_module("models.dynamics.triton_loops")
-    for layer in net.hidden_layers:
-        p = layer.drop.p
-        if p == 0:
-            continue
-
-        def run(current, state, fold=None, layer=layer, plain=layer.dynamics, p=p):
-            spikes, state = plain(current, state)
-            return spikes * loops.dropout_factors(spikes.shape, p, layer.seed), state
-
-        def draw(current, layer=layer, plain=layer.initial_state):
-            layer.seed = torch.randint(2**62, (1,))
-            return plain(current)
-
-        monkeypatch.setattr(layer, "dynamics", run)
-        monkeypatch.setattr(layer, "initial_state", draw)
-        monkeypatch.setattr(layer, "drop", torch.nn.Identity())
 
 
 @without_gpu
@@ -333,12 +301,6 @@ def test_nothing_is_kept_without_gradients():
     assert all(torch.equal(x, y) for x, y in zip(outputs, expected, strict=True))
 
 
-@without_gpu
-def test_more_neurons_than_one_program_holds():
-    assert importlib.import_module("models.dynamics.triton_support").LARGEST_BLOCK < 300
-    assert_like_naive(run_adaptive, "cuda", adaptive_inputs(1, 4, 300))
-
-
 @with_or_without_gpu
 @pytest.mark.parametrize("name", TRIED)
 def test_the_trial_before_first_use_passes(name, monkeypatch):
@@ -352,38 +314,25 @@ def test_the_trial_before_first_use_passes(name, monkeypatch):
 
 
 @without_gpu
-@pytest.mark.parametrize("wrong", ["d_mean", "d_slope", "mean", "tail", "d_weight"])
-def test_a_wrong_gradient_of_batch_statistics_is_seen(wrong, monkeypatch):
-    statistics = importlib.import_module("models.gpu.statistics")
-    right = statistics.gradients
-
-    def gradients(*arguments):
-        given = inspect.signature(right).bind(*arguments).arguments
-        if wrong in given:
-            return right(**given | {wrong: torch.zeros_like(given[wrong])})
-        d_x, d_weight = right(*arguments)
-        if wrong == "tail":
-            return torch.cat([d_x[:, :-1], given["g"][:, -1:]], dim=1), d_weight
-        return d_x, 1.1 * d_weight
-
-    monkeypatch.setattr(statistics, "gradients", gradients)
-    found = try_kernels(BATCH_STATISTICS, "cuda", torch.device("cpu"))
-    assert f"the gradient of {'weight' if wrong == 'd_weight' else 'x'} not as in plain" in found
-
-
-@without_gpu
-@pytest.mark.parametrize("wrong", ["running_mean", "running_var", "slope"])
+@pytest.mark.parametrize("wrong", ["x", "weight", "running_mean", "running_var", "slope"])
 def test_wrong_batch_statistics_are_seen(wrong, monkeypatch):
-    statistics = importlib.import_module("models.gpu.statistics")
-    right = statistics.remember
+    statistics = importlib.import_module("models.folding_triton")
+    gradients, remember = statistics.gradients, statistics.remember
 
-    def remember(norm, *arguments):
-        rate, slope = right(norm, *arguments)
-        if wrong == "slope":
-            return rate, rate
-        getattr(norm, wrong).mul_(1.1)
-        return rate, slope
+    def wrong_gradients(*arguments):
+        of_x, of_weight = gradients(*arguments)
+        if wrong == "x":
+            of_x[:, -1] += 0.1 * of_x.abs().max()
+        return of_x, 1.1 * of_weight if wrong == "weight" else of_weight
 
-    monkeypatch.setattr(statistics, "remember", remember)
+    def wrong_memory(norm, *arguments):
+        rate, slope = remember(norm, *arguments)
+        if wrong.startswith("running"):
+            getattr(norm, wrong).mul_(1.1)
+        return rate, rate if wrong == "slope" else slope
+
+    monkeypatch.setattr(statistics, "gradients", wrong_gradients)
+    monkeypatch.setattr(statistics, "remember", wrong_memory)
     found = try_kernels(BATCH_STATISTICS, "cuda", torch.device("cpu"))
-    assert wrong.replace("_", " ") in found.replace("variance", "var")
+    what = f"the gradient of {wrong}" if wrong in ("x", "weight") else wrong.replace("_", " ")
+    assert f"{what} not as in plain" in found.replace("variance", "var")

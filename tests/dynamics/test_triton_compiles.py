@@ -75,7 +75,7 @@ def test_kernels_compile_and_contract_nothing(case, on, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["_remember", "_backward"])
 def test_the_kernels_of_batch_normalisation_compile(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = getattr(importlib.import_module("models.gpu.statistics"), name)
+    kernel = getattr(importlib.import_module("models.folding_triton"), name)
     assert len(compiled(kernel, {"BLOCK": 128}, 80).asm["cubin"]) > 1000
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.emulated_cuda.library import CannotEmulateError, built
+from tests.emulated_cuda import CannotEmulateError, built
 
 HERE = Path(__file__).parent
 

@@ -60,6 +60,7 @@ def test_no_step_waits_for_the_device(options, waits, train, monkeypatch):
     assert waits == []
 
 
+@pytest.mark.slow
 def test_a_step_that_waits_is_found(waits, train, monkeypatch):
     advance = experiment.LiveBar.advance
 

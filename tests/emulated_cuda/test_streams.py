@@ -6,6 +6,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from training import experiment
@@ -70,6 +71,7 @@ def test_a_batch_is_copied_when_few_steps_are_queued(monkeypatch):
     assert threading.current_thread() not in threads
 
 
+@pytest.mark.slow
 def test_the_time_of_a_test_includes_what_the_device_does(monkeypatch, train):
     """The clock is read after a wait, not when all is asked for."""
     ends, ops = [], torch.ops.emulated_cuda

@@ -1,13 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Whole trainings on emulated devices."""
+"""Whole trainings on emulated devices, and what they launch; small steps consist of launches."""
 
 import json
 
 import pytest
 import torch
+from torch.nn import functional
 
 import main
+from models.snns import SNN
 from tests.emulated_cuda import driver
 from training import verify
 
@@ -53,3 +55,30 @@ def test_too_little_memory_is_reported_in_a_line(train, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "out of memory" in error
     assert "lower batch_size, nb_steps or nb_hiddens" in error
+
+
+MOST = {"LIF": 24, "adLIF": 42, "SiLIF": 43, "CSiLIF": 33, "ResonateFire": 27}
+
+
+def operations(neuron, layers):
+    """The names of what a forward and backward pass does on the device."""
+    torch.manual_seed(0)
+    net = SNN((None, None, 8), [8] * layers + [4], neuron, dropout=0.2).cuda().train()
+    x, y = torch.ones(2, 9, 8, device="cuda"), torch.tensor([0, 3], device="cuda")
+
+    def step():
+        net.zero_grad()
+        functional.cross_entropy(net(x)[0], y).backward()
+
+    step()  # tries the kernels
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return torch.ops.emulated_cuda.names_in_graph(graph.number)
+
+
+@pytest.mark.parametrize("neuron", MOST)
+def test_a_layer_takes_few_operations(neuron):
+    two, three = operations(neuron, 2), operations(neuron, 3)
+    assert three.count("our kernel") - two.count("our kernel") == 4
+    assert len(three) - len(two) <= MOST[neuron]

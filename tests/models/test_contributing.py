@@ -122,19 +122,6 @@ def test_what_is_forgotten_is_named(own, monkeypatch, method):
         make_net("ALIF")(make_batch()[0])
 
 
-def forgotten(self):
-    self.alpha, self.rho, self.gain = (
-        torch.nn.Parameter(torch.full((self.hidden_size,), 0.9)) for _ in range(3)
-    )
-    del self.rho
-
-
-def test_what_is_no_parameter_is_noticed(own, monkeypatch):
-    monkeypatch.setattr(own, "create_parameters", forgotten)
-    with pytest.raises(TypeError, match=r"names 'rho', but .* no nn\.Parameter of that name"):
-        make_net("ALIF")
-
-
 def test_the_own_recurrence_takes_the_surrogate(own):
     gradients = []
     for name in ("boxcar", "triangle"):

@@ -9,9 +9,8 @@ import torch
 from snn_cases import make_input, make_net
 from torch import nn
 
-from models import shell
+from models import folding, shell
 from models.dynamics import Fold, adaptive
-from models.gpu import folding
 from models.snns import LIFLayer
 
 

@@ -57,6 +57,16 @@ def test_every_model_has_an_own_golden():
     assert models == {*SNN_LAYERS, *ANN_LAYERS}
 
 
+def test_goldens_survive_the_file_exactly(tmp_path):
+    golden = golden_cases.read(OWN / "SiLIF.json")
+    golden["train_out"] = torch.tensor([0.1, 1 / 3, -1e-30, 16777217.0, 0.0]) * torch.pi
+    golden_cases.write(golden, tmp_path / "again.json")
+    again = golden_cases.read(tmp_path / "again.json")
+    for field in ("x", "y", "train_out", "loss"):
+        assert torch.equal(again[field], golden[field])
+        assert again[field].dtype == golden[field].dtype
+
+
 @pytest.mark.parametrize(
     ("field", "name"),
     [

@@ -69,15 +69,6 @@ def test_float32_is_that_of_pytorch(case):
     assert torch.equal(linear(x), nn.functional.linear(x, linear.weight, linear.bias))
 
 
-def test_the_switch_of_the_process_is_put_back():
-    from models import linear as module
-
-    before = torch.get_float32_matmul_precision()
-    with module._tensor_float():
-        assert torch.get_float32_matmul_precision() == "high"
-    assert torch.get_float32_matmul_precision() == before == "highest"
-
-
 def test_an_unknown_precision_is_refused(case):
     with pytest.raises(ValueError, match="fp32, tf32, bf16"):
         set_precision(case[0], "fp16")

@@ -126,6 +126,13 @@ def test_first_values_outside_the_range_are_refused(kind, value):
     )
 
 
+def test_a_range_of_what_is_no_parameter_is_refused():
+    refused(
+        creating(lambda layer: delattr(layer, "alpha"), MyOwn),
+        "Mistaken.ranges names 'alpha', but create_parameters() makes no nn.Parameter of that name",
+    )
+
+
 def test_later_values_may_be_anywhere():
     layer, other = MyOwn(F, H), MyOwn(F, H)
     nn.init.constant_(layer.alpha, 7.0)

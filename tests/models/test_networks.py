@@ -11,9 +11,11 @@ import torch
 from snn_cases import SIZES, B, F, T, check_gradients, make_input, make_net
 
 from models import shell
-from models.anns import ANN
+from models.anns import ANN, ANNLayer
 from models.anns import LAYERS as ANN_LAYERS
+from models.dynamics import summed
 from models.snns import LAYERS, SNN
+from parsers.model_config import ANN_TYPES
 
 MODELS = [*LAYERS, *ANN_LAYERS]
 KINDS = {"SiLIF": SNN, "GRU": ANN}
@@ -161,3 +163,43 @@ def test_naive_means_every_part(name):
     parts = [part for part in make_net(name, backend="naive").modules() if hasattr(part, "backend")]
     assert len(parts) > 3
     assert {part.backend for part in parts} == {"naive"}
+
+
+# Without spikes
+
+
+def test_steps_are_summed_one_after_another():
+    steps = torch.randn(2, 200, 40) * 1e3
+    total = torch.zeros(2, 40)
+    for step in steps.unbind(dim=1):
+        total += step
+    assert torch.equal(summed(steps), total)
+    assert summed(steps.to("meta")).shape == total.shape  # as on a GPU
+
+
+@pytest.mark.parametrize("name", ["RNN", "LiGRU", "GRU"])
+def test_the_second_half_of_a_bidirectional_layer_hears_time_backwards(name):
+    options = {"normalization": "none", "use_bias": True}
+    layer, one_way = (
+        ANN_LAYERS[name](F, 4, bidirectional=both, **options) for both in (True, False)
+    )
+    one_way.load_state_dict(layer.state_dict())
+    x = torch.randn(B, T, F)
+    output = layer(x)
+    assert layer.output_size == output.shape[2] == 8
+    torch.testing.assert_close(output[..., :4], one_way(x))
+    torch.testing.assert_close(output[..., 4:], one_way(x.flip(1)).flip(1))
+
+
+def test_the_command_line_knows_every_model():
+    assert tuple(ANN_LAYERS) == ANN_TYPES
+
+
+def test_an_mlp_has_no_second_direction():
+    with pytest.raises(ValueError, match="MLP has no memory, so bidirectional=True"):
+        make_net("MLP", bidirectional=True)
+
+
+def test_a_layer_without_a_recurrence_says_so():
+    with pytest.raises(TypeError, match="ANNLayer"):
+        ANNLayer(F, 3)(make_input())

@@ -25,12 +25,7 @@ def can_fold(layer: nn.Module) -> bool:
 
     It does in training, if it has no recurrent weights.
     """
-    return (
-        layer.training
-        and not layer.recurrent
-        and isinstance(layer.drop, nn.Dropout)
-        and layer.drop.p < 1
-    )
+    return layer.training and not layer.recurrent and layer.drop.p < 1
 
 
 def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
@@ -90,7 +85,7 @@ class BatchStatistics(torch.autograd.Function):
         count = x.shape[0] * x.shape[1]
         variance, mean = torch.var_mean(x, dim=(0, 1), correction=0)
         if kernels:
-            from models.gpu.statistics import remember
+            from models.folding_triton import remember
 
             rate, slope = remember(norm, mean, variance, count)
         else:
@@ -106,7 +101,7 @@ class BatchStatistics(torch.autograd.Function):
     def backward(ctx, d_x, d_mean, d_slope):
         x, mean, rate, weight = ctx.saved_tensors
         if ctx.kernels:
-            from models.gpu.statistics import gradients
+            from models.folding_triton import gradients
 
             return *gradients(d_x, x, mean, rate, weight, d_mean, d_slope), None, None
         count = x.shape[0] * x.shape[1]
@@ -131,8 +126,8 @@ def _run(standardized, x, weight):
     return {"x": x, "mean": mean * count, "slope": slope * count} | running
 
 
-def _implementation(backend: str):
-    return lambda x, weight, norm: BatchStatistics.apply(x, weight, norm, backend == "cuda")
-
-
-BATCH_STATISTICS = Operation("the gradient of batch normalisation", _implementation, trials)
+BATCH_STATISTICS = Operation(
+    "the gradient of batch normalisation",
+    lambda backend: lambda *arguments: BatchStatistics.apply(*arguments, backend == "cuda"),
+    trials,
+)

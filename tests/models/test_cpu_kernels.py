@@ -1,17 +1,87 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Products of sparse spikes against dense ones in double precision."""
+"""Compiled CPU kernels around the dynamics: dropout, and products of sparse spikes."""
 
 import importlib
 
 import pytest
 import torch
+from torch import nn
 
-from models.linear import Linear, set_precision
+from models.linear import Dropout, Linear, set_precision
 from models.snns import SNN
 
 pytest.importorskip("numba")
-events = importlib.import_module("models.cpu")
+cpu = importlib.import_module("models.cpu")
+
+
+mersenne_twister = pytest.mark.skipif(
+    not cpu.draws_alike(), reason="PyTorch draws from MKL's generator on this CPU"
+)
+
+
+@mersenne_twister
+@pytest.mark.parametrize("drawn_before", [0, 1, 5, 623, 624, 625])
+@pytest.mark.parametrize("probability", [0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0])
+def test_the_numbers_are_those_of_torch(drawn_before, probability):
+    for count in (1, 2, 311, 312, 313, 5000):
+        ours, theirs = (torch.Generator().manual_seed(3) for _ in range(2))
+        for generator in (ours, theirs):
+            torch.rand(drawn_before, generator=generator)
+        expected = torch.empty(count).bernoulli_(probability, generator=theirs)
+        drawn = cpu.bernoulli(count, probability, ours)
+        assert torch.equal(drawn.float(), expected)
+        assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+def outcome(dropout: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Output, gradient and the generator's state of two calls."""
+    torch.manual_seed(5)
+    x = x.clone().requires_grad_()
+    y = dropout(x) + dropout(x)
+    y.backward(torch.linspace(-1, 1, y.numel()).view(y.shape))
+    return [y.detach(), x.grad, torch.get_rng_state()]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (5, 40, 33), (0, 4)])
+def test_dropout_is_that_of_torch(p, shape):
+    x = torch.rand(shape) - 0.5
+    for ours, expected in zip(outcome(Dropout(p), x), outcome(nn.Dropout(p), x), strict=True):
+        assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize(
+    "x", [torch.rand(6, 5).T, torch.rand(6, 5).double(), torch.rand(6, 5).bfloat16()]
+)
+def test_what_the_kernels_are_not_made_for_is_left_to_torch(x):
+    for ours, expected in zip(outcome(Dropout(0.5), x), outcome(nn.Dropout(0.5), x), strict=True):
+        assert torch.equal(ours, expected)
+
+
+def test_nothing_is_dropped_in_evaluation():
+    x = torch.rand(4, 3)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+
+
+@mersenne_twister
+@pytest.mark.parametrize(("backend", "compiled"), [("auto", True), ("cpu", True), ("naive", False)])
+def test_the_back_end_decides(backend, compiled, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cpu, "dropout", lambda x, p: calls.append(p) or x)
+    Dropout(0.25, backend=backend)(torch.rand(4, 3))
+    assert calls == [0.25] * compiled
+
+
+def test_a_machine_that_draws_other_numbers_is_noticed(monkeypatch):
+    def other(count, probability, generator):
+        return torch.zeros(count, dtype=torch.uint8)
+
+    monkeypatch.setattr(cpu, "bernoulli", other)
+    assert not cpu.draws_alike.__wrapped__()
+
+
+# Products
 
 
 def sparse(rows: int, columns: int, share: float) -> torch.Tensor:
@@ -29,15 +99,15 @@ def of_a_product(multiply, x, weight, gradient) -> list[torch.Tensor]:
 
 
 def of_events(x, weight):
-    found = events.find_events(x.detach(), len(weight))
+    found = cpu.find_events(x.detach(), len(weight))
     assert found is not None
-    return events.product(x, weight, found)
+    return cpu.product(x, weight, found)
 
 
 @pytest.fixture(autouse=True)
 def any_size(monkeypatch):
-    monkeypatch.setattr(events, "WORTH_A_SEARCH", 0)
-    monkeypatch.setattr(events, "NARROWEST", 1)
+    monkeypatch.setattr(cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(cpu, "NARROWEST", 1)
 
 
 SHAPES = [(1, 1, 1), (3, 300, 5), (700, 40, 33), (2500, 90, 64), (5, 1000, 7)]
@@ -69,38 +139,38 @@ def test_threads_change_no_bit():
 
 def test_frozen_weights_and_inputs_that_need_no_gradient():
     x, weight = sparse(50, 30, 0.1), torch.randn(20, 30)
-    found = events.find_events(x, 20)
+    found = cpu.find_events(x, 20)
     learning = x.clone().requires_grad_()
-    events.product(learning, weight, found).sum().backward()
+    cpu.product(learning, weight, found).sum().backward()
     assert torch.allclose(learning.grad, weight.sum(0).expand(50, 30), atol=1e-5)
     weight.requires_grad_()
-    events.product(x, weight, found).sum().backward()
+    cpu.product(x, weight, found).sum().backward()
     assert torch.allclose(weight.grad, x.sum(0).expand(20, 30), atol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
 def test_dense_inputs_are_left_to_a_dense_product(share):
-    assert events.find_events(sparse(400, 100, share), 64) is None
+    assert cpu.find_events(sparse(400, 100, share), 64) is None
 
 
 def test_so_are_inputs_that_are_dense_where_nobody_sampled():
     x = torch.zeros(640, 20)
     x[torch.arange(640) % 10 != 0] = 1.0
-    assert events.find_events(x, 64) is None
+    assert cpu.find_events(x, 64) is None
 
 
 @pytest.mark.parametrize(("constant", "value"), [("WORTH_A_SEARCH", 10**6), ("NARROWEST", 65)])
 def test_so_are_small_and_narrow_products(constant, value, monkeypatch):
     x = sparse(100, 100, 0.05)
-    assert events.find_events(x, 64) is not None
-    monkeypatch.setattr(events, constant, value)
-    assert events.find_events(x, 64) is None
+    assert cpu.find_events(x, 64) is not None
+    monkeypatch.setattr(cpu, constant, value)
+    assert cpu.find_events(x, 64) is None
 
 
 def test_what_is_not_a_number_is_an_event():
     x = torch.zeros(10, 10)
     x[3, 4], x[5, 6] = float("nan"), float("inf")
-    found = events.find_events(x, 64)
+    found = cpu.find_events(x, 64)
     assert found.columns.tolist() == [4, 6]
     assert found.starts.diff().tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]
 
@@ -111,8 +181,8 @@ def test_what_is_not_a_number_is_an_event():
 )
 def test_which_products_look_for_events(backend, precision, uses, monkeypatch):
     looked = []
-    find = events.find_events
-    monkeypatch.setattr(events, "find_events", lambda *given: looked.append(1) or find(*given))
+    find = cpu.find_events
+    monkeypatch.setattr(cpu, "find_events", lambda *given: looked.append(1) or find(*given))
     linear = Linear(30, 20, backend=backend)
     set_precision(linear, precision)
     x = sparse(50, 30, 0.1).view(5, 10, 30)
@@ -126,7 +196,7 @@ def test_a_network_learns_the_same(monkeypatch):
     x = (torch.rand(8, 30, 60, generator=torch.Generator().manual_seed(1)) < 0.05).float()
     gradients = []
     for narrowest in (1, 10**6):
-        monkeypatch.setattr(events, "NARROWEST", narrowest)
+        monkeypatch.setattr(cpu, "NARROWEST", narrowest)
         torch.manual_seed(0)
         network = SNN((None, None, 60), [64, 64, 5], "SiLIF", dropout=0.3)
         network(x)[0].logsumexp(dim=1).sum().backward()
