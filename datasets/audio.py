@@ -32,7 +32,7 @@ from datasets.recordings import (
     read_in_order,
     resample,
 )
-from datasets.splits import NO_CLASS, SPLIT_NAMES, Listing
+from datasets.splits import NO_CLASS, SPLIT_NAMES, Listing, some
 
 GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
 MOST_NAMED = 50  # skipped files
@@ -123,14 +123,11 @@ class AudioDataSet(DataSet):
         )
 
     def _report(self, listing: Listing, say: Callable[[str], None]) -> None:
-        counts = [
-            f"{len(listing.clips[split]):,} {SPLIT_NAMES[split]}"
-            for split in SPLITS
-            if split in listing.clips
-        ]
+        clips = {SPLIT_NAMES[name]: listing.clips[name] for name in SPLITS if name in listing.clips}
+        *counts, last = [f"{len(paths):,} {name}" for name, paths in clips.items()]
         say(
-            f"{self.name}: {', '.join(counts[:-1])} and {counts[-1]} clips of "
-            f"{len(listing.classes)} classes, split by {listing.rule}"
+            f"{self.name}: {', '.join(counts)} and {last} clips of {len(listing.classes)} classes, "
+            f"split by {listing.rule}"
         )
         for note in listing.notes:
             say(f"{self.name}: {note}")
@@ -222,13 +219,11 @@ class _Reader:
             )
 
     def _report_unheard(self, split: str, labels: torch.Tensor) -> None:
-        heard = set(labels.unique().tolist())
-        unheard = [word for i, word in enumerate(self.listing.classes) if i not in heard]
+        heard = set(labels.tolist())
+        unheard = [repr(word) for i, word in enumerate(self.listing.classes) if i not in heard]
         if unheard:
-            several = f" (and {len(unheard) - 1} more)" if len(unheard) > 1 else ""
             effect = ": it cannot be learnt" if split == "train" else ""
-            clip = f"{SPLIT_NAMES[split]} clip"
-            self.say(f"no {clip} is of class {unheard[0]!r}{several}{effect}")
+            self.say(f"no {SPLIT_NAMES[split]} clip is of class {some(unheard)}{effect}")
 
     def _path(self, split: str, index: int) -> Path:
         return self.folder / self.listing.clips[split][index][0]

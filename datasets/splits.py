@@ -89,7 +89,7 @@ def _by_folders(folder: Path, words: dict[str, list[str]]) -> Listing:
     by_lists = _present(folder, WORD_LISTS)
     listing = _by_lists(folder, clips, classes) if by_lists else _by_hash(clips, classes)
     silent = sorted(name for name, files in words.items() if not files)
-    note = [f"no WAV or FLAC file lies in the folder {_some(silent)}: no class"] if silent else []
+    note = [f"no WAV or FLAC file lies in the folder {some(silent)}: no class"] if silent else []
     return replace(listing, notes=(*note, *listing.notes))
 
 
@@ -184,15 +184,15 @@ def _by_tables(folder: Path, words: dict[str, list[str]]) -> Listing:
         for path, word in listed.items()
         if Path(path).parent.name in labels and Path(path).parent.name != word
     ]
-    notes = [f"{_names(TABLES)} do not name {_some(unlisted)}"] if unlisted else []
+    notes = [f"{_names(TABLES)} do not name {some(unlisted)}"] if unlisted else []
     if elsewhere:
-        notes.append(f"listed under a class other than its folder's: {_some(elsewhere)}")
+        notes.append(f"listed under a class other than its folder's: {some(elsewhere)}")
     return Listing(
         clips, classes, _names(TABLES), "the dataset's own validation split", tuple(notes)
     )
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
     """The first of them, and how many more there are."""
     return names[0] + (f" (and {len(names) - 1:,} more)" if len(names) > 1 else "")
 
@@ -317,7 +317,7 @@ def _hint(folder: Path) -> str:
         if any(_recordings(folder / name / word) for word in words)
     ]
     if spoken:
-        return f"; words have to lie directly in it, not in {_some(spoken)}: {LIST_WORDS}"
+        return f"; words have to lie directly in it, not in {some(spoken)}: {LIST_WORDS}"
     files = (path for name in names for path in sorted((folder / name).iterdir()))
     found = next((path for path in files if path.is_file() and path.name[0] != "."), None)
     return f"; {found} is neither: convert it (ffmpeg -i IN -ac 1 OUT.wav)" if found else ""

@@ -25,17 +25,13 @@ from parsers.program import Parser, check_folder, numeric, of_option, program
 from parsers.training_config import TrainingConfig
 
 PROGRAM = "datasets.preview"
-# Options that are those of main.py, in all but the name of the program.
-OF_MAIN = (
-    "dataset_name",
-    "data_folder",
-    "nb_steps",
-    "max_time",
-    "spatial_bin",
-    "num_workers",
-    "skip_bad_files",
-    "sample_rate",
-)
+NOT_READ = ("shd_validation", "data_placement")  # they decide what becomes of the data
+OF_MAIN = [
+    name
+    for name, option in OPTIONS.items()
+    if option.rules.group == "data" and name not in NOT_READ
+]
+AUGMENTATIONS = [field.name for field in fields(Augmentation)]
 MOST_CLIPS = 48
 # The strengths that are shown where the user names none.
 EXAMPLE = Augmentation(
@@ -78,11 +74,11 @@ class Page:
         """Write index.html; its path."""
         lines = [f"<!doctype html><meta charset=utf-8><title>{html.escape(self.title)}</title>"]
         lines += [f"<style>{STYLE}</style>", f"<h1>{html.escape(self.title)}</h1>", "<ul>"]
-        lines += [f"<li>{html.escape(note)}</li>" for note in self.notes]
-        lines.append("</ul>")
+        lines += [*(f"<li>{html.escape(note)}</li>" for note in self.notes), "</ul>"]
         for name, heading, caption in self.sections:
-            lines += [f"<h2>{html.escape(heading)}</h2>", f"<p>{html.escape(caption)}</p>"]
-            lines.append(f'<img src="{name}" alt="{html.escape(heading)}">')
+            heading, caption = html.escape(heading), html.escape(caption)
+            lines += [f"<h2>{heading}</h2>", f"<p>{caption}</p>"]
+            lines.append(f'<img src="{name}" alt="{heading}">')
         path = self.folder / "index.html"
         with atomic_file(path) as file:
             file.write("\n".join(lines).encode())
@@ -140,17 +136,12 @@ def read_arguments(argv: list[str] | None) -> Namespace:
     add("--clips", type=numeric(int, 1, MOST_CLIPS), default=8, help="clips to show [default: 8]")
     add("--seed", type=of_option(OPTIONS["seed"]), default=0, help="chooses the clips [default: 0]")
     add("--config", help="config of main.py, whose data options are taken where none are given")
-    for name in OF_MAIN:
-        default = OPTIONS[name].default
-        add(
-            f"--{name}",
-            type=of_option(OPTIONS[name]),
-            metavar="|".join(OPTIONS[name].rules.choices) or None,
-            help=OPTIONS[name].rules.help + ("" if default is None else f" [default: {default}]"),
-        )
-    for augmentation in fields(Augmentation):
-        option = OPTIONS[augmentation.name]
-        add(f"--{option.name}", type=of_option(option), help=option.rules.help)
+    for name in (*OF_MAIN, *AUGMENTATIONS):
+        option = OPTIONS[name]
+        has_default = name in OF_MAIN and option.default is not None
+        default = f" [default: {option.default}]" if has_default else ""
+        metavar = "|".join(option.rules.choices) or None
+        add(f"--{name}", type=of_option(option), metavar=metavar, help=option.rules.help + default)
     return parser.parse_args(argv)
 
 
@@ -162,7 +153,7 @@ def main(argv: list[str] | None) -> None:
     options = load_plan([*config, "--debug"]).points[0].to_dict()
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     data = {name: given.get(name, options[name]) for name in OF_MAIN}
-    asked = {f.name: given[f.name] for f in fields(Augmentation) if f.name in given}
+    asked = {name: given[name] for name in AUGMENTATIONS if name in given}
     if "min_snr" in asked or "max_snr" in asked:
         asked.setdefault("use_augm", True)
     augmented = Config.from_dict(data | asked).training  # raises where one does not fit the data

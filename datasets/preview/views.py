@@ -109,33 +109,29 @@ class SpikeView(View):
         return f"{steps} bins of {width:.3g} ms, {channels} channels of {units} units each"
 
     def sheet(self, indices: Tensor) -> Figure:
-        counts = list(self.clips.counts[indices].numpy())
-        titles = [self._describe(index) for index in indices.tolist()]
-        return figures.spike_sheet(counts, titles, self.clips.bin_seconds)
-
-    def _describe(self, index: int) -> str:
-        clips = self.clips
-        speaker = "" if clips.speakers is None else f", speaker {int(clips.speakers[index])}"
-        events = int(clips.counts[index].sum(dtype=torch.int64))
-        return f"{self.title(index)}{speaker}\nclip {index}, {events:,} events"
+        clips, titles = self.clips, []
+        for i in indices.tolist():
+            speaker = "" if clips.speakers is None else f", speaker {int(clips.speakers[i])}"
+            events = int(clips.counts[i].sum(dtype=torch.int64))
+            titles.append(f"{self.title(i)}{speaker}\nclip {i}, {events:,} events")
+        return figures.spike_sheet(clips.counts[indices].numpy(), titles, clips.bin_seconds)
 
     def changes(self, indices: Tensor) -> Iterator[tuple[str, str, str, Figure]]:
         step = self.clips.bin_seconds
         # Behind the clips that are shown, another of each one's class for CutMix.
         others = [another(self.clips.labels, index) for index in indices.tolist()]
         frames, labels = self.clips.batch(torch.cat([indices, torch.tensor(others)]))
-        before = list(frames[: len(indices)].numpy())
+        before = frames[: len(indices)].numpy()
         titles = [self.word(index) for index in indices.tolist()]
         changes = list(changes_of(self.strengths, OF_FRAMES))
         if len(changes) > 1:
             changes.append(("together", "All of these together, as in training", self.strengths))
         for name, title, strengths in changes:
-            if name == "cutmix":  # of a few clips, draw all
-                strengths = Augmentation(augm_cutmix=1.0)
-            generator = self.generator()
-            changed = augment.augment_frames(frames, labels, step, strengths, generator)
-            after = list(changed[: len(indices)].numpy())
             mixed = name == "cutmix"
+            if mixed:  # of a few clips, draw all
+                strengths = Augmentation(augm_cutmix=1.0)
+            changed = augment.augment_frames(frames, labels, step, strengths, self.generator())
+            after = changed[: len(indices)].numpy()
             mark = "; what comes from another clip lies between the lines." if mixed else "."
             figure = figures.spike_pairs(before, after, titles, step, title, mark=mixed)
             yield name, title, BEFORE_AND_AFTER + mark, figure

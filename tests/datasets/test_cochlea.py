@@ -58,13 +58,9 @@ def test_best_frequency_falls_from_base_to_apex():
 
 def test_membrane_is_linear_and_blocks_add_up():
     sound = speech_like()
-    long = np.concatenate([sound, sound, sound])  # 1.5 s: two blocks
-    late = np.concatenate([np.zeros(len(sound)), sound, np.zeros(len(sound))])
-    early = np.concatenate([sound, np.zeros(len(sound)), np.zeros(len(sound))])
-    last = np.concatenate([np.zeros(len(sound)), np.zeros(len(sound)), sound])
-    whole = cochlea.membrane_response(long)
-    parts = sum(cochlea.membrane_response(part) for part in (early, late, last))
-    np.testing.assert_allclose(whole, parts, atol=2e-5)
+    parts = np.kron(np.eye(3), sound)[1:]  # in 1.5 s, or two blocks
+    whole = cochlea.membrane_response(parts.sum(0))
+    np.testing.assert_allclose(whole, sum(map(cochlea.membrane_response, parts)), atol=2e-5)
 
 
 def test_binomial_draws_follow_the_distribution():
@@ -80,7 +76,7 @@ def test_binomial_draws_follow_the_distribution():
 def test_silent_cell_fires_at_the_rate_of_its_steady_state():
     """Meddis 1986: with no input h c follows from setting the three derivatives to zero; the
     refractory millisecond turns a probability rate r into r / (1 + r * 1 ms)."""
-    _, rates = cochlea.hair_cells(np.zeros((cochlea.CHANNELS, 16_000), np.float32), seed=0)
+    _, rates = cochlea.hair_cells(np.zeros((cochlea.CHANNELS, 4_000), np.float32), seed=0)
     k = cochlea.PERMEABILITY_G * 5 / 305
     cleft = (
         k
@@ -119,8 +115,8 @@ def test_events_are_in_the_layout_of_shd():
     assert times.max() <= 0.5
 
 
-def test_same_seed_same_spikes_whatever_the_number_of_threads():
-    first = cochlea.spikes_from_audio(speech_like(), 16_000, seed=3)
+def test_same_seed_same_spikes_whatever_the_number_of_threads_and_the_level():
+    first = cochlea.spikes_from_audio(4 * speech_like(), 16_000, seed=3)
     numba.set_num_threads(1)
     try:
         second = cochlea.spikes_from_audio(speech_like(), 16_000, seed=3)
@@ -130,12 +126,6 @@ def test_same_seed_same_spikes_whatever_the_number_of_threads():
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
     assert first[0].tobytes() != other[0].tobytes()
-
-
-def test_level_of_the_recording_does_not_matter():
-    quiet = cochlea.spikes_from_audio(speech_like() / 1024, 16_000)
-    loud = cochlea.spikes_from_audio(speech_like() * 4, 16_000)
-    np.testing.assert_array_equal(quiet[1], loud[1])
 
 
 def test_other_sampling_rates_excite_the_same_places():
@@ -184,6 +174,7 @@ def test_convert_writes_labels_speakers_and_keys(wav_folder, tmp_path):
     assert out.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_file(wav_folder, tmp_path, monkeypatch):
     one, several = tmp_path / "one.h5", tmp_path / "new" / "several.h5"
     cochlea.convert(wav_folder, one)
@@ -192,33 +183,9 @@ def test_several_processes_write_the_same_file(wav_folder, tmp_path, monkeypatch
     assert several.read_bytes() == one.read_bytes()
 
 
-def test_existing_file_is_kept_without_overwrite(wav_folder, tmp_path, capsys):
-    out = tmp_path / "words.h5"
-    out.write_text("precious")
-    assert cochlea.main([str(wav_folder), str(out)]) == 2
-    assert "exists" in capsys.readouterr().err
-    assert out.read_text() == "precious"
-
-
-def stereo(folder):
-    soundfile.write(folder / "no" / "bad.wav", np.ones((100, 2)) / 2, 16_000)
-
-
-def empty(folder):
-    soundfile.write(folder / "no" / "bad.wav", np.zeros(0), 16_000)
-
-
-def silent(folder):
-    soundfile.write(folder / "no" / "bad.wav", np.zeros(100), 16_000)
-
-
-def broken(folder):
-    (folder / "no" / "bad.wav").write_bytes(b"RIFF")
-
-
-@pytest.mark.parametrize("spoil", [stereo, empty, silent, broken])
-def test_bad_wav_is_named_in_one_line(wav_folder, tmp_path, capsys, spoil):
-    spoil(wav_folder)
+@pytest.mark.parametrize("sound", [np.ones((100, 2)) / 2, np.zeros(100)])
+def test_bad_wav_is_named_in_one_line(wav_folder, tmp_path, capsys, sound):
+    soundfile.write(wav_folder / "no" / "bad.wav", sound, 16_000)
     out = tmp_path / "words.h5"
     assert cochlea.main([str(wav_folder), str(out)]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
@@ -230,9 +197,8 @@ def test_bad_wav_is_named_in_one_line(wav_folder, tmp_path, capsys, spoil):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["missing", "o.h5"], "no folder missing"),
-        (["{wavs}/yes", "o.h5"], "no .wav files"),
         (["{wavs}", "{wavs}/yes/a_1.wav/o.h5"], "a_1.wav is a file"),
+        (["{wavs}", "{wavs}/yes/a_1.wav"], "a_1.wav exists"),
         (["{wavs}", "o.h5", "--speaker-from", "("], "no regular expression"),
         (["{wavs}", "o.h5", "--speaker-from", "a_1"], "finds no group"),
     ],

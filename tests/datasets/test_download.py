@@ -1,27 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Whole data sets from a server on this machine, and all that can be wrong with them."""
+"""Single files and whole data sets from a server that cuts, stalls, refuses and lies."""
 
 import errno
 import hashlib
 import io
 import random
-import signal
-import subprocess
-import sys
 import tarfile
-import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from datasets import download, files
+from datasets import download, files, transfer
 from datasets.registry import DATASETS
+from datasets.transfer import DownloadError, Patience, fetch
 
-REPO = Path(__file__).resolve().parents[2]
 NOISE = random.Random(0).randbytes(300_000)
+MD5 = hashlib.md5(NOISE).hexdigest()
 
 
 def zipped(**files: bytes) -> bytes:
@@ -140,13 +137,6 @@ class TestSpikingSets:
         assert "shd_train.h5.zip is damaged" in out
         assert contents(tmp_path / "data") == shd
 
-    def test_wrong_bytes(self, command, shd, server, tmp_path):
-        server.files["shd_train.h5.zip"] = NOISE
-        status, _, err = command("shd")
-        assert status == 1
-        assert "not the published file" in err
-        assert contents(tmp_path / "data") == {}
-
     def test_a_disk_that_fills_up_keeps_the_archive(self, command, shd, tmp_path, monkeypatch):
         def disk_full(number):
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -160,13 +150,12 @@ class TestSpikingSets:
 
 
 class TestAudioSets:
-    def test_words_and_lists(self, command, gsc, tmp_path):
+    def test_words_and_lists_come_once(self, command, gsc, server, tmp_path):
+        (tmp_path / "data" / ".unpacking-abc" / "yes").mkdir(parents=True)  # from a killed one
         assert command("gsc")[0] == 0
         expected = {name.removeprefix("./"): content for name, content in WORDS.items()}
         assert contents(tmp_path / "data") == expected
-
-    def test_sc_is_another_name(self, command, gsc, server, tmp_path):
-        command("gsc")
+        assert not (tmp_path / "data" / ".unpacking-abc").exists()
         server.asked.clear()
         status, out, _ = command("sc")
         assert (status, server.asked) == (0, [])
@@ -213,63 +202,36 @@ class TestAudioSets:
         assert contents(tmp_path / "data").keys() == {"speech_commands_v0.02.tar.gz"}
 
     @pytest.mark.parametrize(
-        "damage",
-        [lambda c: c[: len(c) // 2], lambda c: c[:60] + bytes(40) + c[100:], lambda _: b""],
+        ("archive", "message"),
+        [
+            (tarred(WORDS)[:100], "damaged"),
+            (tarred(WORDS)[:60] + bytes(40) + tarred(WORDS)[100:], "damaged"),
+            (b"", "damaged"),
+            (tarred({"a/b.txt": b"x"}), "holds no validation_list.txt"),
+        ],
     )
-    def test_a_damaged_archive_leaves_nothing_behind(self, command, server, tmp_path, damage):
-        server.files["speech_commands_v0.02.tar.gz"] = damage(tarred(WORDS))
+    @pytest.mark.parametrize("was_there", [False, True])
+    def test_a_bad_archive_stays_only_if_it_was_there(
+        self, command, server, tmp_path, archive, message, was_there
+    ):
+        name = "speech_commands_v0.02.tar.gz"
+        if was_there:
+            (tmp_path / "data").mkdir()
+            (tmp_path / "data" / name).write_bytes(archive)
+        server.files[name] = archive
         status, _, err = command("gsc")
         assert status == 1
-        assert "damaged" in err
-        assert contents(tmp_path / "data") == {}
-
-    def test_a_damaged_archive_of_the_user_is_not_removed(self, command, tmp_path):
-        (tmp_path / "data").mkdir()
-        archive = tmp_path / "data" / "speech_commands_v0.02.tar.gz"
-        archive.write_bytes(tarred(WORDS)[:100])
-        status, _, err = command("gsc")
-        assert status == 1
-        assert f"{archive} is damaged" in err
-        assert archive.exists()
-
-    def test_an_archive_of_something_else(self, command, server):
-        server.files["speech_commands_v0.02.tar.gz"] = tarred({"a/b.txt": b"x"})
-        status, _, err = command("gsc")
-        assert status == 1
-        assert "holds no validation_list.txt" in err
-
-    def test_leftovers_of_a_killed_download_go(self, command, gsc, tmp_path):
-        leftover = tmp_path / "data" / ".unpacking-abc"
-        (leftover / "yes").mkdir(parents=True)
-        assert command("gsc")[0] == 0
-        assert not leftover.exists()
+        assert message in err
+        stays = was_there or "holds" in message
+        assert contents(tmp_path / "data") == ({name: archive} if stays else {})
 
 
 class TestCommand:
-    @pytest.mark.parametrize(
-        ("argv", "named"),
-        [
-            ([], "name"),
-            (["mnist"], "'mnist'"),
-            (["shd", "--too", "x"], "--too"),
-            (["shd", "--timeout", "0"], "--timeout"),
-            (["shd", "--retries", "x"], "--retries"),
-            (["shd", "--base-url", "ftp://a/"], "ftp://a/ is no http"),
-            (["shd", "--base-url", "zenke"], "zenke is no http"),
-        ],
-    )
-    def test_mistakes_are_one_line(self, argv, named, capsys, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        assert download.main(argv) == 2
-        err = capsys.readouterr().err
-        assert err.count("\n") == 1
-        assert named in err
-
-    def test_a_folder_that_is_a_file(self, command, tmp_path):
-        (tmp_path / "data").write_text("")
-        status, _, err = command("shd")
+    @pytest.mark.parametrize("url", ["ftp://a/", "zenke"])
+    def test_an_address_that_is_no_web_address_is_refused(self, command, url):
+        status, _, err = command("shd", "--base-url", url)
         assert status == 2
-        assert "cannot write to" in err
+        assert f"{url} is no http" in err
 
     def test_two_downloads_into_one_folder(self, command, tmp_path):
         (tmp_path / "data").mkdir()
@@ -278,41 +240,20 @@ class TestCommand:
         assert status == 2
         assert "another download" in err
 
-    def test_a_missing_file(self, command):
-        status, _, err = command("gsc")
-        assert status == 1
-        assert "404" in err
-
-    def test_help_is_quick(self):
-        code = (
-            "import sys\n"
-            "try: import datasets.download as d; d.main(['--help'])\n"
-            "except SystemExit: pass\n"
-            "assert 'torch' not in sys.modules and 'h5py' not in sys.modules"
-        )
-        subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, capture_output=True)
-
-    def test_an_interrupt_keeps_what_came(self, server, tmp_path):
+    def test_an_interrupt_keeps_what_came(self, command, server, tmp_path, monkeypatch):
         server.files["speech_commands_v0.02.tar.gz"] = NOISE
-        server.stalls = 1
-        argv = ["gsc", "--to", str(tmp_path / "data"), "--base-url", server.url]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "datasets.download", *argv],
-            cwd=REPO,
-            stderr=subprocess.PIPE,
-            # A shell that runs the tests in the background has them, and this, ignore it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        path = tmp_path / "data" / "speech_commands_v0.02.tar.gz.part"
-        deadline = time.monotonic() + 20
-        while not (path.exists() and path.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-        assert process.returncode == 130
-        assert err.decode().count("\n") == 1
-        assert "the same command continues" in err.decode()
-        assert NOISE.startswith(path.read_bytes())
+        blocks = iter([NOISE[:1000]])
+
+        def read(*_):
+            for block in blocks:
+                return block
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(transfer, "_read", read)
+        status, _, err = command("gsc")
+        assert status == 130
+        assert "the same command continues" in err
+        assert contents(tmp_path / "data") == {"speech_commands_v0.02.tar.gz.part": NOISE[:1000]}
 
 
 def test_the_folders_are_those_the_readers_look_into():
@@ -322,3 +263,105 @@ def test_the_folders_are_those_the_readers_look_into():
         assert download.PUBLISHED[name].archives.keys() == files
     for name, key in (("gsc", "sc"), ("hd", "hd")):
         assert download.PUBLISHED[name].default_folder == DATASETS[key].default_folder
+
+
+QUICK = Patience(timeout=0.3, retries=2, pause=0.01)
+
+
+@pytest.fixture
+def get(server, tmp_path, said):
+    """Fetch NOISE as 'file'; the target."""
+    server.files["file"] = NOISE
+
+    def call(md5=MD5) -> Path:
+        fetch(f"{server.url}/file", tmp_path / "file", md5, QUICK, said)
+        return tmp_path / "file"
+
+    return call
+
+
+def part(tmp_path) -> Path:
+    return tmp_path / "file.part"
+
+
+class TestTransfer:
+    def test_a_file_comes_whole(self, get, tmp_path, said):
+        assert get().read_bytes() == NOISE
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        assert said == []
+
+    @pytest.mark.parametrize("md5", [MD5, None])
+    def test_a_cut_connection_is_resumed_where_it_ended(self, get, server, said, md5):
+        server.cuts = [100_000, *[20_000] * 5]
+        assert get(md5).read_bytes() == NOISE
+        assert server.ranges()[:3] == [None, "bytes=100000-", "bytes=120000-"]
+        assert len(said.about("the connection was cut")) == 6
+
+    def test_without_any_length_the_checksum_tells_that_a_file_is_cut(self, get, server, tmp_path):
+        server.tells_length = False
+        server.cuts = [100_000]
+        with pytest.raises(DownloadError, match="not the published file"):
+            get()
+        assert not part(tmp_path).exists()
+
+    def test_no_progress_ends_it(self, get, server, tmp_path):
+        server.cuts = [100_000, *[0] * 20]
+        with pytest.raises(DownloadError, match=r"cut, 3 times in a row; 0.1 MB are kept"):
+            get()
+        assert part(tmp_path).read_bytes() == NOISE[:100_000]
+        server.cuts = []
+        assert get().read_bytes() == NOISE
+        assert server.ranges()[-1] == "bytes=100000-"
+
+    def test_a_stall_ends_an_attempt(self, get, server, said):
+        server.stalls = 1
+        assert get().read_bytes() == NOISE
+        assert said.about("no data for 0.3 s at 0.1 MB")
+        assert server.ranges() == [None, "bytes=150000-"]
+
+    def test_a_server_without_ranges_starts_over_a_few_times(self, get, server, said):
+        server.knows_ranges = False
+        server.cuts = [100_000] * 20
+        with pytest.raises(DownloadError, match="3 times in a row"):
+            get()
+        assert len(server.asked) == 3
+        assert said.about("cannot resume in the middle")
+        server.cuts = []
+        assert get().read_bytes() == NOISE
+
+    def test_wrong_bytes_are_removed(self, get, server, tmp_path):
+        server.files["file"] = bytes([NOISE[0] ^ 1]) + NOISE[1:]
+        with pytest.raises(DownloadError, match="not the published file") as caught:
+            get()
+        assert "\n" not in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("more", [b"", b"more"])
+    def test_a_part_that_is_complete_or_too_long(self, get, tmp_path, said, more):
+        part(tmp_path).write_bytes(NOISE + more)
+        assert get().read_bytes() == NOISE
+        assert len(said.about("longer than the file")) == bool(more)
+
+    def test_a_missing_file_is_not_asked_for_again(self, get, server):
+        del server.files["file"]
+        with pytest.raises(DownloadError, match="/file: the server answers 404"):
+            get()
+        assert len(server.asked) == 1
+
+    def test_a_busy_server_is_asked_again(self, get, server, said):
+        server.statuses = [503, 429]
+        assert get().read_bytes() == NOISE
+        assert len(said) == 2
+
+    def test_no_server(self, server, tmp_path, said):
+        server.server_close()
+        with pytest.raises(DownloadError, match=r"no connection .*refused"):
+            fetch(f"{server.url}/file", tmp_path / "file", None, QUICK, said)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_full_disk_is_reported_before_anything_is_written(self, get, tmp_path, monkeypatch):
+        usage = transfer.shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        with pytest.raises(DownloadError, match=r"needs 0.3 MB more .* --to"):
+            get()
+        assert not part(tmp_path).exists()
