@@ -14,7 +14,6 @@ import torch
 from datasets.interface import Data
 from parsers.load import Config
 from training import diverged
-from training.batchnorm import recalibrate
 from training.build import (
     build_model,
     build_optimizer,
@@ -116,7 +115,7 @@ class Experiment:
         begin, lr = time.perf_counter() - self.progress.epoch_seconds, self.lr
         train = self.train_pass(epoch, last)
         if self.options.bn_statistics == "recalibrated":
-            recalibrate(self.model, self.data.train, self.options.batch_size, self.options.seed)
+            self.steps.recalibrate(self.data.train)
         valid = self.validate(f"epoch {epoch}/{last} valid")
         self.check_finite(epoch, valid.loss)
         best = self.recorder.best

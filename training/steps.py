@@ -14,6 +14,7 @@ from training.device.choice import generator_of
 from training.loss import LOSSES, needs_potentials, rate_penalty
 from training.metrics import Meter
 
+RECALIBRATION_BATCHES = 20
 Step = Callable[[Tensor, Tensor, Meter], None]
 
 
@@ -201,6 +202,39 @@ class Steps:
         output, activity = self.forward(x)
         meter.add(output, y, self.loss(output, activity, y), activity)
         meter.samples += len(y)
+
+    @torch.no_grad()
+    def recalibrate(self, clips) -> None:
+        """Replace running means and variances by those of the present weights (Wu & Johnson 2021).
+
+        The running averages look back over 1 / momentum = 20 steps, in which the weights have
+        moved; on small data sets that is an epoch. Here the statistics are averaged over up to
+        ``RECALIBRATION_BATCHES`` batches of ``clips``, the training split, the same ones in every
+        epoch, with dropout off as in evaluation. Training normalises by the batch, and the global
+        random stream is left as it was, so a training step does not change; the learning rate may,
+        as it follows validation. Leaves the network in evaluation mode.
+        """
+        norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm1d)]
+        if not norms:
+            return
+        before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+        self.model.eval()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain average over the batches
+            norm.train()
+        size = self.options.batch_size
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.options.seed)
+            chosen = torch.randperm(len(clips))[: RECALIBRATION_BATCHES * size]
+            for indices in chosen.split(size):
+                # A smaller last batch would weigh as much as a full one.
+                if len(indices) == min(size, len(chosen)):
+                    self.model(clips.batch(indices)[0])
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
+        self.model.eval()
 
     def forward(self, x: Tensor) -> tuple:
         """(class scores [B, C], Activity or None)."""

@@ -10,8 +10,7 @@ import torch
 from torch.nn import functional
 
 from models.snns import SNN
-from parsers.load import load_plan
-from training.batchnorm import recalibrate
+from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
 from training.metrics import Meter
 from training.record import checkpoint, files
@@ -37,6 +36,11 @@ class Clips:
 def network():
     torch.manual_seed(0)
     return SNN((None, None, 6), [8, 8, 4], "SiLIF", dropout=0.3)
+
+
+def steps_of(network, **options):
+    optimizer = torch.optim.Adam(network.parameters())
+    return Steps(network, optimizer, TrainingConfig(**options), nb_features=6)
 
 
 def test_means_are_exact_over_uneven_batches(network):
@@ -66,8 +70,7 @@ def test_means_are_exact_over_uneven_batches(network):
 
 def test_a_step_does_not_hold_on_to_spikes(network):
     """Spikes before dropout are gone when the gradients are computed."""
-    options = load_plan(["--config", "demo"]).points[0].training
-    steps = Steps(network, torch.optim.Adam(network.parameters()), options, nb_features=6)
+    steps = steps_of(network)
     clips, spikes, alive = Clips(5), [], []
     network.snn[0].drop.register_forward_pre_hook(lambda _, x: spikes.append(weakref.ref(x[0])))
     network.snn[1].W.weight.register_hook(lambda _: alive.append(spikes[0]() is not None))
@@ -84,7 +87,7 @@ def test_recalibration_gives_the_statistics_of_the_present_weights(network):
     count = first.norm.num_batches_tracked.item()
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    recalibrate(network, clips, batch_size=64, seed=1)
+    steps_of(network, batch_size=64, seed=1).recalibrate(clips)
     assert torch.equal(before, torch.get_rng_state())
     current = first.W(clips.x).reshape(-1, 8)
     assert torch.allclose(first.norm.running_mean, current.mean(0), atol=1e-5)
@@ -96,7 +99,7 @@ def test_recalibration_gives_the_statistics_of_the_present_weights(network):
 def test_recalibration_leaves_networks_without_batchnorm_alone():
     network = SNN((None, None, 6), [8, 4], "LIF", normalization="layernorm")
     weights = {k: v.clone() for k, v in network.state_dict().items()}
-    recalibrate(network, Clips(8), batch_size=4, seed=1)
+    steps_of(network, batch_size=4, seed=1).recalibrate(Clips(8))
     assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())
 
 

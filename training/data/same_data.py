@@ -38,40 +38,20 @@ def recorded(folder: Path) -> dict | None:
 def data_of(folder: Path, options: TrainingConfig, cache: DataCache) -> Data:
     """The data of ``options`` as the network in ``folder`` met them, by its data.json.
 
+    Unless ``options`` name a sampling rate, it is that of the training. Networks of earlier
+    versions have as many outputs as the published data set has classes, and numbers for names,
+    also where ``extra/keys`` names fewer: their data get these classes.
+
     Raises:
         ExperimentError: the classes of the network are others.
         DataError: a fault in the files.
     """
-    return with_classes_of(folder, options, cache.get(with_recorded_rate(options, folder)))
-
-
-def with_recorded_rate(options: TrainingConfig, folder: Path) -> TrainingConfig:
-    """``options`` with the sampling rate that the network in ``folder`` was trained at.
-
-    A requested rate stays, and other data sets are unchanged.
-    """
     before = recorded(folder)
-    if options.sample_rate or before is None or not is_same_set(options, before):
-        return options
-    return replace(options, sample_rate=before.get("sample_rate") or 0)
-
-
-def is_same_set(options: TrainingConfig, before: dict) -> bool:
-    """Whether the data were of the set that is requested now."""
-    return before.get("dataset_name") == options.dataset_name
-
-
-def with_classes_of(folder: Path, options: TrainingConfig, data: Data) -> Data:
-    """``data`` with the classes of the network in ``folder``.
-
-    They are the same, but for networks of earlier versions: those had as many outputs as the
-    published data set has classes, and numbers for names, where ``extra/keys`` named fewer.
-
-    Raises ExperimentError where the classes of the network are others.
-    """
-    before = recorded(folder)
-    if before is None or not is_same_set(options, before):
-        return data
+    if before is None or before.get("dataset_name") != options.dataset_name:
+        return cache.get(options)
+    if not options.sample_rate:
+        options = replace(options, sample_rate=before.get("sample_rate") or 0)
+    data = cache.get(options)
     then, now = before["classes"], list(data.classes)
     if then == DATASETS[options.dataset_name].unnamed_classes and len(now) < len(then):
         return replace(data, classes=then)
@@ -98,22 +78,23 @@ def difference(then: list[str], now: list[str]) -> str:
 def check_unchanged(folder: Path, options: TrainingConfig, data: Data) -> None:
     """Whether a training in ``folder`` can be resumed with ``data``.
 
-    Raises:
-        ExperimentError: numbers of clips or contents are not what they were.
+    Raises ExperimentError if numbers of clips or contents are not what they were.
     """
-    before = recorded(folder)
+    before, now = recorded(folder), data_record(options, data)
     if before is None:
         return
-    now = data_record(options, data)
-    for name, count in now["clips"].items():
-        if (then := before["clips"].get(name, count)) != count:
-            raise _changed(folder, f"it had {then:,} {name} clips, and there are {count:,} now")
-    for name, found in now["checksums"].items():
-        if before["checksums"].get(name, found) != found:
-            raise _changed(folder, f"its data have changed since ({name})")
-
-
-def _changed(folder: Path, what: str) -> ExperimentError:
-    return ExperimentError(
-        f"cannot resume {folder}: {what}; restore the data, or start again with --new_exp_folder"
-    )
+    changes = [
+        f"it had {then:,} {name} clips, and there are {count:,} now"
+        for name, count in now["clips"].items()
+        if (then := before["clips"].get(name, count)) != count
+    ]
+    changes += [
+        f"its data have changed since ({name})"
+        for name, found in now["checksums"].items()
+        if before["checksums"].get(name, found) != found
+    ]
+    if changes:
+        raise ExperimentError(
+            f"cannot resume {folder}: {changes[0]}; restore the data, or start again with "
+            "--new_exp_folder"
+        )

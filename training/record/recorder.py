@@ -3,7 +3,6 @@
 """Writing down a run as it trains: what a disk refuses does not end the training."""
 
 import contextlib
-import os
 import platform
 import subprocess
 import time
@@ -204,14 +203,11 @@ def code_version(folder: Path = REPOSITORY) -> dict | None:
     New Python files count as a difference too. None without git, or where the code lies in no
     checkout. It is asked once, early in a run: what is edited later is not what computes.
     """
-    # Hooks set variables that point git to another checkout.
-    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
-    environment["GIT_OPTIONAL_LOCKS"] = "0"
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
         options = {"stderr": subprocess.DEVNULL, "text": True, "errors": "replace"}
-        return subprocess.check_output(command, timeout=GIT_SECONDS, env=environment, **options)
+        return subprocess.check_output(command, timeout=GIT_SECONDS, **options)
 
     try:
         git("ls-files", "--error-unmatch", "main.py")  # not a checkout around ours
