@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from resumption import SMALL, arguments
+from resumption import SMALL, whole_run
 from wandb_server import WandbServer
 
 import main
+from tests.command_line import arguments
 from tests.datasets.shd_files import write_spikes
 from training.tracking import wandb_run
 
@@ -66,10 +67,7 @@ def train(spikes_folder, tmp_path, monkeypatch):
 
     def call(*flags: str, **options) -> int:
         values = {**SMALL, "data_folder": spikes_folder, **options}
-        argv = list(flags)
-        for name, value in values.items():
-            argv += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
-        return main.main(argv)
+        return main.main([*flags, *arguments(**values)])
 
     return call
 
@@ -78,7 +76,7 @@ def train(spikes_folder, tmp_path, monkeypatch):
 def whole(spikes_folder, tmp_path_factory) -> Path:
     """What a training with the ``OPTIONS`` of `resumption` leaves where nothing interrupts it."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    assert main.main([*arguments(spikes_folder, folder), "--tracking", "none"]) == 0
+    assert main.main([*whole_run(spikes_folder, folder), "--tracking", "none"]) == 0
     return folder
 
 

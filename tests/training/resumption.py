@@ -7,6 +7,7 @@ import time
 
 import torch
 
+from tests.command_line import arguments
 from training.record import checkpoint, files
 
 SMALL = {  # what `train` adds
@@ -27,10 +28,9 @@ OPTIONS = {
 }
 
 
-def arguments(data_folder, folder) -> list[str]:
+def whole_run(data_folder, folder) -> list[str]:
     """The command line of a run with ``OPTIONS``, as `train` makes it."""
-    options = {**SMALL, **OPTIONS, "data_folder": data_folder, "new_exp_folder": folder}
-    return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+    return arguments(**{**SMALL, **OPTIONS}, data_folder=data_folder, new_exp_folder=folder)
 
 
 def final_state(folder):

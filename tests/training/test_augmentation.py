@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Augmented training: what is changed, when, and that a run can be repeated."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 from datasets import audio_set
 from parsers.load import Config
 from training.data.loading import augmented, load_data
+from training.record import files
 from training.steps import Steps
 
 CPU = torch.device("cpu")
@@ -95,27 +95,30 @@ def test_waveforms_are_kept_only_where_they_are_needed(words_folder):
 def test_runs_are_repeatable_and_only_training_clips_change(
     train, words_folder, name, changes, monkeypatch
 ):
-    seen, forward = {"train": [], "evaluate": []}, Steps.forward
-
-    def record(steps, x):  # looks `seen` up when called
-        seen["train" if steps.model.training else "evaluate"].append(x.clone())
-        return forward(steps, x)
-
-    monkeypatch.setattr(Steps, "forward", record)
+    forward = Steps.forward
     values = {"dataset_name": name}
     if name == "sc":
         values |= {"data_folder": words_folder, "batch_size": 8}
-    results = []
-    for folder, more in (("plain", {}), ("first", changes), ("second", changes)):
+
+    def run(folder, **more):
+        """The losses, and the batches that the network saw in training and in evaluation."""
+        seen = {True: [], False: []}
+
+        def record(steps, x):
+            seen[steps.model.training].append(x.clone())
+            return forward(steps, x)
+
+        monkeypatch.setattr(Steps, "forward", record)
         assert train(new_exp_folder=folder, **values, **more) == 0
-        lines = Path(folder, "metrics.jsonl").read_text().splitlines()
-        losses = [json.loads(line)["loss"] for line in lines]
-        results.append((losses, seen))
-        seen = {"train": [], "evaluate": []}
-    (plain, clean), (first, shown), (second, again) = results
+        losses = [record["loss"] for record in files.read_lines(Path(folder, "metrics.jsonl"))]
+        return losses, seen[True], seen[False]
+
+    plain, clean, tested = run("plain")
+    first, shown, tested_too = run("first", **changes)
+    second, again, _ = run("second", **changes)
     assert first == second != plain
-    assert all(map(torch.equal, shown["train"], again["train"]))
-    assert all(map(torch.equal, clean["evaluate"], shown["evaluate"]))
-    half = len(shown["train"]) // 2
-    assert not any(map(torch.equal, clean["train"], shown["train"]))
-    assert not any(a.equal(b) for a in shown["train"][:half] for b in shown["train"][half:])
+    assert all(map(torch.equal, shown, again))
+    assert all(map(torch.equal, tested, tested_too))
+    half = len(shown) // 2
+    assert not any(map(torch.equal, clean, shown))
+    assert not any(a.equal(b) for a in shown[:half] for b in shown[half:])

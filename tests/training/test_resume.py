@@ -18,7 +18,7 @@ import pytest
 import torch
 from filelock import FileLock
 from refusal import snapshot
-from resumption import OPTIONS, arguments, same_results
+from resumption import OPTIONS, same_results, whole_run
 
 import main
 from training.experiment import Experiment
@@ -143,7 +143,7 @@ def hangups():
 @pytest.mark.usefixtures("hangups")
 def test_a_closed_terminal_saves(train, spikes_folder, whole, tmp_path):
     folder = tmp_path / "stopped"
-    command = [sys.executable, str(REPO / "main.py"), *arguments(spikes_folder, folder)]
+    command = [sys.executable, str(REPO / "main.py"), *whole_run(spikes_folder, folder)]
     child, terminal = pty.fork()
     if child == 0:
         os.execv(command[0], [*command, "--tracking", "none"])
@@ -180,7 +180,7 @@ def test_a_second_hangup_kills_nothing():
 def test_kill_9_from_outside(train, spikes_folder, whole, tmp_path):
     """The real thing, in another process."""
     folder = tmp_path / "killed"
-    command = [sys.executable, str(REPO / "main.py"), *arguments(spikes_folder, folder)]
+    command = [sys.executable, str(REPO / "main.py"), *whole_run(spikes_folder, folder)]
     killed = subprocess.Popen([*command, "--tracking", "none"], stdout=subprocess.DEVNULL)
     second = folder / checkpoint.previous(checkpoint.LAST)
     while not second.exists() and killed.poll() is None:

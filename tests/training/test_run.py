@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Whole runs through main.py on a small data set."""
+"""Whole runs through main.py on small data sets."""
 
 import json
 import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 import yaml
 
 import main
+from datasets import recordings
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
 from parsers.load import Config
@@ -112,13 +114,10 @@ def test_a_grid_ends_in_one_table(train, tmp_path, capsys):
     sweep = json.loads((out / "sweep_summary.json").read_text())
     assert [group["values"] for group in sweep["groups"]] == [{"dt_max": 0.3}, {"dt_max": 0.5}]
     for group in sweep["groups"]:
-        name = str(group["values"]["dt_max"]).replace(".", "_")
-        accuracies = [
-            summary_of(out / f"shd_20steps_CSiLIF_3lay16_lr0_01_drop0_1_dt_max{name}_seed{seed}")[
-                "test"
-            ]["accuracy"]
-            for seed in group["seeds"]
-        ]
+        dt_max = str(group["values"]["dt_max"]).replace(".", "_")
+        runs = sorted(out.glob(f"*_dt_max{dt_max}_seed?"))
+        accuracies = [summary_of(run)["test"]["accuracy"] for run in runs]
+        assert group["seeds"] == [1, 2, 3]
         assert group["test_accuracy"]["mean"] == pytest.approx(statistics.fmean(accuracies))
         assert group["test_accuracy"]["std"] == pytest.approx(statistics.stdev(accuracies))
     said = capsys.readouterr().out
@@ -286,3 +285,61 @@ def test_a_clip_by_itself_is_refused_where_it_cannot_be_normalised(train, tmp_pa
     assert train(new_exp_folder="out", model_type="SiLIF", batch_size=53) == 0
     options = {"model_type": "GRU", "normalization": "layernorm"}
     assert train(new_exp_folder="gru", batch_size=53, **options) == 0
+
+
+@pytest.fixture
+def train_words(train, words_folder, tmp_path):
+    """Call main.py on the words; the summary of the run."""
+
+    def call(**options):
+        values = {"dataset_name": "sc", "data_folder": words_folder, "new_exp_folder": "out"}
+        status = train(**{**values, "batch_size": 8, **options})
+        assert status == 0
+        return summary_of(tmp_path / "out")
+
+    return call
+
+
+@pytest.mark.parametrize("model", ["RadLIF", "GRU"])
+def test_a_model_trains_on_words(train_words, model):
+    summary = train_words(model_type=model, nb_epochs=1)
+    assert summary["dataset_name"] == "sc"
+    assert summary["clips"] == {"train": 30, "valid": 9, "test": 9}
+    assert summary["validated_on"] == "the dataset's own validation split"
+    assert ("sop" in summary["test"]) == (model == "RadLIF")
+
+
+def test_it_learns_and_starts_again_without_the_recordings(train_words, monkeypatch, capsys):
+    options = {"nb_hiddens": 64, "pdrop": 0.0, "lr": 0.02, "nb_epochs": 15}
+    options["bn_statistics"] = "recalibrated"  # running ones lag behind so few steps
+    first = train_words(**options)
+    assert first["test"]["accuracy"] > 0.75
+    assert first["split_by"] == "validation_list.txt and testing_list.txt"
+    assert first["files_left_out"] == 0
+    monkeypatch.setattr(recordings, "read_recording", None)
+    again = train_words(**options, new_exp_folder="again")
+    assert again["test"]["accuracy"] == first["test"]["accuracy"]
+    assert capsys.readouterr().out.count("split by validation_list.txt and testing_list.txt") == 2
+
+
+def test_bad_files_are_refused_or_skipped(train, words_folder, tmp_path, capsys):
+    data = shutil.copytree(words_folder, tmp_path / "data", ignore=lambda *_: [".frames"])
+    bad = data / "rise" / "07.wav"
+    bad.write_text("no sound")
+    options = {"dataset_name": "sc", "data_folder": data, "nb_epochs": 1}
+    assert train(**options) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"main.py: error: {bad} is no WAV or FLAC file")
+    assert "--skip_bad_files True" in line
+    assert not (tmp_path / "exp").exists()
+    assert train(**options, skip_bad_files=True) == 0
+    assert "1 bad file is skipped" in capsys.readouterr().out
+
+
+def test_a_missing_data_folder_says_where_to_get_the_data(train, tmp_path, capsys):
+    assert train(dataset_name="sc", data_folder=tmp_path / "GSC") == 2
+    line = capsys.readouterr().err
+    for part in (str(tmp_path / "GSC"), "speech_commands_v0.02.tar.gz", "--data_folder"):
+        assert part in line
+    assert train(skip_bad_files=True) == 2
+    assert "--skip_bad_files" in capsys.readouterr().err
