@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from refusal import snapshot
+from refusal import SMALL, snapshot
 
 REPO = Path(__file__).resolve().parents[1]
 # What is typed, and what the line must name. In the folder lie `file`, which is no folder and no
@@ -118,12 +118,11 @@ MISTAKES = {
 }
 
 
-def test_a_training_on_spikes_needs_no_audio_files_no_wandb_and_no_output(tmp_path):
+def test_a_training_on_spikes_needs_no_audio_files_no_wandb_and_no_output(sound_data, tmp_path):
     """Machines of computing centres may lack the libraries, and a job may have no terminal."""
     lacking = "import sys; sys.modules.update(soundfile=None, wandb=None)"
-    options = ["--config=demo.yaml", "--debug", "--nb_epochs=1", "--nb_hiddens=8", "--nb_steps=10"]
-    options += ["--backend=naive", f"--new_exp_folder={tmp_path / 'run'}"]
-    script = f"{lacking}; import main; sys.exit(main.main({options}))"
+    argv = [*SMALL, f"--data_folder={sound_data}", f"--new_exp_folder={tmp_path / 'run'}"]
+    script = f"{lacking}; import main; sys.exit(main.main({argv}))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(
         ["sh", "-c", '"$@" >&-', "sh", *command], cwd=REPO, stderr=subprocess.PIPE, text=True

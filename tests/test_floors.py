@@ -3,6 +3,7 @@
 """Which module may import which: no circles, and floors in order."""
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -49,12 +50,15 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-IMPORTS = {name: imported(path) for name, path in PATHS.items()}
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    """What each of our modules imports."""
+    return {name: imported(path) for name, path in PATHS.items()}
 
 
 def test_no_import_circle():
     try:
-        graphlib.TopologicalSorter(IMPORTS).prepare()
+        graphlib.TopologicalSorter(imports()).prepare()
     except graphlib.CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
@@ -64,7 +68,7 @@ def test_floors_stay_in_order(floor):
     allowed = FLOORS[floor] | {floor}
     wrong = {
         f"{name} imports {other}"
-        for name, others in IMPORTS.items()
+        for name, others in imports().items()
         if name.partition(".")[0] == floor
         for other in others
         if other.partition(".")[0] not in allowed
@@ -83,6 +87,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_alone():
     command = [sys.executable, "-c", IMPORT_ALONE, *PATHS]
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
