@@ -20,7 +20,6 @@ from training.record import files
 from training.record.curves import draw_bands
 from training.results.gather import GatheredRun, comparable, gather, history, mark_repeated_seeds
 from training.results.groups import (
-    NAMES,
     are_other_data,
     group_over_seeds,
     grouped,
@@ -29,9 +28,8 @@ from training.results.groups import (
     options_in_words,
     result_table,
     spread,
-    table_columns,
+    text_table,
 )
-from training.terminal.console import table
 
 PROGRAM = "training.results"
 CONFIDENCE = 0.95
@@ -129,10 +127,7 @@ def formatted(name: str, groups: list[dict]) -> str:
     """The table as Markdown, LaTeX (with the package booktabs) or CSV."""
     if name == "csv":
         return as_csv(groups)
-    headers, rows = table_columns(groups)
-    headers = [header.replace("\n", " ") for header in headers]
-    kind = "github" if name == "markdown" else "latex_booktabs"
-    text = table(rows, headers, numbers=len(headers) - NAMES, kind=kind)
+    text = text_table(groups, kind="github" if name == "markdown" else "latex_booktabs")
     if name == "latex":
         comments = "".join(f"% {line}\n" for line in legend(groups))
         return (comments + text + "\n").replace("±", r"$\pm$")
@@ -146,30 +141,28 @@ def as_csv(groups: list[dict]) -> str:
         for name in (groups[0]["values"] if groups else ())
         if len({group["values"][name] for group in groups}) > 1
     ]
-    rows = [csv_row(group, differing) for group in groups]
+    rows = []
+    for group in groups:
+        row = {**group["setup"], **{name: group["values"][name] for name in differing}}
+        row |= {"parameters": group["parameters"], "state_variables": group["state_variables"]}
+        for figure in ("test_accuracy", "valid_accuracy", "test_loss", "sop"):
+            statistic = group[figure] or {"mean": None, "std": None}
+            row |= {f"{figure}_mean": statistic["mean"], f"{figure}_std": statistic["std"]}
+        best = group["best_epochs"]
+        row |= {
+            "runs_counted": group["runs"].split()[0],
+            "runs": len(group["seeds"]),
+            "seeds": " ".join(map(str, group["seeds"])),
+            "best_epoch_mean": sum(best) / len(best) if best else None,
+            "seconds_mean": group["seconds"],
+            "validated_on": group["validated_on"],
+        }
+        rows.append(row)
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0] if rows else ["dataset_name"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def csv_row(group: dict, differing: list[str]) -> dict:
-    """One group as plain values."""
-    row = {**group["setup"], **{name: group["values"][name] for name in differing}}
-    row |= {"parameters": group["parameters"], "state_variables": group["state_variables"]}
-    for figure in ("test_accuracy", "valid_accuracy", "test_loss", "sop"):
-        statistic = group[figure] or {"mean": None, "std": None}
-        row |= {f"{figure}_mean": statistic["mean"], f"{figure}_std": statistic["std"]}
-    best = group["best_epochs"]
-    return row | {
-        "runs_counted": group["runs"].split()[0],
-        "runs": len(group["seeds"]),
-        "seeds": " ".join(map(str, group["seeds"])),
-        "best_epoch_mean": sum(best) / len(best) if best else None,
-        "seconds_mean": group["seconds"],
-        "validated_on": group["validated_on"],
-    }
 
 
 def notes_on(runs: list[GatheredRun]) -> list[str]:

@@ -152,12 +152,16 @@ def options_in_words(groups: list[dict], group: dict) -> str:
     return ", ".join(f"{name} {group['values'][name]}" for name in names)
 
 
-def table_columns(
-    groups: list[dict], options: list[str] | None = None
-) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Headers and rows, as text, of the table of results; empty columns are dropped.
+def text_table(
+    groups: list[dict],
+    options: list[str] | None = None,
+    *,
+    numbered: bool = False,
+    kind: str = "simple",
+) -> str:
+    """The table of results in a format of tabulate; empty columns are dropped.
 
-    ``options`` have a column each; None: those that distinguish groups.
+    ``options`` have a column each; None: those that distinguish groups. Rows may be ``numbered``.
     """
     options = telling_options(groups) if options is None else options
     columns = {
@@ -177,13 +181,13 @@ def table_columns(
         "best\nepoch": lambda group: epochs(group["best_epochs"]),
         "time": lambda group: "-" if group["seconds"] is None else duration(group["seconds"]),
     }
-    filled = {header: [cell(group) for group in groups] for header, cell in columns.items()}
-    kept = {
-        header: cells
-        for header, cells in filled.items()
-        if header == "test acc (%)" or set(cells) - {"-"}
-    }
-    return list(kept), list(zip(*kept.values(), strict=True))
+    filled = {"": [f"{number})" for number in range(1, len(groups) + 1)]} if numbered else {}
+    for header, cell in columns.items():
+        cells = [cell(group) for group in groups]
+        if header == "test acc (%)" or set(cells) - {"-"}:
+            filled[header if kind == "simple" else header.replace("\n", " ")] = cells
+    rows = list(zip(*filled.values(), strict=True))
+    return table(rows, list(filled), numbers=len(filled) - NAMES - numbered, kind=kind)
 
 
 def result_table(groups: list[dict], *, numbered: bool = False) -> str:
@@ -191,23 +195,14 @@ def result_table(groups: list[dict], *, numbered: bool = False) -> str:
 
     Where it has no room for a column for each option that distinguishes groups, they are below it.
     """
-    text, options = numbered_table(groups, numbered=numbered), telling_options(groups)
+    text, options = text_table(groups, numbered=numbered), telling_options(groups)
     lines, room = legend(groups), max(WIDTH, shutil.get_terminal_size().columns)
     if options and max(map(len, text.splitlines())) > room:
-        text = numbered_table(groups, [], numbered=True)
+        text = text_table(groups, [], numbered=True)
         for number, group in enumerate(groups, start=1):
             if values := options_in_words(groups, group):
                 lines.append(fill(f"{number}) {values}", WIDTH, subsequent_indent="   "))
     return "\n".join([text, *lines])
-
-
-def numbered_table(groups: list[dict], options: list[str] | None = None, *, numbered: bool) -> str:
-    """The table of `table_columns`, with a number before each row if they are ``numbered``."""
-    headers, rows = table_columns(groups, options)
-    if numbered:
-        headers = ["", *headers]
-        rows = [(f"{number})", *row) for number, row in enumerate(rows, start=1)]
-    return table(rows, headers, numbers=len(headers) - NAMES - numbered)
 
 
 def legend(groups: list[dict]) -> list[str]:

@@ -112,7 +112,7 @@ class LiveBar:
     def __init__(self, total: int, label: str, meter: Meter):
         self.bar = progress_bar(total, label)
         self.meter = meter
-        self.copy: _HostCopy | None = None
+        self.copy: tuple[int, torch.Tensor, torch.cuda.Event | None] | None = None
         self.last = 0.0
 
     def __enter__(self) -> "LiveBar":
@@ -128,29 +128,27 @@ class LiveBar:
             return
         if self.copy is None and time.monotonic() - self.last > BAR_REFRESH:
             self.last = time.monotonic()
-            self.copy = _HostCopy(self.meter)
-        if self.copy is not None and self.copy.arrived():
-            loss, accuracy = (self.copy.sums[:2] / max(self.copy.samples, 1)).tolist()
-            self.bar.set_postfix_str(f"loss {loss:.3f} acc {percent(accuracy, 1)}", refresh=False)
-            self.copy = None
+            self.copy = self.meter.samples, *_host_copy(self.meter.sums)
+        if self.copy is not None:
+            samples, sums, event = self.copy
+            if event is None or event.query():  # which asks, and does not wait
+                loss, accuracy = (sums[:2] / max(samples, 1)).tolist()
+                text = f"loss {loss:.3f} acc {percent(accuracy, 1)}"
+                self.bar.set_postfix_str(text, refresh=False)
+                self.copy = None
         self.bar.update(count)
 
 
-class _HostCopy:
-    """The sums of a meter on their way to the host."""
-
-    def __init__(self, meter: Meter):
-        self.samples, self.event = meter.samples, None
-        # copy_ to pinned memory is queued like a kernel; it sees the sums of this moment.
-        self.sums = torch.empty_like(meter.sums, device="cpu", pin_memory=meter.sums.is_cuda)
-        self.sums.copy_(meter.sums, non_blocking=True)
-        if meter.sums.is_cuda:
-            self.event = torch.cuda.Event()
-            self.event.record(torch.cuda.current_stream(meter.sums.device))
-
-    def arrived(self) -> bool:
-        """Whether the copy is complete; asks, and does not wait."""
-        return self.event is None or self.event.query()
+def _host_copy(sums: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+    """The copy of a tensor on its way to the host, and the event that it has arrived."""
+    # copy_ to pinned memory is queued like a kernel; it sees the sums of this moment.
+    copy = torch.empty_like(sums, device="cpu", pin_memory=sums.is_cuda)
+    copy.copy_(sums, non_blocking=True)
+    if not sums.is_cuda:
+        return copy, None
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(sums.device))
+    return copy, event
 
 
 def table(rows: list[tuple], headers: list[str], *, numbers: int = 0, kind: str = "simple") -> str:
