@@ -2,18 +2,24 @@
 # SPDX-License-Identifier: MIT
 """A grid on a real SLURM of one node: interrupted tasks resume, and the table comes at the end."""
 
+import functools
 import os
+import platform
+import secrets
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from resumption import last_weights, wait_until
-from slurm_node import logs, slurm_node, why_not
 
 from training.record import checkpoint
 
@@ -30,6 +36,49 @@ OPTIONS = {
 MODEST = ["--gres=none", "--cpus-per-task=1", "--mem=300M"]
 
 
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "sinfo")
+CONFIG = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SwitchType=switch/none
+MpiDefault=none
+ReturnToService=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,defer_batch=0
+KillWait=30
+MinJobAge=600
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
+PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def why_not() -> str | None:
+    """What keeps SLURM from being started here; None if nothing does."""
+    path = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
+    missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+    if missing:
+        return f"SLURM is not installed (no {missing[0]})"
+    return None if os.geteuid() == 0 else "SLURM can be started by root only"
+
+
 @pytest.fixture
 def slurm():
     """The environment of a SLURM that runs for this test, in a folder with a short name."""
@@ -40,8 +89,71 @@ def slurm():
         with slurm_node(folder) as environment:
             yield {**environment, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
     finally:
-        print(logs(folder))
+        for path in sorted([*folder.glob("*.log"), *folder.glob("*.out")]):
+            print(f"{path.name}: {path.read_text(errors='replace')[-3000:]}")  # if the test fails
         shutil.rmtree(folder)
+
+
+@contextmanager
+def slurm_node(folder: Path) -> Iterator[dict[str, str]]:
+    """Start munged, slurmctld and slurmd, and end them; the environment for sbatch and the like."""
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    key, config, socket_file = (folder / n for n in ("munge.key", "slurm.conf", "munge.socket"))
+    key.write_bytes(secrets.token_bytes(128))
+    key.chmod(0o400)
+    host, ports = platform.node().split(".")[0], free_ports(2)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20 - 64
+    text = CONFIG.format(folder=folder, host=host, ports=ports, cpus=os.cpu_count(), memory=memory)
+    config.write_text(text)
+    path = os.environ["PATH"] + os.pathsep + "/usr/sbin"
+    environment = {**os.environ, "PATH": path, "SLURM_CONF": str(config)}
+    with ExitStack() as daemons:
+
+        def start(*command):
+            """Start a daemon in the foreground of a process of ours, and see to its end."""
+            output = daemons.enter_context((folder / f"{command[0]}.out").open("w"))
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *command],  # none outlives tests that are killed
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            daemons.callback(end, process)
+
+        files = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
+        start("munged", "--foreground", "--force", f"--socket={socket_file}", *files)
+        wait_until(socket_file.exists, 60)
+        for name in ("slurmctld", "slurmd"):
+            start(name, "-D", "-f", str(config))
+        answer = functools.partial(subprocess.run, env=environment, capture_output=True)
+        state = ["sinfo", "--noheader", "--format=%T"]
+        wait_until(lambda: answer(state).stdout.strip() == b"idle", 120)
+        try:
+            yield environment
+        finally:  # what a failed test left in the queue would outlive the daemons
+            answer(["scancel", "--user=root"])
+            wait_until(lambda: not answer(["squeue", "--noheader"]).stdout.strip(), 60)
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a daemon, by force if it takes its time."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens to at the moment."""
+    with ExitStack() as open_sockets:
+        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 class Cluster:
