@@ -72,10 +72,7 @@ class ModelConfig:
         registry="models/surrogate.py",
     )
     surrogate_width: float | None = gradient(
-        None,
-        "width of the surrogate gradient along the membrane potential; by default the "
-        "surrogate's own",
-        within="> 0",
+        None, "width of the surrogate along the potential; default: its own", within="> 0"
     )
     readout: str = network(
         "softmax_sum",

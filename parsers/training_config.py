@@ -35,6 +35,7 @@ schedule = partial(training, grid=True, tuned=True)
 regulariser = partial(option, group="regulariser", needs=REGULARISED, in_tests=False, tuned=True)
 run = partial(option, group="run")
 carrying_out = partial(run, may_change=True, compared=False)  # how and where, not what
+spread = partial(carrying_out, within=">= 1", scope="plan")
 no_models = "state-space models, which do not exist here yet"
 retired = partial(option, group="", grid=True, help=no_models)
 
@@ -73,15 +74,12 @@ class TrainingConfig:
     )
     sample_rate: int = data(
         0,
-        "sampling rate in Hz to which recordings are resampled; 0: that of most files",
+        "sampling rate in Hz to resample to; 0: that of most files",
         within=">= 0",
         only_for=AUDIO,
     )
     num_workers: int = reading(
-        8,
-        "threads that read audio files; spiking data are binned once, in one thread",
-        within=">= 0",
-        grid=True,
+        8, "threads that read audio files; spiking data need only one", within=">= 0", grid=True
     )
     data_placement: str = reading(
         "auto",
@@ -91,9 +89,7 @@ class TrainingConfig:
     )
 
     use_augm: bool = augmentation(
-        False,
-        "augment training clips as published: random polarity, noise, gain and reverberation",
-        only_for=AUDIO,
+        False, "augment as published: random polarity, noise, gain, reverberation", only_for=AUDIO
     )
     min_snr: float = augmentation(
         0.0001,
@@ -124,11 +120,7 @@ class TrainingConfig:
         tuned=True,
     )
     augm_event_drop: float = augm(
-        0.0,
-        "probability that an event is dropped",
-        within=">= 0 and < 1",
-        only_for=SPIKES,
-        tuned=True,
+        0.0, "probability of dropping an event", within=">= 0 and < 1", only_for=SPIKES, tuned=True
     )
     augm_cutmix: float = augm(
         0.0,
@@ -144,12 +136,10 @@ class TrainingConfig:
     )
     lr: float = schedule(0.01, "initial learning rate", within="> 0 and <= 1e6")
     scheduler_patience: int = schedule(
-        10,
-        "epochs without a better validation accuracy before the learning rate drops",
-        within=">= 0",
+        10, "epochs without a better validation accuracy before lr drops", within=">= 0"
     )
     scheduler_factor: float = schedule(
-        0.7, "factor by which the learning rate is then multiplied", within="> 0 and < 1"
+        0.7, "factor by which lr is then multiplied", within="> 0 and < 1"
     )
     max_grad_norm: float | None = training(
         None, "norm to which gradients are clipped; default: no limit", within="> 0", grid=True
@@ -180,9 +170,7 @@ class TrainingConfig:
         registry="training/loss.py",
     )
     label_smoothing: float = objective(
-        0.0,
-        "share of the target probability that is spread evenly over all classes",
-        within=">= 0 and < 1",
+        0.0, "share of the target that is spread evenly over all classes", within=">= 0 and < 1"
     )
 
     use_regularizers: bool = regulariser(
@@ -215,11 +203,7 @@ class TrainingConfig:
         None, "experiment folder to write; default: named after the options", scope="command"
     )
     overwrite: bool = carrying_out(
-        False,
-        "replace an experiment folder that already exists",
-        switch=True,
-        scope="command",
-        recorded=False,
+        False, "replace an existing experiment", switch=True, scope="command", recorded=False
     )
     resume: Path | None = carrying_out(
         None,
@@ -239,7 +223,7 @@ class TrainingConfig:
     )
     deterministic: bool = run(
         False,
-        "give the same bits every time on a GPU too, more slowly; the CPU does so anyway",
+        "give the same bits every time on a GPU too, as on a CPU, but slower",
         scope="command",
     )
     log_tofile: bool = carrying_out(True, "write the log to a file as well")
@@ -250,20 +234,14 @@ class TrainingConfig:
         several=True,
         scope="process",
     )
-    jobs: int | None = carrying_out(
-        None,
-        "runs of the grid made at a time, each in its own process; default: one per --gpu_device",
-        within=">= 1",
-        scope="plan",
+    jobs: int | None = spread(
+        None, "runs made at a time, each in its own process; default: one per --gpu_device"
     )
     list_points: bool = carrying_out(
         False, "print number and folder of each run, and stop", switch=True, scope="plan"
     )
-    only_point: int | None = carrying_out(
-        None,
-        "make only one run of the grid, by its number in --list_points, as cluster tasks do",
-        within=">= 1",
-        scope="plan",
+    only_point: int | None = spread(
+        None, "make only the run of this number in --list_points, as cluster tasks do"
     )
     backend: str = run(
         "auto",
