@@ -96,20 +96,14 @@ def advice(step: Step, options: TrainingConfig) -> str:
     )
 
 
-def examine(
-    step: Step, model: nn.Module, backward: Callable[[Tensor, Tensor], Tensor]
-) -> list[Part]:
+def examine(step: Step, steps: Steps) -> list[Part]:
     """Repeat the forward and backward pass of ``step``, and look at every tensor in it.
 
     In order: the input, the weights, the outputs of all modules as they are computed, the loss, and
-    the gradients as they arise, from the last layer to the first.
-
-    Args:
-        step: what to repeat; on a device of another type dropout and initial states are others.
-        model: gets the weights of ``step``.
-        backward: of a batch (x, y); fills in the gradients of ``model`` and returns the loss.
+    the gradients as they arise, from the last layer to the first. The network of ``steps`` gets the
+    weights of ``step``; on a device of another type dropout and initial states are others.
     """
-    device = next(model.parameters()).device
+    model, device = steps.model, steps.device
     model.load_state_dict(step.weights)
     model.train()
     if step.device == device.type:
@@ -118,7 +112,7 @@ def examine(
     outputs, gradients = [], []
     hooks = list(listen(model, outputs, gradients))
     try:
-        loss = backward(x, y)
+        loss = steps.backward(x, y).loss
     finally:
         for hook in hooks:
             hook.remove()
@@ -193,8 +187,7 @@ def repeat(folder: Path, gpu_device: int = 0) -> list[Part]:
         raise CheckpointError(f"{folder / KEPT} does not fit this model ({difference})")
     model.to(choose_device(gpu_device))
     optimizer = torch.optim.SGD(model.parameters())  # takes no step
-    steps = Steps(model, optimizer, config.training, nb_features)
-    return examine(step, model, lambda x, y: steps.backward(x, y).loss)
+    return examine(step, Steps(model, optimizer, config.training, nb_features))
 
 
 @program(PROGRAM)

@@ -274,7 +274,7 @@ class Experiment:
             device=self.device.type,
             nb_classes=self.data.nb_classes,
         )
-        parts = diverged.examine(step, self.model, lambda x, y: self.steps.backward(x, y).loss)
+        parts = diverged.examine(step, self.steps)
         explanation = diverged.explain(step, parts, self.folder, self.options)
         raise DivergedError(explanation + self.what_is_kept())
 

@@ -42,11 +42,10 @@ class Meter:
 
     def __init__(self, device: torch.device, layer_sizes: list[int]):
         self.layer_sizes = layer_sizes  # input features, then hidden units, of the rates vector
-        self.samples = 0
+        self.samples = 0  # counted by whoever adds a batch
         self.sums = torch.zeros(5, dtype=torch.float64, device=device)
         self.rates = torch.zeros(len(layer_sizes), dtype=torch.float64, device=device)
         self.zero = torch.zeros((), device=device)
-        self.is_snn = bool(layer_sizes)
 
     def reset(self) -> None:
         """Empty the meter; its tensors keep their memory."""
@@ -65,8 +64,7 @@ class Meter:
     ) -> None:
         """Add a batch: scores [B, C], labels [B], its mean loss, and the activity of an SNN.
 
-        All but ``samples``, which the caller counts: that is on the host, where a captured step is
-        not repeated.
+        All but ``samples``: the host counts them, as a captured step repeats nothing there.
         """
         means = [
             loss.float(),
@@ -96,7 +94,7 @@ class Meter:
         """The means over all batches added."""
         loss, accuracy, sop, recurrent_sop, penalty = (self.sums / self.samples).tolist()
         metrics = Metrics(self.samples, loss, accuracy, seconds)
-        if self.is_snn:
+        if self.layer_sizes:
             metrics.input_rate, *metrics.firing_rates = (self.rates / self.samples).tolist()
             metrics.sop, metrics.recurrent_sop = sop, recurrent_sop
         if regularized:

@@ -19,36 +19,28 @@ from training.device import graphs
 from training.errors import ExperimentError
 from training.steps import Steps
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+GPU = torch.device("cuda", 0)
 FEATURES, CLASSES = 12, 4
 MODELS = ["RadLIF", "SiLIF", "CSiLIF", "GRU"]
 
 
-def network(name, device=CPU):
+def launcher_of(name, mode):
     torch.manual_seed(3)
-    sizes = [10, 8, CLASSES]
-    shape = (None, None, FEATURES)
-    if name == "GRU":
-        return ANN(shape, sizes, name, dropout=0.3).to(device)
-    return SNN(shape, sizes, name, dropout=0.3, backend="naive").to(device)
+    layers, options = [10, 8, CLASSES], {"dropout": 0.3, "backend": "naive"}
+    network = ANN if name == "GRU" else SNN
+    model = network((None, None, FEATURES), layers, name, **options).to(GPU).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    return graphs.Launcher(Steps(model, optimizer, TrainingConfig(), FEATURES), mode)
 
 
-def launcher_of(name, mode, device=GPU, **options):
-    model = network(name, device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=device.type == "cuda")
-    model.train()
-    steps = Steps(model, optimizer, TrainingConfig(**options), FEATURES)
-    return graphs.Launcher(steps, mode)
-
-
-def epoch(device=CPU, count=7, batch=6, last=2, steps=9):
+def epoch(count=7, batch=6, last=2, steps=9):
     """Batches of an epoch, the last one smaller."""
     generator = torch.Generator().manual_seed(count)
     sizes = [batch] * (count - 1) + [last]
     return [
         (
-            torch.randint(0, 3, (size, steps, FEATURES), generator=generator).float().to(device),
-            torch.randint(0, CLASSES, (size,), generator=generator).to(device),
+            torch.randint(0, 3, (size, steps, FEATURES), generator=generator).float().to(GPU),
+            torch.randint(0, CLASSES, (size,), generator=generator).to(GPU),
         )
         for size in sizes
     ]
@@ -61,7 +53,7 @@ def trained(launcher, epochs=3):
     left = []
     for number in range(epochs):
         meter = steps.empty_training_meter()
-        for x, y in epoch(steps.device):
+        for x, y in epoch():
             steps.train(x, y, meter, launcher)
         left += [meter.state()["sums"], meter.state()["rates"], torch.tensor(meter.samples)]
         if number == 0:
@@ -69,7 +61,7 @@ def trained(launcher, epochs=3):
     state = copy.deepcopy(steps.optimizer.state_dict())
     left += [value.cpu() for entry in state["state"].values() for value in entry.values()]
     left += [value.cpu().clone() for value in steps.model.state_dict().values()]
-    left.append(torch.rand(3, device=steps.device).cpu())
+    left.append(torch.rand(3, device=GPU).cpu())
     assert state["param_groups"][0]["lr"] == 0.003
     return left
 
@@ -180,7 +172,7 @@ def test_shapes_that_keep_changing_are_never_captured():
     launcher = launcher_of("LIF", "on")
     meter = launcher.steps.empty_training_meter()
     for number in range(24):
-        (x, y), *_ = epoch(GPU, count=2, steps=5 + number % 6)
+        (x, y), *_ = epoch(count=2, steps=5 + number % 6)
         launcher.steps.train(x, y, meter, launcher)
     assert launcher.captured is None
     assert launcher.seen.total() == 24
@@ -198,22 +190,3 @@ def test_without_a_gpu_a_graph_is_refused(tmp_path, monkeypatch, capsys):
     assert main.main(["--config=demo.yaml", "--debug", "--cuda_graph", "on"]) == 2
     assert capsys.readouterr().err.endswith("needs a CUDA device: use auto or off\n")
     assert not (tmp_path / "exp").exists()
-
-
-def test_rates_reach_the_device_and_leave_the_optimiser_as_it_was(monkeypatch):
-    weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
-    groups = [{"params": weights[:1], "lr": 0.1}, {"params": weights[1:], "lr": 0.2}]
-    optimizer = torch.optim.Adam(groups, fused=True)
-    rates = graphs.DeviceRates(optimizer, CPU)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    rates.refresh()
-    tensors = list(rates.tensors)
-    with rates.in_force():
-        assert [group["lr"] for group in optimizer.param_groups] == tensors
-        assert all(group["capturable"] for group in optimizer.param_groups)
-    optimizer.param_groups[1]["lr"] = 0.05
-    rates.refresh()
-    assert rates.tensors[1] is tensors[1]  # a captured step reads the same memory
-    assert torch.tensor([0.1, 0.05]).tolist() == [tensor.item() for tensor in tensors]
-    assert [group["lr"] for group in optimizer.state_dict()["param_groups"]] == [0.1, 0.05]
-    assert not any(group["capturable"] for group in optimizer.param_groups)

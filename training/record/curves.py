@@ -24,11 +24,8 @@ def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
     figure = Figure(figsize=(13 if rates else 9, 4), layout="constrained")
     axes = figure.subplots(1, 3 if rates else 2)
     for split, colour in (("train", "tab:blue"), ("valid", "tab:orange")):
-        records = [record for record in history if record["split"] == split]
-        epochs = [record["epoch"] for record in records]
-        style = {"color": colour, "label": split, "marker": "o", "markersize": 3}
-        axes[0].plot(epochs, [record["loss"] for record in records], **style)
-        axes[1].plot(epochs, [100 * record["accuracy"] for record in records], **style)
+        draw_band(axes[0], [history], split, "loss", 1, color=colour, label=split)
+        draw_band(axes[1], [history], split, "accuracy", 100, color=colour, label=split)
     test = 100 * summary["test"]["accuracy"]
     axes[1].plot(
         summary["best_epoch"], test, "*", color="tab:red", markersize=12, label=f"test {test:.2f}%"
