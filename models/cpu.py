@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What surrounds the dynamics in compiled CPU kernels: dropout, and products with sparse spikes.
+"""Compiled CPU kernels around the dynamics: dropout, and products with sparse spikes.
 
-Dropout has the masks that PyTorch draws, several times faster, kept in a byte per unit. PyTorch
+Dropout draws PyTorch's masks several times faster, and keeps them in a byte per unit. PyTorch
 takes the numbers of a mask one after another from its Mersenne Twister (MT19937, Matsumoto &
 Nishimura 1998): two words of 32 bits are the 53 bits of a double in [0, 1), which is compared with
 the probability. Here a block of 624 words is renewed and compared in vector instructions. Numbers
 and the generator's state afterwards are the same. On Intel's CPUs PyTorch draws from another
-generator, of the MKL library, which is fast already; :func:`draws_alike` tells.
+generator, of the MKL library, which is fast already; :func:`draws_alike` finds out.
 
 In a product of sparse spikes and weights a row of weights is added for every event. Where few
 entries of x [N, K] are not zero (a few per cent of spikes, half of them dropped), this takes a
@@ -87,7 +87,7 @@ def fill_bernoulli(first, end, state, spare, words, used, below, kept):
     """kept[first:end] = 53 random bits < below; returns how many words of the last block are used.
 
     ``words`` has room for the block that ``state`` stands for and for one word left over from the
-    block before. Its pairs are read as numbers of 64 bits.
+    block before. Pairs of words are read as 64-bit numbers.
     """
     temper(state, words[:WORDS])
     begin, stop, place = used, WORDS, first
@@ -154,7 +154,7 @@ def draws_alike() -> bool:
 @kernel
 def scale_kept(first, end, x, kept, scale, y):
     """y = x * scale where kept, else x * 0, in blocks first to end."""
-    # Indices from 0 on: of others the compiler sees no sign, and makes no vector instructions.
+    # Indices start at 0: of others the compiler does not know the sign, and does not vectorise.
     part = slice(first * UNITS, min(end * UNITS, x.size))
     x, kept, y = x[part], kept[part], y[part]
     for i in range(x.size):
@@ -165,7 +165,7 @@ class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, p):
         ctx.kept = bernoulli(x.numel(), 1 - p, torch.default_generator)
-        # Divided by PyTorch, whose quotient it has to be.
+        # PyTorch divides, so that the quotient is its own.
         ctx.scale = np.float32(torch.ones(1).div_(1 - p).item())
         return _scaled(x, ctx.kept, ctx.scale)
 
@@ -197,7 +197,7 @@ class Events(NamedTuple):
 
 @kernel
 def count_events(first, end, x, counts):
-    """Entries of rows first to end that are not zero."""
+    """The number of non-zero entries in each of the rows first to end."""
     for n in range(first, end):
         row, count = x[n], np.int32(0)
         for k in range(row.size):

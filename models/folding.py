@@ -75,7 +75,7 @@ def _standardized(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor, Tens
 class BatchStatistics(torch.autograd.Function):
     """x [B, T, H] and the weight [H] of a norm -> x, its mean, and weight / sqrt(variance + eps).
 
-    x is handed through so that what the statistics add to its gradient is added in one pass. The
+    x is passed through so that what the statistics add to its gradient is added in one pass. The
     running statistics of the norm are brought up to date. GPU kernels do it, or PyTorch.
     """
 
@@ -111,7 +111,7 @@ class BatchStatistics(torch.autograd.Function):
 
 
 def trials() -> Iterator[Trial]:
-    """Statistics of a batch, their gradients, and what a norm remembers of them."""
+    """Statistics of a batch, their gradients, and the running statistics of a norm."""
     draw = uniform()
     inputs = {"x": draw(-1, 3, B, T, H), "weight": draw(0.7, 1.3, H)}
     yield Trial("batch normalisation", inputs, _run)

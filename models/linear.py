@@ -43,7 +43,7 @@ class Linear(nn.Linear):
 
 
 class Dropout(nn.Dropout):
-    """``nn.Dropout`` that does not wait for its random numbers on a CPU.
+    """``nn.Dropout`` that draws its random numbers faster on a CPU.
 
     ``backend`` "naive" is PyTorch's own, see ``models.dynamics``.
     """
@@ -53,7 +53,7 @@ class Dropout(nn.Dropout):
         self.backend = backend
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape; the numbers, and what is left of the generator, are PyTorch's."""
+        """Any shape; the numbers, and the state of the generator afterwards, are PyTorch's."""
         drops = self.training and 0 < self.p < 1
         if drops and x.is_contiguous() and compiled("cpu", self.backend, x):
             from models import cpu

@@ -62,7 +62,7 @@ class Network(nn.Module):
         self.use_readout_layer = use_readout_layer
 
     def stack(self, kinds: Sequence[Callable], readout: Callable) -> nn.ModuleList:
-        """What ``kinds``, and ``readout`` if there is one, make of numbers of inputs and units."""
+        """The layers that ``kinds``, and ``readout`` if any, make of their inputs and units."""
         layers, size = nn.ModuleList(), self.input_size
         for kind, units in zip(kinds, self.hidden_sizes, strict=True):
             layers.append(kind(size, units))
@@ -118,7 +118,7 @@ class Network(nn.Module):
 
 
 class LayerOutput(NamedTuple):
-    """What a spiking layer hands on."""
+    """What a spiking layer passes on."""
 
     output: Tensor  # [B, T, H] or [B, T, 2H] spikes after dropout
     # [B, T, H] or [2B, T, H] as fired, the reversed direction behind; in training steps on a GPU
@@ -129,7 +129,7 @@ class LayerOutput(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """Everything that one forward pass tells about a spiking network."""
+    """Everything that one forward pass reveals about a spiking network."""
 
     output: Tensor  # [B, C] class scores, or [B, T, H] spikes without a readout
     firing_rates: Tensor  # [F + hidden units] mean over (B, T)

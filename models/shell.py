@@ -52,14 +52,14 @@ def join_directions(y: Tensor) -> Tensor:
 
 
 def in_full(x: Tensor) -> Tensor:
-    """What products in half precision gave as float32; float64 stays."""
+    """Results of half-precision products as float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Tensor:
     """One initial state [B, H] for ``current`` [B, T, H]: uniform in [0, 1) ("rand") or 0.
 
-    A float64 current gets the float32 or complex64 number in double precision.
+    For a float64 current, the float32 or complex64 number is converted to double precision.
     """
     create = torch.rand if init_state == "rand" else torch.zeros
     values = create(current.shape[0], current.shape[2], dtype=dtype, device=current.device)
@@ -101,7 +101,7 @@ class SpikingLayer(nn.Module):
     # one that folds, with a `dynamics` of its own, takes it too, or says `folds = False`.
     folds = False
     ranges: ClassVar[dict[str, tuple[float, float]]] = {}  # of the parameters clamped at use
-    groups: ClassVar[dict[str, ParameterGroup]] = {}  # of the parameters trained in another way
+    groups: ClassVar[dict[str, ParameterGroup]] = {}  # of parameters trained in another way
 
     def __init__(
         self,
@@ -207,8 +207,8 @@ class SpikingLayer(nn.Module):
         return LayerOutput(joined, spikes, state, counts)
 
 
-# Mistakes in a neuron of one's own: TypeErrors that name the class, its method and the way out.
-# Unnoticed, most of them would let a network train on something else than was meant.
+# Checks of a user's own neuron: a TypeError names the class, the method and the way out. Unnoticed,
+# most of these mistakes would let a network train on something other than what was meant.
 
 
 def check_parameters(layer: nn.Module, before: dict) -> None:
@@ -279,7 +279,7 @@ def check_fields(
     shape: tuple[int, ...],
     complex_fields: tuple[str, ...] = (),
 ) -> None:
-    """Check coefficients or a state, which back ends would refuse in words of their own.
+    """Check coefficients or a state, about which back ends would complain less clearly.
 
     ``found``, by ``method`` of ``layer``, should be of ``kind``, a NamedTuple, with fields of the
     types that are written there. Tensors expand to ``shape``; ``complex_fields`` are complex.

@@ -95,7 +95,7 @@ class AdaptiveLayer(CompiledLayer):
 class RecurrentMixin:
     """Adds recurrent weights V between the neurons of a layer, without self-connections.
 
-    It is named first among the bases of a class, to come before what it changes.
+    It is named first among the bases of a class, because it overrides their methods.
     """
 
     recurrent = True
@@ -316,14 +316,14 @@ class SNN(Network):
         surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
         readout: a name of ``models.readouts.READOUTS``: a ``ReadoutLayer``, or, for those of
             spikes, a layer like the last hidden one, with a neuron per class and no dropout.
-        keep_potentials: let ``activity`` tell the potentials of a ``ReadoutLayer``.
+        keep_potentials: let ``activity`` return the potentials of a ``ReadoutLayer``.
 
     Raises:
         ValueError: unknown neurons, normalisation, surrogate or readout, impossible sizes, or
             potentials that the readout does not have.
     """
 
-    is_snn = True  # it spikes, and tells firing rates and synaptic operations
+    is_snn = True  # it spikes, and reports firing rates and synaptic operations
 
     def __init__(
         self,
@@ -418,6 +418,6 @@ class SNN(Network):
                 x = layer(x)
         if self.counts_spikes:
             x = find_readout(self.readout).scores(x)
-            rates.pop()  # those of the hidden layers are told, and regularised
+            rates.pop()  # only those of the hidden layers are reported, and regularised
         sop, recurrent_sop = sop / len(x), recurrent_sop / len(x)
         return Activity(x, torch.cat(rates), sop, recurrent_sop, layers, potentials)

@@ -80,13 +80,13 @@ def adaptive(
         I: input current [B, T, H].
         alpha: membrane decay per step [H].
         beta, a, b: adaptation decay, sub-threshold and spike-triggered coupling, each [H]. All
-            three None: no adaptation (LIF), the ``w`` of ``state`` is handed back untouched.
+            three None: no adaptation (LIF), the ``w`` of ``state`` is returned unchanged.
         theta: firing threshold.
         state: u, w and s before the first step, each [B, H].
         V: recurrent weights [H, H] (from neuron, to neuron), or None.
-        fold: normalisation and dropout to do on the way; with V, or under a back end whose kernels
-            have no room for them, they are done apart.
-        surrogate: what the backward pass takes for the derivative of a spike.
+        fold: normalisation and dropout around the recurrence, done by the kernels if they have room
+            for them and there is no V, and otherwise apart.
+        surrogate: what the backward pass uses as the derivative of a spike.
         backend: a name of ``models.dynamics.backends.BACKENDS``.
 
     Returns:
@@ -138,9 +138,9 @@ def resonate(
         theta: firing threshold.
         state: u (complex) and s before the first step, each [B, H].
         reset_inside: whether the reset passes through A.
-        fold: normalisation and dropout to do on the way; under a back end whose kernels have no
-            room for them, they are done apart.
-        surrogate: what the backward pass takes for the derivative of a spike.
+        fold: normalisation and dropout around the recurrence, done by the kernels if they have room
+            for them, and otherwise apart.
+        surrogate: what the backward pass uses as the derivative of a spike.
         backend: a name of ``models.dynamics.backends.BACKENDS``.
 
     Returns:

@@ -25,7 +25,7 @@ _DESCRIPTIONS = {
     "cpu": "compiled CPU kernels (numba)",
     "cuda": "fused GPU kernels (triton)",
 }
-# Compared with `naive` on the device at hand before `auto` takes them.
+# Compared with `naive` on the device itself before `auto` takes them.
 _TRIED_FIRST = ("cuda",)
 # Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.Fold``.
 _FOLDING = ("cuda",)

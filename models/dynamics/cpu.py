@@ -114,8 +114,8 @@ def resonate_kernels(reset_inside: bool, surrogate: str) -> Kernels:
 class _Recurrence(torch.autograd.Function):
     """I [B, T, H], coefficients [H], state x, y, s [B, H] and recurrent weights V [H, H] or None.
 
-    Coefficients and a y that the kernels do not have are None; ``keep`` is no input of its own and
-    gets no gradient. ``constants`` are theta, reset and scale.
+    Coefficients and a y that the kernels do not have are None; ``keep`` follows from c_0 and gets
+    no gradient. ``constants`` are theta, reset and scale.
     """
 
     @staticmethod
@@ -124,7 +124,7 @@ class _Recurrence(torch.autograd.Function):
     ):
         B, T, H = I.shape
         I = I.contiguous()
-        # Something has to stand in for what is missing, and is never looked at.
+        # c_0 and x stand in for what is missing, and are never read in its place.
         coefficients = [(c_0 if c is None else c).contiguous() for c in (c_0, c_1, c_2, c_3, keep)]
         x, y, s = _own(x), _own(x if y is None else y), _own(s)
         spikes = torch.empty_like(I)

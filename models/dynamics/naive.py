@@ -21,9 +21,9 @@ class Fold(NamedTuple):
 
     The current is ``(I - mean) * slope + shift``, each [H], or ``I`` where they are None. A spike
     is dropped with probability ``p``, else multiplied by ``1 / (1 - p)``; 0 <= p < 1. ``seed`` [1],
-    int64, on the device of the current, decides which; it is needed where p > 0. Where there is
-    ``counts`` [B, H], float32 and contiguous, it is overwritten by how many spikes of a neuron are
-    left.
+    int64, on the device of the current, decides which; it is needed where p > 0. If there is
+    ``counts`` [B, H], float32 and contiguous, it is overwritten with the number of spikes of each
+    neuron that are left.
     """
 
     mean: Tensor | None = None

@@ -51,9 +51,9 @@ ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
 def inlined(function: Callable, name: str = "") -> Callable:
     """Compile ``function`` into every kernel that calls it.
 
-    Numba tells kernels on disk apart by what they call, and such a function by an identity drawn at
-    random: no later start would find its kernels. So it gets one that is the same at every start:
-    its name, or the one given, and the values that it closes over.
+    Numba distinguishes kernels on disk by what they call, and such a function by a random identity:
+    no later start would find its kernels. So it gets one that is the same at every start: its name,
+    or the one given, and the values that it closes over.
     """
     values = [cell.cell_contents for cell in function.__closure__ or ()]
     known = [getattr(value, "_uuid", value) for value in values]
@@ -89,7 +89,7 @@ def derivative(surrogate: str) -> Callable:
 
 
 class _DistinctArrays(Compiler):
-    """Numba's usual pipeline, told that the array arguments of a kernel never overlap.
+    """Numba's usual pipeline, with the promise that the array arguments of a kernel never overlap.
 
     Without that LLVM guards or gives up the vectorisation of loops over this many arrays, which
     makes a backward pass four times slower.

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Whether a compiled back end computes what the specification says, on the machine it runs on.
 
-A kernel that a compiler or a device gets wrong trains to a wrong number without any error. So what
-is written in Triton is tried on the GPU at hand, on small random inputs, before it is the default
-there. The tests are stricter; this looks for kernels that are wrong, not for rounding.
+A kernel that a compiler or a device gets wrong trains to a wrong number without any error. So the
+Triton kernels are tried on the GPU they are to run on, with small random inputs, before they become
+the default there. The tests are stricter; this looks for kernels that are wrong, not for rounding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ from models.surrogate import Surrogate
 B, T, H = 4, 29, 150
 SEED = 12
 P = 0.25  # of dropout
-FLIPPED = 2e-3  # share of spikes that rounding may turn
+FLIPPED = 2e-3  # share of spikes that rounding may flip
 RELATIVE = 1e-2  # distance of a gradient or state; rounding alone stays under 1e-5
 
 

@@ -7,7 +7,7 @@ runs inside the kernels, the state of a neuron stays in registers. Kept for the 
 input, and the state before every eighth step, from which the backward pass computes the seven
 behind it again, by the same operations. That moves and holds fewer bytes than every state.
 
-What a ``Fold`` says, normalisation before and dropout after the recurrence, is done while the
+What a ``Fold`` asks for, normalisation before and dropout after the recurrence, is done while the
 values are in registers; what is kept then is the input as it was before normalisation.
 """
 
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
     flag: bool
     has_y: bool = True
     # Whether the sums of the first two coefficients lack the share of the initial y, which the
-    # last two of g tell.
+    # last two of g give.
     filters: bool = False
     scale: float = 1.0
     stride: int = 1  # between neighbours in x, y and the first two coefficients
@@ -336,7 +336,7 @@ def run_forward(
     ctx, kind: Kind, I, coefficients, before, after, fold, constants, surrogate: Surrogate,
     for_backward: bool,
 ):  # fmt: skip
-    """The spikes [B, T, H]; ``after`` is written, and ``ctx`` told what the backward pass needs.
+    """The spikes [B, T, H]; ``after`` is written, and ``ctx`` keeps what the backward pass needs.
 
     ``before`` and ``after`` are x, y and s [B, H], ``fold`` what ``fold_arguments`` gave, and
     ``constants`` theta and reset.

@@ -101,7 +101,7 @@ def own_gradient(x: torch.Tensor | None, of: torch.Tensor, given: bool) -> torch
     """The gradient ``x`` of an output that is shaped like ``of``, in memory that a kernel may use.
 
     Where there is none it is zeros, or if no output has one (not ``given``) left for the kernel to
-    write. PyTorch would make zeros of its own, and these be copied.
+    write. PyTorch would make zeros itself, which would then be copied.
     """
     if x is not None:
         return x.clone(memory_format=torch.contiguous_format)

@@ -62,6 +62,11 @@ _LINE = re.compile(r"(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*?);")
 _OPERAND = re.compile(r"\[[^]]*\]|\{[^}]*\}|[^,\s]+")
 
 
+def names_in(vector: str) -> list[str]:
+    """The registers of a vector, as in { %r1, %r2 }; of a single one, that."""
+    return [name.strip() for name in vector.strip("{} ").split(",")]
+
+
 class GPUError(Exception):
     """What a real GPU would answer with a crash, or with numbers that change from run to run."""
 
@@ -282,12 +287,12 @@ class _Machine:
         dtype = _TYPES[parts[-1]]
         if target.startswith("{"):
             halves = self.read(source, dtype).view(f"u{dtype.itemsize // 2}").reshape(-1, 2)
-            for name, half in zip(target.strip("{} ").split(","), halves.T, strict=True):
-                if name.strip() != "_":
-                    self.write(active, name.strip(), np.ascontiguousarray(half))
+            for name, half in zip(names_in(target), halves.T, strict=True):
+                if name != "_":
+                    self.write(active, name, np.ascontiguousarray(half))
         elif source.startswith("{"):
             half = np.dtype(f"u{dtype.itemsize // 2}")
-            names = [name.strip() for name in source.strip("{} ").split(",")]
+            names = names_in(source)
             for name in names:  # a half that nobody looks at may never have been written
                 self.registers.setdefault(name, np.zeros(self.count, half))
             low, high = (self.read(name, half) for name in names)
@@ -318,15 +323,13 @@ class _Machine:
         """Eight by eight halves each; the lanes of the n-th eight give rows of the n-th matrix."""
         if parts != ["sync", "aligned", "m8n8", "x4", "shared", "b16"] or active is not None:
             beyond(f"ldmatrix {parts}")
-        targets = [name.strip() for name in operands[0].strip("{} ").split(",")]
         row = self._place(operands[1], "shared") + self.shared_base
         lane = np.arange(self.count)
-        for i, name in enumerate(targets):
+        for i, name in enumerate(names_in(operands[0])):
             giver = lane // WARP * WARP + 8 * i + lane % WARP // 4
             address = row[giver] + 4 * (lane % 4)
-            self.write(
-                None, name, self.shared.load(address, _TYPES["b32"], self.warp, self.program)
-            )
+            value = self.shared.load(address, _TYPES["b32"], self.warp, self.program)
+            self.write(None, name, value)
 
     def _place(self, operand: str, kind: str) -> np.ndarray:
         """Address of every thread: register and offset, as in [ %rd1 + 16 ]."""
@@ -365,8 +368,7 @@ class _Machine:
             self.write(active, target, np.full(self.count, value))
             return
         dtype, chosen, memory, places = self._access(active, parts, place)
-        names = [name.strip() for name in target.strip("{} ").split(",")]
-        for name, address in zip(names, places, strict=True):
+        for name, address in zip(names_in(target), places, strict=True):
             value = np.zeros(self.count, dtype)
             value[chosen] = memory.load(address, dtype, self.warp[chosen], self.program[chosen])
             self.write(active, name, value)
@@ -374,8 +376,7 @@ class _Machine:
     def do_st(self, active, parts, operands):
         place, source = operands
         dtype, chosen, memory, places = self._access(active, parts, place)
-        names = [name.strip() for name in source.strip("{} ").split(",")]
-        for name, address in zip(names, places, strict=True):
+        for name, address in zip(names_in(source), places, strict=True):
             value = self.read(name, dtype)[chosen]
             memory.store(address, value, self.warp[chosen], self.program[chosen])
 

@@ -112,7 +112,7 @@ def test_a_compiler_that_fails_is_seen(operation, monkeypatch):
     assert "RuntimeError: PTX assembler: out of registers" in tried_on_cpu(operation)
 
 
-def test_auto_takes_what_passes_and_a_slow_trial_is_told(tried, monkeypatch, caplog):
+def test_auto_takes_what_passes_and_logs_a_slow_trial(tried, monkeypatch, caplog):
     monkeypatch.setattr(backends, "_SLOW_TRIAL", 0.0)
     with caplog.at_level("INFO", logger="sprache"):
         chosen = backends.choose(ADAPTIVE, "auto", torch.zeros(1, 2, 3), surrogate=BOXCAR)
@@ -137,7 +137,7 @@ def test_folds_that_do_not_agree_are_undone(tried, monkeypatch, caplog):
     assert set(spikes.unique().tolist()) <= {0.0, 2.0}
 
 
-def test_auto_leaves_what_does_not_and_says_so_once(tried, monkeypatch, caplog):
+def test_auto_rejects_what_fails_and_warns_once(tried, monkeypatch, caplog):
     spoil(monkeypatch, "adaptive", lambda out, state: (1 - out, state))
     inputs = adaptive_inputs(2, 5, 7)
     with caplog.at_level("WARNING", logger="sprache"):

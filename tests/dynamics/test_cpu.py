@@ -264,7 +264,7 @@ def test_errors_of_threads_come_back(way, kind):
 
 
 def test_kernels_run_where_no_cache_folder_can_be_written(monkeypatch):
-    """As root every folder can be written, so the locators are told that none can."""
+    """As root every folder can be written, so the locators are made to find none that can."""
     caching = importlib.import_module("numba.core.caching")
     for locator in caching.CacheImpl._locator_classes:
         monkeypatch.setattr(locator, "from_function", classmethod(lambda *_: None))
@@ -316,7 +316,7 @@ class TestChoice:
         with pytest.raises(ValueError, match="numba kernels have no surrogate 'step'"):
             run_adaptive("cpu", **inputs, **own)
 
-    def test_what_computes_a_network_is_told_for_each_layer(self):
+    def test_describe_names_what_computes_each_layer(self):
         network = SNN((2, None, 3), [8, 8, 4], "SiLIF")
         assert describe(network) == "Dynamics: compiled CPU kernels (numba)"
         network.layers[1].surrogate = Surrogate("step")

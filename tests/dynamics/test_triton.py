@@ -169,7 +169,7 @@ def test_surrogates(name):
 
 
 def within_fold(run, p):
-    """``run`` of a recurrence within a fold, whose mask ``naive`` is told by the kernels."""
+    """``run`` of a recurrence within a fold, whose mask ``naive`` takes from the kernels."""
 
     def run_folded(backend, I, mean, slope, shift, **inputs):
         loops = importlib.import_module("models.dynamics.triton_loops")

@@ -63,7 +63,7 @@ def test_kernels_compile_and_contract_nothing(case, on, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel, (_, flags, always) = kernel_of(case), CASES[case]
     constants = {name: False for name in kernel.arg_names if name.isupper() and len(name) > 1}
-    surrogate = {"SURROGATE": "multi_gaussian" if on else "boxcar", "WIDTH": 0.5}
+    surrogate = {"SURROGATE": "gaussian" if on else "boxcar", "WIDTH": 0.5}
     for settings in ({"BLOCK": 128}, dict.fromkeys(flags, on), surrogate, always):
         constants |= {name: x for name, x in settings.items() if name in constants}
     result = compiled(kernel, constants, 90 if on else 80)

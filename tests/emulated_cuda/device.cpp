@@ -40,10 +40,9 @@ constexpr c10::DeviceIndex DEVICES = 2;
 
 thread_local c10::DeviceIndex current = 0;
 thread_local c10::StreamId streams[DEVICES] = {0, 0};
-std::atomic<int64_t> waits{0}, live{0}, peak{0};  // the latter in bytes
+std::atomic<int64_t> waits{0}, live{0};  // the latter in bytes
 int64_t available = 0;
 std::string last_wait;  // the operation of the last one
-bool waiting_is_an_error = false;
 
 // ---- order ----
 
@@ -93,7 +92,7 @@ void host_sees(const Clock& clock) {
 // ---- graphs ----
 
 // What was done while it was captured, and the memory that was allocated meanwhile: it stays the
-// graph's, as what the graph does goes on in the same places.
+// graph's, which works in the same places each time.
 struct Graph {
   std::vector<std::function<void()>> steps;  // an empty one is Python's to do
   std::vector<std::string> names;
@@ -106,7 +105,6 @@ std::shared_ptr<Graph> capturing;
 
 void wait(const std::string& what) {
   TORCH_CHECK(!capturing, "CUDA error: operation not permitted when stream is capturing (", what, ")");
-  TORCH_CHECK(!waiting_is_an_error, "called a synchronizing CUDA operation (", what, ")");
   ++waits;
   last_wait = what;
   std::lock_guard lock(order);
@@ -140,7 +138,6 @@ struct Memory final : c10::Allocator {
     void* data = size ? std::aligned_alloc(512, (size + 511) / 512 * 512) : nullptr;
     if (data) std::memset(data, 0xff, size);
     live += size;
-    if (live > peak) peak = live.load();
     std::lock_guard lock(order);
     if (data) blocks[reinterpret_cast<uintptr_t>(data)] = {size, ++allocations, here()};
     return {data, new Block{data, size, capturing}, &drop, Device(CUDA, current)};
@@ -640,7 +637,7 @@ void end_capture() {
   before_capture = {};
 }
 
-// Goes on with a graph's steps up to one that is Python's; where that is, or -1 at the end.
+// Continues a graph's steps up to one that is Python's; where that is, or -1 at the end.
 int64_t replay(int64_t graph, int64_t from) {
   auto& steps = graphs.at(graph)->steps;
   for (size_t i = from; i < steps.size(); ++i) {
@@ -735,14 +732,11 @@ TORCH_LIBRARY(emulated_cuda, m) {
     return std::vector<std::string>(names);
   });
   m.def("replay(int graph, int from_step) -> int", &replay);
-  m.def("forbid_waits(bool forbid) -> ()", [](bool forbid) { waiting_is_an_error = forbid; });
   m.def("waits() -> int", []() { return waits.load(); });
   m.def("last_wait() -> str", []() { return last_wait; });
   m.def("add_wait(str what) -> ()", [](std::string what) { wait(what); });
   m.def("allocated() -> int", []() { return live.load(); });
-  m.def("peak() -> int", []() { return peak.load(); });
   m.def("set_available(int bytes) -> ()", [](int64_t bytes) { available = bytes; });
-  m.def("reset_peak() -> ()", []() { peak = live.load(); });
 }
 
 }  // namespace

@@ -67,12 +67,6 @@ def test_it_counts_what_waits(x):
         lambda: float(x[0, 0]),
     ):
         assert waits(work) > 0
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        with pytest.raises(RuntimeError, match="item"):
-            x.sum().item()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_a_device_has_its_own_random_numbers():

@@ -140,8 +140,8 @@ def test_the_example_of_a_read_out_is_short_and_learns():
     (name,) = READOUTS.keys() - before.keys()
     try:
         net = make_net("LIF", readout=name, keep_potentials=True)
-        told = net.eval().activity(make_batch()[0])
-        assert torch.equal(told.output, told.potentials[:, T // 2 :].mean(dim=1))
+        found = net.eval().activity(make_batch()[0])
+        assert torch.equal(found.output, found.potentials[:, T // 2 :].mean(dim=1))
         learns(net.train())
     finally:
         READOUTS.pop(name)

@@ -2,16 +2,14 @@
 # SPDX-License-Identifier: MIT
 """All models against recorded numbers: our own cases, and those of the original implementation."""
 
-from pathlib import Path
-
-import golden_cases
 import pytest
 import torch
 
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
+from tests.goldens import make as goldens
 
-OWN = Path(__file__).resolve().parents[1] / "goldens"
+OWN = goldens.HERE
 OWN_NAMES = sorted(path.stem for path in OWN.glob("*.json"))
 ORIGINAL_NAMES = (
     *("LIF", "RLIF", "adLIF", "RadLIF", "CadLIF", "ResonateFire", "SiLIF", "CSiLIF"),
@@ -32,8 +30,8 @@ def one_thread():
 
 @pytest.mark.parametrize("name", OWN_NAMES)
 def test_own_goldens(name):
-    golden = golden_cases.read(OWN / f"{name}.json")
-    expected, found = (golden_cases.check(golden, backend=backend) for backend in BACKENDS)
+    golden = goldens.read(OWN / f"{name}.json")
+    expected, found = (goldens.check(golden, backend=backend) for backend in BACKENDS)
     if golden["kind"] == "ann":
         return
     # Compiled kernels give the bits of plain PyTorch, but for the gradients of the neurons' own
@@ -49,19 +47,19 @@ def test_own_goldens(name):
 @pytest.mark.parametrize("name", ORIGINAL_NAMES)
 def test_original_implementation(original_goldens, name, backend):
     golden = torch.load(original_goldens / f"{name}.pt", weights_only=True)
-    golden_cases.check(golden, backend=backend)
+    goldens.check(golden, backend=backend)
 
 
 def test_every_model_has_an_own_golden():
-    models = {golden_cases.read(OWN / f"{name}.json")["model"] for name in OWN_NAMES}
+    models = {goldens.read(OWN / f"{name}.json")["model"] for name in OWN_NAMES}
     assert models == {*SNN_LAYERS, *ANN_LAYERS}
 
 
 def test_goldens_survive_the_file_exactly(tmp_path):
-    golden = golden_cases.read(OWN / "SiLIF.json")
+    golden = goldens.read(OWN / "SiLIF.json")
     golden["train_out"] = torch.tensor([0.1, 1 / 3, -1e-30, 16777217.0, 0.0]) * torch.pi
-    golden_cases.write(golden, tmp_path / "again.json")
-    again = golden_cases.read(tmp_path / "again.json")
+    goldens.write(golden, tmp_path / "again.json")
+    again = goldens.read(tmp_path / "again.json")
     for field in ("x", "y", "train_out", "loss"):
         assert torch.equal(again[field], golden[field])
         assert again[field].dtype == golden[field].dtype
@@ -77,8 +75,8 @@ def test_goldens_survive_the_file_exactly(tmp_path):
     ],
 )
 def test_the_check_notices_a_change(field, name):
-    golden = golden_cases.read(OWN / "SiLIF.json")
+    golden = goldens.read(OWN / "SiLIF.json")
     changed = golden[field] if name is None else golden[field][name]
     changed.view(-1)[0] += 1e-2
     with pytest.raises(AssertionError, match=name or field):
-        golden_cases.check(golden)
+        goldens.check(golden)

@@ -37,12 +37,12 @@ def test_the_command_line_knows_every_readout():
 @pytest.mark.parametrize("name", OF_POTENTIALS)
 def test_scores_are_made_of_the_potentials(name):
     kept = make_net("LIF", readout=name, keep_potentials=True).eval()
-    told = activity(kept)
-    assert told.potentials.shape == (B, T, SIZES[-1])
-    expected = torch.stack([BY_HAND[name](u) for u in told.potentials])
-    torch.testing.assert_close(told.output, expected)
+    found = activity(kept)
+    assert found.potentials.shape == (B, T, SIZES[-1])
+    expected = torch.stack([BY_HAND[name](u) for u in found.potentials])
+    torch.testing.assert_close(found.output, expected)
     kept.keep_potentials = False
-    assert torch.equal(activity(kept).output, told.output)
+    assert torch.equal(activity(kept).output, found.output)
     assert activity(kept).potentials is None
 
 
@@ -58,20 +58,20 @@ def test_spikes_of_the_output_neurons_are_counted(neuron):
     output = net.snn[-1]
     assert type(output) is LAYERS[neuron]
     assert not output.bidirectional
-    told = activity(net)
-    spikes = told.layers[-1].spikes
+    found = activity(net)
+    spikes = found.layers[-1].spikes
     assert spikes.shape == (B, T, SIZES[-1])
     assert set(spikes.unique().tolist()) == {0, 1}  # dropout would make them 5/3
-    assert torch.equal(told.output, spikes.sum(dim=1))
+    assert torch.equal(found.output, spikes.sum(dim=1))
     hidden = 2 * sum(SIZES[:-1])
-    assert told.firing_rates.shape == (F + hidden,)
+    assert found.firing_rates.shape == (F + hidden,)
     assert net.nb_state_variables() == output.states_per_neuron * (hidden + SIZES[-1])
-    inputs = [make_input(), *(layer.output for layer in told.layers[:-1])]
+    inputs = [make_input(), *(layer.output for layer in found.layers[:-1])]
     counted = zip(inputs, SIZES, strict=True)
-    assert told.sop * B == sum(torch.count_nonzero(x) * size for x, size in counted)
-    reached = [(x.spikes[:, :-1], x.spikes.shape[2] - 1) for x in told.layers]
+    assert found.sop * B == sum(torch.count_nonzero(x) * size for x, size in counted)
+    reached = [(x.spikes[:, :-1], x.spikes.shape[2] - 1) for x in found.layers]
     recurrent = [torch.count_nonzero(spikes) * others for spikes, others in reached]
-    assert told.recurrent_sop * B == sum(recurrent) * output.recurrent
+    assert found.recurrent_sop * B == sum(recurrent) * output.recurrent
     assert [layer.hidden_size for layer in net.hidden_layers] == SIZES[:-1]
 
 
@@ -144,10 +144,10 @@ def test_the_surrogate_reaches_every_layer(neuron):
     common = {"readout": "spike_count", "backend": "naive"}
     options = {"surrogate": "triangle", "surrogate_width": 2.0}
     nets = [make_net(neuron, **common), make_net(neuron, **common, **options)]
-    told = [activity(net) for net in nets]
+    found = [activity(net) for net in nets]
     assert all(layer.surrogate == surrogate("triangle", 2.0) for layer in nets[1].snn)
-    assert torch.equal(told[0].output, told[1].output)
-    for seen in told:
+    assert torch.equal(found[0].output, found[1].output)
+    for seen in found:
         seen.output.square().sum().backward()
     assert not torch.allclose(*(net.snn[0].W.weight.grad for net in nets))
 
