@@ -138,7 +138,7 @@ def change_gain(waveforms: Tensor, generator: Generator, p: float = 1.0) -> Tens
 def reverberate(
     waveforms: Tensor, lengths: Tensor, sample_rate: int, generator: Generator, p: float = 1.0
 ) -> Tensor:
-    """Put clips into rooms, each with probability ``p``; [B, S] -> [B, S].
+    """Place clips in rooms, each with probability ``p``; [B, S] -> [B, S].
 
     A room answers with white noise that decays exponentially (Polack's model of late
     reverberation), its duration and strength drawn from ``RT60`` and ``WET``. The clip keeps its
@@ -162,7 +162,7 @@ def shift(x: Tensor, most: int, generator: Generator, lengths: Tensor | None = N
     """Move clips along dimension 1 by whole steps, uniform in -most..most; [B, L, ...] -> same.
 
     What leaves a clip on one side is lost, and zeros follow on the other. ``lengths`` [B] are the
-    steps of each clip, L where it is None; what lies behind them is padding, and becomes zero.
+    steps of each clip, L where it is None; what follows them is padding, and becomes zero.
     """
     size, device = x.shape[1], x.device
     if lengths is None:
@@ -187,7 +187,7 @@ def random_mask(lengths: Tensor, size: int, widest: int, generator: Generator) -
 
 
 def drop_events(frames: Tensor, share: float, generator: Generator) -> Tensor:
-    """Lose each event with probability ``share``, so that counts thin binomially; any shape."""
+    """Drop each event with probability ``share``, so that counts thin binomially; any shape."""
     return torch.binomial(frames, torch.full_like(frames, 1 - share), generator=generator)
 
 

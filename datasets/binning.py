@@ -215,7 +215,7 @@ def _open_spikes(path: Path) -> h5py.File:
 def _has_dataset(file: h5py.File, name: str) -> bool:
     try:
         entry = file.get(name)
-    except (OSError, RuntimeError, ValueError):  # h5py's ways to meet a damaged index
+    except (OSError, RuntimeError, ValueError):  # what h5py raises at a damaged index
         return False
     return isinstance(entry, h5py.Dataset) and entry.ndim > 0
 

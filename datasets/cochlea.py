@@ -376,7 +376,7 @@ def speaker_numbers(paths: list[Path], pattern: str | None) -> list[int]:
             names.append(re.search(pattern, path.name)[1])
         except re.error as error:
             raise DataError(
-                f"--speaker_from {pattern!r} is no regular expression: {error}"
+                f"--speaker_from {pattern!r} is not a valid regular expression: {error}"
             ) from error
         except (TypeError, IndexError):
             names.append(None)

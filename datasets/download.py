@@ -10,7 +10,7 @@ import sys
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,43 +83,35 @@ PUBLISHED = {
 ALIASES = {"sc": "gsc"}
 
 
-def download(
-    name: str,
-    folder: str | Path | None = None,
-    *,
-    base_url: str | None = None,
-    patience: Patience = Patience(),  # noqa: B008 (frozen)
-    say: Callable[[str], None] = print,
-) -> Path:
+def download(name: str, folder: str | None, base_url: str | None, patience: Patience) -> None:
     """Download and unpack what is not there yet of a data set.
 
     Spiking sets end as .h5 files, audio sets as folders of recordings with the lists that name
-    them. An archive that was downloaded is removed once it is unpacked; one that lay there is used
-    and kept.
+    them. An archive that was downloaded is removed once it is unpacked; one that was already
+    there is used and kept.
 
-    ``name`` is a key of ``PUBLISHED``, ``base_url`` the address of the archives' folder; ``folder``
-    and ``base_url`` default to what is published. Returns the folder.
+    ``name`` is a key of ``PUBLISHED``, ``base_url`` the address of the archives' folder; None for
+    it and ``folder`` stands for what is published.
 
     Raises:
         DataError: the folder or the address cannot be used.
-        DownloadError: the data did not come, or are not what was published.
+        DownloadError: the download failed, or is not what was published.
     """
     source = PUBLISHED[name]
     base_url = source.base_url if base_url is None else base_url
     if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc:
-        raise DataError(f"--base_url {base_url} is no http:// or https:// address")
+        raise DataError(f"--base_url {base_url} is not an http:// or https:// address")
     folder = REPO / source.default_folder if folder is None else Path(folder).expanduser()
     with _locked(folder):
         for archive, md5 in source.archives.items():
             url = f"{base_url.rstrip('/')}/{archive}"
             get = _get_recordings if source.lists else _get_spikes
-            get(source, url, folder / archive, md5, patience, say)
-    return folder
+            get(source, url, folder / archive, md5, patience)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep other downloads out of it; what they left half unpacked goes."""
+    """Make the folder, keep other downloads out of it, and remove what they left half unpacked."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
@@ -137,30 +129,30 @@ def _locked(folder: Path) -> Iterator[None]:
         raise DataError(f"cannot write to {folder} ({error.strerror or error})") from error
 
 
-def _get_spikes(source, url, archive: Path, md5, patience, say) -> None:
+def _get_spikes(source, url, archive: Path, md5, patience) -> None:
     """One .h5 file from its .zip."""
     target = archive.with_suffix("")
     if target.exists():
         if (fault := _fault_of_hdf5(target)) is None:
-            return say(f"{target} is there")
-        say(f"{target} is damaged ({fault}): getting it again")
-    with _archive_in_place(url, archive, md5, patience, say):
+            return print(f"{target} is there")
+        print(f"{target} is damaged ({fault}): getting it again")
+    with _archive_in_place(url, archive, md5, patience):
         unpack(archive, target)
         if fault := _fault_of_hdf5(target):
-            raise DownloadError(f"{archive} holds no sound {target.name} ({fault})")
-    say(f"{target} is ready")
+            raise DownloadError(f"{archive} holds no valid {target.name} ({fault})")
+    print(f"{target} is ready")
 
 
-def _get_recordings(source, url, archive: Path, md5, patience, say) -> None:
+def _get_recordings(source, url, archive: Path, md5, patience) -> None:
     """Folders of recordings from their .tar.gz."""
     folder = archive.parent
     missing = _first_missing(source, folder)
     if missing is None:
-        return say(f"{folder} is complete")
+        return print(f"{folder} is complete")
     if all((folder / name).exists() for name in source.lists):
-        say(f"{folder} has no {missing}: getting it again")
+        print(f"{folder} has no {missing}: getting it again")
     with (
-        _archive_in_place(url, archive, md5, patience, say),
+        _archive_in_place(url, archive, md5, patience),
         tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary,
     ):
         with (
@@ -180,32 +172,32 @@ def _get_recordings(source, url, archive: Path, md5, patience, say) -> None:
                 shutil.copytree(entry, place, copy_function=os.replace, dirs_exist_ok=True)
             else:
                 os.replace(entry, place)
-    say(f"{folder} is ready")
+    print(f"{folder} is ready")
 
 
 @contextmanager
-def _archive_in_place(url: str, archive: Path, md5: str | None, patience, say) -> Iterator[None]:
-    """Have the archive there to be unpacked; one that came now is removed after that."""
-    came_now = not archive.exists()
-    if not came_now and md5 is not None and md5_of(archive) != md5:
-        say(f"{archive} is damaged: getting it again")
-        came_now = True
-    if came_now:
+def _archive_in_place(url: str, archive: Path, md5: str | None, patience) -> Iterator[None]:
+    """Download the archive unless it is there; one that was downloaded is removed after use."""
+    is_new = not archive.exists()
+    if not is_new and md5 is not None and md5_of(archive) != md5:
+        print(f"{archive} is damaged: getting it again")
+        is_new = True
+    if is_new:
         part = part_of(archive)
         at = f", continuing at {megabytes(part.stat().st_size)}" if part.exists() else ""
-        say(f"{archive.name} from {url}{at}")
-        fetch(url, archive, md5, patience, say)
+        print(f"{archive.name} from {url}{at}")
+        fetch(url, archive, md5, patience)
     else:
-        say(f"{archive} is there")
+        print(f"{archive} is there")
     try:
         yield
     except tarfile.FilterError as error:
         raise DownloadError(f"{archive} would write outside its folder ({error})") from error
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, DataError) as error:
-        if came_now:
+        if is_new:
             archive.unlink()
             raise DownloadError(
-                f"{archive} came damaged ({error}), and is removed: try again"
+                f"{archive} arrived damaged ({error}), and is removed: try again"
             ) from error
         raise DownloadError(f"{archive} is damaged ({error}): remove it and try again") from error
     except OSError as error:
@@ -213,7 +205,7 @@ def _archive_in_place(url: str, archive: Path, md5: str | None, patience, say) -
             f"cannot unpack {archive} ({error.strerror or error}): {archive} is kept, make room "
             "and try again"
         ) from error
-    if came_now:
+    if is_new:
         archive.unlink()
 
 
@@ -230,7 +222,7 @@ def _first_missing(source: Published, folder: Path) -> str | None:
 
 
 def _fault_of_hdf5(path: Path) -> str | None:
-    """Why a file is no sound .h5 of spikes; opening one compares its size with its header."""
+    """Why a file is not a valid .h5 of spikes; opening one compares its size with its header."""
     import h5py  # only here, so that --help answers at once
 
     try:
@@ -271,12 +263,12 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def command(argv: list[str] | None) -> int:
-    """Do what the command line asks for; the exit status (1: the data did not come)."""
+    """Do what the command line asks for; the exit status (1: the download failed)."""
     arguments = read_arguments(argv)
     patience = Patience(arguments.timeout, arguments.retries)
     name = ALIASES.get(arguments.name, arguments.name)
     try:
-        download(name, arguments.to, base_url=arguments.base_url, patience=patience)
+        download(name, arguments.to, arguments.base_url, patience)
     except DownloadError as error:
         refuse(PROGRAM, str(error))
         return 1
@@ -284,7 +276,7 @@ def command(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status (2: a mistake in it, 1: the data did not come)."""
+    """Run the command; the exit status (2: a mistake in it, 1: the download failed)."""
     kept = "interrupted; the part received is kept, and the same command continues"
     return run_command(PROGRAM, lambda: command(argv), interrupted=kept)
 

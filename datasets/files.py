@@ -26,7 +26,7 @@ from datasets.errors import DataError
 BLOCK = 1 << 22
 ARCHIVES = (".gz", ".zip")
 LEAST_SHOWN = 1 << 26  # bytes; smaller files are done before anyone could read a bar
-LEFTOVER_AGE = 24 * 3600  # s without a write, after which nothing is writing
+LEFTOVER_AGE = 24 * 3600  # s without a write, after which no process is writing
 
 
 def user_cache_folder() -> Path:
@@ -46,8 +46,8 @@ def path_digest(path: Path) -> str:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when complete and on disk.
 
-    Makes the folder. Whatever ends the block early, also an interrupt, removes the file; for what a
-    killed process leaves see `remove_leftovers`.
+    Makes the folder. Whatever ends the block early, including an interrupt, removes the file; for
+    what a killed process leaves behind see `remove_leftovers`.
     Raises OSError where the folder cannot be made or written.
     """
     _refuse_read_only(path.parent)
@@ -68,9 +68,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed left of ``path``.
+    """Remove temporary files of ``path`` that killed processes left behind.
 
-    One of this machine is known by its number; what another left is a leftover after a day.
+    A process of this machine is recognised by its number; what another machine left is removed
+    after a day.
     """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         node, *numbers = leftover.name.removeprefix(f".{path.name}.").rsplit("-", 2)
@@ -94,14 +95,14 @@ def _is_running(number: int) -> bool:
 
 
 def _refuse_read_only(folder: Path) -> None:
-    """Root, the usual user in a container, could write even where the owner took the right away."""
+    """Root, the usual user in a container, could write even where permission was removed."""
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not existing.stat().st_mode & 0o222:
         raise PermissionError(errno.EACCES, "the folder is read-only", str(existing))
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether the space left on a disk, rather than the right to write there, ran out."""
+    """Whether the disk is full, rather than not writable."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

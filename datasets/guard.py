@@ -4,7 +4,7 @@
 
 The HDF5 library is written in C and trusts much of what it reads: a damaged or malicious file can
 kill the process, or hang it. So files that were never read to their end are first read in a child
-process. What else is wrong with a file, its reader reports when it meets it again.
+process. Any other fault is reported by the reader, which meets it again.
 """
 
 import faulthandler
@@ -25,7 +25,7 @@ ANY_LABEL = 1 << 62
 
 
 def check_new_files(paths: Iterable[Path], patience: float | None = None) -> None:
-    """Read files in the SHD layout in a child process, but for those with a checksum on record.
+    """Read files in the SHD layout in a child process, except those with a checksum on record.
 
     ``patience`` is how many seconds the child may take for ``CHUNK_CLIPS`` clips; None: by the size
     of the files. Raises DataError where the HDF5 library dies of a file, or hangs.
@@ -69,7 +69,7 @@ def main(patience: str, *paths: str) -> None:
             for start, _, _ in read_clips(Path(path)):
                 faulthandler.dump_traceback_later(float(patience), exit=True)
                 print(number, start, total, flush=True)
-        except Exception:  # the reader meets it again, and names it
+        except Exception:  # the reader meets it again, and reports it
             break
     faulthandler.cancel_dump_traceback_later()
 

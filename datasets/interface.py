@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What a data set has to bring: a `DataSet` that loads `Data`, whose splits are each a `Split`."""
+"""The interface of a data set: a `DataSet` loads `Data`, and each of its splits is a `Split`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
@@ -18,14 +18,14 @@ Batch = tuple[Tensor, Tensor]  # x [B, T, F] float32 and y [B] int64
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly to change the clips; the fields are called as on the command line.
+    """How strongly to change the clips; the fields are named after the options.
 
     Waveforms: ``use_augm`` is the set of SpArch (Bittar and Garner 2022) with noise between
-    ``min_snr`` and ``max_snr``, which, against their names, are ratios of noise to signal in
+    ``min_snr`` and ``max_snr``, which, despite their names, are ratios of noise to signal in
     amplitude. Waveforms and frames: ``augm_time_shift`` s to either side. Features:
     ``augm_time_mask`` frames and ``augm_freq_mask`` bands at most. Frames: ``augm_channel_shift``
     channels to either side, the share ``augm_event_drop`` of events, and ``augm_cutmix``, the
-    probability of a clip to be mixed.
+    probability that a clip is mixed.
     """
 
     use_augm: bool = False

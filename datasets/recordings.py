@@ -22,7 +22,7 @@ READ_AHEAD = 512  # files that are read before they are asked for
 SUFFIXES = (".wav", ".flac")
 FINE_ENOUGH = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 LONGEST = 2**28  # samples, 4 h 39 min at 16 kHz; a damaged header claims any number
-NOT_SAID = 2**63 - 1  # samples, as libsndfile has it
+UNKNOWN_LENGTH = 2**63 - 1  # samples, as libsndfile has it
 # Programs that write a WAV into a pipe cannot know its size, and write about the largest one.
 UNKNOWN_SIZE = 0x7FFF0000
 
@@ -44,7 +44,7 @@ def read_recording(path: Path) -> Recording:
     Finer ones are rounded to 16 bits.
 
     Raises:
-        BadRecordingError: the file is missing, empty, truncated, no audio, not mono or of 8 bits.
+        BadRecordingError: the file is missing, empty, truncated, not audio, not mono or of 8 bits.
     """
     try:
         content = path.read_bytes()
@@ -103,10 +103,10 @@ def _decode(content: bytes) -> Recording:
                 raise BadRecordingError(
                     f"has {rate} samples a second, where {MIN_RATE} to {MAX_RATE} can be used"
                 )
-            if promised == NOT_SAID:
+            if promised == UNKNOWN_LENGTH:
                 raise BadRecordingError(
                     "does not say how long it is, as FLAC from a pipe does not (ffmpeg -i IN OUT "
-                    "writes it anew)"
+                    "rewrites it)"
                 )
             if promised > LONGEST:
                 raise BadRecordingError(
@@ -118,7 +118,7 @@ def _decode(content: bytes) -> Recording:
         raise BadRecordingError(f"claims {promised} samples, more than memory holds") from None
     except soundfile.LibsndfileError as error:
         reason = str(error).removeprefix("Error opening <_io.BytesIO").split(": ")[-1].rstrip(".")
-        raise BadRecordingError(f"is no WAV or FLAC file, or damaged ({reason})") from error
+        raise BadRecordingError(f"is not a WAV or FLAC file, or is damaged ({reason})") from error
     if len(samples) == 0:
         raise BadRecordingError("holds no samples")
     if len(samples) < promised:
@@ -152,7 +152,7 @@ def read_in_order(
 ) -> Iterator[Recording | BadRecordingError]:
     """Every file's recording, or why it cannot be used, in the order of ``paths``.
 
-    ``num_workers`` threads read ahead, by a number of files that is bounded whoever is slower.
+    ``num_workers`` threads read ahead, by a bounded number of files, whichever side is slower.
     """
     waiting = deque()
     pool = ThreadPoolExecutor(max(1, num_workers))

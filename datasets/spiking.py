@@ -99,7 +99,7 @@ class SpikingDataSet(FramesDataSet):
             where = f"none of {tried} in {folder}"
         if self.url is None:
             ships = "it ships with Sprache, restore it or " if self.name == "demo" else ""
-            raise DataError(f"{where}: {ships}say where with --data_folder")
+            raise DataError(f"{where}: {ships}name its folder with --data_folder")
         raise DataError(
             f"{where}: `python -m datasets.download {self.name}` gets the data from {self.url}; or "
             "say where they are with --data_folder"
@@ -108,7 +108,7 @@ class SpikingDataSet(FramesDataSet):
     def _class_names(self, files: list[Path], say: Callable[[str], None]) -> list[str]:
         """What ``extra/keys`` of the files names, or else numbers.
 
-        Raises DataError where two files name other classes, so that a label would mean two words.
+        Raises DataError where two files name different classes: a label would mean two words.
         """
         named = {file: names for file in files if (names := read_class_names(file))}
         if not named:

@@ -38,7 +38,7 @@ class Listing:
     """The clips of a data set by split, and the names of its classes.
 
     ``clips`` maps train, valid and test to (path below the folder, class index) in a fixed order;
-    a data set that is validated on its test split has no valid. ``rule`` says who split them.
+    a data set that is validated on its test split has no valid. ``rule`` says what split them.
     A clip of class -1 is named in a list but is not there. ``notes`` are lines for the user about
     likely mistakes; ``way_out`` says what to do where a split has no clips.
     """

@@ -11,7 +11,6 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,17 +46,11 @@ def part_of(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
-def fetch(
-    url: str,
-    target: Path,
-    md5: str | None,
-    patience: Patience,
-    say: Callable[[str], None],
-) -> None:
+def fetch(url: str, target: Path, md5: str | None, patience: Patience) -> None:
     """Download ``url`` to ``target``, in a folder that exists, continuing an earlier attempt.
 
     ``target`` appears when it is complete and has the published checksum ``md5`` in hexadecimal,
-    where there is one. ``say`` takes one line at a time for the user.
+    where there is one.
 
     Raises DownloadError where the server refuses or stays silent, the checksum is wrong (the
     ``.part`` is removed), or the disk is full. In other cases the part received is kept.
@@ -68,14 +61,14 @@ def fetch(
         desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, leave=False, disable=None
     ) as bar:
         try:
-            _fetch_with_patience(url, part, patience, say, bar)
+            _fetch_with_patience(url, part, patience, bar)
         except OSError as error:
             raise DownloadError(f"cannot write {part} ({error.strerror or error})") from error
     if md5 is not None and (found := md5_of(part)) != md5:
         part.unlink()
         raise DownloadError(
             f"{url} is not the published file (MD5 {found}, not {md5}), and was removed: "
-            "try again, or another --base_url"
+            "try again, or use another --base_url"
         )
     os.replace(part, target)
 
@@ -86,14 +79,12 @@ def md5_of(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def _fetch_with_patience(
-    url: str, part: Path, patience: Patience, say: Callable[[str], None], bar: tqdm
-) -> None:
+def _fetch_with_patience(url: str, part: Path, patience: Patience, bar: tqdm) -> None:
     failures = 0
     while True:
         before = _size(part)
         try:
-            return _attempt(url, part, patience.timeout, say, bar)
+            return _attempt(url, part, patience.timeout, bar)
         except _CutError as cut:
             failures = 1 if _size(part) > before else failures + 1
             if failures > patience.retries:
@@ -102,11 +93,11 @@ def _fetch_with_patience(
                     f"{url}: {cut}, {failures} times in a row{kept}: try again later"
                 ) from cut
             pause = min(patience.pause * 2 ** (failures - 1), LONGEST_PAUSE)
-            say(f"{part.stem}: {cut} at {megabytes(_size(part))}, continuing in {pause:g} s")
+            print(f"{part.stem}: {cut} at {megabytes(_size(part))}, continuing in {pause:g} s")
             time.sleep(pause)
 
 
-def _attempt(url: str, part: Path, timeout: float, say: Callable[[str], None], bar: tqdm) -> None:
+def _attempt(url: str, part: Path, timeout: float, bar: tqdm) -> None:
     """Append to ``part`` until it is complete; _CutError if the connection ends before."""
     have = _size(part)
     request = urllib.request.Request(url, headers={"User-Agent": "Sprache"})
@@ -118,7 +109,7 @@ def _attempt(url: str, part: Path, timeout: float, say: Callable[[str], None], b
             if start not in (0, have):
                 raise DownloadError(f"{url}: the server sends a part that was not asked for")
             if start != have:
-                say(f"{part.stem}: the server cannot resume in the middle; starting over")
+                print(f"{part.stem}: the server cannot resume in the middle; starting over")
             _require_room(part, start, total)
             bar.reset(total)
             bar.update(start)

@@ -70,8 +70,8 @@ class Synthesizer:
     """eSpeak NG through its C interface (``speak_lib.h``).
 
     ``rate`` is the sampling rate in Hz. The samples of most voices depend on what was said before
-    (the phase of their flutter goes on): the same calls in the same order on a new Synthesizer give
-    the same samples. Raises DataError where ``espeakng-loader`` is missing.
+    (the phase of their flutter carries over): the same calls in the same order on a new Synthesizer
+    give the same samples. Raises DataError where ``espeakng-loader`` is missing.
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """How the clips of each kind of split are shown, plain and augmented."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,7 +15,7 @@ from datasets.audio_set import AudioSet
 from datasets.augment import Augmentation
 from datasets.features import FRAME_MS, SHIFT_MS, frame_counts, log_mel
 from datasets.frames import FrameSet
-from datasets.interface import Data, Split
+from datasets.interface import Data
 from datasets.preview import figures
 from datasets.preview.figures import Quantity, Sound
 from datasets.recordings import FULL_SCALE, read_or_refuse, resample
@@ -49,13 +48,14 @@ def changes_of(
             yield option.removeprefix("augm_"), title.format(strength), alone
 
 
-class View(ABC):
+class View:
     """Pictures of the training clips of ``data``, as ``options`` read them and as augmentations of
-    ``strengths`` change them, and captions that say what they show."""
+    ``strengths`` change them, and captions that say what they show.
 
-    clips_caption: str
-    lengths_title: str
-    lengths_caption: str
+    Each kind has a ``sentence`` (what a time step and its features are), a ``sheet`` of the clips
+    at ``indices`` [B], as they are read, ``changes`` (file name, title, caption and figure of every
+    augmentation of the clips), and ``quantities`` (what is counted of every clip of a split).
+    """
 
     def __init__(self, data: Data, options: TrainingConfig, strengths: Augmentation, seed: int):
         self.data, self.clips, self.options = data, data.train, options
@@ -64,23 +64,6 @@ class View(ABC):
     def generator(self) -> Generator:
         """In the same state whenever it is asked for."""
         return Generator().manual_seed(self.seed)
-
-    @property
-    @abstractmethod
-    def sentence(self) -> str:
-        """What a time step and its features are."""
-
-    @abstractmethod
-    def sheet(self, indices: Tensor) -> Figure:
-        """The clips at ``indices`` [B], as they are read."""
-
-    @abstractmethod
-    def changes(self, indices: Tensor) -> Iterator[tuple[str, str, str, Figure]]:
-        """(file name, title, caption, figure) of every augmentation of the clips."""
-
-    @abstractmethod
-    def quantities(self, splits: dict[str, Split]) -> list[Quantity]:
-        """What is counted of every clip."""
 
     def word(self, index: int) -> str:
         """The class of a clip."""

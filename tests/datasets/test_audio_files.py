@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from refusal import refused
-from wav_files import RATE, WORDS, chirp, write_wav, write_words
+from wav_files import RATE, WORDS, chirp, write_digits, write_wav, write_words
 
 from datasets.errors import DataError
 from datasets.recordings import BadRecordingError, read_recording
@@ -68,8 +68,8 @@ BAD = {
         "is Unsigned 8 bit PCM, where 16-bit PCM or better is needed (sox IN -b 16 -e signed OUT",
     ),
     "companded": (recording(chirp(0, 0), subtype="ULAW"), "where 16-bit PCM"),
-    "text": (lambda p: p.write_text("<html>404</html>\n" * 9), "is no WAV or FLAC file"),
-    "zeros": (lambda p: p.write_bytes(bytes(9644)), "is no WAV or FLAC file"),
+    "text": (lambda p: p.write_text("<html>404</html>\n" * 9), "is not a WAV or FLAC file"),
+    "zeros": (lambda p: p.write_bytes(bytes(9644)), "is not a WAV or FLAC file"),
     "not finite": (
         recording(np.full(4800, np.nan), subtype="FLOAT"),
         "holds samples that are not finite",
@@ -159,20 +159,6 @@ def test_a_list_that_names_what_is_no_clip(words, said, name):
     data = load(words, said, skip_bad_files=True)
     assert len(data.test) == 3
     assert said.about("1 bad file is skipped")
-
-
-def write_digits(folder):
-    """A train clip (trial 0) and the same as test clip (trial 1) of every class."""
-    sound = 0.1 * np.random.default_rng(0).standard_normal(RATE)
-    for trial, split in enumerate(("train", "test")):
-        names = [
-            f"lang-{language}_speaker-01_trial-{trial}_digit-{digit}.flac"
-            for language in ("english", "german")
-            for digit in range(10)
-        ]
-        for name in names:
-            write_wav(folder / "audio" / name, sound)
-        (folder / f"{split}_filenames.txt").write_text("\n".join(names))
 
 
 def lists(**contents):

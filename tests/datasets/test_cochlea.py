@@ -199,7 +199,7 @@ def test_bad_wav_is_named_in_one_line(wav_folder, tmp_path, capsys, sound):
     [
         (["{wavs}", "{wavs}/yes/a_1.wav/o.h5"], "a_1.wav is a file"),
         (["{wavs}", "{wavs}/yes/a_1.wav"], "a_1.wav exists"),
-        (["{wavs}", "o.h5", "--speaker-from", "("], "no regular expression"),
+        (["{wavs}", "o.h5", "--speaker-from", "("], "not a valid regular expression"),
         (["{wavs}", "o.h5", "--speaker-from", "a_1"], "finds no group"),
     ],
 )

@@ -150,7 +150,7 @@ class TestSpikingSets:
 
 
 class TestAudioSets:
-    def test_words_and_lists_come_once(self, command, gsc, server, tmp_path):
+    def test_words_and_lists_are_downloaded_once(self, command, gsc, server, tmp_path):
         (tmp_path / "data" / ".unpacking-abc" / "yes").mkdir(parents=True)  # from a killed one
         assert command("gsc")[0] == 0
         expected = {name.removeprefix("./"): content for name, content in WORDS.items()}
@@ -231,7 +231,7 @@ class TestCommand:
     def test_an_address_that_is_no_web_address_is_refused(self, command, url):
         status, _, err = command("shd", "--base-url", url)
         assert status == 2
-        assert f"{url} is no http" in err
+        assert f"{url} is not an http" in err
 
     def test_two_downloads_into_one_folder(self, command, tmp_path):
         (tmp_path / "data").mkdir()
@@ -240,7 +240,7 @@ class TestCommand:
         assert status == 2
         assert "another download" in err
 
-    def test_an_interrupt_keeps_what_came(self, command, server, tmp_path, monkeypatch):
+    def test_an_interrupt_keeps_what_arrived(self, command, server, tmp_path, monkeypatch):
         server.files["speech_commands_v0.02.tar.gz"] = NOISE
         blocks = iter([NOISE[:1000]])
 
@@ -269,12 +269,13 @@ QUICK = Patience(timeout=0.3, retries=2, pause=0.01)
 
 
 @pytest.fixture
-def get(server, tmp_path, said):
-    """Fetch NOISE as 'file'; the target."""
+def get(server, tmp_path, said, monkeypatch):
+    """Fetches NOISE to a target."""
+    monkeypatch.setattr(transfer, "print", said, raising=False)
     server.files["file"] = NOISE
 
     def call(md5=MD5) -> Path:
-        fetch(f"{server.url}/file", tmp_path / "file", md5, QUICK, said)
+        fetch(f"{server.url}/file", tmp_path / "file", md5, QUICK)
         return tmp_path / "file"
 
     return call
@@ -285,7 +286,7 @@ def part(tmp_path) -> Path:
 
 
 class TestTransfer:
-    def test_a_file_comes_whole(self, get, tmp_path, said):
+    def test_a_file_arrives_whole(self, get, tmp_path, said):
         assert get().read_bytes() == NOISE
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
         assert said == []
@@ -304,7 +305,7 @@ class TestTransfer:
             get()
         assert not part(tmp_path).exists()
 
-    def test_no_progress_ends_it(self, get, server, tmp_path):
+    def test_attempts_without_progress_end_the_download(self, get, server, tmp_path):
         server.cuts = [100_000, *[0] * 20]
         with pytest.raises(DownloadError, match=r"cut, 3 times in a row; 0.1 MB are kept"):
             get()
@@ -319,7 +320,7 @@ class TestTransfer:
         assert said.about("no data for 0.3 s at 0.1 MB")
         assert server.ranges() == [None, "bytes=150000-"]
 
-    def test_a_server_without_ranges_starts_over_a_few_times(self, get, server, said):
+    def test_a_download_without_ranges_starts_over_a_few_times(self, get, server, said):
         server.knows_ranges = False
         server.cuts = [100_000] * 20
         with pytest.raises(DownloadError, match="3 times in a row"):
@@ -353,10 +354,10 @@ class TestTransfer:
         assert get().read_bytes() == NOISE
         assert len(said) == 2
 
-    def test_no_server(self, server, tmp_path, said):
+    def test_no_server(self, server, tmp_path):
         server.server_close()
         with pytest.raises(DownloadError, match=r"no connection .*refused"):
-            fetch(f"{server.url}/file", tmp_path / "file", None, QUICK, said)
+            fetch(f"{server.url}/file", tmp_path / "file", None, QUICK)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_full_disk_is_reported_before_anything_is_written(self, get, tmp_path, monkeypatch):

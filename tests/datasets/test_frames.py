@@ -144,14 +144,8 @@ class TestFrameSet:
 @pytest.fixture
 def no_binning(monkeypatch):
     """Lets a test see that frames came from the cache."""
-
-    def refuse(*args, **kwargs):
-        raise AssertionError("the source was opened")
-
-    def forbid():
-        monkeypatch.setattr(h5py, "File", refuse)
-
-    return forbid
+    refuse = (h5py, "File", lambda *_, **__: pytest.fail("the source was opened"))
+    return lambda: monkeypatch.setattr(*refuse)
 
 
 class TestCache:

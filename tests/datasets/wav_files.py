@@ -46,3 +46,17 @@ def write_words(folder: Path, *, nb_clips: int = 6, words=WORDS, lists: bool = T
         ):
             (folder / name).write_text("".join(f"{word}/{clip:02d}.wav\n" for word in words))
     return folder
+
+
+def write_digits(folder: Path) -> Path:
+    """Heidelberg Digits of 0.1 s at 48 kHz: a clip of each class for training and for test."""
+    for trial, split in enumerate(("train", "test")):
+        names = [
+            f"lang-{language}_speaker-01_trial-{trial}_digit-{digit}.flac"
+            for language in ("english", "german")
+            for digit in range(10)
+        ]
+        for word, name in enumerate(names):
+            write_wav(folder / "audio" / name, chirp(word, trial, 0.1, 48000), 48000)
+        (folder / f"{split}_filenames.txt").write_text("\n".join(names))
+    return folder
