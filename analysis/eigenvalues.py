@@ -98,9 +98,13 @@ def published_eigenvalues(layer: SpikingLayer) -> np.ndarray:
         eigenvalue = torch.complex(layer.alpha_real, layer.alpha_im)
         return with_conjugates(torch.exp(RF_STEP * eigenvalue))
     if isinstance(layer, SiLIFLayer):
-        return eigenvalues(published_silif(layer))
+        alpha, beta = layer.coefficients()[:2]
+        return eigenvalues(alpha, alpha - 1, (1 - beta) * layer.a, beta)
     if isinstance(layer, CadLIFLayer):
-        return np.exp(eigenvalues(published_cadlif(layer)))
+        # The continuous system [[-1/tm, -1/tm], [a/tw, -1/tw]]. The figure calls a step 1 ms and
+        # maps the system by exp(1 ms * .), so with steps as the unit of time the unit cancels.
+        membrane, adaptation = -layer.alpha.log(), -layer.beta.log()
+        return np.exp(eigenvalues(-membrane, -membrane, layer.a * adaptation, -adaptation))
     raise ValueError(f"the published figure has no matrix for {type(layer).__name__}")
 
 
@@ -109,29 +113,9 @@ def has_published_matrix(layer: SpikingLayer) -> bool:
     return isinstance(layer, CSiLIFLayer | ResonateFireLayer | SiLIFLayer | CadLIFLayer)
 
 
-def published_silif(layer: SiLIFLayer) -> Tensor:
-    """[[alpha, alpha - 1], [(1 - beta) a, beta]], [H, 2, 2]."""
-    alpha, beta = layer.coefficients()[:2]
-    return two_by_two(alpha, alpha - 1, (1 - beta) * layer.a, beta)
-
-
-def published_cadlif(layer: CadLIFLayer) -> Tensor:
-    """The continuous system [[-1/tm, -1/tm], [a/tw, -1/tw]] with the steps as the unit of time.
-
-    The figure calls a step 1 ms and maps the system by exp(1 ms * .), so the unit cancels. The
-    membrane's rate is 1/tm = -log(alpha), that of the adaptation 1/tw = -log(beta).
-    """
-    membrane, adaptation = -layer.alpha.log(), -layer.beta.log()
-    return two_by_two(-membrane, -membrane, layer.a * adaptation, -adaptation)
-
-
-def two_by_two(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Matrices [[a, b], [c, d]] [H, 2, 2] of their entries [H]."""
-    return torch.stack([torch.stack([a, b], -1), torch.stack([c, d], -1)], -2)
-
-
-def eigenvalues(matrices: Tensor) -> np.ndarray:
-    """Eigenvalues [H, 2] of [H, 2, 2]; NaN for a matrix with an entry that is not finite."""
+def eigenvalues(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> np.ndarray:
+    """Eigenvalues [H, 2] of matrices [[a, b], [c, d]]; NaN where an entry [H] is not finite."""
+    matrices = torch.stack([a, b, c, d], -1).unflatten(-1, (2, 2))
     finite = matrices.isfinite().all(-1).all(-1)
     values = np.full(matrices.shape[:2], complex(math.nan, math.nan))
     values[finite.numpy()] = torch.linalg.eigvals(matrices[finite]).numpy()
@@ -144,15 +128,13 @@ class Timing:
 
     ``time_constants`` [m] in s, one for every decaying eigenvalue with a non-negative imaginary
     part; ``frequencies`` [k] in Hz, one for every oscillatory neuron. ``undefined`` neurons have no
-    eigenvalues, ``unstable`` ones have one outside the unit circle.
+    eigenvalues.
     """
 
-    neurons: int
     oscillatory: float
     time_constants: np.ndarray
     frequencies: np.ndarray
     spectral_radius: float
-    unstable: int
     undefined: int
 
 
@@ -168,11 +150,9 @@ def timing(values: np.ndarray, step: float) -> Timing:
     sizes = np.abs(upper)
     decaying = sizes[(sizes > 0) & (sizes < 1)]
     return Timing(
-        neurons=len(values),
         oscillatory=len(pairs) / len(known) if len(known) else math.nan,
         time_constants=-step / np.log(decaying),
         frequencies=np.abs(np.angle(pairs)).max(axis=1, initial=0) / (2 * math.pi * step),
         spectral_radius=float(np.abs(known).max()) if len(known) else math.nan,
-        unstable=int((np.abs(known).max(axis=1, initial=0) > 1).sum()),
         undefined=len(values) - len(known),
     )

@@ -29,7 +29,7 @@ class Evaluations:
         refresh: measure again what is known already.
 
     Raises:
-        ExperimentError: the file is there and holds something else.
+        ExperimentError: the file exists and holds something else.
     """
 
     def __init__(self, path: Path | None, *, refresh: bool = False):
@@ -48,24 +48,21 @@ class Evaluations:
                 bar.set_postfix_str(model.name)
                 results.append([])
                 for config in model.configs:
-                    results[-1].append(self.one(model, config, checksum))
+                    key = key_of(config, checksum)
+                    if self.refresh or key not in self.known:
+                        facts = {"model": model.name, "seed": config.training.seed}
+                        facts |= {"checkpoint": checksum, **self.measure(model, config)}
+                        self.keep(key, facts)
+                    results[-1].append(self.known[key])
                     bar.update()
         return results
 
-    def one(self, model: Trained, config: Config, checksum: str) -> dict:
-        """The figures of one model under one seed, from the file or else measured."""
-        key = key_of(config, checksum)
-        if self.refresh or key not in self.known:
-            self.known[key] = {
-                "model": model.name,
-                "seed": config.training.seed,
-                "checkpoint": checksum,
-                **self.measure(model, config),
-            }
-            if self.path is not None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                files.write_json(self.path, self.known)
-        return self.known[key]
+    def keep(self, key: str, figures: dict) -> None:
+        """Note what was measured, in the file as well."""
+        self.known[key] = figures
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_json(self.path, self.known)
 
     def measure(self, model: Trained, config: Config) -> dict:
         """Test the network once; DataError if the data are not there."""
@@ -114,12 +111,7 @@ def read_kept(path: Path) -> dict:
     return known
 
 
-def mean_of(results: Sequence[dict], figure: str) -> float:
-    """Mean over the seeds."""
-    return statistics.fmean(result[figure] for result in results)
-
-
-def deviation_of(results: Sequence[dict], figure: str) -> float:
-    """Sample standard deviation over the seeds; 0 of a single one."""
+def over_seeds(results: Sequence[dict], figure: str) -> tuple[float, float]:
+    """Mean and sample standard deviation of a figure over the seeds; 0 for a single one."""
     values = [result[figure] for result in results]
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

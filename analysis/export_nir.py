@@ -2,35 +2,25 @@
 # SPDX-License-Identifier: MIT
 """Write a trained network as a NIR graph: ``python -m analysis.export_nir EXP_FOLDER model.nir``.
 
-Then the file is read back, run through nirtorch, and its spikes are held against ours. NIR and
+Then the file is read back and run through nirtorch, and its spikes are compared with ours. NIR and
 nirtorch are optional requirements, see requirements-analysis.txt.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from analysis.nir_graph import (
-    Mismatch,
-    build_graph,
-    check_exportable,
-    compare,
-    from_zero,
-    to_torch,
-)
+from analysis import nir_graph
+from analysis.observe import Clips
 from analysis.trained import OpenedRun, add_run, need, open_named
 from parsers.program import Parser, numeric, program
 from training.errors import ExperimentError
 from training.record.files import write_atomic
-from training.terminal.console import log, progress_bar, start_logging
+from training.terminal.console import log, start_logging
 
 PROGRAM = "analysis.export_nir"
 PACKAGES = ("nir", "nirtorch")
-DEFAULT_CLIPS = 512
 
 
 def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -43,20 +33,12 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_run(parser)
     parser.add_argument("file", type=Path, metavar="FILE.nir", help="the file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    parser.add_argument(
-        "--discretization",
-        choices=("euler", "exact"),
-        default="euler",
-        help="how the program that will run the graph gets from a time constant to a decay per "
-        "step: 1 - dt / tau (euler) or exp(-dt / tau) (exact) [default: euler]",
-    )
-    parser.add_argument(
-        "--clips",
-        type=numeric(int, 1),
-        default=DEFAULT_CLIPS,
-        metavar="N",
-        help=f"test clips to compare the graph on, from the first [default: {DEFAULT_CLIPS}]",
-    )
+    decay = "how the program that will run the graph gets from a time constant to a decay: "
+    decay += "1 - dt / tau (euler) or exp(-dt / tau) (exact) [default: euler]"
+    rules = ("euler", "exact")
+    parser.add_argument("--discretization", choices=rules, default=rules[0], help=decay)
+    clips = "test clips to compare the graph on, from the first [default: 512]"
+    parser.add_argument("--clips", type=numeric(int, 1), default=512, metavar="N", help=clips)
     return parser.parse_args(argv)
 
 
@@ -74,26 +56,18 @@ def main(argv: Sequence[str] | None) -> None:
     if not path.parent.is_dir():
         raise ExperimentError(f"no folder {path.parent} for {path.name}: make it first")
     opened = open_named(arguments)
-    check_exportable(opened.model)
-    model = from_zero(opened.model).cpu()
-    graph = build_graph(model, opened.step_seconds, arguments.discretization)
+    nir_graph.check_exportable(opened.model)
+    model = nir_graph.from_zero(opened.model).cpu()
+    graph = nir_graph.build_graph(model, opened.step_seconds, arguments.discretization)
     write_atomic(path, lambda temporary: nir.write(str(temporary), graph))
     graph = nir.read(str(path))
-    log.info("%d nodes and %d edges lie in %s", len(graph.nodes), len(graph.edges), path)
+    log.info("%d nodes and %d edges written to %s", len(graph.nodes), len(graph.edges), path)
     for line in conventions(opened, arguments.discretization):
         log.info("%s", line)
-    clips = first_clips(opened, arguments.clips)
-    for line in report(compare(model, to_torch(graph), clips)):
+    test = opened.experiment.data.test.to("cpu")
+    clips = Clips(test, opened.config.training.batch_size, "comparing", arguments.clips)
+    for line in report(nir_graph.compare(model, nir_graph.to_torch(graph), clips)):
         log.info("%s", line)
-
-
-def first_clips(opened: OpenedRun, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of the first test clips, on the CPU, behind a bar."""
-    test, size = opened.experiment.data.test.to("cpu"), opened.config.training.batch_size
-    with progress_bar(min(count, len(test)), "comparing") as bar:
-        for indices in torch.arange(min(count, len(test))).split(size):
-            yield test.batch(indices)
-            bar.update(len(indices))
 
 
 def conventions(opened: OpenedRun, discretization: str) -> list[str]:
@@ -112,7 +86,7 @@ def conventions(opened: OpenedRun, discretization: str) -> list[str]:
     return lines
 
 
-def report(found: Mismatch) -> list[str]:
+def report(found: nir_graph.Mismatch) -> list[str]:
     """The mismatch in words."""
     lines = [f"against the network, from zero states, on {found.clips:,} test clips:"]
     for i, (differing, fired, places, rounding) in enumerate(

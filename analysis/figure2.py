@@ -17,7 +17,6 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import FixedLocator
 
 from analysis.eigenvalues import (
-    Timing,
     exact_eigenvalues,
     has_published_matrix,
     published_eigenvalues,
@@ -84,7 +83,8 @@ def draw_spectra(spectra: Sequence[Spectrum], title: str) -> Figure:
     beside = figure.add_subplot(grid[1, 2], sharey=zoom)
     window = crowded(spectra)
     for axes in (whole, zoom):
-        draw_plane(axes)
+        axes.add_patch(Circle((0, 0), 1, fill=False, color=INK, linewidth=0.8, zorder=1))
+        axes.axhline(0, color=FAINT, linewidth=0.5, zorder=0)
         scatter(axes, spectra, size=6 if axes is whole else 8)
     show_whole(whole, spectra, window)
     zoom.set(xlim=window[:2], ylim=window[2:], xlabel="real part")
@@ -107,16 +107,10 @@ def crowded(spectra: Sequence[Spectrum]) -> tuple[float, float, float, float]:
     return left - margin, right + margin, -1.1 * height, 1.1 * height
 
 
-def draw_plane(axes: Axes) -> None:
-    """Unit circle and real axis."""
-    axes.add_patch(Circle((0, 0), 1, fill=False, color=INK, linewidth=0.8, zorder=1))
-    axes.axhline(0, color=FAINT, linewidth=0.5, zorder=0)
-
-
 def scatter(axes: Axes, spectra: Sequence[Spectrum], size: float) -> None:
     """One cloud of points for each network; markers differ as colours do.
 
-    The clouds are drawn in turns, so that none covers the others.
+    The clouds are drawn in alternating slices, so that none covers the others.
     """
     styles = looks([spectrum.model_type for spectrum in spectra])
     for turn in range(TURNS):
@@ -254,21 +248,14 @@ def rows_of(models: list[Trained], networks: list) -> list[tuple]:
     for name, model, network in zip(names_apart(models), models, networks, strict=True):
         for number, layer in enumerate(network.hidden_layers, start=1):
             for view, (known, eigenvalues, _) in VIEWS.items():
-                if known(layer):
-                    figures = timing(eigenvalues(layer), model.step)
-                    rows.append((name, number, view, *row_of(figures)))
+                if not known(layer):
+                    continue
+                found = timing(eigenvalues(layer), model.step)
+                spreads = spread(1000 * found.time_constants), spread(found.frequencies)
+                radius, hidden = f"{found.spectral_radius:.4f}", str(found.undefined or "-")
+                shown = f"{found.oscillatory:.1%}", *spreads, radius, hidden
+                rows.append((name, number, view, *shown))
     return rows
-
-
-def row_of(figures: Timing) -> tuple[str, ...]:
-    """The figures of one layer in one view as text."""
-    return (
-        f"{figures.oscillatory:.1%}",
-        spread(1000 * figures.time_constants),
-        spread(figures.frequencies),
-        f"{figures.spectral_radius:.4f}",
-        str(figures.undefined or "-"),
-    )
 
 
 def spread(values: np.ndarray) -> str:

@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from analysis.evaluations import Evaluations, deviation_of, mean_of
+from analysis.evaluations import Evaluations, over_seeds
 from analysis.style import FAINT, looks, new_figure, parse_with_output, write_figure
 from analysis.trained import (
     AUTHORS,
@@ -126,7 +126,7 @@ def choose_models(arguments: argparse.Namespace) -> list[Trained]:
 
 
 def check_same_data(models: list[Trained]) -> None:
-    """ConfigError unless the checksums in the folders of the networks tell of the same test."""
+    """ConfigError if checksums in the networks' folders show that their test data differ."""
     tests = {model.folder: tested_on(model.record()) for model in models}
     known = [model for model in models if tests[model.folder][1]]
     for model in known[1:]:
@@ -173,7 +173,7 @@ def data_title(model: Trained) -> str:
 def cost_of(label: str, model: Trained, runs: list[dict]) -> Cost:
     """Mean and deviation over the seeds of one network."""
     figures = ("accuracy", "sop", "recurrent_sop")
-    accuracy, sop, recurrent = ((mean_of(runs, f), deviation_of(runs, f)) for f in figures)
+    accuracy, sop, recurrent = (over_seeds(runs, figure) for figure in figures)
     return Cost(
         label, 100 * accuracy[0], sop[0], model.model_type, 100 * accuracy[1], sop[1], *recurrent
     )
@@ -184,19 +184,19 @@ HEADERS = ["model", "hidden", "test accuracy (%)", "operations", "recurrent ones
 
 def rows_of(models: list[Trained], costs: list[Cost]) -> list[tuple]:
     """The table; the last costs may be of no model of ours."""
-    front = pareto_front(costs)
-    names = names_apart(models)
-    deviates = len(models[0].configs) > 1
-    rows = []
+
+    def text(value: float, deviation: float, kind: str) -> str:
+        return f"{value:{kind}}" + (f" ± {deviation:{kind}}" if deviates else "")
+
+    front, names, rows = pareto_front(costs), names_apart(models), []
     for number, cost in enumerate(costs):
         model = models[number] if number < len(models) else None
-        accuracy = f"{cost.accuracy:.2f}"
-        operations = f"{cost.operations:,.0f}"
-        recurrent = f"{cost.recurrent:,.0f}" if cost.recurrent else "-"
-        if model and deviates:
-            accuracy += f" ± {cost.accuracy_deviation:.2f}"
-            operations += f" ± {cost.operations_deviation:,.0f}"
-            recurrent += f" ± {cost.recurrent_deviation:,.0f}" if cost.recurrent else ""
+        deviates = model and len(model.configs) > 1
+        accuracy = text(cost.accuracy, cost.accuracy_deviation, ".2f")
+        operations = text(cost.operations, cost.operations_deviation, ",.0f")
+        recurrent = "-"
+        if cost.recurrent:
+            recurrent = text(cost.recurrent, cost.recurrent_deviation, ",.0f")
         name = names[number] if model else f"{cost.label} (published)"
         hidden = str(model.config.model.nb_hiddens) if model else "-"
         mark = "*" if cost in front else ""
@@ -223,19 +223,28 @@ def draw_side_by_side(costs: Sequence[Cost], title: str) -> Figure:
     right = left.twinx()
     right.spines["right"].set_visible(True)
     places = np.arange(len(costs))
-    operations = [c.operations for c in costs]
-    accuracy = [c.accuracy for c in costs], [c.accuracy_deviation for c in costs]
-    spent = operations, [c.operations_deviation for c in costs]
-    for axes, at, (values, deviations), colour, marker, size in (
-        (left, places - OFFSET, accuracy, ACCURACY, "o", 30),
-        (right, places + OFFSET, spent, OPERATIONS, "s", 26),
+    for axes, at, name, colour, marker, size, label in (
+        (left, places - OFFSET, "accuracy", ACCURACY, "o", 30, "test accuracy (%)"),
+        (right, places + OFFSET, "operations", OPERATIONS, "s", 26, "synaptic operations per clip"),
     ):
+        values = [getattr(cost, name) for cost in costs]
+        deviations = [getattr(cost, f"{name}_deviation") for cost in costs]
         bars = {"fmt": "none", "elinewidth": 1.0, "capsize": 2.5, "ecolor": colour}
         axes.errorbar(at, values, deviations, **bars)
         axes.scatter(at, values, color=colour, marker=marker, s=size, zorder=3)
+        axes.set_ylabel(label, color=colour)
+        axes.tick_params(axis="y", which="both", colors=colour)
     draw_recurrent(right, places + OFFSET, costs)
-    log_axis(right.yaxis, [c.total for c in costs] + operations)
-    dress_side_by_side(left, right, costs)
+    log_axis(right.yaxis, [size for c in costs for size in (c.total, c.operations)])
+    left.set_xticks(range(len(costs)), [cost.label for cost in costs])
+    left.set_xlim(-0.6, len(costs) - 0.4)
+    left.set_xlabel("neuron model, and neurons in a hidden layer")
+    left.spines["left"].set_color(ACCURACY)
+    right.spines["left"].set_visible(False)
+    right.spines["right"].set_color(OPERATIONS)
+    left.margins(y=0.12)
+    for place in places[:-1]:
+        left.axvline(place + 0.5, color="#e4e4e4", linewidth=0.6, zorder=0)
     left.set_title(title, fontsize=9)
     figure.legend(handles=handles(costs), loc="outside lower center", ncols=3)
     return figure
@@ -249,25 +258,6 @@ def draw_recurrent(axes: Axes, places: np.ndarray, costs: Sequence[Cost]) -> Non
         if cost.recurrent:
             axes.plot([place, place], [cost.operations, cost.total], **dotted)
             axes.scatter(place, cost.total, **square)
-
-
-def dress_side_by_side(left: Axes, right: Axes, costs: Sequence[Cost]) -> None:
-    """Labels, colours and limits of the two axes."""
-    left.set_xticks(range(len(costs)), [cost.label for cost in costs])
-    left.set_xlim(-0.6, len(costs) - 0.4)
-    left.set_xlabel("neuron model, and neurons in a hidden layer")
-    for axes, colour, label in (
-        (left, ACCURACY, "test accuracy (%)"),
-        (right, OPERATIONS, "synaptic operations per clip"),
-    ):
-        axes.set_ylabel(label, color=colour)
-        axes.tick_params(axis="y", which="both", colors=colour)
-    left.spines["left"].set_color(ACCURACY)
-    right.spines["left"].set_visible(False)
-    right.spines["right"].set_color(OPERATIONS)
-    left.margins(y=0.12)
-    for place in range(len(costs) - 1):
-        left.axvline(place + 0.5, color="#e4e4e4", linewidth=0.6, zorder=0)
 
 
 def handles(costs: Sequence[Cost]) -> list[Line2D]:

@@ -74,21 +74,14 @@ def draw() -> Figure:
 
 def adaptive_diagram(axes: Axes) -> None:
     """Signals of one step; what u, w and s feed back is of the step before."""
-    y, low, bus, top = 53.0, 44.2, 39.6, 69.0
+    y, bus, top = 53.0, 39.6, 69.0
     current, total, node, u, spike, branch = 15.0, 30.0, 35.0, 39.8, 48.6, 53.8
     adaptation = (22.5, top - 4.5)
     forward_path(axes, y, (5.0, current, total, u, spike, 57.8))
     block(axes, (22.5, y), r"$1-\alpha$", LEAK, width=7)
 
-    line(axes, [(u, y - STATE / 2), (u, low), (node + SUM_RADIUS, low)], LEAK)
-    note(axes, (u + 2.8, 47.6), "$u_{t-1}$", LEAK)
-    summation(axes, (node, low))
-    line(axes, [(node - SUM_RADIUS, low), (total, low), (total, y - SUM_RADIUS)], LEAK)
-    block(axes, (total, 48.2), r"$\alpha$", LEAK)
-    line(axes, [(branch, y), (branch, bus), (node, bus), (node, low - SUM_RADIUS)], RESET)
-    minus(axes, (node + 1.4, low - 2.3), RESET)
+    feedback(axes, y, (total, node, u, branch), bus, r"$\alpha$")
     note(axes, (46.0, bus + 1.5), "reset  $s_{t-1}$", RESET)
-    dot(axes, (branch, y))
 
     line(axes, [(node, bus), (current, bus), (current, y - SUM_RADIUS)], RECURRENT, dashed=True)
     dot(axes, (node, bus), RESET)
@@ -127,6 +120,20 @@ def forward_path(axes: Axes, y: float, stations: tuple[float, ...]) -> None:
     threshold(axes, (spike, y))
     line(axes, [(spike + 2.5, y), (end, y)])
     note(axes, (end - 1.6, y + 2.0), "$s_t$", fontsize=9.5)
+
+
+def feedback(axes: Axes, y: float, stations: tuple[float, ...], bus: float, leak: str) -> None:
+    """From u, and from the spike that branches off behind it, back to the sum before u."""
+    total, node, u, branch = stations
+    low = bus + 4.6
+    line(axes, [(u, y - STATE / 2), (u, low), (node + SUM_RADIUS, low)], LEAK)
+    note(axes, (u + 2.8, low + 3.4), "$u_{t-1}$", LEAK)
+    summation(axes, (node, low))
+    line(axes, [(node - SUM_RADIUS, low), (total, low), (total, y - SUM_RADIUS)], LEAK)
+    block(axes, (total, low + 4.0), leak, LEAK)
+    line(axes, [(branch, y), (branch, bus), (node, bus), (node, low - SUM_RADIUS)], RESET)
+    minus(axes, (node + 1.4, low - 2.3), RESET)
+    dot(axes, (branch, y))
 
 
 def threshold(axes: Axes, centre: Point) -> None:
@@ -173,21 +180,14 @@ def adaptive_table(axes: Axes) -> None:
 
 def resonate_diagram(axes: Axes) -> None:
     """Signals of one step; the two neurons differ in where a spike is taken off."""
-    y, low, bus, high = 60.0, 51.2, 46.6, 68.4
+    y, bus, high = 60.0, 46.6, 68.4
     total, node, u, spike, branch = 76.0, 80.0, 83.7, 92.0, 95.5
     forward_path(axes, y, (65.0, total, u, spike, 98.8))
     block(axes, (70, y), r"$b$ or $\delta$", INK, width=6.6)
     note(axes, (88.2, y + 1.5), "Re", fontsize=6.8)
 
-    line(axes, [(u, y - STATE / 2), (u, low), (node + SUM_RADIUS, low)], LEAK)
-    note(axes, (u + 2.8, 54.6), "$u_{t-1}$", LEAK)
-    summation(axes, (node, low))
-    line(axes, [(node - SUM_RADIUS, low), (total, low), (total, y - SUM_RADIUS)], LEAK)
-    block(axes, (total, 55.2), "$A$", LEAK)
-    line(axes, [(branch, y), (branch, bus), (node, bus), (node, low - SUM_RADIUS)], RESET)
-    minus(axes, (node + 1.4, low - 2.3), RESET)
+    feedback(axes, y, (total, node, u, branch), bus, "$A$")
     note(axes, (88.6, bus + 1.7), r"C-SiLIF:  $\frac{1}{2}\, s_{t-1}$", RESET)
-    dot(axes, (branch, y))
     outside = [(branch, y), (branch, high), (total, high), (total, y + SUM_RADIUS)]
     line(axes, outside, RESET, dashed=True)
     minus(axes, (total + 1.5, y + 2.4), RESET)

@@ -12,24 +12,24 @@ of the network that computes the same, and whose spikes and recurrent weights pa
 import argparse
 import copy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from analysis.observe import Observation, Observer
+from analysis.observe import Clips, Observation, Observer
+from analysis.operations import total
 from analysis.trained import OpenedRun, add_run, need, open_named
 from models.shell import SpikingLayer
 from models.snns import SNN
 from parsers.load import resolve_pretrained
 from parsers.program import Parser, check_file, program
-from training.data.loading import batches
 from training.errors import ExperimentError
 from training.metrics import count_parameters
 from training.record.files import write_json
-from training.terminal.console import log, progress_bar, start_logging, table
+from training.terminal.console import log, start_logging, table
 
 PROGRAM = "analysis.neurobench"
 PACKAGES = ("neurobench", "snntorch")
@@ -43,7 +43,7 @@ LENGTHS = "recordings differ in length; theirs weighs a batch by its time steps,
 
 @dataclass(frozen=True)
 class Row:
-    """One figure as NeuroBench counts it, and as we do; ``note`` tells why they may differ."""
+    """One figure as NeuroBench counts it, and as we do; ``note`` says why they may differ."""
 
     name: str
     theirs: float
@@ -65,9 +65,8 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="NeuroBench's footprint, activation sparsity, synaptic operations and accuracy "
         "of a trained spiking network on its test split, beside ours, and why they differ.",
     )
-    parser.add_argument(
-        "--output", type=Path, help="file to write [default: EXP_FOLDER/neurobench.json]"
-    )
+    output = "file to write [default: EXP_FOLDER/neurobench.json]"
+    parser.add_argument("--output", type=Path, help=output)
     add_run(parser)
     return parser.parse_args(argv)
 
@@ -99,7 +98,7 @@ def main(argv: Sequence[str] | None) -> None:
             log.info("%s: %s", row.name.strip(), row.note)
     content = {"neurobench": found, "rows": [vars(row) | {"agrees": row.agrees} for row in rows]}
     write_json(output, content)
-    log.info("\nThese figures lie in %s", output)
+    log.info("\nThese figures are in %s", output)
 
 
 class Spikes(nn.Module):
@@ -153,23 +152,6 @@ def with_called_weights(layer: SpikingLayer) -> Callable:
     return run
 
 
-class Clips:
-    """The test split as NeuroBench wants its data: an iterable with a length and a data set."""
-
-    def __init__(self, split, batch_size: int):
-        self.dataset = split
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple]:
-        with progress_bar(len(self.dataset), "NeuroBench") as bar:
-            for x, y in batches(self.dataset, self.batch_size):
-                yield x, y
-                bar.update(len(y))
-
-
 def measure(opened: OpenedRun) -> dict:
     """NeuroBench's metrics of a run's network on its test split, under the run's seed."""
     from neurobench.benchmarks import Benchmark
@@ -188,10 +170,10 @@ def measure(opened: OpenedRun) -> dict:
 
     model = Scores(hookable(opened.model))
     model.add_activation_module(Spikes)
-    options = opened.config.training
+    options, test = opened.config.training, opened.experiment.data.test
     benchmark = Benchmark(
         model,
-        Clips(opened.experiment.data.test, options.batch_size),
+        Clips(test, options.batch_size, "NeuroBench", len(test)),
         [],
         [lambda scores: scores.argmax(dim=1)],
         [
@@ -222,8 +204,18 @@ def plain(value: object) -> object:
 def compare(opened: OpenedRun, seen: Observation, found: dict) -> list[Row]:
     """What NeuroBench ``found`` beside what an ``Observation`` holds."""
     model = opened.model
-    layers, operations = seen.operations, found["SynapticOperations"]
+    ours, operations = total(seen.operations), found["SynapticOperations"]
     parameters = count_parameters(model)
+    first = model.hidden_layers[0]
+    recurrent = any(layer.recurrent for layer in model.hidden_layers)
+    of_sums = ["theirs omits weights that are exactly 0"]
+    if recurrent and first.init_state == "rand":
+        of_sums.append(
+            "theirs adds the random initial spikes, real numbers, which reach V at the first step"
+        )
+    if first.bidirectional:
+        of_sums.append("both count two directions a layer; our SOP elsewhere one, as published")
+    of_dense = "theirs counts the self-connections in V that do not exist" if recurrent else ""
     spikes = sum(float(rates.sum()) for rates in seen.rates)
     units = sum(len(rates) for rates in seen.rates)
     rows = [
@@ -241,7 +233,7 @@ def compare(opened: OpenedRun, seen: Observation, found: dict) -> list[Row]:
             found["ConnectionSparsity"],
             None,
             "share of weights that are exactly 0"
-            + (", which the diagonals of V are" if has_recurrence(model) else ""),
+            + (", which the diagonals of V are" if recurrent else ""),
         ),
         Row("activation sparsity", found["ActivationSparsity"], 1 - spikes / units),
     ]
@@ -250,50 +242,22 @@ def compare(opened: OpenedRun, seen: Observation, found: dict) -> list[Row]:
         row = Row(f"  layer {number}", theirs, 1 - float(rates.mean()))
         rows.append(row if row.agrees else replace(row, note=LENGTHS))
     ac, mac = operations["Effective_ACs"], operations["Effective_MACs"]
-    our_ac, our_mac = sum(o.ac for o in layers), sum(o.mac for o in layers)
-    our_dense = sum(o.dense_mac for o in layers)
     return [
         *rows,
-        Row("effective ACs", ac, our_ac, PARTING),
-        Row("effective MACs", mac, our_mac),
-        Row("ACs and MACs", ac + mac, our_ac + our_mac, differences(model)),
-        Row("dense operations", operations["Dense"], our_dense, dense(model)),
+        Row("effective ACs", ac, ours.ac, PARTING),
+        Row("effective MACs", mac, ours.mac),
+        Row("ACs and MACs", ac + mac, ours.ac + ours.mac, "; ".join(of_sums)),
+        Row("dense operations", operations["Dense"], ours.dense_mac, of_dense),
     ]
 
 
-def differences(model: SNN) -> str:
-    """What makes the sums of operations differ, for this network."""
-    found = ["theirs leaves out weights that are exactly 0"]
-    if has_recurrence(model) and model.hidden_layers[0].init_state == "rand":
-        found.append(
-            "theirs adds the random initial spikes, real numbers, which reach V at the first step"
-        )
-    if model.hidden_layers[0].bidirectional:
-        found.append("both count two directions a layer; our SOP elsewhere one, as published")
-    return "; ".join(found)
-
-
-def dense(model: SNN) -> str:
-    """What the dense operations count."""
-    if not has_recurrence(model):
-        return ""
-    return "theirs counts the self-connections in V that do not exist"
-
-
-def has_recurrence(model: SNN) -> bool:
-    """Whether a layer has recurrent weights."""
-    return any(layer.recurrent for layer in model.hidden_layers)
-
-
 def printed(row: Row) -> tuple[str, str, str, str]:
-    """A row of the table."""
-    agrees = {None: "", True: "yes", False: "no"}[row.agrees]
-    return row.name, number(row.theirs), "" if row.ours is None else number(row.ours), agrees
-
-
-def number(value: float) -> str:
-    """'1,234' for what is counted, '0.9876' for shares."""
-    return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
+    """A row of the table: '1,234' for what is counted, '0.9876' for shares."""
+    theirs, ours = (
+        "" if value is None else f"{value:,.0f}" if value > 1 else f"{value:.4f}"
+        for value in (row.theirs, row.ours)
+    )
+    return row.name, theirs, ours, {None: "", True: "yes", False: "no"}[row.agrees]
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ by name, and nirtorch takes an edge for a delayed one when its source comes late
 
 import contextlib
 import copy
+import itertools
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -41,19 +42,9 @@ with contextlib.suppress(ModuleNotFoundError):  # optional; the commands say so
     import nirtorch
 
 INPUT, OUTPUT = "input", "output"
-
-
-class Names(NamedTuple):
-    """Names of the nodes of one layer."""
-
-    affine: str
-    adaptation: str
-    membrane: str
-    spikes: str
-    reset: str
-    subthreshold: str
-    triggered: str
-    recurrent: str
+FIELDS = "affine adaptation membrane spikes reset subthreshold triggered recurrent"
+Names = namedtuple("Names", FIELDS)  # of the nodes of one layer
+READOUT_AFFINE, READOUT_MEMBRANE = "readout_0_affine", "readout_1_membrane"
 
 
 def names_of(number: int) -> Names:
@@ -61,24 +52,16 @@ def names_of(number: int) -> Names:
     return Names(*(f"layer{number:02d}_{i}_{field}" for i, field in enumerate(Names._fields)))
 
 
-READOUT_AFFINE, READOUT_MEMBRANE = "readout_0_affine", "readout_1_membrane"
-
-
 def check_exportable(model: nn.Module) -> None:
     """ExperimentError, with the reason, for a network that NIR cannot hold faithfully."""
     if not isinstance(model, SNN):
         raise ExperimentError("only spiking networks are exported; this one does not spike")
     for layer in model.hidden_layers:
-        if not isinstance(layer, AdaptiveLayer | ResonateLayer):
-            raise ExperimentError(
-                f"{model.neuron_type} cannot be exported: only neurons of the adaptive recurrence "
-                "can, and it has one of its own"
-            )
+        reason = "only neurons of the adaptive recurrence can, and it has one of its own"
         if isinstance(layer, ResonateLayer):
-            raise ExperimentError(
-                f"{model.neuron_type} cannot be exported: its potential is complex, and NIR has no "
-                "node with an oscillating state"
-            )
+            reason = "its potential is complex, and NIR has no node with an oscillating state"
+        if not isinstance(layer, AdaptiveLayer):
+            raise ExperimentError(f"{model.neuron_type} cannot be exported: {reason}")
     if model.readout != "softmax_sum":
         raise ExperimentError(
             "only networks with --readout softmax_sum are exported: the graph ends in potentials, "
@@ -122,7 +105,7 @@ def build_graph(model: SNN, step_seconds: float, discretization: str = "euler"):
         source = writer.add_spiking(layer, names_of(number), source)
     source = writer.add_readout(model.snn[-1], source)
     writer.nodes[OUTPUT] = nir.Output(np.array([model.layer_sizes[-1]]))
-    writer.edges.append((source, OUTPUT))
+    writer.connect(source, OUTPUT)
     metadata = {"dt": step_seconds, "discretization": discretization}
     return nir.NIRGraph(writer.nodes, writer.edges, metadata=metadata)
 
@@ -136,47 +119,37 @@ class LayerWriter:
         self.nodes, self.edges = {}, []
 
     def add_spiking(self, layer: SpikingLayer, names: Names, source: str) -> str:
-        """Add a hidden layer behind the node ``source``; the node that gives its spikes."""
+        """Add a hidden layer after the node ``source``; the node that emits its spikes."""
         alpha, beta, a, b = layer.coefficients()
         theta = torch.full_like(alpha, layer.threshold)
         self.nodes[names.affine] = self.affine(layer)
         self.nodes[names.membrane] = self.integrator(alpha, r=1.0)
         self.nodes[names.spikes] = nir.Threshold(array(theta))
         self.nodes[names.reset] = nir.Scale(array(-alpha / (1 - alpha)))
-        self.edges += [
-            (source, names.affine),
-            (names.affine, names.membrane),
-            (names.membrane, names.spikes),
-            (names.spikes, names.reset),
-            (names.reset, names.membrane),
-        ]
+        self.connect(source, names.affine, names.membrane, names.spikes)
+        self.connect(names.spikes, names.reset, names.membrane)
         if beta is not None:
-            self.add_adaptation(beta, a, b, names)
+            self.nodes[names.adaptation] = self.integrator(beta, r=-1.0)
+            self.nodes[names.subthreshold] = nir.Scale(array(a / (1 - beta)))
+            self.nodes[names.triggered] = nir.Scale(array(b / (1 - beta)))
+            self.connect(names.membrane, names.subthreshold, names.adaptation, names.membrane)
+            self.connect(names.spikes, names.triggered, names.adaptation)
         matrix = layer.recurrent_weights()
         if matrix is not None:
             self.nodes[names.recurrent] = nir.Linear(array(matrix.T))
-            self.edges += [(names.spikes, names.recurrent), (names.recurrent, names.membrane)]
+            self.connect(names.spikes, names.recurrent, names.membrane)
         return names.spikes
 
-    def add_adaptation(self, beta: Tensor, a: Tensor, b: Tensor, names: Names) -> None:
-        """Let the layer adapt to its potential and its spikes."""
-        self.nodes[names.adaptation] = self.integrator(beta, r=-1.0)
-        self.nodes[names.subthreshold] = nir.Scale(array(a / (1 - beta)))
-        self.nodes[names.triggered] = nir.Scale(array(b / (1 - beta)))
-        self.edges += [
-            (names.membrane, names.subthreshold),
-            (names.spikes, names.triggered),
-            (names.subthreshold, names.adaptation),
-            (names.triggered, names.adaptation),
-            (names.adaptation, names.membrane),
-        ]
-
     def add_readout(self, layer: ReadoutLayer, source: str) -> str:
-        """Add the readout behind the node ``source``; the node that gives its potential."""
+        """Add the readout after the node ``source``; the node with its potential."""
         self.nodes[READOUT_AFFINE] = self.affine(layer)
         self.nodes[READOUT_MEMBRANE] = self.integrator(layer.decay(), r=1.0)
-        self.edges += [(source, READOUT_AFFINE), (READOUT_AFFINE, READOUT_MEMBRANE)]
+        self.connect(source, READOUT_AFFINE, READOUT_MEMBRANE)
         return READOUT_MEMBRANE
+
+    def connect(self, *path: str) -> None:
+        """Add the edges from node to node of a path."""
+        self.edges += itertools.pairwise(path)
 
     def affine(self, layer: nn.Module):
         """Weights, bias and batchnorm of a layer as one node."""
@@ -341,13 +314,12 @@ def compare(model: SNN, module: nn.Module, clips) -> Mismatch:
     layers, precise = len(model.hidden_layers), in_double_precision(model)
     found = Mismatch(0, *([0] * layers for _ in range(4)))
     for x, y in clips:
-        activity = model.activity(x)
-        for i, (one, two) in enumerate(
-            zip(activity.layers, precise.activity(x.double()).layers, strict=True)
-        ):
-            found.rounding[i] += int((one.spikes != two.spikes).sum())
+        activity, exact = model.activity(x), precise.activity(x.double())
         scores, spikes = run_graph(module, x, layers)
-        for i, (ours, theirs) in enumerate(zip(activity.layers, spikes, strict=True)):
+        for i, (ours, unrounded, theirs) in enumerate(
+            zip(activity.layers, exact.layers, spikes, strict=True)
+        ):
+            found.rounding[i] += int((ours.spikes != unrounded.spikes).sum())
             found.differing[i] += int((ours.spikes != theirs).sum())
             found.fired[i] += int(ours.spikes.sum())
             found.places[i] += ours.spikes.numel()

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: MIT
 """What a network does on the test split, and what its neurons do between two spikes.
 
-Networks hand out spikes only. For the states at every time step a network runs its own forward pass
-while every call of a layer's recurrence is cut into single steps, with the state handed on from one
-to the next; nothing is computed a second way.
+Networks only return spikes. For the states at every time step, a copy of the network runs its own
+forward pass with every call of a layer's recurrence cut into single steps, and the state is passed
+from one to the next; nothing is computed a second way.
 """
 
-import contextlib
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,17 +17,19 @@ from torch import Tensor, nn
 
 from analysis.operations import LayerOperations, OperationCounter
 from analysis.trained import OpenedRun
+from datasets.interface import Batch, Split
 from models.shell import SpikingLayer, join_directions
 from models.snns import SNN, AdaptiveLayer, ResonateLayer
 from training.device.choice import random_state, restore_random_state
 from training.metrics import Metrics
 from training.steps import Steps
+from training.terminal.console import progress_bar
 
 
 @dataclass
 class LayerTrace:
     """States of some rows of a batch in one layer, [rows, T, H] each; a bidirectional layer has
-    [rows, T, 2H], the reversed direction behind and turned back in time.
+    [rows, T, 2H], the reversed direction second and turned back in time.
 
     ``states`` maps the fields of the layer's state to their values after each step; ``spikes`` are
     0 or 1. A neuron spikes where ``drive`` of a state is above ``threshold``; a neuron with a
@@ -43,7 +45,7 @@ class LayerTrace:
 
     @property
     def drive(self) -> Tensor:
-        """What is held against the threshold: the potential, or its real part."""
+        """What is compared with the threshold: the potential, or its real part."""
         u = self.states[self.potential]
         return u.real if u.is_complex() else u
 
@@ -51,16 +53,6 @@ class LayerTrace:
     def potential(self) -> str:
         """Name of the membrane potential among ``states``: u, or the first of them."""
         return "u" if "u" in self.states else next(iter(self.states))
-
-
-def threshold_of_u(layer: SpikingLayer) -> float | None:
-    """The value of u (or of its real part) above which a neuron of ``layer`` spikes.
-
-    None for a neuron with a recurrence of its own.
-    """
-    if not isinstance(layer, AdaptiveLayer | ResonateLayer):
-        return None
-    return layer.threshold / getattr(layer.coefficients(), "scale", 1.0)
 
 
 def named_states(state: tuple | Tensor) -> dict[str, Tensor]:
@@ -76,60 +68,51 @@ def traced(model: SNN, x: Tensor, rows: list[int]) -> tuple[Any, list[LayerTrace
     """Run ``model`` on the batch ``x`` [B, T, F]; its Activity, and a trace of every layer.
 
     ``rows`` are the clips of the batch that are kept. Initial states are drawn as always, so with
-    the same random state the spikes are those of an ordinary forward pass.
+    the same random state the spikes are those of an ordinary forward pass. ``model`` itself stays
+    as it is.
     """
-    with contextlib.ExitStack() as stack:
-        traces = [stack.enter_context(watched(layer, rows, len(x))) for layer in model.snn]
-        stack.callback(setattr, model, "keep_potentials", model.keep_potentials)
-        model.keep_potentials = False  # the readout's own recurrence is watched
-        activity = model.activity(x)
+    model = copy.deepcopy(model)
+    model.keep_potentials = False  # the readout's own recurrence is watched
+    traces = [watch(layer, rows, len(x)) for layer in model.snn]
+    activity = model.activity(x)
     if model.counts_spikes:
         traces[-1].scores = traces[-1].spikes
     return activity, traces
 
 
-@contextlib.contextmanager
-def watched(layer: nn.Module, rows: list[int], batch_size: int) -> Iterator[LayerTrace]:
-    """Cut the recurrence of ``layer`` into steps as long as the context lasts, and keep them."""
-    trace = LayerTrace()
-    run = layer.dynamics
-    if isinstance(layer, SpikingLayer):
-        layer.dynamics = lambda current, state, fold=None: spike_through(
-            run, current, state, trace, rows, batch_size
-        )
-        trace.threshold = threshold_of_u(layer)
-    else:
-        layer.dynamics = lambda current, state: read_out(layer, run, current, state, trace, rows)
-    try:
-        yield trace
-    finally:
-        del layer.dynamics  # the method of the class stands again
+def watch(layer: nn.Module, rows: list[int], batch_size: int) -> LayerTrace:
+    """Cut the recurrence of ``layer`` into steps; the trace fills while it runs."""
+    trace, run = LayerTrace(), layer.dynamics
 
+    def spike_through(current, state, fold=None):
+        """All steps of a spiking layer; spikes [B, T, H] and the state after the last one."""
+        spikes, kept = [], []
+        for t in range(current.shape[1]):
+            fired, state = run(current[:, t : t + 1], state)
+            spikes.append(fired)
+            states = named_states(state)
+            kept.append([select(values, rows, batch_size) for values in states.values()])
+        for name, values in zip(states, zip(*kept, strict=True), strict=True):
+            trace.states[name] = side_by_side(torch.stack(values, dim=1), len(rows))
+        spikes = torch.cat(spikes, dim=1)
+        trace.spikes = side_by_side(select(spikes, rows, batch_size), len(rows))
+        return spikes, state
 
-def spike_through(run, current, state, trace, rows, batch_size):
-    """All steps of a spiking layer; spikes [B, T, H] and the state after the last one."""
-    spikes, kept = [], []
-    for t in range(current.shape[1]):
-        fired, state = run(current[:, t : t + 1], state)
-        spikes.append(fired)
-        kept.append([select(values, rows, batch_size) for values in named_states(state).values()])
-    for name, values in zip(named_states(state), zip(*kept, strict=True), strict=True):
-        trace.states[name] = side_by_side(torch.stack(values, dim=1), len(rows))
-    spikes = torch.cat(spikes, dim=1)
-    trace.spikes = side_by_side(select(spikes, rows, batch_size), len(rows))
-    return spikes, state
+    def read_out(current, state):
+        """All steps of a readout; class scores [B, C] and the potential after the last step."""
+        steps = []
+        for t in range(current.shape[1]):
+            _, state = run(current[:, t : t + 1], state)
+            steps.append(state)
+        potentials = torch.stack(steps, dim=1)
+        trace.states["u"] = potentials[rows]
+        trace.scores = torch.softmax(potentials[rows], dim=2)
+        return layer.scores(potentials), state
 
-
-def read_out(layer, run, current, state, trace, rows):
-    """All steps of a readout; class scores [B, C] and the potential after the last step."""
-    steps = []
-    for t in range(current.shape[1]):
-        _, state = run(current[:, t : t + 1], state)
-        steps.append(state)
-    potentials = torch.stack(steps, dim=1)
-    trace.states["u"] = potentials[rows]
-    trace.scores = torch.softmax(potentials[rows], dim=2)
-    return layer.scores(potentials), state
+    layer.dynamics = spike_through if isinstance(layer, SpikingLayer) else read_out
+    if isinstance(layer, AdaptiveLayer | ResonateLayer):
+        trace.threshold = layer.threshold / getattr(layer.coefficients(), "scale", 1.0)
+    return trace
 
 
 def select(values: Tensor, rows: list[int], batch_size: int) -> Tensor:
@@ -163,7 +146,7 @@ class Observation:
         return self.scores.argmax(dim=1)
 
     def confusion(self) -> Tensor:
-        """Clips [C, C] of each class (row) that were taken for each class (column)."""
+        """Clips [C, C] of each class (row) that were classified as each class (column)."""
         classes = self.scores.shape[1]
         pairs = self.labels * classes + self.predictions
         return pairs.bincount(minlength=classes**2).reshape(classes, classes)
@@ -226,3 +209,23 @@ class Observer(Steps):
         restore_random_state(self.random_states[batch], self.device)
         _, traces = traced(self.model, x, [row])
         return x[row].cpu(), traces
+
+
+class Clips:
+    """The first ``count`` clips of a split in batches, with a progress bar, as NeuroBench wants its
+    data: an iterable with a length and a data set."""
+
+    def __init__(self, split: Split, batch_size: int, label: str, count: int):
+        self.dataset = split
+        self.label = label
+        self.count = min(count, len(split))
+        self.order = torch.arange(self.count).split(batch_size)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        with progress_bar(self.count, self.label) as bar:
+            for indices in self.order:
+                yield self.dataset.batch(indices)
+                bar.update(len(indices))

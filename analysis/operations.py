@@ -3,12 +3,13 @@
 """Operations of a network per clip, layer by layer, and what they would cost in hardware.
 
 Synaptic operations (SOP) are those of the published figure: non-zero inputs of a layer times its
-size. For the energy they are parted into accumulates (AC), where the input is 0 or 1, and
+size. For the energy they are divided into accumulates (AC), where the input is 0 or 1, and
 multiply-accumulates (MAC), where it is any other number; the updates of the neurons' states come to
 them. Energies per operation in 45 nm, 32-bit floating point: M. Horowitz, "Computing's energy
 problem (and what we can do about it)", ISSCC 2014 (add 0.9 pJ, multiply 3.7 pJ).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -93,6 +94,12 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
     return ac + 3, mac + 4  # and beta w + a u + b s, which is taken from I
 
 
+def total(layers: Sequence[LayerOperations]) -> LayerOperations:
+    """The sums over the layers."""
+    names = [name for name in vars(layers[0]) if name != "name"]
+    return LayerOperations("all", **{n: sum(getattr(o, n) for o in layers) for n in names})
+
+
 class OperationCounter:
     """Adds up the operations of the batches that a network has seen."""
 
@@ -116,14 +123,11 @@ class OperationCounter:
         ):
             self._add_layer(layer, given, sums)
             if getattr(layer, "recurrent", False):
-                fired = activity.layers[i].spikes
+                fired, others = activity.layers[i].spikes, layer.hidden_size - 1
                 operations = float(recurrent_operations(fired))
                 sums.recurrent_sop += operations
                 sums.ac += operations
-                steps = x.shape[1]
-                sums.dense_mac += (
-                    fired.shape[0] * steps * layer.hidden_size * (layer.hidden_size - 1)
-                )
+                sums.dense_mac += len(fired) * x.shape[1] * layer.hidden_size * others
 
     def _add_layer(self, layer: nn.Module, given: Tensor, sums: LayerOperations) -> None:
         clips, steps, size = given.shape

@@ -3,8 +3,8 @@
 """Make the networks in ``reference_models/``: ``python -m analysis.reference_models [NAME ...]``.
 
 Each is trained by its config with seed 13 (in ``exp/reference_models``; an interrupted training
-goes on, a finished one is not repeated), tested over the five test seeds (kept for Figure 3), and
-put on the shelf without the state of the optimiser and without paths of this machine.
+is resumed, a finished one is not repeated), tested with the five test seeds (kept for Figure 3),
+and put on the shelf without the state of the optimiser and without paths of this machine.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from analysis.evaluations import Evaluations, deviation_of, mean_of
+from analysis.evaluations import Evaluations
 from analysis.figure3 import KEPT, TEST_SEEDS
 from analysis.style import FIGURES
 from analysis.trained import OURS, REPO, SHELF, open_model
@@ -23,13 +23,12 @@ from parsers.load import OPTIONS
 from parsers.program import Parser, program
 from training.errors import ExperimentError
 from training.record import checkpoint, files
+from training.results.groups import mean_and_deviation
 from training.terminal.console import percent, table
 
 PROGRAM = "analysis.reference_models"
 WORKSHOP = REPO / "exp" / "reference_models"
 SEED = 13
-# What a summary says of the machine, beyond the libraries.
-OF_THE_MACHINE = ("platform", "device")
 
 
 def make(name: str) -> dict:
@@ -41,13 +40,13 @@ def make(name: str) -> dict:
     model = open_model(WORKSHOP / name, TEST_SEEDS)
     runs = Evaluations(FIGURES / KEPT).of([model])[0]
     summary = json.loads((model.folder / "summary.json").read_text(encoding="utf-8"))
-    summary = publishable(summary) | {"test_seeds": over_seeds(runs)}
+    summary = publishable(summary, runs)
     shelve(model.folder, SHELF / name, summary)
     return summary
 
 
 def train(name: str) -> None:
-    """What the command line would do: train by the config, or go on where that stopped."""
+    """What the command line would do: train by the config, or resume where that stopped."""
     from main import main
 
     command = [f"--config={OURS[name]}.yaml", "--seed", str(SEED), "--resume", "auto"]
@@ -57,31 +56,19 @@ def train(name: str) -> None:
         raise ExperimentError(f"the training of {name} ended with status {status}, see above")
 
 
-def over_seeds(runs: list[dict]) -> dict:
-    """Accuracy, loss and operations over the test seeds: mean, deviation and single values."""
+def publishable(summary: dict, runs: list[dict]) -> dict:
+    """A summary without what is of one machine only, with the figures of ``runs``, one a seed."""
+    versions = {k: v for k, v in summary["versions"].items() if k not in ("platform", "device")}
+    tests = [{"test": run} for run in runs]
     figures = ("accuracy", "loss", "sop", "recurrent_sop")
     return {
-        "seeds": [run["seed"] for run in runs],
-        **{
-            figure: {
-                "mean": mean_of(runs, figure),
-                "std": deviation_of(runs, figure),
-                "values": [run[figure] for run in runs],
-            }
-            for figure in figures
+        **{key: value for key, value in summary.items() if key not in ("device", "code")},
+        "versions": versions,
+        "test_seeds": {
+            "seeds": [run["seed"] for run in runs],
+            **{figure: mean_and_deviation(tests, "test", figure) for figure in figures},
         },
     }
-
-
-def publishable(summary: dict) -> dict:
-    """A summary without what is of one machine only."""
-    kept = {key: value for key, value in summary.items() if key not in ("device", "code")}
-    kept["versions"] = {
-        library: version
-        for library, version in summary["versions"].items()
-        if library not in OF_THE_MACHINE
-    }
-    return kept
 
 
 def shelve(run_folder: Path, folder: Path, summary: dict) -> None:
@@ -112,16 +99,10 @@ def main(argv: list[str] | None) -> None:
     rows = []
     for name in names:
         summary = make(name)
-        accuracy = summary["test_seeds"]["accuracy"]
-        rows.append(
-            (
-                name,
-                f"{summary['parameters']:,}",
-                str(summary["best_epoch"]),
-                f"{percent(accuracy['mean'])} ± {percent(accuracy['std'])}",
-                f"{summary['test_seeds']['sop']['mean']:,.0f}",
-            )
-        )
+        found = summary["test_seeds"]
+        accuracy = " ± ".join(percent(found["accuracy"][of]) for of in ("mean", "std"))
+        sizes = f"{summary['parameters']:,}", str(summary["best_epoch"])
+        rows.append((name, *sizes, accuracy, f"{found['sop']['mean']:,.0f}"))
     print(f"\n{table(rows, ['network', 'parameters', 'best epoch', 'test accuracy', 'SOP'])}")
 
 

@@ -6,7 +6,6 @@ import argparse
 import fnmatch
 import hashlib
 import importlib.util
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from training.errors import CheckpointError, ExperimentError
 from training.evaluation import open_trained
 from training.experiment import Experiment
 from training.record import checkpoint, files
-from training.results.gather import SWEEP_SUMMARIES
+from training.results.gather import SWEEP_SUMMARIES, read_summary
 from training.results.groups import data_name, model_name
 
 REPO = Path(__file__).resolve().parents[1]
@@ -71,7 +70,7 @@ class Trained:
 
     @property
     def data(self) -> str:
-        """The data set, as papers spell it, or the folder of one that is none of theirs."""
+        """The data set, as papers spell it, or the folder of any other."""
         return data_name(self.record())
 
     @property
@@ -85,18 +84,14 @@ class Trained:
         return step_seconds(self.config)
 
     def record(self) -> dict:
-        """Its options as "values" and, if the folder tells, "classes" and "data_checksums" of the
+        """Its options as "values" and, if the folder says, "classes" and "data_checksums" of the
         data that it was trained on."""
-        values = {"values": self.config.to_dict()}
+        values = self.config.to_dict()
+        found, _ = read_summary(self.folder, values)
         if (before := same_data.recorded(self.folder)) is not None:
-            classes, checksums = len(before["classes"]), before["checksums"]
-            return {**values, "classes": classes, "data_checksums": checksums}
-        try:
-            summary = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
-            told = {"classes", "data_checksums"} & summary.keys()
-        except (OSError, ValueError, AttributeError):
-            return values
-        return {**values, **{name: summary[name] for name in told}}
+            found = {"classes": len(before["classes"]), "data_checksums": before["checksums"]}
+        known = {"classes", "data_checksums"} & {*found}
+        return {"values": values, **{name: found[name] for name in known}}
 
     def checksum(self) -> str:
         """SHA-256 of the checkpoint; CheckpointError if there is none."""
@@ -154,9 +149,9 @@ def open_model(
 def open_all(
     names: Sequence[str | Path], seeds: tuple[int, ...] = (13,), data_folder: str | None = None
 ) -> list[Trained]:
-    """`open_model` of every name; the table of a sweep, which FOLDER/* names, too, is no network.
+    """`open_model` of every name but the summary table of a sweep, which FOLDER/* also matches.
 
-    Raises ConfigError if there is nothing else.
+    Raises ConfigError if nothing else is named.
     """
     tables = [
         name
@@ -173,9 +168,9 @@ def names_apart(models: Sequence[Trained]) -> list[str]:
     names = []
     for path in paths:
         others = [other for other in paths if other != path]
-        depth = next(
-            n for n in range(1, len(path) + 1) if path[-n:] not in [o[-n:] for o in others]
-        )
+        depth = 1
+        while depth < len(path) and any(path[-depth:] == other[-depth:] for other in others):
+            depth += 1
         names.append("/".join(path[-depth:]))
     return names
 
@@ -183,21 +178,20 @@ def names_apart(models: Sequence[Trained]) -> list[str]:
 def labels_apart(labels: Sequence[str], models: Sequence[Trained], between: str) -> list[str]:
     """``labels`` of networks, those that coincide followed by the names of their folders.
 
-    What stands between underscores in all these names is left out.
+    What stands between underscores in all these names is omitted.
     """
-    names = names_apart(models)
-    told = []
+    names, unique = names_apart(models), []
     for label, name in zip(labels, names, strict=True):
         alike = [other for text, other in zip(labels, names, strict=True) if text == label]
         common = set.intersection(*(set(other.split("_")) for other in alike))
         own = "_".join(part for part in name.split("_") if part not in common) or name
-        told.append(f"{label}{between}{own}" if len(alike) > 1 else label)
-    return told
+        unique.append(f"{label}{between}{own}" if len(alike) > 1 else label)
+    return unique
 
 
-def is_there(name: str, shelf: Path = SHELF) -> bool:
+def is_there(name: str) -> bool:
     """Whether the shelf has the weights of that name."""
-    return (shelf / name / checkpoint.BEST).is_file()
+    return (SHELF / name / checkpoint.BEST).is_file()
 
 
 def add_models(parser: argparse.ArgumentParser, which: str, default: str) -> None:
@@ -254,7 +248,7 @@ def open_run(
     Args:
         name: the folder.
         config: a config for a folder that has none of its own, such as a published model's.
-        data_folder: where the data lie now, if they have moved since.
+        data_folder: where the data are now, if they have moved.
         gpu_device: CUDA device to compute on, where there is one.
 
     Raises:
@@ -301,7 +295,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="EXP_FOLDER", help=folder)
     options = "options of a folder without a config.yaml"
     parser.add_argument("--config", metavar="NAME", help=options)
-    parser.add_argument("--data_folder", help="where the data lie, if they have moved")
+    parser.add_argument("--data_folder", help="where the data are, if they have moved")
     add_gpu_device(parser)
 
 

@@ -7,9 +7,9 @@
 Measures every neuron of the project (with the coefficients that its layer starts from) under every
 back end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, how the time
 grows with T, H and B, and the LIF layers of other libraries where they are installed
-(``benchmarks/requirements.txt``). All that is compared is timed in turn within one run. The floor
-is what memory traffic, and matrix products with V, would take alone at the rates measured here.
-Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
+(``benchmarks/requirements.txt``). Whatever is compared is timed alternately within one run. The
+floor is what memory traffic, and matrix products with V, would take alone at the rates measured
+here. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
 """
 
 import importlib.util
@@ -41,16 +41,14 @@ def backends(device: str) -> list[str]:
     return ["naive", device] if importlib.util.find_spec(library) else ["naive"]
 
 
-def layer_of(neuron: str, size: int, device: str):
-    """A layer whose parameters are those that training starts from."""
-    torch.manual_seed(0)
-    layer = ReadoutLayer(1, size) if neuron == "readout" else LAYERS[neuron](1, size)
-    return layer.to(device)
-
-
 def forward_of(neuron: str, backend: str, I: Tensor) -> Callable[[], Tensor]:
-    """Function that runs the recurrence of ``neuron`` on ``I`` and returns its output."""
-    layer = layer_of(neuron, I.shape[2], I.device.type)
+    """Function that runs the recurrence of ``neuron`` on ``I`` and returns its output.
+
+    The parameters are those that training starts from.
+    """
+    torch.manual_seed(0)
+    kind = ReadoutLayer if neuron == "readout" else LAYERS[neuron]
+    layer = kind(1, I.shape[2]).to(I.device)
     if neuron == "readout":
         state = torch.zeros_like(I[:, 0])
         return lambda: readout(I, layer.alpha, state=state, backend=backend)[0]
@@ -71,22 +69,20 @@ def training_pass(forward: Callable[[], Tensor], I: Tensor) -> Callable[[], None
 
 
 def random_input(B: int, T: int, H: int, device: str) -> Tensor:
-    """Normal currents, as behind a batch normalisation, that need a gradient."""
+    """Normal currents, as after batch normalisation, that need a gradient."""
     torch.manual_seed(1)
     return torch.randn(B, T, H, device=device).requires_grad_()
 
 
-def compare_backends(neuron: str, shape: tuple, device: str, rounds: int) -> dict:
-    """Timing and memory of all back ends on one neuron."""
-    I = random_input(*shape, device)
-    forwards = {name: forward_of(neuron, name, I) for name in backends(device)}
+def compare(neuron: str, forwards: dict[str, Callable], I: Tensor, rounds: int) -> dict:
+    """Timing and memory of all back ends, by name, on one neuron."""
     passes = {name: training_pass(forward, I) for name, forward in forwards.items()}
-    if device == "cuda" and device in passes:
-        passes |= as_graph(neuron, passes[device])
+    if "cuda" in passes:
+        passes |= as_graph(neuron, passes["cuda"])
     results = interleaved(passes, rounds)
     for name, forward in forwards.items():
         results[name] |= {"kept_mib": kept_mib(forward), "peak_mib": peak_mib(passes[name])}
-    return {"neuron": neuron, "shape": list(shape), "backends": results}
+    return {"neuron": neuron, "shape": list(I.shape), "backends": results}
 
 
 def as_graph(neuron: str, run: Callable[[], None]) -> dict[str, Callable[[], None]]:
@@ -98,19 +94,20 @@ def as_graph(neuron: str, run: Callable[[], None]) -> dict[str, Callable[[], Non
         return {}
 
 
+def compare_backends(neuron: str, shape: tuple, device: str, rounds: int) -> dict:
+    """Every back end that can run here on one neuron."""
+    I = random_input(*shape, device)
+    forwards = {name: forward_of(neuron, name, I) for name in backends(device)}
+    return compare(neuron, forwards, I, rounds)
+
+
 def time_baseline(name: str, shape: tuple, device: str, rounds: int) -> dict:
-    """Timing and memory of a non-spiking recurrence; a current for every gate."""
+    """A non-spiking recurrence; a current for every gate."""
     torch.manual_seed(0)
     layer = anns.LAYERS[name](1, shape[2]).to(device)
     I = random_input(*shape, device)
-
-    def forward() -> Tensor:
-        return layer.recurrence(*[I] * len(layer.gates))
-
-    run = training_pass(forward, I)
-    results = interleaved({"naive": run}, rounds)
-    results["naive"] |= {"kept_mib": kept_mib(forward), "peak_mib": peak_mib(run)}
-    return {"neuron": name, "shape": list(shape), "backends": results}
+    forward = {"naive": lambda: layer.recurrence(*[I] * len(layer.gates))}
+    return compare(name, forward, I, rounds)
 
 
 # LIF layers of other libraries, as their users run them over a sequence: each maker takes an input
@@ -173,21 +170,13 @@ PEERS = {
 }
 
 
-def installed_peers(I: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """The layers of all peers that are installed, by name."""
-    return {
-        name: make(I)
-        for package, (name, make) in PEERS.items()
-        if importlib.util.find_spec(package)
-    }
-
-
 def compare_peers(shape: tuple, device: str, rounds: int) -> dict:
     """Timing of our LIF under all back ends and of the LIF layers of other libraries."""
     I = random_input(*shape, device)
     ours = reversed(backends(device))
     forwards = {f"Sprache LIF, {name}": forward_of("LIF", name, I) for name in ours}
-    forwards |= installed_peers(I)
+    installed = [peer for package, peer in PEERS.items() if importlib.util.find_spec(package)]
+    forwards |= {name: make(I) for name, make in installed}
     passes = {name: training_pass(forward, I) for name, forward in forwards.items()}
     layers = interleaved(passes, rounds)
     rows = [[name, *values.values()] for name, values in layers.items()]
@@ -289,7 +278,7 @@ def main(argv: list[str] | None) -> None:
         shape, rounds, factors = (8, 20, 64), 3, (0.5, 1)
     result = {"benchmark": "dynamics", "machine": machine()}
     measure_neurons(result, shape, device, rounds)
-    write(file, result)  # what is there stays there if a later part fails
+    write(file, result)  # kept if a later part fails
     result["peers"] = compare_peers(shape, device, rounds)
     write(file, result)
     result["scaling"] = scaling(shape, device, max(3, rounds // 2), factors)

@@ -6,7 +6,7 @@
 
 Ours takes a batch; the published loader calls ``torchaudio.compliance.kaldi.fbank`` clip by clip,
 and so does this with kaldi-native-fbank, which is C++, where they are installed. Everything is
-timed in turn within one run, on the GPU as well if there is one. Writes FILE (JSON).
+timed alternately within one run, on the GPU as well if there is one. Writes FILE (JSON).
 """
 
 import importlib.metadata

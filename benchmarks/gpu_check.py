@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Everything that awaits a GPU, in one call of less than ten minutes.
+"""Everything that needs a GPU, in one command of less than ten minutes.
 
     python -m benchmarks.gpu_check FOLDER [--dry_run]
 
 Runs the tests that need a GPU, two short trainings that must give the same numbers (with and
 without a CUDA graph), and the benchmarks of features, training and the dynamics, each in a process
 of its own with a time limit: one that fails or hangs does not stop the others. FOLDER gets their
-output, their JSON files and summary.json; the terminal, a table of what was aimed at. ``--dry_run``
-goes through all of it with small shapes, on whatever device there is.
+output, their JSON files and summary.json; the terminal, a table of the targets. ``--dry_run``
+runs all of it with small shapes, on whatever device there is.
 """
 
 import importlib.util
@@ -60,7 +60,7 @@ class Goal(NamedTuple):
 
 
 def goals(dynamics: dict | None, train: dict | None, features: dict | None) -> list[Goal]:
-    """All goals, measured where the results of the three benchmarks (None: none) tell."""
+    """All goals, measured as far as the results of the three benchmarks go (None: no result)."""
     ratios, floors = {}, {}
     for comparison in (dynamics or {}).get("neurons", []):
         compiled = [v for name, v in comparison["backends"].items() if name != "naive"]
@@ -72,7 +72,8 @@ def goals(dynamics: dict | None, train: dict | None, features: dict | None) -> l
     ssc, gsc = ours.get("SSC 4 ms", {}), ours.get("GSC", {})
     peak = ssc.get("peak_mib") and ssc["peak_mib"] / cases["SSC 4 ms"]["slow"]["peak_mib"]
     clips = {name.split()[0]: v["ms"] for name, v in (features or {}).get("cuda", {}).items()}
-    torchaudio = clips.get("torchaudio,")
+    per_clip = clips.get("torchaudio,")
+    speed = per_clip and per_clip / clips["Sprache,"]
     least = {"SiLIF": 100, **dict.fromkeys(FEED_FORWARD, 60), **dict.fromkeys(RECURRENT, 8)}
     return [
         *(Goal(f"{n}, dynamics, times naive", g, False, ratios.get(n)) for n, g in least.items()),
@@ -81,12 +82,7 @@ def goals(dynamics: dict | None, train: dict | None, features: dict | None) -> l
         Goal("SSC 4 ms, seconds per epoch with validation", 6, True, ssc.get("epoch_s")),
         Goal("SSC 4 ms, peak memory, share of naive's", 0.2, True, peak),
         Goal("GSC, whole step, times the slow way", 20, False, gsc.get("ratio")),
-        Goal(
-            "features, times torchaudio clip by clip",
-            5,
-            False,
-            torchaudio and torchaudio / clips["Sprache,"],
-        ),
+        Goal("features, times torchaudio clip by clip", 5, False, speed),
     ]
 
 
@@ -114,17 +110,19 @@ def parts(folder: Path, *, dry_run: bool) -> list[Part]:
     tests += tests_for_gpus()
     if importlib.util.find_spec("xdist"):  # most of the time goes into compiling kernels
         tests += ["-n", "4", "--dist", "worksteal"]
-    dynamics = [PYTHON, "-m", "benchmarks.dynamics", "--out", str(folder / "dynamics.json")]
-    train = [PYTHON, "-m", "benchmarks.train", "--out", str(folder / "train.json")]
-    features = [PYTHON, "-m", "benchmarks.features", "--out", str(folder / "features.json")]
+
+    def benchmark(name: str, limit: float) -> Part:
+        command = [PYTHON, "-m", f"benchmarks.{name}", "--out", str(folder / f"{name}.json")]
+        return Part(name, [*command, *quick], limit)
+
     return [
         Part("machine", [PYTHON, "-m", "torch.utils.collect_env"], 25),
         Part("tests", tests, 140),
         short_run("launched", "off"),
         short_run("graph", graph),
-        Part("features", [*features, *quick], 40),
-        Part("train", [*train, *quick], 160),
-        Part("dynamics", [*dynamics, *quick], 135),
+        benchmark("features", 40),
+        benchmark("train", 160),
+        benchmark("dynamics", 135),
     ]
 
 
@@ -151,22 +149,19 @@ def run(part: Part, folder: Path) -> dict:
 
 
 def last_line(file: Path) -> str:
-    """What a part said last."""
-    lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:100] if lines else ""
-
-
-def read(path: Path) -> dict | None:
-    """A JSON file, None where it is missing or broken off."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    """The last line that a part printed."""
+    return file.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-1][:100]
 
 
 def results(folder: Path) -> list[dict | None]:
-    """What the benchmarks wrote, in the order that `goals` takes it."""
-    return [read(folder / f"{name}.json") for name in ("dynamics", "train", "features")]
+    """What the benchmarks wrote, as `goals` takes it; None for a file missing or broken off."""
+    found = []
+    for name in ("dynamics", "train", "features"):
+        try:
+            found.append(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            found.append(None)
+    return found
 
 
 def same_training(folder: Path) -> bool | None:
@@ -199,7 +194,7 @@ def show(summary: dict, folder: Path) -> None:
         [name, part["ended"], part["seconds"], last_line(folder / f"{name}.log")]
         for name, part in summary["parts"].items()
     ]
-    print("\n" + tabulate(rows, ["part", "ended", "s", "said last"]))
+    print("\n" + tabulate(rows, ["part", "ended", "s", "last line"]))
     words = {True: "yes", False: "NO", None: "not known, a run is missing"}
     same = words[summary["same_numbers_with_and_without_graph"]]
     print(f"\nsame numbers with and without a CUDA graph: {same}\n")
@@ -207,18 +202,18 @@ def show(summary: dict, folder: Path) -> None:
     print(tabulate([goal.row() for goal in found], ["goal", "target", "measured", ""]))
     if summary["dry_run"]:
         print("\na dry run: small shapes, whose figures say nothing about the goals")
-    print(f"\neverything lies in {folder}")
+    print(f"\neverything is in {folder}")
 
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> int:
     """See the module's text; exit status 1 if a part failed or the trainings differ."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where all results go")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of all results")
     parser.add_argument("--dry_run", action="store_true", help="small shapes, on any device")
     options = parser.parse_args(argv)
     if not (options.dry_run or torch.cuda.is_available()):
-        raise ConfigError("there is no GPU here; --dry_run goes through all of it without one")
+        raise ConfigError("there is no GPU here; --dry_run runs all of it without one")
     check_folder("FOLDER", options.folder)
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,6 @@ from training.device.choice import keep_freed_memory
 from training.record.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
-MOST_THREADS = 1024
 LIBRARIES = ("torch", "numba", "triton", "numpy", "torchaudio", "kaldi-native-fbank", "wandb")
 LIBRARIES += ("snntorch", "spikingjelly", "norse", "sinabs")
 FLOAT = 4  # bytes
@@ -43,7 +42,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="small and few rounds: a check")
     parser.add_argument(
         "--threads",
-        type=numeric(int, 1, MOST_THREADS),
+        type=numeric(int, 1, 1024),
         help="CPU threads; by default PyTorch's choice",
     )
     add_out(parser)
@@ -92,7 +91,7 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 
 def interleaved(runs: dict[str, Callable[[], object]], rounds: int, warm_up: int = 2) -> dict:
-    """Time ``runs`` in turn, so that whatever else the machine does hits all of them alike.
+    """Time ``runs`` alternately, so that other load on the machine hits all of them alike.
 
     Returns:
         By name, the ``ms`` (median), ``best_ms`` and ``ratio``: how many times longer the first of
@@ -105,17 +104,13 @@ def interleaved(runs: dict[str, Callable[[], object]], rounds: int, warm_up: int
     for _ in range(rounds):
         for name, run in runs.items():
             times[name].append(milliseconds(run))
-    reference = next(iter(times.values()))
-    return {
-        name: {
-            "ms": round(statistics.median(values), 3),
-            "best_ms": round(min(values), 3),
-            "ratio": round(
-                statistics.median(r / x for r, x in zip(reference, values, strict=True)), 2
-            ),
-        }
-        for name, values in times.items()
-    }
+    reference, results = next(iter(times.values())), {}
+    for name, values in times.items():
+        median, best = round(statistics.median(values), 3), round(min(values), 3)
+        ratios = [r / x for r, x in zip(reference, values, strict=True)]
+        ratio = round(statistics.median(ratios), 2)
+        results[name] = {"ms": median, "best_ms": best, "ratio": ratio}
+    return results
 
 
 def graphed(run: Callable[[], object]) -> Callable[[], object]:

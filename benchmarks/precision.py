@@ -30,14 +30,6 @@ PRECISIONS = OPTIONS["precision"].rules.choices
 SEEDS = (13, 42, 73, 190, 268)
 
 
-def data_sets(folder: Path | None) -> dict[str, list[str]]:
-    """The data to train on, and the flags that choose them."""
-    found = {"demo": []}
-    if folder is not None:
-        found[folder.name] = ["--dataset_name", "shd", "--data_folder", str(folder)]
-    return found
-
-
 def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path) -> list[float]:
     """Test accuracy of every seed; ExperimentError if a run did not end."""
     argv = ["--config=demo.yaml", *flags, "--precision", precision]
@@ -50,29 +42,22 @@ def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path)
 
 
 def spread(values: list[float]) -> dict:
-    """Mean and sample standard deviation."""
+    """Mean, sample standard deviation, and the standard error of the mean."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
-    return {"values": values, "mean": statistics.fmean(values), "std": deviation}
-
-
-def difference(values: list[float], reference: list[float]) -> dict:
-    """Seed by seed, with the standard error of its mean."""
-    found = spread([v - r for v, r in zip(values, reference, strict=True)])
-    found["standard_error"] = found["std"] and found["std"] / math.sqrt(len(values))
-    return found
+    error = deviation and deviation / math.sqrt(len(values))
+    mean = statistics.fmean(values)
+    return {"values": values, "mean": mean, "std": deviation, "standard_error": error}
 
 
 def compare(flags: list[str], precisions: list[str], seeds: list[int], folder: Path) -> dict:
-    """All precisions on one data set; the first one is the reference."""
+    """All precisions on one data set; the differences are to the first one, seed by seed."""
     found = {p: accuracies(flags, p, seeds, folder / p) for p in precisions}
-    reference = found[precisions[0]]
-    return {
-        precision: {
-            "test_accuracy": spread(values),
-            "difference": difference(values, reference) if precision != precisions[0] else None,
-        }
-        for precision, values in found.items()
-    }
+    first, *others = precisions
+    result = {first: {"test_accuracy": spread(found[first]), "difference": None}}
+    for name in others:
+        apart = [value - before for value, before in zip(found[name], found[first], strict=True)]
+        result[name] = {"test_accuracy": spread(found[name]), "difference": spread(apart)}
+    return result
 
 
 def row(data: str, precision: str, result: dict) -> list[str]:
@@ -109,7 +94,11 @@ def main(argv: list[str] | None) -> None:
         raise ExperimentError(f"--data_folder {options.data_folder} is not a folder")
     result = {"benchmark": "precision", "machine": machine()}
     result |= {"seeds": options.seeds, "nb_epochs": options.nb_epochs, "data": {}}
-    for name, flags in data_sets(options.data_folder).items():
+    data_sets = {"demo": []}
+    if options.data_folder is not None:
+        where = str(options.data_folder)
+        data_sets[options.data_folder.name] = ["--dataset_name", "shd", "--data_folder", where]
+    for name, flags in data_sets.items():
         folder = options.work / name.replace(" ", "_")
         found = compare([*flags, *epochs], options.precisions, options.seeds, folder)
         result["data"][name] = found

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What tracking costs a training: epochs of the demo with wandb and without, in turn.
+"""What tracking costs a training: epochs of the demo with wandb and without, alternating.
 
     python -m benchmarks.tracking [--quick] [--threads N] [--out FILE]
 
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from tabulate import tabulate
 
@@ -26,20 +27,9 @@ from training.device.choice import choose_device
 from training.errors import ExperimentError
 from training.experiment import Experiment
 from training.record import files
-from training.tracking.wandb_run import Tracker, tracked
+from training.tracking.wandb_run import tracked
 
 PROGRAM = "benchmarks.tracking"
-
-
-class TimedTracker:
-    """Hands epochs to another tracker and notes how long that took, in ms."""
-
-    def __init__(self, tracker: Tracker):
-        self.tracker = tracker
-        self.ms: list[float] = []
-
-    def epoch(self, records: list[dict]) -> None:
-        self.ms.append(milliseconds(lambda: self.tracker.epoch(records)))
 
 
 def train_epochs(experiment: Experiment, count: int) -> list[float]:
@@ -58,10 +48,12 @@ def tracked_epochs(experiment: Experiment, count: int, folder: Path) -> dict:
         if tracker.run is None:
             raise ExperimentError("wandb does not run here (is WANDB_MODE set?)")
         started = time.perf_counter()
-        experiment.tracker = TimedTracker(tracker)
+        log_ms = []
+        experiment.tracker = SimpleNamespace(
+            epoch=lambda records: log_ms.append(milliseconds(lambda: tracker.epoch(records)))
+        )
         times = train_epochs(experiment, count)
-        log_ms, experiment.tracker = experiment.tracker.ms, None
-        ended = time.perf_counter()
+        experiment.tracker, ended = None, time.perf_counter()
     finish = time.perf_counter() - ended
     return {"epochs": times, "log": log_ms, "start": started - begin, "finish": finish}
 

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None) -> None:
     run = open_named(arguments)
     check_chosen(run, arguments.clips, arguments.neurons)
     page = make_page(run, arguments.clips, arguments.neurons)
-    log.info("%d pictures and their numbers lie in %s", len(page.pictures), folder)
+    log.info("%d pictures and their numbers are in %s", len(page.pictures), folder)
     log.info("open %s in a browser", page.write(folder))
 
 
@@ -72,7 +72,7 @@ def check_chosen(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron])
     """ExperimentError for a clip or a neuron that is not there."""
     count = len(run.experiment.data.test)
     for clip in clips:
-        if not 0 <= clip < count:
+        if clip >= count:
             raise ExperimentError(f"--clips {clip}: the test split has clips 0 to {count - 1}")
     if (clips or chosen) and not run.model.is_snn:
         name = run.config.model.model_type

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 from analysis.observe import Observation
-from analysis.operations import ENERGY_PJ, ENERGY_SOURCE, LayerOperations
+from analysis.operations import ENERGY_PJ, ENERGY_SOURCE, LayerOperations, total
 from analysis.report import figures
 from analysis.report.page import Page
 from analysis.trained import OpenedRun
@@ -21,12 +21,12 @@ SPIKING_NOTE = (
     "A connection whose input is 0 or 1 accumulates (AC); one whose input is any other number, a "
     "feature or a bin that counts several events, multiplies and accumulates (MAC). Updating a "
     "neuron's state takes MACs at every step, spike or not. Batchnorm is folded into the weights. "
-    "Memory access, thresholds and the softmax are left out, and on real hardware memory often "
+    "Memory access, thresholds and the softmax are not counted, and on real hardware memory often "
     "costs more than arithmetic: compare networks by these figures, not chips."
 )
 DENSE_NOTE = (
     "Every weight takes one MAC at every step; activation functions, gates and memory access are "
-    "left out."
+    "not counted."
 )
 
 
@@ -53,9 +53,8 @@ def show_run(page: Page, run: OpenedRun, seen: Observation) -> None:
         rows.append(("state variables", f"{model.nb_state_variables():,}"))
         rows.append(("synaptic operations", f"{seen.metrics.sop:,.0f} per clip"))
     page.table(rows, kind="facts")
-    page.details("All options")
-    page.table(list(run.config.to_dict().items()), ["option", "value"], kind="facts")
-    page.end_details()
+    options = list(run.config.to_dict().items())
+    page.table(options, ["option", "value"], kind="facts", folded="All options")
     page.numbers["test"] = seen.metrics.to_dict()
 
 
@@ -86,52 +85,48 @@ def notes(run: OpenedRun, seen: Observation) -> list[str]:
 def show_curves(page: Page, run: OpenedRun) -> None:
     """Loss, accuracy, activity and learning rate over the epochs."""
     page.section("curves", "Learning curves")
-    of = {name: [r for r in run.records if r["split"] == name] for name in ("train", "valid")}
-    if not of["valid"]:
+    records = {name: [r for r in run.records if r["split"] == name] for name in ("train", "valid")}
+    if not records["valid"]:
         page.say("metrics.jsonl records no epoch.")
         return
 
-    def lines(value) -> dict:
-        return {
-            name: ([r["epoch"] for r in records], [value(r) for r in records])
-            for name, records in of.items()
-            if records
-        }
+    def points(split, value) -> tuple[list, list]:
+        return [r["epoch"] for r in records[split]], [value(r) for r in records[split]]
+
+    def both(value) -> dict:
+        return {name: points(name, value) for name in records if records[name]}
 
     star = None
     if run.summary is not None:
         accuracy = 100 * run.summary["test"]["accuracy"]
         star = (f"test {accuracy:.2f} %", run.summary["best_epoch"], accuracy)
-    records = of["valid"]
-
-    def line(name, value) -> dict:
-        return {name: ([r["epoch"] for r in records], [value(r) for r in records])}
-
     entries = [
-        ("loss", figures.curves("loss", lines(lambda r: r["loss"])), "Loss by epoch."),
+        ("loss", figures.curves("loss", both(lambda r: r["loss"])), "Loss by epoch."),
         (
             "accuracy",
-            figures.curves("accuracy (%)", lines(lambda r: 100 * r["accuracy"]), mark=star),
+            figures.curves("accuracy (%)", both(lambda r: 100 * r["accuracy"]), mark=star),
             "Accuracy by epoch; the star is the test of the best epoch.",
         ),
     ]
-    if layers := len(records[0].get("firing_rates") or ()):
-        rates = {}
-        for i in range(layers):
-            rates |= line(f"layer {i + 1}", lambda r, i=i: 100 * r["firing_rates"][i])
+    if layers := len(records["valid"][0].get("firing_rates") or ()):
+        rates = {
+            f"layer {i + 1}": points("valid", lambda r, i=i: 100 * r["firing_rates"][i])
+            for i in range(layers)
+        }
         caption = "Mean firing rate of each layer on the validation split, by epoch."
         picture = figures.curves("firing rate (% of steps)", rates)
         entries.append(("rates_over_epochs", picture, caption))
-        picture = figures.curves("synaptic operations per clip", line("valid", lambda r: r["sop"]))
+        operations = {"valid": points("valid", lambda r: r["sop"])}
         caption = "Synaptic operations per validation clip, by epoch."
+        picture = figures.curves("synaptic operations per clip", operations)
         entries.append(("sop_over_epochs", picture, caption))
-    rate = line("learning rate", lambda r: r["lr"])
+    rate = {"learning rate": points("valid", lambda r: r["lr"])}
     picture = figures.curves("learning rate", rate, log=True)
     page.figures([*entries, ("learning_rate", picture, "Learning rate by epoch.")])
 
 
 def show_confusion(page: Page, run: OpenedRun, seen: Observation) -> None:
-    """Which classes are taken for which."""
+    """Which classes are mistaken for which."""
     page.section("confusion", "Confusion matrix")
     names = run.experiment.data.classes
     counts = seen.confusion().numpy()
@@ -139,8 +134,8 @@ def show_confusion(page: Page, run: OpenedRun, seen: Observation) -> None:
     page.wide_figure(
         "confusion",
         figures.confusion(counts, names),
-        f"Test clips by true class (rows) and class they were taken for; {np.trace(counts):,} of "
-        f"{counts.sum():,} lie on the diagonal, {percent(seen.metrics.accuracy)}.",
+        f"Test clips by true class (rows) and predicted class (columns); {np.trace(counts):,} of "
+        f"{counts.sum():,} are on the diagonal, {percent(seen.metrics.accuracy)}.",
         pan=True,
     )
     wrong = counts.copy()
@@ -153,13 +148,12 @@ def show_confusion(page: Page, run: OpenedRun, seen: Observation) -> None:
             (names[i], names[j], counts[i, j], share(counts[i, j], totals[i])) for i, j in pairs
         ]
         page.table(rows, ["class", "taken for", "clips", "of the class"])
-    page.details("Recall and precision of every class")
     rows = [
         (name, totals[i], share(counts[i, i], totals[i]), share(counts[i, i], counts[:, i].sum()))
         for i, name in enumerate(names)
     ]
-    page.table(rows, ["class", "clips", "recall", "precision"])
-    page.end_details()
+    folded = "Recall and precision of every class"
+    page.table(rows, ["class", "clips", "recall", "precision"], folded=folded)
     page.numbers |= {"classes": names, "confusion": counts.tolist()}
 
 
@@ -176,34 +170,29 @@ def show_energy(page: Page, run: OpenedRun, seen: Observation) -> None:
         f"an AC ({ENERGY_SOURCE}). {SPIKING_NOTE if run.model.is_snn else DENSE_NOTE}"
     )
     layers = [*seen.operations, total(seen.operations)]
-    if run.model.is_snn:
-        show_spiking(page, run, layers)
-    else:
-        page.table(
-            [(o.name, f"{o.mac:,.0f}", f"{o.connections_nj:,.1f}") for o in layers],
-            ["", "MACs", "energy (nJ)"],
-        )
-    page.numbers["operations"] = [
-        asdict(o)
-        | {"connections_nj": o.connections_nj, "updates_nj": o.updates_nj, "dense_nj": o.dense_nj}
-        for o in layers
-    ]
-
-
-def show_spiking(page: Page, run: OpenedRun, layers: list[LayerOperations]) -> None:
-    """Table and picture of a spiking network."""
-    columns = {"SOP": "sop", "recurrent SOP": "recurrent_sop", "ACs": "ac", "MACs": "mac"}
+    counts = {"SOP": "sop", "recurrent SOP": "recurrent_sop", "ACs": "ac", "MACs": "mac"}
     energies = {"connections": "connections_nj", "neurons": "updates_nj", "dense": "dense_nj"}
+    page.numbers["operations"] = [
+        asdict(o) | {name: getattr(o, name) for name in energies.values()} for o in layers
+    ]
+    if not run.model.is_snn:
+        counts, energies = {"MACs": "mac"}, {"energy": "connections_nj"}
     rows = [
         (
             o.name,
-            *(f"{getattr(o, name):,.0f}" for name in columns.values()),
+            *(f"{getattr(o, name):,.0f}" for name in counts.values()),
             *(f"{getattr(o, name):,.1f}" for name in energies.values()),
         )
         for o in layers
     ]
-    page.table(rows, ["", *columns, *(f"{name} (nJ)" for name in energies)])
-    everything = layers[-1]
+    page.table(rows, ["", *counts, *(f"{name} (nJ)" for name in energies)])
+    if run.model.is_snn:
+        show_spiking(page, run, layers)
+
+
+def show_spiking(page: Page, run: OpenedRun, layers: list[LayerOperations]) -> None:
+    """What the energy of a spiking network means, and its picture."""
+    *parts, everything = layers
     spent = everything.connections_nj + everything.updates_nj
     page.say(
         f"Together {spent:,.0f} nJ per clip. The same connections with every input used at every "
@@ -221,15 +210,9 @@ def show_spiking(page: Page, run: OpenedRun, layers: list[LayerOperations]) -> N
             "not counted here.",
             "note",
         )
-    parts = {
-        "connections": [o.connections_nj for o in layers[:-1]],
-        "updates of neurons": [o.updates_nj for o in layers[:-1]],
+    energies = {
+        "connections": [o.connections_nj for o in parts],
+        "updates of neurons": [o.updates_nj for o in parts],
     }
-    picture = figures.energy_bars([o.name for o in layers[:-1]], parts)
+    picture = figures.energy_bars([o.name for o in parts], energies)
     page.wide_figure("energy", picture, "Estimated energy per test clip, by layer.")
-
-
-def total(layers: list[LayerOperations]) -> LayerOperations:
-    """The sums over the layers."""
-    names = [name for name in vars(layers[0]) if name != "name"]
-    return LayerOperations("all", **{n: sum(getattr(o, n) for o in layers) for n in names})

@@ -2,68 +2,34 @@
 # SPDX-License-Identifier: MIT
 """Pictures of a report. Each is small enough to be read on a phone; the page sets them in a grid.
 
-Every function takes NumPy arrays and returns a matplotlib Figure.
+Every function returns a matplotlib Figure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from torch import Tensor
+
+from analysis import style
+from analysis.observe import LayerTrace
 
 WIDTH = 5.6  # inches
 BARS = 40
-# Okabe & Ito (2008): told apart by colour-blind readers, too.
+# Okabe & Ito (2008): colour-blind readers can distinguish them, too.
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 GREY = "#8a8a8a"
 SIZES = {"title": 13, "label": 12, "tick": 11}
 
 
-@dataclass(frozen=True)
-class Raster:
-    """A clip on its way through a network.
-
-    ``x`` [T, F]; ``layers`` the spikes [T, units] of every hidden layer; ``scores`` [T, C] the
-    softmax of the readout at each step; ``names`` of the classes.
-    """
-
-    title: str
-    x: np.ndarray
-    layers: Sequence[np.ndarray]
-    scores: np.ndarray
-    names: Sequence[str]
-    label: int
-    prediction: int
-    step_ms: float
-
-
-@dataclass(frozen=True)
-class NeuronTrace:
-    """One neuron over time, [T] each: membrane potential, its imaginary part, its other states.
-
-    ``potential`` is the name of the first; ``threshold`` is None where it has no fixed one.
-    """
-
-    title: str
-    u: np.ndarray
-    spikes: np.ndarray
-    threshold: float | None
-    others: dict[str, np.ndarray]
-    imaginary: np.ndarray | None
-    step_ms: float
-    potential: str = "u"
-
-
 def new_figure(height: float, rows: int = 1, ratios: Sequence[float] | None = None, **options):
     """A figure of the common width, and its axes below one another."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    figure = style.new_figure(WIDTH, height)
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    FigureCanvasAgg(figure)
     axes = figure.subplots(rows, 1, squeeze=False, height_ratios=ratios, **options)[:, 0]
     for axis in axes:
         axis.tick_params(labelsize=SIZES["tick"])
@@ -125,62 +91,70 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Figure:
     return figure
 
 
-def raster(clip: Raster) -> Figure:
-    """Input, spikes of every layer, and the classes' scores, one below the other."""
-    count = len(clip.layers)
+def raster(
+    title: str,
+    x: np.ndarray,
+    layers: Sequence[np.ndarray],
+    scores: np.ndarray,
+    classes: dict[str, int],
+    step_ms: float,
+) -> Figure:
+    """A clip on its way through a network: input, spikes of every layer, and the classes' scores.
+
+    ``x`` [T, F]; ``layers`` the spikes [T, units] of every hidden layer; ``scores`` [T, C] the
+    softmax of the readout at each step, or its spikes; ``classes`` those that are named, first the
+    true one.
+    """
+    count = len(layers)
     figure, axes = new_figure(
         2.2 + 1.9 * count + 1.8, count + 2, [1.2, *[1.4] * count, 1.2], sharex=True
     )
-    end = clip.step_ms * len(clip.x)
+    end = step_ms * len(x)
     look = {"aspect": "auto", "origin": "lower", "cmap": "Greys", "interpolation": "nearest"}
-    axes[0].imshow(clip.x.T, extent=(0, end, -0.5, clip.x.shape[1] - 0.5), **look)
-    label_axis(axes[0], clip.title, y="input\nchannel")
-    for i, (axis, spikes) in enumerate(zip(axes[1:], clip.layers, strict=False), start=1):
+    axes[0].imshow(x.T, extent=(0, end, -0.5, x.shape[1] - 0.5), **look)
+    label_axis(axes[0], title, y="input\nchannel")
+    for i, (axis, spikes) in enumerate(zip(axes[1:], layers, strict=False), start=1):
         steps, units = spikes.nonzero()
-        axis.scatter(clip.step_ms * (steps + 0.5), units, s=3, marker="|", color=BLUE, linewidths=1)
+        axis.scatter(step_ms * (steps + 0.5), units, s=3, marker="|", color=BLUE, linewidths=1)
         axis.set_ylim(-0.5, spikes.shape[1] - 0.5)
         label_axis(axis, y=f"layer {i}\nneuron")
-    draw_scores(axes[-1], clip)
-    axes[-1].set_xlim(0, end)
-    label_axis(axes[-1], x="time (ms)", y="class\nscore")
+    last, times = axes[-1], step_ms * (np.arange(len(scores)) + 0.5)
+    last.plot(times, scores, color=GREY, linewidth=0.6, alpha=0.5)
+    for (name, label), colour in zip(classes.items(), (GREEN, RED), strict=False):
+        last.plot(times, scores[:, label], color=colour, label=name)
+    last.set_ylim(0, 1.5 * float(scores.max()) or 1)
+    last.legend(fontsize=10, loc="upper left", ncols=2)
+    last.set_xlim(0, end)
+    label_axis(last, x="time (ms)", y="class\nscore")
     return figure
 
 
-def draw_scores(axis: Axes, clip: Raster) -> None:
-    """The softmax or spikes of the readout over time: true class, class chosen, and the others."""
-    times = clip.step_ms * (np.arange(len(clip.scores)) + 0.5)
-    axis.plot(times, clip.scores, color=GREY, linewidth=0.6, alpha=0.5)
-    name = f"true: {clip.names[clip.label]}"
-    axis.plot(times, clip.scores[:, clip.label], color=GREEN, label=name)
-    if clip.prediction != clip.label:
-        name = f"chosen: {clip.names[clip.prediction]}"
-        axis.plot(times, clip.scores[:, clip.prediction], color=RED, label=name)
-    axis.set_ylim(0, 1.5 * float(clip.scores.max()) or 1)
-    axis.legend(fontsize=10, loc="upper left", ncols=2)
+def traces(neurons: dict[str, LayerTrace], step_ms: float) -> Figure:
+    """Membrane potentials of neurons, by their titles, against the threshold.
 
-
-def traces(neurons: Sequence[NeuronTrace]) -> Figure:
-    """Membrane potentials against the threshold, with other states on an axis of their own."""
+    A trace is of one neuron, [T]; states beside its potential have an axis of their own.
+    """
     figure, axes = new_figure(0.6 + 2.3 * len(neurons), len(neurons), sharex=True)
-    for axis, neuron in zip(axes, neurons, strict=True):
-        times = neuron.step_ms * (np.arange(len(neuron.u)) + 1)
-        name = neuron.potential if neuron.imaginary is None else f"Re {neuron.potential}"
-        axis.plot(times, neuron.u, color=BLUE, label=name, linewidth=1.3)
-        if neuron.imaginary is not None:
-            name = f"Im {neuron.potential}"
-            axis.plot(times, neuron.imaginary, color=GREY, label=name, linewidth=0.8)
-        if neuron.threshold is not None:
-            label = f"θ = {neuron.threshold:g}"
-            axis.axhline(neuron.threshold, color=RED, linestyle="--", linewidth=1, label=label)
-        fired = neuron.spikes > 0
-        axis.plot(times[fired], neuron.u[fired], "v", color="black", markersize=5, label="spike")
-        label_axis(axis, neuron.title, y="potential")
-        if neuron.others:
-            draw_beside(axis, times, neuron.others)
+    for axis, (title, trace) in zip(axes, neurons.items(), strict=True):
+        others = dict(trace.states)
+        u, name = others.pop(trace.potential), trace.potential
+        times = step_ms * (np.arange(len(u)) + 1)
+        label = f"Re {name}" if u.is_complex() else name
+        axis.plot(times, trace.drive, color=BLUE, label=label, linewidth=1.3)
+        if u.is_complex():
+            axis.plot(times, u.imag, color=GREY, label=f"Im {name}", linewidth=0.8)
+        if trace.threshold is not None:
+            label = f"θ = {trace.threshold:g}"
+            axis.axhline(trace.threshold, color=RED, linestyle="--", linewidth=1, label=label)
+        fired = trace.spikes.numpy() > 0
+        crossed = times[fired], trace.drive.numpy()[fired]
+        axis.plot(*crossed, "v", color="black", markersize=5, label="spike")
+        label_axis(axis, title, "time (ms)" if axis is axes[-1] else "", "potential")
+        if others:
+            draw_beside(axis, times, others)
         narrow = {"ncols": 4, "columnspacing": 0.9, "handlelength": 1.3}
         axis.legend(fontsize=9.5, loc="upper left", framealpha=1, **narrow)
         leave_room(axis)
-    label_axis(axes[-1], neurons[-1].title, "time (ms)", "potential")
     return figure
 
 
@@ -190,12 +164,12 @@ def leave_room(axis: Axes) -> None:
     axis.set_ylim(low, high + 0.35 * (high - low))
 
 
-def draw_beside(axis: Axes, times: np.ndarray, states: dict[str, np.ndarray]) -> None:
+def draw_beside(axis: Axes, times: np.ndarray, states: dict[str, Tensor]) -> None:
     """Further states of a neuron on a second axis, and their names for the legend of the first."""
     beside = axis.twinx()
-    for (name, values), style in zip(states.items(), cycle(("-", "--", ":", "-."))):
-        beside.plot(times, values, style, color=ORANGE, linewidth=1.1)
-        axis.plot([], [], style, color=ORANGE, label=name)
+    for (name, values), dashes in zip(states.items(), cycle(("-", "--", ":", "-."))):
+        beside.plot(times, values, dashes, color=ORANGE, linewidth=1.1)
+        axis.plot([], [], dashes, color=ORANGE, label=name)
     leave_room(beside)
     # An axis is drawn whole before the next: the one with the legend has to be the last.
     axis.set_zorder(beside.get_zorder() + 1)
@@ -220,9 +194,9 @@ def rate_histogram(rates: np.ndarray, title: str, dead: int, saturated: int) -> 
     return figure
 
 
-def bars(axis: Axes, values: np.ndarray, edges: np.ndarray, **style) -> None:
+def bars(axis: Axes, values: np.ndarray, edges: np.ndarray, **look) -> None:
     """A histogram as one outline; one patch a bar, as ``Axes.hist`` makes, takes far longer."""
-    axis.stairs(np.histogram(values, edges)[0], edges, **style)
+    axis.stairs(np.histogram(values, edges)[0], edges, **look)
 
 
 def before_and_after(before: np.ndarray, after: np.ndarray, title: str, unit: str) -> Figure:

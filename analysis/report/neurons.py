@@ -3,7 +3,6 @@
 """The parts of a report on spikes: rasters, traces, rates, and what the neurons have learned."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -51,18 +50,13 @@ def show_clips(
         verdict = "recognised" if label == guess else f"taken for '{names[guess]}'"
         title = f"test clip {clip}: '{names[label]}', {verdict}"
         watched.append((title, traces))
-        picture = figures.raster(
-            figures.Raster(
-                title=title,
-                x=x.numpy(),
-                layers=[trace.spikes[0].cpu().numpy() for trace in traces[:-1]],
-                scores=traces[-1].scores[0].cpu().numpy(),
-                names=names,
-                label=label,
-                prediction=guess,
-                step_ms=1000 * run.step_seconds,
-            )
-        )
+        classes = {f"true: {names[label]}": label}
+        if guess != label:
+            classes[f"chosen: {names[guess]}"] = guess
+        spikes = [trace.spikes[0].cpu().numpy() for trace in traces[:-1]]
+        scores = traces[-1].scores[0].cpu().numpy()
+        step_ms = 1000 * run.step_seconds
+        picture = figures.raster(title, x.numpy(), spikes, scores, classes, step_ms)
         entries.append((f"raster_clip{clip}", picture, f"Spikes of {title}."))
     page.figures(entries)
     show_traces(page, run, *watched[0], asked)
@@ -77,7 +71,7 @@ def show_traces(
     page.say(
         f"States in {title}, as the network's own recurrence leaves them after each step. "
         f"{crossing if traces[0].threshold is not None else ''}Unless `--neurons` names others: "
-        "the busiest neuron of a layer, a middling one, and one that hardly fires."
+        "the busiest neuron of a layer, an average one, and one that hardly fires."
     )
     entries = []
     for number, (layer, trace) in enumerate(
@@ -86,12 +80,14 @@ def show_traces(
         chosen = [neuron for of, neuron in asked if of == number]
         if asked and not chosen:
             continue
-        neurons = [
-            neuron_trace(layer, trace, number, neuron, 1000 * run.step_seconds)
-            for neuron in chosen or typical_neurons(trace)
-        ]
-        caption = f"Layer {number}: neurons in {title}."
-        entries.append((f"traces_layer{number}", figures.traces(neurons), caption))
+        neurons = {}
+        for neuron in chosen or typical_neurons(trace):
+            found = neuron_trace(layer, trace, neuron)
+            count = int(found.spikes.sum())
+            title_of = f"layer {number}, neuron {neuron}: {count} spike{'' if count == 1 else 's'}"
+            neurons[title_of] = found
+        picture = figures.traces(neurons, 1000 * run.step_seconds)
+        entries.append((f"traces_layer{number}", picture, f"Layer {number}: neurons in {title}."))
     page.figures(entries)
 
 
@@ -104,27 +100,15 @@ def typical_neurons(trace: LayerTrace) -> list[int]:
     return list(dict.fromkeys(order[place] for place in places))
 
 
-def neuron_trace(layer, trace: LayerTrace, number: int, neuron: int, step_ms: float):
-    """One neuron of a trace, ready to be drawn."""
-    of_neuron = {name: values[0, :, neuron].cpu() for name, values in trace.states.items()}
-    u = of_neuron.pop(trace.potential)
-    spikes = trace.spikes[0, :, neuron].cpu().numpy()
-    count = int(spikes.sum())
+def neuron_trace(layer: SpikingLayer, trace: LayerTrace, neuron: int) -> LayerTrace:
+    """One neuron of a trace: its spikes [T], and the states [T] that are worth drawing."""
     unused = {"s", "w"} if layer.states_per_neuron == 1 else {"s"}
-    return figures.NeuronTrace(
-        title=f"layer {number}, neuron {neuron}: {count} spike{'' if count == 1 else 's'}",
-        u=(u.real if u.is_complex() else u).numpy(),
-        spikes=spikes,
-        threshold=trace.threshold,
-        potential=trace.potential,
-        others={
-            name: values.numpy()
-            for name, values in of_neuron.items()
-            if name not in unused and not values.is_complex()
-        },
-        imaginary=u.imag.numpy() if u.is_complex() else None,
-        step_ms=step_ms,
-    )
+    states = {
+        name: values[0, :, neuron].cpu()
+        for name, values in trace.states.items()
+        if name == trace.potential or not (name in unused or values.is_complex())
+    }
+    return LayerTrace(states, trace.spikes[0, :, neuron].cpu(), threshold=trace.threshold)
 
 
 def show_rates(page: Page, run: OpenedRun, seen: Observation) -> None:
@@ -160,7 +144,7 @@ def show_parameters(page: Page, run: OpenedRun) -> None:
     )
     options = run.config.training
     if options.start_epoch > 0 and options.load_exp_folder is not None:
-        page.say(f"This run went on from the weights in {options.load_exp_folder}.", "note")
+        page.say(f"This run started from the weights in {options.load_exp_folder}.", "note")
     rows, entries, numbers = [], [], {}
     for number, before, after in layers_before_and_after(run):
         old, new = (quantities(layer, run.step_seconds) for layer in (before, after))
@@ -170,7 +154,8 @@ def show_parameters(page: Page, run: OpenedRun) -> None:
             picture = figures.before_and_after(old[name], values, title, unit)
             file = f"{number}_{name}".replace(" ", "_").replace("-", "_")
             entries.append((file, picture, f"{title}{unit and f' in {unit}'}, by neuron."))
-            rows.append((number, name, unit, middle(old[name]), middle(values), never(values)))
+            never = int((~np.isfinite(values)).sum())
+            rows.append((number, name, unit, middle(old[name]), middle(values), never))
             both = {"before": finite(old[name]), "after": finite(values)}
             numbers.setdefault(number, {})[name] = both
     titles = ["layer", "quantity", "", "before: median (5 to 95 %)", "after", "never decay"]
@@ -184,12 +169,12 @@ def show_clamped(page: Page, run: OpenedRun) -> None:
     page.section("clamped", "Clamped parameters")
     rows, numbers = [], {}
     for number, before, after in layers_before_and_after(run):
-        for found in clamped_shares(before, after):
-            bounds = f"{found.low:.4g} to {found.high:.4g}"
+        for name, (low, high) in after.ranges.items():
+            shares = [share_at_bound(layer, name) for layer in (before, after)]
             rows.append(
-                (number, found.parameter, bounds, percent(found.before, 1), percent(found.after, 1))
+                (number, name, f"{low:.4g} to {high:.4g}", *(percent(s, 1) for s in shares))
             )
-            numbers.setdefault(number, {})[found.parameter] = found.after
+            numbers.setdefault(number, {})[name] = shares[1]
     page.say(
         "Share of the values at or outside a bound, where they are used as the bound itself."
         if rows
@@ -217,28 +202,9 @@ def middle(values: np.ndarray) -> str:
     return f"{median} ({low} to {high})"
 
 
-def never(values: np.ndarray) -> int:
-    """How many neurons never decay."""
-    return int((~np.isfinite(values)).sum())
-
-
 def finite(values: np.ndarray) -> list[float | None]:
     """Values as JSON knows them; None for one that is not finite."""
     return [float(v) if np.isfinite(v) else None for v in torch.as_tensor(values).tolist()]
-
-
-@dataclass(frozen=True)
-class Clamped:
-    """How many of a layer's values of one parameter lie at or outside its bounds.
-
-    ``before`` and ``after`` are shares of its neurons, before and after training.
-    """
-
-    parameter: str
-    low: float
-    high: float
-    before: float
-    after: float
 
 
 @torch.no_grad()
@@ -285,15 +251,6 @@ def time_constants(decay: np.ndarray, step_seconds: float) -> np.ndarray:
     with np.errstate(divide="ignore"):
         rate = -np.log(np.clip(decay.astype(float), 0.0, 1.0))
         return 1000 * step_seconds / rate
-
-
-@torch.no_grad()
-def clamped_shares(before: nn.Module, after: nn.Module) -> list[Clamped]:
-    """The clamped parameters of a layer, ``before`` and ``after`` its training."""
-    return [
-        Clamped(name, low, high, share_at_bound(before, name), share_at_bound(after, name))
-        for name, (low, high) in after.ranges.items()
-    ]
 
 
 def share_at_bound(layer: nn.Module, name: str) -> float:

@@ -79,8 +79,15 @@ class Page:
         marked = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
         self.body.append(f"<p{style}>{marked}</p>")
 
-    def table(self, rows: Sequence[Sequence], headers: Sequence[str] = (), kind: str = "") -> None:
-        """A table that scrolls by itself where it is wider than the screen."""
+    def table(
+        self,
+        rows: Sequence[Sequence],
+        headers: Sequence[str] = (),
+        kind: str = "",
+        folded: str = "",
+    ) -> None:
+        """A table that scrolls by itself where it is wider than the screen; ``folded`` is the
+        summary of one that is collapsed at first."""
         style = f' class="{kind}"' if kind else ""
         lines = [f'<div class="scroll"><table{style}>']
         if headers:
@@ -90,15 +97,10 @@ class Page:
         for row in rows:
             cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)
             lines.append(f"<tr>{cells}</tr>")
-        self.body.append("\n".join([*lines, "</tbody></table></div>"]))
-
-    def details(self, summary: str) -> None:
-        """Begin a part that is folded away; ``end_details`` ends it."""
-        self.body.append(f"<details><summary>{html.escape(summary)}</summary>")
-
-    def end_details(self) -> None:
-        """End of what ``details`` began."""
-        self.body.append("</details>")
+        lines.append("</tbody></table></div>")
+        if folded:
+            lines = [f"<details><summary>{html.escape(folded)}</summary>", *lines, "</details>"]
+        self.body.append("\n".join(lines))
 
     def figures(self, entries: Sequence[tuple[str, Any, str]]) -> None:
         """Pictures side by side where there is room: (file name, Figure, what is seen on it)."""
@@ -138,7 +140,7 @@ class Page:
                 f'<nav aria-label="Contents"><ul>{links}</ul></nav><main>',
                 *self.body,
                 "</main><footer>Made by Sprache, <code>python -m analysis.report</code>. The "
-                "pictures lie beside this page as PNG files, the numbers in report.json."
+                "pictures are PNG files in the same folder, the numbers are in report.json."
                 "</footer></body></html>",
             ]
         )

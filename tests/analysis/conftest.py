@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import main
-from analysis import style
 from analysis.report import page
 from analysis.report.__main__ import main as report_main
+from parsers.load import Config
 from tests.command_line import arguments
 from tests.datasets.shd_files import write_spikes
+from training.build import build_model
+from training.record import checkpoint, files
 
 NB_CLASSES = 20
 SIZES = {"nb_hiddens": 12, "nb_steps": 15, "spatial_bin": 20, "batch_size": 8, "nb_epochs": 2}
@@ -30,6 +33,23 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("optional"):
                 item.add_marker(pytest.mark.skip(reason="needs requirements-analysis.txt"))
+
+
+def write_run(folder: Path, classes: int = 20, **options) -> Path:
+    """A folder as a run leaves it, with the weights that training starts from."""
+    sizes = {"nb_steps": 20, "spatial_bin": 5, "nb_hiddens": 6, "dt_max": 5.0}
+    config = Config.from_dict({"dataset_name": "demo", **sizes, **options})
+    torch.manual_seed(0)
+    (folder / "checkpoints").mkdir(parents=True)
+    model = build_model(config, 700 // config.training.spatial_bin, classes)
+    files.write_torch(folder / checkpoint.BEST, model.state_dict())
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict()))
+    return folder
+
+
+def small_runs(folder: Path, neurons: tuple[str, ...]) -> dict[str, Path]:
+    """One folder for a network of each neuron."""
+    return {name: write_run(folder / f"run_{name}", model_type=name) for name in neurons}
 
 
 def clips_of(labels: np.ndarray, seed: int) -> dict:
@@ -72,20 +92,6 @@ def make_run(bands, tmp_path_factory) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def weights():
-    """Change the best weights of a run in place."""
-
-    @contextlib.contextmanager
-    def changed(run: Path):
-        path = run / "checkpoints" / "best_model.pth"
-        content = torch.load(path, weights_only=True)
-        yield content
-        torch.save(content, path)
-
-    return changed
-
-
-@pytest.fixture
 def report(tmp_path, capsys, monkeypatch):
     """Make a report; (exit status, its folder, numbers, last line said).
 
@@ -104,9 +110,3 @@ def report(tmp_path, capsys, monkeypatch):
         return status, out, numbers, (said.err or said.out).splitlines()[-1]
 
     return call
-
-
-@pytest.fixture
-def few_pixels(monkeypatch) -> None:
-    """Figures are small files."""
-    monkeypatch.setattr(style, "DPI", 80)

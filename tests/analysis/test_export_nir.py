@@ -2,13 +2,19 @@
 # SPDX-License-Identifier: MIT
 """NIR graphs do what the networks do, and what cannot be exported is refused."""
 
-import importlib.util
 import re
 
 import pytest
 import torch
 
 from analysis.export_nir import main
+from analysis.nir_graph import (
+    build_graph,
+    check_exportable,
+    in_double_precision,
+    run_graph,
+    to_torch,
+)
 from models.anns import ANN
 from models.snns import LAYERS, SNN, AdaptiveLayer
 from training.errors import ExperimentError
@@ -51,8 +57,6 @@ def network(neuron, **options):
 def test_graphs_spike_as_their_networks(neuron, normalization, discretization, tmp_path):
     import nir
 
-    from analysis.nir_graph import build_graph, in_double_precision, run_graph, to_torch
-
     model = network(neuron, normalization=normalization).double()
     nir.write(str(tmp_path / "net.nir"), build_graph(model, 0.004, discretization))
     graph = nir.read(str(tmp_path / "net.nir"))
@@ -66,28 +70,24 @@ def test_graphs_spike_as_their_networks(neuron, normalization, discretization, t
     torch.testing.assert_close(scores, activity.output.double(), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.optional
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
         (lambda: network("ResonateFire"), "ResonateFire cannot be exported: its potential is"),
-        (lambda: network("CSiLIF"), "CSiLIF cannot be exported"),
+        (lambda: network("LIF+CSiLIF"), r"LIF\+CSiLIF cannot be exported: its potential is"),
         (lambda: network("LIF", bidirectional=True), "bidirectional"),
+        (lambda: network("LIF", readout="last"), "only networks with --readout softmax_sum"),
         (lambda: network("SiLIF", normalization="layernorm"), "layer normalisation"),
         (lambda: ANN((B, T, F), [5, 4], "GRU"), "does not spike"),
     ],
 )
 def test_what_nir_cannot_hold_is_refused(model, reason):
-    from analysis.nir_graph import build_graph
-
     with pytest.raises(ExperimentError, match=reason):
-        build_graph(model(), 0.004)
+        check_exportable(model())
 
 
 @pytest.mark.optional
 def test_neurons_that_never_decay_are_refused():
-    from analysis.nir_graph import build_graph
-
     model = network("SiLIF")
     with torch.no_grad():
         model.snn[0].beta[2] = -90.0
@@ -116,17 +116,6 @@ def test_the_command_measures_the_mismatch(make_run, export):
     assert "exists already" in line
     assert file.read_bytes() == before
     assert export(run, "--overwrite", "--clips", "3", "--discretization", "exact")[0] == 0
-
-
-@pytest.mark.optional
-def test_a_run_that_cannot_be_exported_leaves_no_file(make_run, export, tmp_path):
+    file.unlink()
     assert "CSiLIF cannot be exported" in export(make_run(model_type="CSiLIF"))[2]
-    assert not (tmp_path / "model.nir").exists()
-
-
-def test_without_the_package(export, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    status, _, line = export("anything")
-    assert status == 2
-    assert line.startswith("analysis.export_nir: error: nir is not installed")
-    assert "pip install --no-deps -r requirements-analysis.txt" in line
+    assert not file.exists()

@@ -6,9 +6,11 @@ import importlib.util
 import json
 
 import pytest
+import torch
 
-from analysis.neurobench import main
-from models.snns import LAYERS
+from analysis import export_nir, neurobench
+from analysis.neurobench import Spikes, hookable, main
+from models.snns import LAYERS, SNN
 
 H, C, F, T = 12, 20, 35, 15
 RECURRENT = ("RLIF", "RadLIF")
@@ -69,15 +71,76 @@ def test_what_both_count_is_the_same(make_run, bench, model, options):
 
 
 @pytest.mark.optional
-def test_networks_without_spikes_are_refused(make_run, bench):
-    status, _, line = bench(make_run(model_type="GRU"))
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"model_type": "GRU"}, "holds a GRU, which does not spike"),
+        (
+            {"model_type": "RadLIF+SiLIF", "readout": "spike_count"},
+            "counts the spikes of its output neurons",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_measured_are_refused(make_run, bench, options, reason):
+    status, _, line = bench(make_run(**options))
     assert status == 2
-    assert "holds a GRU, which does not spike" in line
+    assert reason in line
 
 
-def test_without_the_package(make_run, bench, monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "package", "argv"),
+    [(neurobench, "neurobench", ["run"]), (export_nir, "nir", ["run", "model.nir"])],
+)
+def test_without_the_package(monkeypatch, capsys, command, package, argv):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    status, _, line = bench("anything")
-    assert status == 2
-    assert line.startswith("analysis.neurobench: error: neurobench is not installed")
+    assert command.main(argv) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"{command.PROGRAM}: error: {package} is not installed")
     assert "pip install --no-deps -r requirements-analysis.txt" in line
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("neuron", LAYERS)
+@torch.no_grad()
+def test_it_computes_the_same(neuron, bidirectional):
+    torch.manual_seed(0)
+    threshold = 0.02 if neuron == "ResonateFire" else 0.15
+    model = SNN((3, 12, 7), [6, 5, 4], neuron, threshold=threshold, bidirectional=bidirectional)
+    model.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = torch.poisson(torch.full((3, 12, 7), 1.5))
+    twin = hookable(model)
+    seen = {}
+    for name, module in twin.named_modules():
+        if isinstance(module, Spikes):
+            module.register_forward_hook(lambda m, args, out, name=name: seen.update({name: out}))
+    torch.manual_seed(1)
+    plain = model.activity(x)
+    torch.manual_seed(1)
+    watched = twin.activity(x)
+    torch.testing.assert_close(watched.output, plain.output)
+    assert list(seen) == ["snn.0.spikes_1", "snn.1.spikes_2"]
+    for result, spikes in zip(plain.layers, seen.values(), strict=True):
+        assert spikes.equal(result.spikes)
+        assert spikes.sum() > 0
+    assert {k: v.shape for k, v in twin.state_dict().items()} == {
+        k: v.shape for k, v in before.items()
+    }
+    assert all(model.state_dict()[name].equal(value) for name, value in before.items())
+
+
+@torch.no_grad()
+def test_recurrent_weights_are_called_with_the_last_spikes():
+    torch.manual_seed(0)
+    model = SNN((3, 12, 7), [6, 4], "RadLIF", threshold=0.15, init_state="zero").eval()
+    twin = hookable(model)
+    calls = []
+    twin.snn[0].V.register_forward_pre_hook(lambda m, args: calls.append(args[0]))
+    x = torch.poisson(torch.full((3, 12, 7), 1.5))
+    spikes = twin.activity(x).layers[0].spikes
+    assert len(calls) == 12
+    assert torch.stack(calls[1:], dim=1).equal(spikes[:, :-1])
+    assert calls[0].count_nonzero() == 0
+    assert twin.snn[0].V.weight.diagonal().count_nonzero() == 0
+    assert twin.snn[0].V.weight.T.equal(model.snn[0].recurrent_weights())

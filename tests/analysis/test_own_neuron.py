@@ -7,16 +7,16 @@ import pytest
 import torch
 from matplotlib.text import Text
 from own_neuron import own_recurrence, python_blocks, run_block
-from small_runs import write_run
 
 from analysis import figure2
 from analysis.eigenvalues import exact_eigenvalues
 from analysis.figure2 import Spectrum, draw_spectra
 from analysis.nir_graph import check_exportable
-from analysis.observe import traced
+from analysis.observe import LayerTrace, named_states, traced
 from analysis.operations import update_operations
 from analysis.report.neurons import quantities
 from models.snns import LAYERS, SNN
+from tests.analysis.conftest import write_run
 from training.errors import ExperimentError
 
 
@@ -53,58 +53,29 @@ def test_its_states_are_traced_by_name(own):
     assert torch.equal(traces[0].states["s"], traces[0].spikes)
 
 
-@pytest.mark.parametrize("kind", ["tuple", "tensor"])
-def test_states_without_names_are_traced(own, monkeypatch, kind):
-    named = own.dynamics
-    state_of = run_block(python_blocks()[1]).ThresholdState
-
-    def dynamics(self, current, state):
-        if kind == "tensor":
-            zero = torch.zeros_like(state)
-            spikes, after = named(self, current, state_of(state, zero, zero))
-            return spikes, after.u
-        spikes, after = named(self, current, state_of(*state))
-        return spikes, tuple(after)
-
-    first = own.initial_state
-    monkeypatch.setattr(own, "dynamics", dynamics)
-    monkeypatch.setattr(
-        own,
-        "initial_state",
-        lambda self, current: (
-            tuple(first(self, current)) if kind == "tuple" else first(self, current).u
-        ),
-    )
-    net = SNN((None, None, 6), [5, 3], "LIF").eval()
-    _, traces = traced(net, 5 * torch.rand(2, 9, 6), [1])
-    expected = {"u"} if kind == "tensor" else {"state 1", "state 2", "state 3"}
-    assert traces[0].states.keys() == expected
-    assert traces[0].drive.shape == (1, 9, 5)
+def test_states_without_names_are_numbered():
+    u = torch.zeros(2, 3)
+    assert list(named_states(u)) == ["u"]
+    assert list(named_states((u, u))) == ["state 1", "state 2"]
+    assert LayerTrace(named_states((u, u + 1))).drive is u
 
 
-def test_its_parameters_are_shown_as_used(own):
+def test_its_parameters_are_shown_as_used_and_only_known_operations_counted(own):
     layer = own(6, 5)
     torch.nn.init.constant_(layer.gain, 7.0)
     found = quantities(layer, 0.01)
     assert list(found) == ["alpha", "rho", "gain"]
     assert (found["gain"] == 2).all()
-
-
-def test_only_what_is_known_of_its_operations_is_counted(own):
-    assert update_operations(own(6, 5)) == (1, 0)  # batchnorm's addition
+    assert update_operations(layer) == (1, 0)  # batchnorm's addition
     assert update_operations(own(6, 5, normalization="none")) == (0, 0)
 
 
-def test_eigenvalues_of_a_layer_whose_parameters_have_other_names():
-    layer = run_block(python_blocks()[0]).TauLIFLayer(6, 5)
+def test_a_new_neuron_of_a_known_recurrence_has_eigenvalues():
+    layer = run_block(python_blocks()[0]).TauLIFLayer(6, 50)
     alpha, beta, a, _ = (value.detach().numpy() for value in layer.coefficients())
     values = exact_eigenvalues(layer)
     np.testing.assert_allclose(values.prod(axis=1), alpha * beta, rtol=1e-5)
     np.testing.assert_allclose(values.sum(axis=1), alpha + beta - (1 - alpha) * a, rtol=1e-5)
-
-
-def test_figure_2_draws_a_new_neuron_of_a_known_recurrence():
-    values = exact_eigenvalues(run_block(python_blocks()[0]).TauLIFLayer(6, 50))
     figure = draw_spectra([Spectrum("TauLIF", "TauLIF, 4 ms", values)], "a new neuron")
     assert any("TauLIF" in text.get_text() for text in figure.findobj(Text))
 

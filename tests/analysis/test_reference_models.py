@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_runs import write_run
 
 from analysis import reference_models
 from analysis.evaluations import Evaluations
 from analysis.trained import OURS, SHELF, open_model
 from models.snns import LAYERS
 from parsers.load import OPTIONS, REPOSITORY, load_plan
+from tests.analysis.conftest import write_run
 from training.errors import ExperimentError
 from training.record import files
 
@@ -102,8 +102,17 @@ def test_what_is_put_on_the_shelf(tmp_path):
         "device": {"type": "cpu"},
         "code": {"commit": "abc"},
     }
-    published = reference_models.publishable(summary)
-    assert published == {"seed": 13, "epochs": 7, "versions": {"torch": "2.13.0"}}
+    figures = {"loss": 1.0, "sop": 5.0, "recurrent_sop": 0.0}
+    runs = [{"seed": 13, "accuracy": 0.5, **figures}, {"seed": 42, "accuracy": 0.75, **figures}]
+    published = reference_models.publishable(summary, runs)
+    found = published["test_seeds"]
+    kept = {"seed": 13, "epochs": 7, "versions": {"torch": "2.13.0"}, "test_seeds": found}
+    assert published == kept
+    assert found["seeds"] == [13, 42]
+    assert found["accuracy"]["values"] == [0.5, 0.75]
+    assert found["accuracy"]["mean"] == 0.625
+    assert found["accuracy"]["std"] == pytest.approx(0.25 / 2**0.5)
+    assert found["sop"]["std"] == 0
     shelf = tmp_path / "shelf"
     reference_models.shelve(source, shelf, published)
     found = {path.relative_to(shelf).as_posix() for path in shelf.rglob("*") if path.is_file()}
@@ -112,17 +121,6 @@ def test_what_is_put_on_the_shelf(tmp_path):
     assert (options["lr"], options["nb_epochs"]) == (0.25, 7)
     assert "new_exp_folder" not in options
     assert open_model(shelf).network() is not None
-
-
-def test_statistics_over_the_test_seeds():
-    figures = {"loss": 1.0, "sop": 5.0, "recurrent_sop": 0.0}
-    runs = [{"seed": 13, "accuracy": 0.5, **figures}, {"seed": 42, "accuracy": 0.75, **figures}]
-    found = reference_models.over_seeds(runs)
-    assert found["seeds"] == [13, 42]
-    assert found["accuracy"]["values"] == [0.5, 0.75]
-    assert found["accuracy"]["mean"] == 0.625
-    assert found["accuracy"]["std"] == pytest.approx(0.25 / 2**0.5)
-    assert found["sop"]["std"] == 0
 
 
 def test_a_training_that_fails_is_not_shelved(monkeypatch, tmp_path):

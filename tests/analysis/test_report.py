@@ -6,7 +6,6 @@ import html.parser
 import json
 import re
 import shutil
-from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -15,17 +14,26 @@ import torch
 
 from analysis.observe import LayerTrace, Observer
 from analysis.report import figures
-from analysis.report.neurons import neuron_trace
 from analysis.trained import open_run
-from models.anns import LAYERS as ANN_LAYERS
 from tests.analysis.conftest import NB_CLASSES
 from training.build import build_model
 from training.data.loading import batches
+from training.record import checkpoint
 
-# The others are one of these without recurrent weights, or with other ranges or gates.
-MODELS = ["LIF", "RadLIF", "CadLIF", "SiLIF", "ResonateFire", "CSiLIF", "MLP", "GRU"]
+# Networks of every recurrence, with and without V, of each normalisation and kind of readout.
+RUNS = {
+    "SiLIF": {"model_type": "SiLIF"},
+    "ResonateFire": {"model_type": "ResonateFire"},
+    "both directions": {"model_type": "CSiLIF", "bidirectional": True},
+    "layernorm": {"model_type": "RadLIF", "normalization": "layernorm"},
+    "no normalisation": {"normalization": "none", "nb_layers": 4, "init_state": "zero"},
+    "spike counts": {"model_type": "RadLIF+SiLIF", "readout": "spike_count"},
+    "potentials": {"model_type": "CSiLIF+RadLIF", "readout": "last", "loss": "last_potential"},
+    "GRU": {"model_type": "GRU"},
+    "RNN": {"model_type": "RNN", "readout": "mean"},
+}
 DRAWN = ("SiLIF", "GRU")  # the others differ in numbers, not in kinds of figures
-EVERYONE = {"loss", "accuracy", "learning_rate", "confusion"}
+WITHOUT_SPIKES = ("GRU", "RNN")
 
 
 class Links(html.parser.HTMLParser):
@@ -76,55 +84,34 @@ def check_page(folder, numbers, drawn=False):
     return {path.stem for path in files}, text
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_model_has_a_report(make_run, report, model):
-    run = make_run(model_type=model)
-    status, folder, numbers, line = report(run, drawn=model in DRAWN)
+@pytest.mark.parametrize("case", RUNS)
+def test_every_network_has_a_report(make_run, report, case):
+    run, spikes = make_run(**RUNS[case]), case not in WITHOUT_SPIKES
+    flags = ["--clips", "0", "22"] if spikes else []
+    flags += ["--neurons", "1:0", "2:23"] if case == "both directions" else []
+    status, folder, numbers, line = report(run, *flags, drawn=case in DRAWN)
     assert status == 0, line
-    pictures, text = check_page(folder, numbers, drawn=model in DRAWN)
-    assert pictures >= EVERYONE
-    summary = json.loads((run / "summary.json").read_text())
-    assert numbers["test"]["accuracy"] == summary["test"]["accuracy"]
+    pictures, text = check_page(folder, numbers, drawn=case in DRAWN)
+    assert pictures >= {"loss", "accuracy", "learning_rate", "confusion"}
+    test = json.loads((run / "summary.json").read_text())["test"]
+    assert numbers["test"]["accuracy"] == test["accuracy"]
     confusion = np.array(numbers["confusion"])
-    assert confusion.sum() == summary["test"]["samples"] == 23
-    assert confusion.trace() / confusion.sum() == pytest.approx(summary["test"]["accuracy"])
+    assert confusion.sum() == test["samples"] == 23
+    assert confusion.trace() / confusion.sum() == pytest.approx(test["accuracy"])
     assert confusion.sum(axis=1).tolist() == [2] * 3 + [1] * 17
     assert "has not ended" not in text
     assert "The run's own test gave" not in text
-    operations = numbers["operations"]
-    assert [layer["name"] for layer in operations] == ["layer 1", "layer 2", "readout", "all"]
-    if model in ANN_LAYERS:
+    together = numbers["operations"][-1]
+    assert [layer["name"] for layer in numbers["operations"]][-2:] == ["readout", "all"]
+    if not spikes:
         assert not any(name.startswith(("raster", "rates", "traces")) for name in pictures)
         return
-    assert pictures >= {"traces_layer1", "traces_layer2", "rates_layer1", "rates_layer2", "energy"}
+    assert pictures >= {"raster_clip0", "raster_clip22", "traces_layer2", "rates_layer2", "energy"}
     means = [np.mean(layer["rates"]) for layer in numbers["firing_rates"]]
-    assert means == pytest.approx(summary["test"]["firing_rates"], rel=1e-5)
-    assert operations[-1]["sop"] == pytest.approx(summary["test"]["sop"], rel=1e-6)
-    assert operations[-1]["recurrent_sop"] == pytest.approx(summary["test"]["recurrent_sop"])
-    assert (operations[-1]["recurrent_sop"] > 0) == (model in ("RLIF", "RadLIF"))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"bidirectional": True},
-        {"bidirectional": True, "model_type": "CSiLIF"},
-        {"normalization": "layernorm", "model_type": "RadLIF"},
-        {"normalization": "none", "nb_layers": 4, "init_state": "zero"},
-    ],
-    ids=lambda options: "-".join(map(str, options.values())),
-)
-def test_other_networks_have_reports(make_run, report, options):
-    run = make_run(**options)
-    neurons = ["--neurons", "1:0", "2:23"] if options.get("bidirectional") else []
-    status, folder, numbers, line = report(run, "--clips", "0", "22", *neurons)
-    assert status == 0, line
-    pictures, _ = check_page(folder, numbers)
-    assert pictures >= {"raster_clip0", "raster_clip22", "traces_layer2"}
-    summary = json.loads((run / "summary.json").read_text())
-    assert numbers["test"]["accuracy"] == summary["test"]["accuracy"]
-    means = [np.mean(layer["rates"]) for layer in numbers["firing_rates"]]
-    assert means == pytest.approx(summary["test"]["firing_rates"], rel=1e-5)
+    assert means == pytest.approx(test["firing_rates"], rel=1e-5)
+    assert together["sop"] == pytest.approx(test["sop"], rel=1e-5)
+    assert together["recurrent_sop"] == pytest.approx(test["recurrent_sop"], rel=1e-5)
+    assert (together["recurrent_sop"] > 0) == ("RadLIF" in RUNS[case].get("model_type", ""))
 
 
 def test_a_traced_clip_is_the_one_of_the_test(make_run):
@@ -178,22 +165,24 @@ def test_parameters_before_training_are_those_of_the_seed(make_run, report):
     assert found["before"] != found["after"]
 
 
-def test_clamped_parameters_are_counted(make_run, report, weights, tmp_path):
+def test_clamped_parameters_are_counted(make_run, report, tmp_path):
     run = shutil.copytree(make_run(model_type="CadLIF"), tmp_path / "run")
-    with weights(run) as changed:
-        changed["snn.0.beta"][:] = 1.2
-        changed["snn.0.a"][:] = torch.tensor([0.5, 0.0, 1.0, -3.0]).repeat(3)
-        changed["snn.0.alpha"][:] = 0.9
+    weights = torch.load(run / checkpoint.BEST, weights_only=True)
+    weights["snn.0.beta"][:] = 1.2
+    weights["snn.0.a"][:] = torch.tensor([0.5, 0.0, 1.0, -3.0]).repeat(3)
+    weights["snn.0.alpha"][:] = 0.9
+    torch.save(weights, run / checkpoint.BEST)
     found = report(run)[2]["clamped"]["layer 1"]
     assert (found["beta"], found["a"], found["alpha"]) == (1.0, 0.75, 0.0)
 
 
-def test_dead_and_saturated_neurons_are_counted(make_run, report, weights, tmp_path):
+def test_dead_and_saturated_neurons_are_counted(make_run, report, tmp_path):
     run = shutil.copytree(make_run(model_type="LIF"), tmp_path / "run")
-    with weights(run) as changed:
-        changed["snn.0.norm.weight"][:5] = 0.0
-        changed["snn.0.norm.bias"][:2] = -50.0
-        changed["snn.0.norm.bias"][2:5] = 50.0
+    weights = torch.load(run / checkpoint.BEST, weights_only=True)
+    weights["snn.0.norm.weight"][:5] = 0.0
+    weights["snn.0.norm.bias"][:2] = -50.0
+    weights["snn.0.norm.bias"][2:5] = 50.0
+    torch.save(weights, run / checkpoint.BEST)
     found = report(run)[2]["firing_rates"][0]
     rates = np.array(found["rates"])
     assert found["dead"] == (rates == 0).sum() >= 2
@@ -202,28 +191,22 @@ def test_dead_and_saturated_neurons_are_counted(make_run, report, weights, tmp_p
     assert (rates[2:5] > 0.95).all()
 
 
-@pytest.mark.parametrize(
-    ("flags", "named"),
-    [
+def test_mistakes_are_one_line(make_run, report):
+    for flags, named in (
         (["--clips", "23"], "--clips 23: the test split has clips 0 to 22"),
         (["--neurons", "3:0"], "--neurons 3:0: the network has hidden layers 1 to 2"),
         (["--neurons", "1:12"], "--neurons 1:12: layer 1 has neurons 0 to 11"),
-        (["--gpu_device", "7"], "--gpu_device 7"),
         (["--data_folder", "nowhere"], "nowhere"),
         (["--config", "nothing.yaml"], "nothing.yaml"),
-    ],
-)
-def test_mistakes_are_one_line(make_run, report, flags, named):
-    status, folder, _, line = report(make_run(model_type="SiLIF"), *flags)
-    assert status == 2
-    assert line.startswith("analysis.report: error: ")
-    assert named in line
-    assert not folder.exists()
+    ):
+        status, folder, _, line = report(make_run(model_type="SiLIF"), *flags)
+        assert status == 2
+        assert line.startswith("analysis.report: error: ")
+        assert named in line
+        assert not folder.exists()
 
 
 def test_folders_that_are_no_run(make_run, report, tmp_path):
-    assert "is not a folder" in report(tmp_path / "none")[3]
-    assert "holds no config.yaml" in report(tmp_path)[3]
     run = shutil.copytree(make_run(model_type="SiLIF"), tmp_path / "sweep" / "run_1")
     assert "name one of the runs in it: run_1" in report(tmp_path / "sweep")[3]
     (run / "config.yaml").write_text("nb_hiddens: many")
@@ -233,17 +216,11 @@ def test_folders_that_are_no_run(make_run, report, tmp_path):
 
 
 def test_nothing_but_a_report_is_written_over(make_run, report, tmp_path):
-    run = make_run(model_type="SiLIF")
-    (tmp_path / "page").mkdir()
-    (tmp_path / "page" / "thesis.txt").write_text("precious")
-    status, folder, _, line = report(run)
-    assert status == 2
-    assert "holds something that is not a report" in line
-    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
-    (folder / "thesis.txt").unlink()
-    folder.chmod(0o555)
-    assert "read-only" in report(run)[3]
-    assert "--output" in report(run)[3]
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "thesis.txt").write_text("precious")
+    assert "holds something that is not a report" in report(make_run(model_type="SiLIF"))[3]
+    assert [path.name for path in page.iterdir()] == ["thesis.txt"]
 
 
 def test_a_folder_without_options_takes_a_config(make_run, report, tmp_path, bands):
@@ -257,21 +234,11 @@ def test_a_folder_without_options_takes_a_config(make_run, report, tmp_path, ban
 
 
 def test_the_legend_of_traces_lies_above_the_adaptation():
-    steps = np.linspace(0, 1, 50)
-    spikes = np.eye(1, 50)[0]
-    trace = figures.NeuronTrace("one", steps, spikes, 1.0, {"w": steps}, None, 4.0)
-    figure = figures.traces([trace])
+    steps = torch.linspace(0, 1, 50)
+    trace = LayerTrace({"u": steps, "w": steps}, torch.eye(1, 50)[0], threshold=1.0)
+    figure = figures.traces({"one": trace}, step_ms=4.0)
     axis, beside = figure.axes
     assert axis.get_zorder() > beside.get_zorder()
     assert not axis.patch.get_visible()
     assert axis.get_legend().get_frame().get_alpha() == 1
     assert beside.get_ylim()[1] > 1.3
-
-
-@pytest.mark.parametrize(("count", "told"), [(0, "0 spikes"), (1, "1 spike"), (2, "2 spikes")])
-def test_spikes_are_counted_in_the_title_of_a_trace(count, told):
-    spikes = torch.zeros(1, 5, 1)
-    spikes[0, :count] = 1
-    trace = LayerTrace(threshold=1.0, states={"u": torch.zeros(1, 5, 1)}, spikes=spikes)
-    layer = SimpleNamespace(states_per_neuron=1)
-    assert neuron_trace(layer, trace, 1, 0, 4.0).title == f"layer 1, neuron 0: {told}"

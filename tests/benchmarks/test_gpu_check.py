@@ -57,13 +57,12 @@ def test_what_is_missing_is_not_measured():
     [
         ("print('well')", 60, "exit status 0"),
         ("raise SystemExit(3)", 60, "exit status 3"),
-        ("import time; print('begun', flush=True); time.sleep(99)", 2, "stopped after 2 s"),
+        ("import time; time.sleep(99)", 0.5, "stopped after 0.5 s"),
     ],
 )
 def test_a_part_ends_in_any_case(tmp_path, code, limit, ended):
     result = run(Part("part", [sys.executable, "-c", code], limit), tmp_path)
     assert result["ended"] == ended
-    assert result["seconds"] < 60
 
 
 def test_all_limits_together_are_less_than_ten_minutes(tmp_path):

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The floor that measured times are compared with, that the benchmarks run, and what they say."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import dynamics, measure, precision, train
+from datasets.binning import Binning, bin_events
+from training.errors import ExperimentError
+
+ACCURACY = {("fp32", 1): 0.90, ("fp32", 2): 0.94, ("bf16", 1): 0.91, ("bf16", 2): 0.93}
+
+
+def test_floor_of_a_recurrence():
+    passes = 2 * 3 * 4 * measure.FLOAT * measure.DYNAMICS_PASSES
+    assert measure.dynamics_floor(2, 3, 4, bandwidth=10.0) == passes / 10
+    # s @ V forward, its gradient to s, and dV: each 2 B T H H operations
+    expected = passes / 10 + 3 * 2 * (2 * 3 * 4 * 4) / 100
+    assert measure.dynamics_floor(2, 3, 4, 10.0, product=100.0) == pytest.approx(expected)
+
+
+def test_floor_of_a_step():
+    rows = 2 * 3
+    first = 2 * (5 + 4) + 5 * 4  # forward product and dW; the recurrence
+    second = 3 * (4 + 7) + 5 * 7  # also dx
+    moved = rows * 4 * (first + second)
+    operations = rows * 2 * (2 * 5 * 4 + 3 * 4 * 7)
+    expected = moved / 10 + operations / 100
+    assert measure.step_floor(2, 3, [5, 4, 7], 10.0, 100.0) == pytest.approx(expected)
+
+
+def test_the_slow_loader_bins_as_ours_does():
+    clips = train.EventClips(3, 200, nb_steps=20, max_time=1.0, spatial_bin=20)
+    frames, label = clips[2]
+    counts, dropped = bin_events(clips.times[2], clips.units[2], Binning(20, 1.0, 20))
+    assert torch.equal(frames, torch.from_numpy(counts).float())
+    assert (frames.sum(), label) == (200 - dropped, 2)
+
+
+def test_whole_steps_are_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train, "POOL", 8)
+    monkeypatch.setattr(train, "CLIPS_ON_CPU", 32)
+    monkeypatch.setattr(measure, "COPIED", {"cpu": 1 << 20})
+    out = tmp_path / "train.json"
+    train.main(["--quick", "--cases", "SHD", "--out", str(out)])
+    rows = json.loads(out.read_text())["cases"][0]["rows"]
+    assert rows.keys() == {"slow", "ours", "ours, naive"}
+    assert all(row["clips_per_s"] > 0 and row["epoch_s"] > 0 for row in rows.values())
+    assert "clips/s" in capsys.readouterr().out
+
+
+def test_baselines_are_measured():
+    result = dynamics.time_baseline("GRU", (2, 3, 8), "cpu", rounds=1)
+    assert result["backends"]["naive"]["ms"] > 0
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands in for training; the commands it was given."""
+    commands = []
+
+    def main(argv):
+        commands.append(argv)
+        given = dict(zip(argv[1::2], argv[2::2], strict=False))
+        folder = argv[argv.index("--new_exp_folder") + 1]
+        for seed in argv[argv.index("--seed") + 1 : argv.index("--new_exp_folder")]:
+            path = precision.Path(folder) / f"run_{seed}"
+            path.mkdir(parents=True)
+            test = {"accuracy": ACCURACY[given.get("--precision"), int(seed)]}
+            (path / "summary.json").write_text(json.dumps({"seed": int(seed), "test": test}))
+        return 0
+
+    monkeypatch.setattr(precision.sprache, "main", main)
+    return commands
+
+
+def test_differences_are_taken_seed_by_seed(trained, tmp_path, capsys):
+    out = tmp_path / "precision.json"
+    where = ["--work", str(tmp_path / "work"), "--out", str(out)]
+    precision.main(["--seeds", "2", "1", *where])
+    found = json.loads(out.read_text())["data"]["demo"]
+    accuracy = found["fp32"]["test_accuracy"]
+    assert (accuracy["values"], found["fp32"]["difference"]) == ([0.94, 0.90], None)
+    assert (accuracy["mean"], accuracy["std"]) == pytest.approx((0.92, 0.02828), abs=1e-5)
+    difference = found["bf16"]["difference"]
+    assert difference["values"] == pytest.approx([-0.01, 0.01])
+    assert difference["mean"] == pytest.approx(0, abs=1e-12)
+    assert difference["standard_error"] == pytest.approx(0.01)
+    shown = capsys.readouterr().out
+    assert "92.00 ± 2.83 %" in shown
+    assert "± 1.00 %" in shown
+
+
+def test_a_run_that_fails_is_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(precision.sprache, "main", lambda argv: 1)
+    with pytest.raises(ExperimentError, match="did not end"):
+        precision.accuracies([], "fp32", [1], tmp_path)
