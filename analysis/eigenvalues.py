@@ -156,3 +156,13 @@ def timing(values: np.ndarray, step: float) -> Timing:
         spectral_radius=float(np.abs(known).max()) if len(known) else math.nan,
         undefined=len(values) - len(known),
     )
+
+
+def spread(values: np.ndarray) -> str:
+    """'median (5th to 95th percentile)' of the values that are finite, '-' without any."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return "-"
+    low, median, high = np.percentile(known, [5, 50, 95])
+    low, median, high = (f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.3g}" for v in (low, median, high))
+    return f"{median} ({low} to {high})"

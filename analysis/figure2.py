@@ -6,7 +6,6 @@ Each figure shows the complex plane as a whole beside a zoom.
 """
 
 import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from analysis.eigenvalues import (
     exact_eigenvalues,
     has_published_matrix,
     published_eigenvalues,
+    spread,
     timing,
 )
 from analysis.style import FAINT, INK, looks, new_figure, parse_with_output, write_figure
@@ -235,7 +235,7 @@ def spectra_of(models: list[Trained], networks: list, number: int, view: str) ->
 HEADERS = ["model", "layer", "eigenvalues", "oscillatory", "time constant (ms)"]
 HEADERS += ["frequency (Hz)", "radius", "not shown"]
 EXPLANATION = (
-    "Ranges: 5th to 95th percentile, median in parentheses. Radius: the largest modulus, stable "
+    "Medians, with the 5th to 95th percentile in parentheses. Radius: the largest modulus, stable "
     "below 1.\npublished: matrices of Fabre et al. (2025), parameters as learned. exact: what the "
     "neurons iterate,\nparameters clamped. Not shown: neurons for whose parameters the published "
     "formula has no value."
@@ -256,18 +256,3 @@ def rows_of(models: list[Trained], networks: list) -> list[tuple]:
                 shown = f"{found.oscillatory:.1%}", *spreads, radius, hidden
                 rows.append((name, number, view, *shown))
     return rows
-
-
-def spread(values: np.ndarray) -> str:
-    """'low to high (median)' of the values that are finite, '-' without any."""
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return "-"
-    low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
-    return f"{three(low)} to {three(high)} ({three(middle)})"
-
-
-def three(value: float) -> str:
-    """A number with three digits that count, never as a power of ten."""
-    digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{value:.{digits}f}"

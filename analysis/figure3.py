@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
@@ -231,10 +230,17 @@ def draw_side_by_side(costs: Sequence[Cost], title: str) -> Figure:
         deviations = [getattr(cost, f"{name}_deviation") for cost in costs]
         bars = {"fmt": "none", "elinewidth": 1.0, "capsize": 2.5, "ecolor": colour}
         axes.errorbar(at, values, deviations, **bars)
-        axes.scatter(at, values, color=colour, marker=marker, s=size, zorder=3)
+        mark = "accuracy" if axes is left else "feed-forward operations"
+        axes.scatter(at, values, color=colour, marker=marker, s=size, zorder=3, label=mark)
         axes.set_ylabel(label, color=colour)
         axes.tick_params(axis="y", which="both", colors=colour)
-    draw_recurrent(right, places + OFFSET, costs)
+    recurrent = [(at, c) for at, c in zip(places + OFFSET, costs, strict=True) if c.recurrent]
+    if recurrent:
+        at, totals = [at for at, _ in recurrent], [cost.total for _, cost in recurrent]
+        low = [cost.operations for _, cost in recurrent]
+        right.vlines(at, low, totals, color=OPERATIONS, linewidth=0.9, linestyle=":")
+        square = {"facecolor": "white", "edgecolor": OPERATIONS, "marker": "s", "s": 26}
+        right.scatter(at, totals, zorder=3, label="with recurrent ones", **square)
     log_axis(right.yaxis, [size for c in costs for size in (c.total, c.operations)])
     left.set_xticks(range(len(costs)), [cost.label for cost in costs])
     left.set_xlim(-0.6, len(costs) - 0.4)
@@ -246,31 +252,8 @@ def draw_side_by_side(costs: Sequence[Cost], title: str) -> Figure:
     for place in places[:-1]:
         left.axvline(place + 0.5, color="#e4e4e4", linewidth=0.6, zorder=0)
     left.set_title(title, fontsize=9)
-    figure.legend(handles=handles(costs), loc="outside lower center", ncols=3)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
-
-
-def draw_recurrent(axes: Axes, places: np.ndarray, costs: Sequence[Cost]) -> None:
-    """Open squares where operations through V come on top of the feed-forward ones."""
-    dotted = {"color": OPERATIONS, "linewidth": 0.9, "linestyle": ":"}
-    square = {"facecolor": "white", "edgecolor": OPERATIONS, "marker": "s", "s": 26, "zorder": 3}
-    for place, cost in zip(places, costs, strict=True):
-        if cost.recurrent:
-            axes.plot([place, place], [cost.operations, cost.total], **dotted)
-            axes.scatter(place, cost.total, **square)
-
-
-def handles(costs: Sequence[Cost]) -> list[Line2D]:
-    """What the marks of the two axes mean."""
-    style = {"linestyle": "none", "markersize": 5.5}
-    found = [
-        Line2D([], [], marker="o", color=ACCURACY, label="accuracy", **style),
-        Line2D([], [], marker="s", color=OPERATIONS, label="feed-forward operations", **style),
-    ]
-    if any(cost.recurrent for cost in costs):
-        look = {"markerfacecolor": "white", "markeredgecolor": OPERATIONS, **style}
-        found.append(Line2D([], [], marker="s", label="with recurrent ones", **look))
-    return found
 
 
 def log_axis(axis, values: Sequence[float]) -> None:
@@ -299,8 +282,8 @@ def draw_scatter(costs: Sequence[Cost], title: str) -> Figure:
     axes.set_title(title, fontsize=9)
     front = pareto_front(costs)
     stair = [cost.total for cost in front], [cost.accuracy for cost in front]
-    line = {"color": FAINT, "linewidth": 1.2, "label": "Pareto front"}
-    axes.step(*stair, where="post", zorder=1, **line)
+    look = {"color": FAINT, "linewidth": 1.2, "label": "Pareto front"}
+    line = axes.step(*stair, where="post", zorder=1, **look)
     styles = looks([cost.model_type for cost in costs])
     look = {"markeredgecolor": "white", "markeredgewidth": 0.4, "elinewidth": 1.0, "capsize": 2}
     for cost, (colour, marker) in zip(costs, styles, strict=True):
@@ -314,7 +297,7 @@ def draw_scatter(costs: Sequence[Cost], title: str) -> Figure:
     axes.grid(color="#e9e9e9", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     place_labels(axes, costs)
-    figure.legend(handles=[Line2D([], [], **line)], loc="outside lower right")
+    figure.legend(handles=line, loc="outside lower right")
     return figure
 
 

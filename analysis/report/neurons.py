@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.eigenvalues import exact_eigenvalues
+from analysis.eigenvalues import exact_eigenvalues, spread
 from analysis.observe import LayerTrace, Observation, Observer
 from analysis.report import figures
 from analysis.report.page import Page
@@ -155,7 +155,7 @@ def show_parameters(page: Page, run: OpenedRun) -> None:
             file = f"{number}_{name}".replace(" ", "_").replace("-", "_")
             entries.append((file, picture, f"{title}{unit and f' in {unit}'}, by neuron."))
             never = int((~np.isfinite(values)).sum())
-            rows.append((number, name, unit, middle(old[name]), middle(values), never))
+            rows.append((number, name, unit, spread(old[name]), spread(values), never))
             both = {"before": finite(old[name]), "after": finite(values)}
             numbers.setdefault(number, {})[name] = both
     titles = ["layer", "quantity", "", "before: median (5 to 95 %)", "after", "never decay"]
@@ -190,16 +190,6 @@ def layers_before_and_after(run: OpenedRun) -> list[tuple]:
     pairs = list(zip(run.initial_model().snn, run.model.snn, strict=True))
     names = [f"layer {i}" for i in range(1, len(pairs))] + ["readout"]
     return [(name, *pair) for name, pair in zip(names, pairs, strict=True)]
-
-
-def middle(values: np.ndarray) -> str:
-    """Median and the range of nine tenths of the finite values."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return "-"
-    low, median, high = np.percentile(known, [5, 50, 95])
-    low, median, high = (f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.3g}" for v in (low, median, high))
-    return f"{median} ({low} to {high})"
 
 
 def finite(values: np.ndarray) -> list[float | None]:

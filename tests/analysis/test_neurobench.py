@@ -14,6 +14,7 @@ from models.snns import LAYERS, SNN
 
 H, C, F, T = 12, 20, 35, 15
 RECURRENT = ("RLIF", "RadLIF")
+COUNTS = {"model_type": "RadLIF+SiLIF", "readout": "spike_count"}
 
 
 @pytest.fixture
@@ -75,10 +76,7 @@ def test_what_both_count_is_the_same(make_run, bench, model, options):
     ("options", "reason"),
     [
         ({"model_type": "GRU"}, "holds a GRU, which does not spike"),
-        (
-            {"model_type": "RadLIF+SiLIF", "readout": "spike_count"},
-            "counts the spikes of its output neurons",
-        ),
+        (COUNTS, "counts the spikes of its output neurons"),
     ],
 )
 def test_networks_that_cannot_be_measured_are_refused(make_run, bench, options, reason):
