@@ -25,17 +25,17 @@ class Evaluations:
     """A JSON file of evaluations, each under the checksum of all that decides it.
 
     Args:
-        path: the file, made when there is something to keep; None: nothing is kept.
+        path: the file, made when there is something to keep.
         refresh: measure again what is known already.
 
     Raises:
         ExperimentError: the file exists and holds something else.
     """
 
-    def __init__(self, path: Path | None, *, refresh: bool = False):
+    def __init__(self, path: Path, *, refresh: bool = False):
         self.path = path
         self.refresh = refresh
-        self.known = {} if path is None else read_kept(path)
+        self.known = read_kept(path)
         self.cache: DataCache | None = None
 
     def of(self, models: Sequence[Trained]) -> list[list[dict]]:
@@ -52,17 +52,12 @@ class Evaluations:
                     if self.refresh or key not in self.known:
                         facts = {"model": model.name, "seed": config.training.seed}
                         facts |= {"checkpoint": checksum, **self.measure(model, config)}
-                        self.keep(key, facts)
+                        self.known[key] = facts
+                        self.path.parent.mkdir(parents=True, exist_ok=True)
+                        files.write_json(self.path, self.known)
                     results[-1].append(self.known[key])
                     bar.update()
         return results
-
-    def keep(self, key: str, figures: dict) -> None:
-        """Note what was measured, in the file as well."""
-        self.known[key] = figures
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_json(self.path, self.known)
 
     def measure(self, model: Trained, config: Config) -> dict:
         """Test the network once; DataError if the data are not there."""

@@ -20,6 +20,7 @@ from analysis.trained import OpenedRun
 from datasets.interface import Batch, Split
 from models.shell import SpikingLayer, join_directions
 from models.snns import SNN, AdaptiveLayer, ResonateLayer
+from training.data.loading import order_of_batches
 from training.device.choice import random_state, restore_random_state
 from training.metrics import Metrics
 from training.steps import Steps
@@ -219,7 +220,7 @@ class Clips:
         self.dataset = split
         self.label = label
         self.count = min(count, len(split))
-        self.order = torch.arange(self.count).split(batch_size)
+        self.order = order_of_batches(self.count, batch_size, shuffle=False)
 
     def __len__(self) -> int:
         return len(self.order)

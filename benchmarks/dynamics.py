@@ -224,20 +224,14 @@ def plot(results: list[dict], file: Path) -> None:
 
 def print_comparison(results: list[dict]) -> None:
     """A table of neurons and back ends."""
-    figures = {
-        "ms": "ms",
-        "best_ms": "best ms",
-        "ratio": "x naive",
-        "x_floor": "x floor",
-        "kept_mib": "kept MiB",
-        "peak_mib": "peak MiB",
-    }
+    figures = ("ms", "best_ms", "ratio", "x_floor", "kept_mib", "peak_mib")
+    titles = ["ms", "best ms", "x naive", "x floor", "kept MiB", "peak MiB"]
     rows = [
         [r["neuron"], "x".join(map(str, r["shape"])), backend, *map(values.get, figures)]
         for r in results
         for backend, values in r["backends"].items()
     ]
-    print(tabulate(rows, ["neuron", "BxTxH", "back end", *figures.values()]), flush=True)
+    print(tabulate(rows, ["neuron", "BxTxH", "back end", *titles]), flush=True)
 
 
 def measure_neurons(result: dict, shape: tuple, device: str, rounds: int) -> None:

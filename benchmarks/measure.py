@@ -37,19 +37,12 @@ SETTLED = 0.3  # s of work after which a GPU that was idle runs at full clock ra
 DYNAMICS_PASSES = 5
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every benchmark."""
-    parser.add_argument("--quick", action="store_true", help="small and few rounds: a check")
-    parser.add_argument(
-        "--threads",
-        type=numeric(int, 1, 1024),
-        help="CPU threads; by default PyTorch's choice",
-    )
-    add_out(parser)
-
-
-def add_out(parser: argparse.ArgumentParser) -> None:
-    """The argument that says where the results go."""
+def add_common(parser: argparse.ArgumentParser, *, timed: bool = True) -> None:
+    """The arguments of every benchmark, or of one that times nothing."""
+    if timed:
+        parser.add_argument("--quick", action="store_true", help="small and few rounds: a check")
+        threads = "CPU threads; by default PyTorch's choice"
+        parser.add_argument("--threads", type=numeric(int, 1, 1024), help=threads)
     parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 import main as sprache
-from benchmarks.measure import add_out, machine, to_write, write
+from benchmarks.measure import add_common, machine, to_write, write
 from parsers.load import OPTIONS
 from parsers.program import Parser, numeric, program
 from training.device.choice import choose_device
@@ -86,7 +86,7 @@ def main(argv: list[str] | None) -> None:
     epochs = "by default those of the demo config"
     parser.add_argument("--nb_epochs", type=numeric(int, 1), help=epochs)
     parser.add_argument("--work", type=Path, default=Path("exp/precision"), help="folder of runs")
-    add_out(parser)
+    add_common(parser, timed=False)
     options = parser.parse_args(argv)
     file = to_write(options.out, f"precision_{choose_device(0).type}.json")
     epochs = ["--nb_epochs", str(options.nb_epochs)] if options.nb_epochs else []

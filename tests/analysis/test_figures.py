@@ -216,7 +216,7 @@ def test_an_evaluation_is_what_the_command_line_gives(runs, tmp_path, monkeypatc
     """The same figures as --evaluate_pretrained True, which takes its options from the folder."""
     monkeypatch.chdir(tmp_path)
     model = open_model(runs["SiLIF"], (13, 42))
-    ours = Evaluations(None).of([model])[0]
+    ours = Evaluations(tmp_path / "kept.json").of([model])[0]
     argv = [str(runs["SiLIF"]), "--evaluate_pretrained", "True", "--seed", "13", "42"]
     assert run_plan(load_plan([*argv, "--new_exp_folder", "out"])) == 0
     theirs = json.loads((tmp_path / "out" / "evaluation_summary.json").read_text())["runs"]

@@ -24,8 +24,8 @@ MEGABYTE = 2**20
 
 
 @pytest.fixture(scope="module")
-def evaluations():
-    return Evaluations(None)
+def evaluations(tmp_path_factory):
+    return Evaluations(tmp_path_factory.mktemp("kept") / "evaluations.json")
 
 
 def summary_of(name: str) -> dict:

@@ -85,7 +85,7 @@ def test_one_failing_part_stops_no_other(tmp_path, monkeypatch, capsys):
         failed = part.name in ("tests", "train")
         return {"ended": "exit status 1" if failed else "exit status 0", "seconds": 1.0}
 
-    monkeypatch.setattr(gpu_check.check, "__kwdefaults__", {"runner": pretended})
+    monkeypatch.setattr(gpu_check, "run", pretended)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert gpu_check.main([str(tmp_path)]) == 1
     summary = json.loads((tmp_path / "summary.json").read_text())
