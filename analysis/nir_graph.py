@@ -65,7 +65,7 @@ def check_exportable(model: nn.Module) -> None:
     if model.readout != "softmax_sum":
         raise ExperimentError(
             "only networks with --readout softmax_sum are exported: the graph ends in potentials, "
-            "and whoever runs it sums their softmax"
+            "and the program that runs it must sum their softmax"
         )
     first = model.hidden_layers[0]
     if first.bidirectional:

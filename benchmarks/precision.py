@@ -35,7 +35,7 @@ def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path)
     argv = ["--config=demo.yaml", *flags, "--precision", precision]
     argv += ["--seed", *map(str, seeds), "--new_exp_folder", str(folder), "--resume", "auto"]
     if sprache.main(argv):
-        raise ExperimentError(f"a run in {folder} did not end, see above")
+        raise ExperimentError(f"a run in {folder} did not finish, see above")
     summaries = [json.loads(p.read_text(encoding="utf-8")) for p in folder.rglob("summary.json")]
     by_seed = {s["seed"]: s["test"]["accuracy"] for s in summaries}
     return [by_seed[seed] for seed in seeds]

@@ -38,7 +38,7 @@ GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
 MOST_NAMED = 50  # skipped files
 MUCH_PADDING = 0.1  # share of the frames in batches
 LONG = 4  # times the usual length, from which a clip is worth a line
-NO_WORD = "is named in a list but is no clip of a word"
+NO_WORD = "is named in a list but is not a clip of a word"
 WAY_OUT = "repair or remove it, or skip such files with --skip_bad_files True"
 LIST_WAY_OUT = "correct the list that names it, or skip such files with --skip_bad_files True"
 
@@ -116,7 +116,7 @@ class AudioDataSet(DataSet):
             if folder.is_dir():
                 return self.list_clips(folder)
         except OSError as error:
-            raise DataError(f"cannot look into {error.filename} ({error.strerror})") from error
+            raise DataError(f"cannot open {error.filename} ({error.strerror})") from error
         raise DataError(
             f"no folder {folder} for {self.expected}: `python -m datasets.download {self.name}` "
             f"gets the data from {self.url}; or say where they are with --data_folder"
@@ -158,8 +158,8 @@ class _Reader:
         clips = self.listing.clips[split]
         if not clips:
             raise DataError(
-                f"{self.folder}: there is no {SPLIT_NAMES[split]} clip by {self.listing.rule}; "
-                f"{self.listing.way_out}"
+                f"{self.folder}: there is no {SPLIT_NAMES[split]} clip according to "
+                f"{self.listing.rule}; {self.listing.way_out}"
             )
         waveforms = None
         if keep_waveforms:

@@ -134,7 +134,7 @@ def _get_spikes(source, url, archive: Path, md5, patience) -> None:
     target = archive.with_suffix("")
     if target.exists():
         if (fault := _fault_of_hdf5(target)) is None:
-            return print(f"{target} is there")
+            return print(f"{target} is already there")
         print(f"{target} is damaged ({fault}): getting it again")
     with _archive_in_place(url, archive, md5, patience):
         unpack(archive, target)
@@ -188,7 +188,7 @@ def _archive_in_place(url: str, archive: Path, md5: str | None, patience) -> Ite
         print(f"{archive.name} from {url}{at}")
         fetch(url, archive, md5, patience)
     else:
-        print(f"{archive} is there")
+        print(f"{archive} is already there")
     try:
         yield
     except tarfile.FilterError as error:

@@ -77,7 +77,7 @@ def _refuse_truncated_wav(content: bytes) -> None:
             there = len(content) - position
             if there < size < UNKNOWN_SIZE:
                 raise BadRecordingError(
-                    f"is truncated: its header promises {size} bytes of sound, {there} are there"
+                    f"is truncated: its header promises {size} bytes of sound but {there} are there"
                 )
             return
         position += size + size % 2  # chunks begin at even positions
@@ -123,7 +123,7 @@ def _decode(content: bytes) -> Recording:
         raise BadRecordingError("holds no samples")
     if len(samples) < promised:
         raise BadRecordingError(
-            f"is truncated: its header promises {promised} samples, {len(samples)} are there"
+            f"is truncated: its header promises {promised} samples but {len(samples)} are there"
         )
     return Recording(samples if dtype == "int16" else _to_int16(samples), rate)
 

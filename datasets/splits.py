@@ -89,7 +89,7 @@ def _by_folders(folder: Path, words: dict[str, list[str]]) -> Listing:
     by_lists = _present(folder, WORD_LISTS)
     listing = _by_lists(folder, clips, classes) if by_lists else _by_hash(clips, classes)
     silent = sorted(name for name, files in words.items() if not files)
-    note = [f"no WAV or FLAC file lies in the folder {some(silent)}: no class"] if silent else []
+    note = [f"no WAV or FLAC file in the folder {some(silent)}: not a class"] if silent else []
     return replace(listing, notes=(*note, *listing.notes))
 
 

@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.replace("ignored explicit argument", "takes no value, but got")
-        raise ConfigError(f"{message.removeprefix('argument ')}; --help tells more")
+        raise ConfigError(f"{message.removeprefix('argument ')}; see --help")
 
 
 def numeric(

@@ -22,7 +22,7 @@ MISTAKES = {
     "training.verify": [
         *PLACES,
         ("", "EXP_FOLDER"),
-        ("empty", "empty is no experiment folder"),
+        ("empty", "empty is not an experiment folder"),
         ("empty --gpu_device one", "--gpu_device: 'one' is not a whole number from 0"),
         ("empty --gpu_device 63", "--gpu_device 63"),
     ],
@@ -163,7 +163,7 @@ def test_from_the_shell(program, monkeypatch, capfd):
     status, out, err = status_of("shd", "--colour")
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
-    assert program == "main.py" or err.endswith("--colour; --help tells more\n")
+    assert program == "main.py" or err.endswith("--colour; see --help\n")
     status, out, err = status_of("--help")
     assert (status or 0, err) == (0, "")
     assert "usage: " in out.lower()

@@ -107,7 +107,7 @@ class Experiment:
             if self.tracker is not None:
                 self.tracker.end(summary)
             log.info("\n%s\n", closing_table(summary))
-            log.info("Everything about this run lies in %s", self.folder)
+            log.info("Everything about this run is in %s", self.folder)
         return summary
 
     def run_epoch(self, epoch: int, last: int) -> None:

@@ -44,7 +44,7 @@ def finished_before(point: Config, folder: Path) -> dict | None:
     summary = files.finished(folder, point.to_dict())
     if summary is not None:
         accuracy = percent(summary["test"]["accuracy"])
-        log.info("Finished before, %d epochs: test accuracy %s", summary["epochs"], accuracy)
+        log.info("Already finished, %d epochs: test accuracy %s", summary["epochs"], accuracy)
         if point.is_tracked and in_sweep():
             send_finished(point, folder, summary)
     return summary

@@ -150,7 +150,7 @@ def runs_below(folder: Path) -> list[Path]:
         return [folder]
     found = sorted(path.parent for path in folder.glob("*/config.yaml"))
     if not found:
-        raise ExperimentError(f"{folder} is no experiment folder: it has no config.yaml")
+        raise ExperimentError(f"{folder} is not an experiment folder: it has no config.yaml")
     return found
 
 

@@ -66,7 +66,7 @@ def notes(run: OpenedRun, seen: Observation) -> list[str]:
         done = max((r["epoch"] for r in run.records if r["split"] == "valid"), default=0)
         last = options.start_epoch + options.nb_epochs
         found.append(
-            f"This run has not ended: {done} of {last} epochs are recorded. The page shows the "
+            f"This run has not finished: {done} of {last} epochs are recorded. The page shows the "
             "weights it had saved by then."
             if run.records
             else "The folder holds weights without records of a training."

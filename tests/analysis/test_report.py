@@ -99,7 +99,7 @@ def test_every_network_has_a_report(make_run, report, case):
     assert confusion.sum() == test["samples"] == 23
     assert confusion.trace() / confusion.sum() == pytest.approx(test["accuracy"])
     assert confusion.sum(axis=1).tolist() == [2] * 3 + [1] * 17
-    assert "has not ended" not in text
+    assert "has not finished" not in text
     assert "The run's own test gave" not in text
     together = numbers["operations"][-1]
     assert [layer["name"] for layer in numbers["operations"]][-2:] == ["readout", "all"]
@@ -137,7 +137,7 @@ def test_a_run_that_has_not_ended(make_run, report, tmp_path):
     (run / "summary.json").unlink()
     status, folder, numbers, _ = report(run)
     assert status == 0
-    assert "This run has not ended: 2 of 2 epochs" in check_page(folder, numbers)[1]
+    assert "This run has not finished: 2 of 2 epochs" in check_page(folder, numbers)[1]
     (run / "checkpoints" / "best_model.pth").unlink()
     (run / "metrics.jsonl").unlink()
     status, folder, numbers, _ = report(run)
@@ -148,7 +148,7 @@ def test_a_run_that_has_not_ended(make_run, report, tmp_path):
     (run / "checkpoints" / "last.pth").unlink()
     status, _, _, line = report(run)
     assert status == 2
-    assert "its first epoch has not ended" in line
+    assert "its first epoch has not finished" in line
 
 
 def test_parameters_before_training_are_those_of_the_seed(make_run, report):

@@ -58,7 +58,7 @@ def recording(sound, rate=RATE, subtype="PCM_16"):
 BAD = {
     "truncated": (lambda p: cut(p, -1000), "is truncated: its header promises 9600 bytes of sound"),
     "cut in its header": (lambda p: cut(p, 30), "is truncated"),
-    "cut before its sound": (lambda p: cut(p, 44), "promises 9600 bytes of sound, 0 are there"),
+    "cut before its sound": (lambda p: cut(p, 44), "promises 9600 bytes of sound but 0 are there"),
     "empty": (lambda p: p.write_bytes(b""), "is empty (0 bytes)"),
     "no samples": (recording(np.zeros(0)), "holds no samples"),
     "a size of zero": (lambda p: overwrite(p, 40, 0), "holds no samples"),
@@ -285,7 +285,7 @@ def test_likely_mistakes_are_reported(words, said):
     (words / "songs" / "1.mp3").write_bytes(b"ID3")
     write_wav(words / "left" / "00.wav", chirp(0, 0, seconds=3.0))
     load(words, said)
-    assert said.about("no WAV or FLAC file lies in the folder empty (and 1 more): no class")
+    assert said.about("no WAV or FLAC file in the folder empty (and 1 more): not a class")
     assert said.about("left/00.wav takes 3.0 s and most clips about 0.3 s")
 
 

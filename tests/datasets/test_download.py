@@ -108,7 +108,7 @@ class TestSpikingSets:
         status, out, _ = command("shd")
         assert status == 0
         assert server.asked == []
-        assert out.count("is there") == 2
+        assert out.count("is already there") == 2
 
     def test_a_truncated_file_is_replaced(self, command, shd, server, tmp_path):
         command("shd")

@@ -79,7 +79,7 @@ def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
     assert side_by_side.count("started use_reg") == 2
     assert "use_regularizers False: test accuracy" in side_by_side
     assert train(new_exp_folder="jobs", jobs=2, resume="auto", **grid) == 1
-    assert "use_regularizers False: finished before" in capsys.readouterr().out
+    assert "use_regularizers False: already finished" in capsys.readouterr().out
 
 
 def test_runs_are_killed_and_stopped_and_resumed(train, tmp_path, capsys):

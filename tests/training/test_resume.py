@@ -195,7 +195,7 @@ def test_a_sweep_skips_what_is_finished(train, interrupt, tmp_path, capsys):
     grid = {"seed": [1, 2, 3], "nb_epochs": 2}
     assert interrupt(13, new_exp_folder="out", **grid) is None
     assert train(new_exp_folder="out", resume="auto", **grid) == 0
-    assert capsys.readouterr().out.count("Finished before") == 1
+    assert capsys.readouterr().out.count("Already finished") == 1
     assert train(new_exp_folder="whole", **grid) == 0
     groups = [
         json.loads((tmp_path / name / "sweep_summary.json").read_text())["groups"]
@@ -354,7 +354,7 @@ def test_what_a_killed_writer_left_is_removed(train, finished):
 def test_a_folder_deleted_within_a_run_is_made_again(interrupt, whole, tmp_path, capsys, moment):
     delete = functools.partial(shutil.rmtree, tmp_path / "out")
     assert interrupt(moment, delete, new_exp_folder="out", **OPTIONS) == 0
-    assert "was deleted or moved away; it is made again" in capsys.readouterr().out
+    assert "was deleted or moved away; it is created again" in capsys.readouterr().out
     same_results(whole, tmp_path / "out")
     for name in ("config.yaml", "data.json"):
         assert (tmp_path / "out" / name).exists()

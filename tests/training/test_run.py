@@ -146,7 +146,7 @@ def test_one_point_of_a_grid(train, tmp_path, capsys):
     assert summary_of(tmp_path / lines[1][1])["seed"] == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(lines[1][1]).name]
     assert train(resume="auto", **grid) == 0
-    assert "Finished before" in capsys.readouterr().out
+    assert "Already finished" in capsys.readouterr().out
 
 
 def test_the_folder_is_noted_for_a_script(train, tmp_path, monkeypatch):
@@ -329,7 +329,7 @@ def test_bad_files_are_refused_or_skipped(train, words_folder, tmp_path, capsys)
     options = {"dataset_name": "sc", "data_folder": data, "nb_epochs": 1}
     assert train(**options) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith(f"main.py: error: {bad} is no WAV or FLAC file")
+    assert line.startswith(f"main.py: error: {bad} is not a WAV or FLAC file")
     assert "--skip_bad_files True" in line
     assert not (tmp_path / "exp").exists()
     assert train(**options, skip_bad_files=True) == 0

@@ -199,7 +199,7 @@ def test_a_sweep_that_is_lost_is_trained_here(train, tmp_path, wandb_server, loc
     assert noted["id"] not in wandb_server.sweeps["sweep0"]["given"]
     assert noted["project"] == "SiLIF_SHD_runs"
     assert train(**GRID, resume="auto") == 0
-    assert capsys.readouterr().out.count("Finished before") == 3
+    assert capsys.readouterr().out.count("Already finished") == 3
 
 
 def test_runs_of_other_agents_are_left_to_them(train, tmp_path, wandb_server, local_agent, capsys):

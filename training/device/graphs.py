@@ -143,8 +143,8 @@ class Launcher:
             )
         self.mode = "off"
         log.warning(
-            "No CUDA graph of the training step (%s): steps are launched. --cuda_graph off spares "
-            "the memory that the attempt may have left in use",
+            "No CUDA graph of the training step (%s): steps are launched instead. --cuda_graph off "
+            "saves the memory that the attempt may have left in use",
             reason,
         )
 

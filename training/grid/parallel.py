@@ -120,7 +120,7 @@ def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
         resumes = run.values["resume"] is not None
         if resumes and (summary := files.finished(folder, run.values)):
             results[number] = {"folder": str(folder), "values": run.values, **summary}
-            log.info("%s: finished before", run.name)
+            log.info("%s: already finished", run.name)
         else:
             waiting.append(run)
     make_caches([plan.points[run.number - 1] for run in waiting])

@@ -82,8 +82,8 @@ def find_weights(folder: Path) -> Path:
         if os.path.lexists(path):  # that best_model.pth is no file is reported when it is read
             return path
     raise CheckpointError(
-        f"no checkpoint at {folder / BEST}, and no {LAST.name} beside it: this is no run, or its "
-        "first epoch has not ended"
+        f"no checkpoint at {folder / BEST}, and no {LAST.name} beside it: this is not a run, or "
+        "its first epoch has not finished"
     )
 
 

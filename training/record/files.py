@@ -123,7 +123,9 @@ def recorded_options(folder: Path) -> dict:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ExperimentError(f"{folder} is no experiment folder: it has no config.yaml") from None
+        raise ExperimentError(
+            f"{folder} is not an experiment folder: it has no config.yaml"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         values = None
     if not isinstance(values, dict):
@@ -175,10 +177,10 @@ def read_summary(folder: Path) -> dict:
         if all(isinstance(figure, float | int) for figure in [*figures, summary["best_epoch"]]):
             return summary
     except FileNotFoundError:
-        raise ExperimentError(f"{folder} has no summary.json: the run has not ended") from None
+        raise ExperimentError(f"{folder} has no summary.json: the run has not finished") from None
     except (OSError, ValueError, LookupError, TypeError):
         pass
-    raise ExperimentError(f"{path} is no summary of a run: remove it, and --resume writes it again")
+    raise ExperimentError(f"{path} is not the summary of a run: remove it and use --resume")
 
 
 def finished(folder: Path, values: dict) -> dict | None:

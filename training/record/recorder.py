@@ -107,7 +107,7 @@ class Recorder:
         """Make a folder that was deleted again, with all that is known of the run."""
         if (self.folder / checkpoint.BEST).parent.is_dir():
             return
-        log.error("%s was deleted or moved away; it is made again", self.folder)
+        log.error("%s was deleted or moved away; it is created again", self.folder)
         with continuing_without("the folder again"):
             content = data_record(self.config.training, self.data)
             files.lay_out(self.folder, self.config.to_dict(), content)

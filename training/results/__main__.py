@@ -77,7 +77,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         check_target(name, getattr(arguments, name), suffixes, arguments.overwrite)
     for name in arguments.ignore:
         if name not in OPTIONS:
-            raise ExperimentError(f"--ignore {name}: there is no such option of main.py")
+            raise ExperimentError(f"--ignore {name}: main.py has no such option")
     return arguments
 
 

@@ -53,7 +53,7 @@ def gather(places: Iterable[Path]) -> list[GatheredRun]:
         found = list(runs_below(place))
         if not found:
             raise ExperimentError(
-                f"{place} holds no runs: there is no config.yaml of ours below it"
+                f"{place} holds no runs: no run has written a config.yaml in or below it"
             )
         for run in found:
             key = run.folder.resolve()

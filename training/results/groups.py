@@ -248,7 +248,7 @@ def report(plan: Plan, results: list[dict], folder: Path, name: str) -> None:
     for result in results:
         if "error" in result:
             log.info("not counted: %s: %s", Path(result["folder"]).name, result["error"])
-    log.info("all figures lie in %s", folder / name)
+    log.info("all figures are in %s", folder / name)
 
 
 def keep_other_runs(path: Path, results: list[dict]) -> None:
