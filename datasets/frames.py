@@ -19,6 +19,7 @@ from datasets.files import progress
 from datasets.interface import Batch, DataSet, Split, gathered
 
 INTEGER = np.dtype("<i8")
+TOTALS = ("total_events", "dropped_events", "empty_clips")
 # Shares of dropped events. Times in ms leave a thousandth of a clip of one second; what a short
 # max_time leaves on purpose, such as its first tenth, is more, so it is reported, not refused.
 LOST, MUCH = 0.99, 0.5
@@ -130,9 +131,8 @@ def load_frames(
             f"the frames of {path}, {binning.nb_steps} x {binning.nb_features} bytes for each "
             "clip, do not fit in memory: use fewer nb_steps or a larger spatial_bin"
         ) from error
-    totals = _Totals(**cached.facts)
-    _refuse_lost(path, binning, totals)  # earlier versions cached such frames
-    _report(path, binning, totals, say)
+    _refuse_lost(path, binning, **cached.facts)  # earlier versions cached such frames
+    _report(path, binning, say, **cached.facts)
     integers = {
         name: torch.from_numpy(cached.arrays[name].astype(np.int64))
         for name in ("labels", "speakers")
@@ -140,15 +140,6 @@ def load_frames(
     }
     counts = torch.from_numpy(cached.arrays["counts"])
     return FrameSet(counts=counts, bin_seconds=binning.bin_seconds, **integers)
-
-
-@dataclass
-class _Totals:
-    """What the events of a file add up to."""
-
-    total_events: int = 0
-    dropped_events: int = 0
-    empty_clips: int = 0
 
 
 def _cache_key(path: Path, binning: Binning, nb_classes: int) -> dict[str, Any]:
@@ -171,40 +162,41 @@ def _bin_into(sink: Sink, path: Path, binning: Binning, nb_classes: int) -> dict
         if integers is not None:
             sink.append(name, integers.astype(INTEGER))
     nb_clips = len(annotations.labels)
-    totals = _Totals()
+    totals = dict.fromkeys(TOTALS, 0)
     with progress(f"binning {path.name}", nb_clips, "clip") as bar:
         for first, times, units in read_clips(path):
             clips = bin_clips(times, units, binning, path, first)
             sink.append("counts", clips.counts, of=nb_clips)
-            totals.total_events += clips.total_events
-            totals.dropped_events += clips.dropped_events
-            totals.empty_clips += clips.empty_clips
+            for name in TOTALS:
+                totals[name] += getattr(clips, name)
             bar.update(len(clips.counts))
-    if totals.total_events == 0:
+    if totals["total_events"] == 0:
         raise DataError(f"none of the {nb_clips} clips of {path} holds an event")
-    _refuse_lost(path, binning, totals)
-    return asdict(totals)
+    _refuse_lost(path, binning, **totals)
+    return totals
 
 
-def _refuse_lost(path: Path, binning: Binning, totals: _Totals) -> None:
+def _refuse_lost(path: Path, binning: Binning, total_events: int, dropped_events: int, **_) -> None:
     """DataError where next to no event is left."""
-    kept = totals.total_events - totals.dropped_events
-    if totals.dropped_events > LOST * totals.total_events:
-        but = f" but {_short(kept)} of {_short(totals.total_events)}" if kept else ""
+    kept = total_events - dropped_events
+    if dropped_events > LOST * total_events:
+        but = f" but {_short(kept)} of {_short(total_events)}" if kept else ""
         raise DataError(
             f"all events of {path}{but} lie at or after max_time = {binning.max_time} s: are its "
             "times in seconds? If so, use a longer --max_time"
         )
 
 
-def _report(path: Path, binning: Binning, totals: _Totals, say: Callable[[str], None]) -> None:
-    if totals.empty_clips:
-        clips, hold = ("clip", "holds") if totals.empty_clips == 1 else ("clips", "hold")
-        say(f"{totals.empty_clips} {clips} of {path.name} {hold} no events")
-    share = totals.dropped_events / totals.total_events
+def _report(
+    path: Path, binning: Binning, say, total_events: int, dropped_events: int, empty_clips: int
+) -> None:
+    if empty_clips:
+        clips, hold = ("clip", "holds") if empty_clips == 1 else ("clips", "hold")
+        say(f"{empty_clips} {clips} of {path.name} {hold} no events")
+    share = dropped_events / total_events
     shown = "less than 0.01%" if 0 < share < 1e-4 else f"{share:.2%}"
     say(
-        f"{path.name}: {shown} of {_short(totals.total_events)} events lie at or after "
+        f"{path.name}: {shown} of {_short(total_events)} events lie at or after "
         f"max_time = {float(binning.max_time)} s and are dropped"
     )
     if share > MUCH:

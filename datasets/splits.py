@@ -282,13 +282,11 @@ def _lines(path: Path) -> list[str]:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if not e.name.startswith((".", "_")) and e.is_dir())
+    return sorted(f.name for f in folder.iterdir() if f.name[0] not in "._" and f.is_dir())
 
 
 def _recordings(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    names = [name for name in os.listdir(folder) if not name.startswith(".")]
     return sorted(name for name in names if name.lower().endswith(SUFFIXES))
 
 

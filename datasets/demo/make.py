@@ -10,7 +10,6 @@ Needs ``espeakng-loader`` (requirements-dev.txt).
 
 import argparse
 import gzip
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from datasets.demo.speech import (
     voice_name,
 )
 from datasets.errors import DataError
+from datasets.files import atomic_file
 from parsers.program import Parser, program
 
 PROGRAM = "datasets.demo.make"
@@ -106,12 +106,10 @@ def write_split(split: Split, folder: Path) -> Path:
     """Make a split and write ``demo_{name}.h5.gz`` into ``folder``, whole or not at all."""
     clips = list(tqdm(make_clips(split), split.name, split.nb_clips, unit="clip"))
     target = folder / f"demo_{split.name}.h5.gz"
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        plain, packed = Path(work) / "clips.h5", Path(work) / target.name
-        write_shd(plain, clips, KEYS)
+    with tempfile.TemporaryDirectory() as work, atomic_file(target) as file:
+        write_shd(Path(work) / "clips.h5", clips, KEYS)
         # No name and no time in the header: the same clips give the same bytes.
-        packed.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=9, mtime=0))
-        os.replace(packed, target)
+        file.write(gzip.compress((Path(work) / "clips.h5").read_bytes(), compresslevel=9, mtime=0))
     return target
 
 

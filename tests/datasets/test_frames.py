@@ -144,8 +144,7 @@ class TestFrameSet:
 @pytest.fixture
 def no_binning(monkeypatch):
     """Lets a test see that frames came from the cache."""
-    refuse = (h5py, "File", lambda *_, **__: pytest.fail("the source was opened"))
-    return lambda: monkeypatch.setattr(*refuse)
+    return lambda: monkeypatch.setattr(h5py, "File", lambda *_, **__: pytest.fail("opened"))
 
 
 class TestCache:
