@@ -261,7 +261,6 @@ def open_run(
         options = replace(options, training=replace(options.training, data_folder=moved))
     device = choose_device(gpu_device)
     weights = checkpoint.find_weights(folder)
-    checkpoint.read(weights)  # a fault in it is reported before the data are read
     experiment = open_trained(options, weights, DataCache(device, ("test",)))
     experiment.model.eval()
     return OpenedRun(

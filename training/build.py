@@ -16,12 +16,13 @@ from datasets.interface import Data
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.dynamics import describe
+from models.dynamics.backends import why_not
 from models.linear import set_precision
 from models.network import Network
 from models.snns import SNN
 from parsers.load import Config
 from parsers.training_config import TrainingConfig
-from training.device.choice import check_device, describe_device
+from training.device.choice import describe_device
 from training.errors import ExperimentError
 from training.loss import check_loss
 from training.metrics import Metrics, count_parameters
@@ -97,7 +98,11 @@ def build_scheduler(
 
 def check_options(config: Config, device: torch.device) -> None:
     """ExperimentError if a run asks for what its network or ``device`` cannot do."""
-    check_device(config.training, device)
+    options = config.training
+    if options.cuda_graph == "on" and device.type != "cuda" and not options.evaluate_pretrained:
+        raise ExperimentError("--cuda_graph on needs a CUDA device: use auto or off")
+    if why := why_not(options.backend, device):
+        raise ExperimentError(f"--backend {options.backend} cannot run here: {why}")
     check_loss(config)
 
 

@@ -28,8 +28,8 @@ def evaluate_all(plan: Plan, device: torch.device) -> int:
             "config or with --load_exp_folder"
         )
     path = checkpoint.find_weights(Path(options.load_exp_folder))
-    checkpoint.read(path)  # a fault in it is reported before the data are read
-    folder = evaluation_folder(plan)
+    name = f"{Path(options.load_exp_folder).resolve().name}_evaluation"
+    folder = files.unused(Path(options.new_exp_folder or files.DEFAULT_ROOT / name))
     cache, results = DataCache(device, ("test",)), []
     for point in plan.points:
         experiment = open_trained(point, path, cache)
@@ -51,20 +51,11 @@ def open_trained(config: Config, weights: Path, cache: DataCache) -> Experiment:
     Raises:
         CheckpointError, ExperimentError or DataError: weights or data do not fit, or are not there.
     """
+    checkpoint.read(weights)  # a fault in it is reported before the data are read
     data = same_data.data_of(weights.parents[1], config.training, cache)
     experiment = Experiment(config, data, None, cache.device)
     checkpoint.load_weights(experiment.model, weights)
     return experiment
-
-
-def evaluation_folder(plan: Plan) -> Path:
-    """Where an evaluation is written, by the name of what is evaluated; never an earlier one's."""
-    options = plan.points[0].training
-    if options.new_exp_folder is None:
-        name = f"{Path(options.load_exp_folder).resolve().name}_evaluation"
-        return files.unused(files.DEFAULT_ROOT / name)
-    folder = Path(options.new_exp_folder)
-    return folder if not folder.exists() else files.unused(folder)
 
 
 def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int) -> dict:

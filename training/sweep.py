@@ -31,7 +31,9 @@ def run(plan: Plan) -> int:
     """
     options = plan.points[0].training
     if plan.list_points:
-        return list_points(plan)
+        for number, folder in enumerate(files.run_folders(plan), start=1):
+            print(number, folder, sep="\t")
+        return 0
     device, *_ = map(choose_device, plan.devices)
     for note in plan.notes:
         log.info(note)
@@ -113,10 +115,3 @@ def join_sweep(plan: Plan) -> int:
     else:
         log.info("The sweep had no run for this machine")
     return int(failed or any("error" in result for result in results))
-
-
-def list_points(plan: Plan) -> int:
-    """Print number and folder of every run of the plan; exit status 0."""
-    for number, folder in enumerate(files.run_folders(plan), start=1):
-        print(number, folder, sep="\t")
-    return 0

@@ -57,7 +57,6 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
         config = replace(config, training=replace(config.training, data_folder=data_folder))
     summary = files.read_summary(folder)
     weights = folder / checkpoint.BEST
-    checkpoint.read(weights)  # a fault in it is reported before the data are read
     with determinism(config.training.deterministic):
         experiment = open_trained(config, weights, cache)
         data = experiment.data

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from models.dynamics.backends import why_not
-from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
 
 # Parameters of mallopt, malloc.h of the GNU C library.
@@ -36,14 +34,6 @@ def choose_device(gpu_device: int) -> torch.device:
         f"--gpu_device {gpu_device}: this machine has {available} CUDA devices"
         + (f", numbered from 0 to {available - 1}" if available else "; leave the flag out")
     )
-
-
-def check_device(options: TrainingConfig, device: torch.device) -> None:
-    """ExperimentError if training options ask for what ``device`` cannot do."""
-    if options.cuda_graph == "on" and device.type != "cuda" and not options.evaluate_pretrained:
-        raise ExperimentError("--cuda_graph on needs a CUDA device: use auto or off")
-    if why := why_not(options.backend, device):
-        raise ExperimentError(f"--backend {options.backend} cannot run here: {why}")
 
 
 def set_up(device: torch.device) -> None:
