@@ -104,7 +104,7 @@ class Launcher:
         )
 
     def capture(self, key: tuple, x: Tensor, y: Tensor, meter: Meter) -> None:
-        """A launched step that also makes the graph, and tries it."""
+        """A step that also makes the graph, and tries it; ExperimentError if "on" cannot be."""
         generator = generator_of(self.device)
         spare = generator.clone_state()
         before = self.snapshot(meter)
@@ -128,15 +128,6 @@ class Launcher:
         captured = None
         torch.cuda.empty_cache()
         self.restore(before, meter)
-        self.give_up(reason)
-        self.step(x, y, meter)
-
-    def release(self) -> None:
-        """Give the memory of the graph back; the next step is launched."""
-        self.captured = None
-
-    def give_up(self, reason: str) -> None:
-        """Launch all steps from now on; ExperimentError if a graph was requested."""
         if self.mode == "on":
             raise ExperimentError(
                 f"the training step cannot become a CUDA graph ({reason}): use --cuda_graph off"
@@ -147,6 +138,11 @@ class Launcher:
             "saves the memory that the attempt may have left in use",
             reason,
         )
+        self.step(x, y, meter)
+
+    def release(self) -> None:
+        """Give the memory of the graph back; the next step is launched."""
+        self.captured = None
 
     def changing(self, meter: Meter) -> list[Tensor]:
         """All tensors that a step changes."""
