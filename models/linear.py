@@ -29,7 +29,7 @@ class Linear(nn.Linear):
         if self.precision != "fp32":
             y = _Product.apply(rows, self.weight, self.precision)
         elif compiled("cpu", self.backend, rows):
-            from models.cpu import find_events, product
+            from models.linear_cpu import find_events, product
 
             rows = rows.contiguous()
             events = find_events(rows.detach(), self.out_features)
@@ -56,10 +56,10 @@ class Dropout(nn.Dropout):
         """Any shape; the numbers, and the state of the generator afterwards, are PyTorch's."""
         drops = self.training and 0 < self.p < 1
         if drops and x.is_contiguous() and compiled("cpu", self.backend, x):
-            from models import cpu
+            from models import linear_cpu
 
-            if cpu.draws_alike():
-                return cpu.dropout(x, self.p)
+            if linear_cpu.draws_alike():
+                return linear_cpu.dropout(x, self.p)
         return super().forward(x)
 
 

@@ -1,14 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Feed-forward weights in less than float32."""
+"""Feed-forward weights in less than float32, and compiled CPU kernels of weights and dropout."""
+
+import importlib
 
 import pytest
 import torch
 from torch import nn
 
 from models.anns import ANN
-from models.linear import PRECISIONS, Linear, set_precision
+from models.linear import PRECISIONS, Dropout, Linear, set_precision
 from models.snns import SNN
+
+pytest.importorskip("numba")
+cpu = importlib.import_module("models.linear_cpu")
 
 
 def results(linear, x, gradient):
@@ -86,3 +91,196 @@ def test_on_a_gpu(case, precision):
     for value, reference in zip(results(linear, x.cuda(), gradient.cuda()), expected, strict=True):
         assert (value.cpu() - reference).abs().max() < tolerance * reference.abs().max()
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+# Dropout
+
+
+mersenne_twister = pytest.mark.skipif(
+    not cpu.draws_alike(), reason="PyTorch draws from MKL's generator on this CPU"
+)
+
+
+@mersenne_twister
+@pytest.mark.parametrize("drawn_before", [0, 1, 5, 623, 624, 625])
+@pytest.mark.parametrize("probability", [0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0])
+def test_the_numbers_are_those_of_torch(drawn_before, probability):
+    for count in (1, 2, 311, 312, 313, 5000):
+        ours, theirs = (torch.Generator().manual_seed(3) for _ in range(2))
+        for generator in (ours, theirs):
+            torch.rand(drawn_before, generator=generator)
+        expected = torch.empty(count).bernoulli_(probability, generator=theirs)
+        drawn = cpu.bernoulli(count, probability, ours)
+        assert torch.equal(drawn.float(), expected)
+        assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+def outcome(dropout: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Output, gradient and the generator's state of two calls."""
+    torch.manual_seed(5)
+    x = x.clone().requires_grad_()
+    y = dropout(x) + dropout(x)
+    y.backward(torch.linspace(-1, 1, y.numel()).view(y.shape))
+    return [y.detach(), x.grad, torch.get_rng_state()]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (5, 40, 33), (0, 4)])
+def test_dropout_is_that_of_torch(p, shape):
+    x = torch.rand(shape) - 0.5
+    for ours, expected in zip(outcome(Dropout(p), x), outcome(nn.Dropout(p), x), strict=True):
+        assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize(
+    "x", [torch.rand(6, 5).T, torch.rand(6, 5).double(), torch.rand(6, 5).bfloat16()]
+)
+def test_what_the_kernels_are_not_made_for_is_left_to_torch(x):
+    for ours, expected in zip(outcome(Dropout(0.5), x), outcome(nn.Dropout(0.5), x), strict=True):
+        assert torch.equal(ours, expected)
+
+
+def test_nothing_is_dropped_in_evaluation():
+    x = torch.rand(4, 3)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+
+
+@mersenne_twister
+@pytest.mark.parametrize(("backend", "compiled"), [("auto", True), ("cpu", True), ("naive", False)])
+def test_the_back_end_decides(backend, compiled, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cpu, "dropout", lambda x, p: calls.append(p) or x)
+    Dropout(0.25, backend=backend)(torch.rand(4, 3))
+    assert calls == [0.25] * compiled
+
+
+def test_a_machine_that_draws_other_numbers_is_noticed(monkeypatch):
+    def other(count, probability, generator):
+        return torch.zeros(count, dtype=torch.uint8)
+
+    monkeypatch.setattr(cpu, "bernoulli", other)
+    assert not cpu.draws_alike.__wrapped__()
+
+
+# Products
+
+
+def sparse(rows: int, columns: int, share: float) -> torch.Tensor:
+    """Entries of both signs, a share of them not zero."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(rows, columns, generator=generator) - 0.5
+    return values * (torch.rand(rows, columns, generator=generator) < share)
+
+
+def of_a_product(multiply, x, weight, gradient) -> list[torch.Tensor]:
+    x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    y = multiply(x, weight)
+    y.backward(gradient)
+    return [y.detach(), x.grad, weight.grad]
+
+
+def of_events(x, weight):
+    found = cpu.find_events(x.detach(), len(weight))
+    assert found is not None
+    return cpu.product(x, weight, found)
+
+
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch):
+    monkeypatch.setattr(cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(cpu, "NARROWEST", 1)
+
+
+SHAPES = [(1, 1, 1), (3, 300, 5), (700, 40, 33), (2500, 90, 64), (5, 1000, 7)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.1])
+def test_the_product_and_its_gradients(shape, share):
+    N, K, H = shape
+    x, weight, gradient = sparse(N, K, share), torch.randn(H, K), torch.randn(N, H)
+    ours = of_a_product(of_events, x, weight, gradient)
+    doubles = (value.double() for value in (x, weight, gradient))
+    expected = of_a_product(lambda a, b: a @ b.T, *doubles)
+    for value, reference in zip(ours, expected, strict=True):
+        assert value.dtype == torch.float32
+        assert (value - reference).abs().max() <= 1e-6 * reference.abs().max()
+
+
+def test_threads_change_no_bit():
+    before = torch.get_num_threads()
+    case = sparse(1500, 70, 0.1), torch.randn(48, 70), torch.randn(1500, 48)
+    results = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        results.append(of_a_product(of_events, *case))
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_frozen_weights_and_inputs_that_need_no_gradient():
+    x, weight = sparse(50, 30, 0.1), torch.randn(20, 30)
+    found = cpu.find_events(x, 20)
+    learning = x.clone().requires_grad_()
+    cpu.product(learning, weight, found).sum().backward()
+    assert torch.allclose(learning.grad, weight.sum(0).expand(50, 30), atol=1e-5)
+    weight.requires_grad_()
+    cpu.product(x, weight, found).sum().backward()
+    assert torch.allclose(weight.grad, x.sum(0).expand(20, 30), atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+def test_dense_inputs_are_left_to_a_dense_product(share):
+    assert cpu.find_events(sparse(400, 100, share), 64) is None
+
+
+def test_so_are_inputs_that_are_dense_where_nobody_sampled():
+    x = torch.zeros(640, 20)
+    x[torch.arange(640) % 10 != 0] = 1.0
+    assert cpu.find_events(x, 64) is None
+
+
+@pytest.mark.parametrize(("constant", "value"), [("WORTH_A_SEARCH", 10**6), ("NARROWEST", 65)])
+def test_so_are_small_and_narrow_products(constant, value, monkeypatch):
+    x = sparse(100, 100, 0.05)
+    assert cpu.find_events(x, 64) is not None
+    monkeypatch.setattr(cpu, constant, value)
+    assert cpu.find_events(x, 64) is None
+
+
+def test_what_is_not_a_number_is_an_event():
+    x = torch.zeros(10, 10)
+    x[3, 4], x[5, 6] = float("nan"), float("inf")
+    found = cpu.find_events(x, 64)
+    assert found.columns.tolist() == [4, 6]
+    assert found.starts.diff().tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "uses"),
+    [("auto", "fp32", 1), ("cpu", "fp32", 1), ("naive", "fp32", 0), ("auto", "bf16", 0)],
+)
+def test_which_products_look_for_events(backend, precision, uses, monkeypatch):
+    looked = []
+    find = cpu.find_events
+    monkeypatch.setattr(cpu, "find_events", lambda *given: looked.append(1) or find(*given))
+    linear = Linear(30, 20, backend=backend)
+    set_precision(linear, precision)
+    x = sparse(50, 30, 0.1).view(5, 10, 30)
+    y = linear(x)
+    assert len(looked) == uses
+    assert torch.allclose(y, x @ linear.weight.T + linear.bias, atol=1e-2)
+
+
+def test_a_network_learns_the_same(monkeypatch):
+    """Gradients of one batch: no neuron of this case is near enough to its threshold to flip."""
+    x = (torch.rand(8, 30, 60, generator=torch.Generator().manual_seed(1)) < 0.05).float()
+    gradients = []
+    for narrowest in (1, 10**6):
+        monkeypatch.setattr(cpu, "NARROWEST", narrowest)
+        torch.manual_seed(0)
+        network = SNN((None, None, 60), [64, 64, 5], "SiLIF", dropout=0.3)
+        network(x)[0].logsumexp(dim=1).sum().backward()
+        gradients.append([p.grad for p in network.parameters()])
+    for ours, expected in zip(*gradients, strict=True):
+        assert (ours - expected).abs().max() <= 1e-4 * expected.abs().max().clamp_min(1e-6)
