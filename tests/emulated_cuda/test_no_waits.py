@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training.data.streaming import LEAD, Streamed
 
 from training import experiment
+from training.data.loading import LEAD, Streamed
 from training.device.graphs import Launcher
 from training.terminal import console
 
