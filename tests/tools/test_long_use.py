@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""A process that trains again and again does not grow."""
+"""Training again and again leaves nothing behind, and killed runs resume to the same bits."""
 
 import gc
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ import main
 from parsers.model_config import ANN_TYPES, SNN_TYPES
 from tests.command_line import arguments
 
+REPO = Path(__file__).resolve().parents[2]
 SIZES = {"nb_epochs": 1, "nb_hiddens": 8, "nb_steps": 10, "spatial_bin": 35, "batch_size": 8}
 
 
@@ -33,3 +37,11 @@ def test_trainings_of_every_model_leave_nothing_behind(sound_data, tmp_path):
             shutil.rmtree(tmp_path / "out")
         found.append(held())
     assert found[2] == found[1]
+
+
+@pytest.mark.slow
+def test_killed_runs_resume_to_the_same_bits():
+    command = [sys.executable, "-m", "tests.tools.kills", "25"]  # shares no threads with this one
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("every resumed run the same") == 2
