@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None) -> None:
 
 
 def conventions(opened: OpenedRun, discretization: str) -> list[str]:
-    """What somebody who runs the graph must know."""
+    """What anyone who runs the graph must know."""
     rule = "1 - dt / tau" if discretization == "euler" else "exp(-dt / tau)"
     lines = [
         f"time step dt {1000 * opened.step_seconds:.6g} ms; a decay per step is {rule}",

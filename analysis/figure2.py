@@ -58,7 +58,7 @@ HALF, LINE = 56, 0.15  # of the legend: characters in half the width, inches of 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues [H, n] per time step of the neurons of one layer, and how to call them."""
+    """Eigenvalues [H, n] per time step of the neurons of one layer, and their label."""
 
     model_type: str
     label: str

@@ -139,7 +139,7 @@ def check_same_data(models: list[Trained]) -> None:
 
 
 def ssc_is_there(data_folder: str | None) -> bool:
-    """Whether the authors' networks and the test split that they are for are on this machine."""
+    """Whether this machine has the authors' networks and their test split."""
     folder = Path(data_folder or REPO / DATASETS["ssc"].default_folder).expanduser()
     return all(map(is_there, AUTHORS)) and find_file(folder, "ssc_test.h5") is not None
 
@@ -182,7 +182,7 @@ HEADERS = ["model", "hidden", "test accuracy (%)", "operations", "recurrent ones
 
 
 def rows_of(models: list[Trained], costs: list[Cost]) -> list[tuple]:
-    """The table; the last costs may be of no model of ours."""
+    """The rows of the table; costs beyond the models are published ones."""
 
     def text(value: float, deviation: float, kind: str) -> str:
         return f"{value:{kind}}" + (f" ± {deviation:{kind}}" if deviates else "")
@@ -276,7 +276,7 @@ def in_units(value: float) -> str:
 
 
 def draw_scatter(costs: Sequence[Cost], title: str) -> Figure:
-    """Accuracy over all operations of a clip; the stair is the Pareto front."""
+    """Accuracy over all operations of a clip; the staircase is the Pareto front."""
     figure = new_figure(5.2, 3.8)
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=9)
@@ -302,7 +302,7 @@ def draw_scatter(costs: Sequence[Cost], title: str) -> Figure:
 
 
 def place_labels(axes: Axes, costs: Sequence[Cost]) -> None:
-    """Name every point beside it, where no other name, point or line lies."""
+    """Label every point where the label covers no other label, point or line."""
     figure = axes.figure
     figure.canvas.draw()
     taken = [mark_box(axes, cost) for cost in costs] + stair_boxes(axes, pareto_front(costs))
@@ -334,7 +334,7 @@ def stair_boxes(axes: Axes, front: Sequence[Cost]) -> list[Bbox]:
 
 
 def places_around(axes: Axes, cost: Cost) -> list[tuple[float, float, str]]:
-    """Where a name may stand, the best first: offset in points, and its side on that point."""
+    """Where a label may go, the best first: offset in points, and horizontal alignment."""
     box = mark_box(axes, cost)
     half = box.height / 2 * 72 / axes.figure.dpi
     above, below = half + 1, -half - 8

@@ -73,7 +73,7 @@ def draw() -> Figure:
 
 
 def adaptive_diagram(axes: Axes) -> None:
-    """Signals of one step; what u, w and s feed back is of the step before."""
+    """Signals of one step; u, w and s are fed back from the step before."""
     y, bus, top = 53.0, 39.6, 69.0
     current, total, node, u, spike, branch = 15.0, 30.0, 35.0, 39.8, 48.6, 53.8
     adaptation = (22.5, top - 4.5)
@@ -179,7 +179,7 @@ def adaptive_table(axes: Axes) -> None:
 
 
 def resonate_diagram(axes: Axes) -> None:
-    """Signals of one step; the two neurons differ in where a spike is taken off."""
+    """Signals of one step; the two neurons differ in where a spike is subtracted."""
     y, bus, high = 60.0, 46.6, 68.4
     total, node, u, spike, branch = 76.0, 80.0, 83.7, 92.0, 95.5
     forward_path(axes, y, (65.0, total, u, spike, 98.8))
@@ -234,7 +234,7 @@ def resonate_plane(axes: Axes) -> None:
 
 
 def panel(axes: Axes, corner: Point, width: float, height: float, title: str) -> None:
-    """A pale field with a title in its upper left corner."""
+    """A pale panel with a title in its upper left corner."""
     look = {"facecolor": "#f6f6f4", "edgecolor": "#d9d9d4", "linewidth": 0.6, "zorder": 0}
     box(axes, (corner[0] + width / 2, corner[1] + height / 2), width, height, rounding=1.2, **look)
     axes.text(corner[0] + 1.4, corner[1] + height - 1.4, title, fontsize=9, weight="bold", va="top")
@@ -296,8 +296,8 @@ def note(axes: Axes, point: Point, text: str, colour: str = INK, **options) -> N
 
 
 def equation(axes: Axes, point: Point, text: str, colours: dict[str, str]) -> None:
-    """An equation from ``point`` to the right. Its pieces stand between ``|``, each behind the name
-    of its colour and a colon: ``"ink:$u =$|leak:$\\alpha$"``."""
+    """An equation from ``point`` to the right. Its pieces are separated by ``|``, each preceded by
+    the name of its colour and a colon: ``"ink:$u =$|leak:$\\alpha$"``."""
     areas = []
     for piece in text.split("|"):
         colour, words = piece.split(":", 1)
@@ -319,7 +319,7 @@ def mark(axes: Axes, point: Point, colour: str, filled: bool) -> None:
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> None:
-    """Write figs/main_figure.png, or where the arguments say."""
+    """Write figs/main_figure.png, or the file that the arguments name."""
     parser = Parser(PROGRAM, description=__doc__.split("\n")[0])
     write_figure(parse_with_output(parser, argv), "main_figure", draw)
 

@@ -73,7 +73,7 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @program(PROGRAM)
 def main(argv: Sequence[str] | None) -> None:
-    """Measure, print one table, and write it down."""
+    """Measure, print one table, and write it to a file."""
     arguments = read_arguments(argv)
     need(PACKAGES)
     start_logging()

@@ -207,7 +207,7 @@ class Integrator(nn.Module):
 
 
 class Elementwise(nn.Module):
-    """A NIR node that does something with an input and an array of its own size."""
+    """A NIR node that combines its input with an array of the same size."""
 
     def __init__(self, operation: Callable[[Tensor, Tensor], Tensor], values):
         super().__init__()

@@ -185,7 +185,7 @@ class Observer(Steps):
         )
 
     def forward(self, x: Tensor) -> tuple:
-        """As in every test, and note what passes by."""
+        """As in every test, recording what passes by."""
         self.random_states.append(random_state(self.device))
         output, activity = super().forward(x)
         self.scores.append(output.cpu())

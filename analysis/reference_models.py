@@ -57,7 +57,7 @@ def train(name: str) -> None:
 
 
 def publishable(summary: dict, runs: list[dict]) -> dict:
-    """A summary without what is of one machine only, with the figures of ``runs``, one a seed."""
+    """A summary without what concerns one machine only, with the figures of ``runs`` by seed."""
     versions = {k: v for k, v in summary["versions"].items() if k not in ("platform", "device")}
     tests = [{"test": run} for run in runs]
     figures = ("accuracy", "loss", "sop", "recurrent_sop")

@@ -89,7 +89,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def parse_with_output(parser: argparse.ArgumentParser, argv: list[str] | None):
-    """The arguments of ``argv``, with the two that say where `write_figure` puts the figures.
+    """Parse ``argv``, with two more options for where `write_figure` puts the figures.
 
     Raises ConfigError for a mistake, and for a folder that cannot be written.
     """

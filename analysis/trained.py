@@ -195,7 +195,7 @@ def is_there(name: str) -> bool:
 
 
 def add_models(parser: argparse.ArgumentParser, which: str, default: str) -> None:
-    """The argument that names networks to draw; `open_all` takes it."""
+    """Add ``--models``, which names the networks to draw; `open_all` opens them."""
     what = f"{which}, or names in reference_models/ [default: {default}]"
     parser.add_argument("--models", nargs="+", metavar="FOLDER", help=what)
 
@@ -289,7 +289,7 @@ def read_options(folder: Path, config: str | None) -> Config:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """The arguments that name a run; `open_named` takes them."""
+    """Add the arguments that name a run; `open_named` opens it."""
     folder = "folder of a run, or a name in reference_models/"
     parser.add_argument("folder", metavar="EXP_FOLDER", help=folder)
     options = "options of a folder without a config.yaml"

@@ -86,7 +86,7 @@ def compare(neuron: str, forwards: dict[str, Callable], I: Tensor, rounds: int) 
 
 
 def as_graph(neuron: str, run: Callable[[], None]) -> dict[str, Callable[[], None]]:
-    """A pass as a CUDA graph; nothing, with a line, where it cannot become one."""
+    """A pass as a CUDA graph; none, and a line printed, where it cannot be captured."""
     try:
         return {"cuda, graph": graphed(run)}
     except RuntimeError as error:
@@ -260,7 +260,7 @@ def measure_neurons(result: dict, shape: tuple, device: str, rounds: int) -> Non
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> None:
-    """Measure and write; see the module's text."""
+    """Measure and write; see the module's docstring."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     measure.add_common(parser)
     options = parser.parse_args(argv)

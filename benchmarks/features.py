@@ -84,7 +84,7 @@ def runs(clips: int, device: str) -> dict[str, Callable[[], object]]:
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> None:
-    """Measure and write; see the module's text."""
+    """Measure and write; see the module's docstring."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     add_common(parser)
     options = parser.parse_args(argv)

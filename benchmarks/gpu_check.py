@@ -132,7 +132,7 @@ def tests_for_gpus() -> list[str]:
 
 
 def run(part: Part, folder: Path) -> dict:
-    """Run a part with its output in ``folder``; how it ended."""
+    """Run a part with its output in ``folder``; how it ended, and after how many seconds."""
     begin = time.perf_counter()
     with (folder / f"{part.name}.log").open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
@@ -153,7 +153,7 @@ def last_line(file: Path) -> str:
 
 
 def results(folder: Path) -> list[dict | None]:
-    """What the benchmarks wrote, as `goals` takes it; None for a file missing or broken off."""
+    """What the benchmarks wrote, as `goals` takes it; None for a missing or truncated file."""
     found = []
     for name in ("dynamics", "train", "features"):
         try:
@@ -206,7 +206,7 @@ def show(summary: dict, folder: Path) -> None:
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> int:
-    """See the module's text; exit status 1 if a part failed or the trainings differ."""
+    """See the module's docstring; exit status 1 if a part failed or the trainings differ."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of all results")
     parser.add_argument("--dry_run", action="store_true", help="small shapes, on any device")

@@ -47,7 +47,7 @@ def add_common(parser: argparse.ArgumentParser, *, timed: bool = True) -> None:
 
 
 def set_up(options: argparse.Namespace, name: str, device: str) -> Path:
-    """Take over ``--threads``, treat memory as training does; the file to write, which can be."""
+    """Apply ``--threads``, and handle memory as training does; the file to write, checked."""
     if options.threads:
         torch.set_num_threads(options.threads)
     if device == "cpu":

@@ -31,7 +31,7 @@ SEEDS = (13, 42, 73, 190, 268)
 
 
 def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path) -> list[float]:
-    """Test accuracy of every seed; ExperimentError if a run did not end."""
+    """Test accuracy of every seed; ExperimentError if a run did not finish."""
     argv = ["--config=demo.yaml", *flags, "--precision", precision]
     argv += ["--seed", *map(str, seeds), "--new_exp_folder", str(folder), "--resume", "auto"]
     if sprache.main(argv):
@@ -75,7 +75,7 @@ def row(data: str, precision: str, result: dict) -> list[str]:
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> None:
-    """Train and compare; see the module's text."""
+    """Train and compare; see the module's docstring."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data_folder", type=Path, help="files in the SHD layout")
     parser.add_argument(

@@ -97,7 +97,7 @@ def measure(rounds: int, count: int) -> dict:
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> None:
-    """Measure and write; see the module's text."""
+    """Measure and write; see the module's docstring."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     add_common(parser)
     options = parser.parse_args(argv)

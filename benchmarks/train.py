@@ -71,14 +71,14 @@ QUICK = {"batch_size": 8, "nb_steps": 20}
 
 
 def published(case: Case, scale: float, changes: dict) -> Config:
-    """The config with its batch scaled, and what ``changes`` says."""
+    """The config with its batch scaled and ``changes`` applied."""
     config = load_plan(["--config", case.config, "--debug"]).points[0]
     batch_size = max(1, round(config.training.batch_size * scale))
     return Config.from_dict(config.to_dict() | {"batch_size": batch_size} | changes)
 
 
 def random_data(case: Case, config: Config, device: torch.device) -> Data:
-    """As many clips as the data set has (on a CPU, some), where training would keep them."""
+    """As many clips as the data set has (on a CPU, fewer), where training would keep them."""
     count = case.train if device.type == "cuda" else min(case.train, CLIPS_ON_CPU)
     make = random_recordings if case.is_audio else random_frames
     clips = make(count, config.training, device, case.classes)
@@ -158,7 +158,7 @@ class WaveformClips(Dataset):
 
 
 def slow_batches(case: Case, config: Config, data: Data, device: torch.device) -> Iterator[tuple]:
-    """The same without any of this: every clip is made anew, by itself, at every access."""
+    """The same without our data path: every clip is made anew, by itself, at every access."""
     options = config.training
     if case.is_audio:
         clips = WaveformClips(len(data.train))
@@ -311,7 +311,7 @@ def print_case(result: dict) -> None:
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> None:
-    """Measure and write; see the module's text."""
+    """Measure and write; see the module's docstring."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
     parser.add_argument(

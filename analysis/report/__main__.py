@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None) -> None:
 
 
 def check_chosen(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron]) -> None:
-    """ExperimentError for a clip or a neuron that is not there."""
+    """ExperimentError for a clip or a neuron that does not exist."""
     count = len(run.experiment.data.test)
     for clip in clips:
         if clip >= count:

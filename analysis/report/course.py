@@ -31,7 +31,7 @@ DENSE_NOTE = (
 
 
 def show_run(page: Page, run: OpenedRun, seen: Observation) -> None:
-    """What was trained on what, and how it came out."""
+    """What was trained on which data, and with what result."""
     page.section("run", "The run")
     for note in notes(run, seen):
         page.say(note, "note")

@@ -70,7 +70,7 @@ def curves(
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> Figure:
-    """Clips [C, C] by true class (rows) and class they were taken for (columns)."""
+    """Clips [C, C] by true class (rows) and predicted class (columns)."""
     size = len(names)
     figure, (axis,) = new_figure(WIDTH * 0.92)
     totals = counts.sum(axis=1, keepdims=True)

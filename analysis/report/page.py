@@ -109,7 +109,7 @@ class Page:
 
     def wide_figure(self, name: str, figure, caption: str, *, pan: bool = False) -> None:
         """A picture that takes a line of its own; ``pan``: it keeps its size on a small screen and
-        moves under the finger."""
+        scrolls."""
         picture = self._figure(name, figure, caption, "pan" if pan else "still")
         self.body.append(f'<div class="wide">{picture}</div>')
 

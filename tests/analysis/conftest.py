@@ -93,7 +93,7 @@ def make_run(bands, tmp_path_factory) -> Callable[..., Path]:
 
 @pytest.fixture
 def report(tmp_path, capsys, monkeypatch):
-    """Make a report; (exit status, its folder, numbers, last line said).
+    """Make a report; (exit status, its folder, numbers, last line printed).
 
     Pictures take most of the time: they have few pixels, and none unless ``drawn``.
     """

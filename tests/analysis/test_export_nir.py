@@ -25,7 +25,7 @@ B, T, F = 3, 25, 7
 
 @pytest.fixture
 def export(tmp_path, capsys):
-    """Run the command; (exit status, the file, what was said)."""
+    """Run the command; (exit status, the file, what was printed)."""
 
     def call(folder, *flags):
         file = tmp_path / "model.nir"

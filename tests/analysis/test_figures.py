@@ -49,7 +49,7 @@ def one_line(capsys) -> str:
     return error
 
 
-def test_both_figures_and_a_table_of_every_layer(tmp_path, capsys):
+def test_figure_2_is_drawn_in_both_views_with_a_table_of_every_layer(tmp_path, capsys):
     """A neuron without a published matrix is in the exact figure only."""
     runs = small_runs(tmp_path, ("CSiLIF", "SiLIF", "LIF"))
     assert draw(figure2, "--models", *runs.values(), "--output", tmp_path / "figs") == 0
@@ -185,7 +185,7 @@ def drawn(monkeypatch) -> list:
     return shown
 
 
-def test_figures_and_table(runs, tmp_path, capsys):
+def test_figure_3_is_drawn_beside_its_table(runs, tmp_path, capsys):
     argv = ["--models", runs["SiLIF"], runs["RLIF"], "--seeds", 13, 42, "--output", tmp_path]
     assert draw(figure3, *argv) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("run_")]
@@ -287,12 +287,6 @@ def test_units_of_operations():
     assert [in_units(value) for value in values] == ["950", "1.5 k", "2 M", "98.3 M", "1 G"]
 
 
-def test_models_of_different_data_do_not_compare(runs, tmp_path, capsys):
-    other = write_run(tmp_path / "other", dataset_name="shd")
-    assert draw(figure3, "--models", runs["SiLIF"], other, "--output", tmp_path / "figs") == 2
-    assert "run_SiLIF is for demo and other for shd" in capsys.readouterr().err
-
-
 def test_ssc_is_taken_when_models_and_data_are_there(tmp_path, monkeypatch):
     monkeypatch.setattr(figure3, "is_there", lambda name: True)
     assert not figure3.ssc_is_there(str(tmp_path))
@@ -326,6 +320,11 @@ def test_models_of_other_content_do_not_compare(tmp_path, monkeypatch, capsys, d
     assert draw(figure3, *argv) == 2
     assert "a and b come from different data" in capsys.readouterr().err
     assert draw(figure3, *argv, "--data_folder", tmp_path) == 0
+    assert (
+        draw(figure3, *argv, "--models", runs[0], write_run(tmp_path / "c", dataset_name="shd"))
+        == 2
+    )
+    assert "a is for demo and c for shd" in capsys.readouterr().err
 
 
 def test_one_seed_has_no_deviation(runs, tmp_path, capsys, drawn):
@@ -341,7 +340,7 @@ def test_one_seed_has_no_deviation(runs, tmp_path, capsys, drawn):
     assert "is a file" in capsys.readouterr().err
 
 
-def test_networks_of_one_neuron_are_told_apart(tmp_path, monkeypatch, capsys, drawn):
+def test_networks_of_one_neuron_get_labels_of_their_own(tmp_path, monkeypatch, capsys, drawn):
     monkeypatch.setattr(figure3.Evaluations, "of", lambda self, models: [[FIGURES]] * len(models))
     names = ("x/long_lr0_1_seed1", "x/long_lr0_1_seed2", "y/run", "z/run")
     runs = [write_run(tmp_path / name, nb_hiddens=6 if name[0] == "x" else 7) for name in names]
@@ -375,7 +374,7 @@ def test_the_table_has_the_terms_of_the_published_adaptive_neurons():
         assert marks == f"1{adapts}{adapts}{int(kind.recurrent)}"
 
 
-def test_no_words_overlap_or_leave_the_page():
+def test_no_words_of_the_method_figure_overlap_or_leave_the_page():
     with print_style():
         figure = main_figure.draw()
         figure.canvas.draw()
@@ -391,7 +390,7 @@ def test_no_words_overlap_or_leave_the_page():
         assert not first.padded(-2).overlaps(second.padded(-2)), f"{one} on {other}"
 
 
-def test_it_is_written(tmp_path, capsys):
+def test_the_method_figure_is_written(tmp_path, capsys):
     path = tmp_path / "new" / "main_figure.pdf"
     main_figure.main(["--output", str(path.parent), "--format", "pdf"])
     assert str(path) in capsys.readouterr().out

@@ -19,7 +19,7 @@ COUNTS = {"model_type": "RadLIF+SiLIF", "readout": "spike_count"}
 
 @pytest.fixture
 def bench(tmp_path, capsys):
-    """Run the command; (exit status, rows by name, what was said)."""
+    """Run the command; (exit status, rows by name, what was printed)."""
 
     def call(folder, *flags):
         file = tmp_path / "found.json"
@@ -101,7 +101,7 @@ def test_without_the_package(monkeypatch, capsys, command, package, argv):
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("neuron", LAYERS)
 @torch.no_grad()
-def test_it_computes_the_same(neuron, bidirectional):
+def test_a_hookable_network_computes_the_same(neuron, bidirectional):
     torch.manual_seed(0)
     threshold = 0.02 if neuron == "ResonateFire" else 0.15
     model = SNN((3, 12, 7), [6, 5, 4], neuron, threshold=threshold, bidirectional=bidirectional)

@@ -63,7 +63,7 @@ def counted(model, *inputs):
     return counter.per_clip()
 
 
-def test_by_hand():
+def test_operations_are_those_counted_by_hand():
     model = network(normalization="none")
     x = torch.zeros(2, T, F)
     x[0, 0, :3] = 1

@@ -33,7 +33,7 @@ def summary_of(name: str) -> dict:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_it_reaches_the_recorded_accuracy(name, evaluations):
+def test_a_network_reaches_its_recorded_accuracy(name, evaluations):
     """One seed of five; rounding on another processor may move single clips."""
     accuracy = summary_of(name)["test_seeds"]["accuracy"]
     seed = summary_of(name)["test_seeds"]["seeds"][0]
@@ -45,7 +45,7 @@ def test_it_reaches_the_recorded_accuracy(name, evaluations):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_its_config_is_the_committed_one(name):
+def test_the_recorded_config_is_the_committed_one(name):
     recorded = yaml.safe_load((SHELF / name / "config.yaml").read_text())
     committed = load_plan([f"--config={OURS[name]}", "--seed", "13"]).points[0].to_dict()
     assert recorded == {key: committed[key] for key in recorded}
@@ -57,7 +57,7 @@ def test_its_config_is_the_committed_one(name):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_its_folder_is_whole_and_names_no_other_machine(name):
+def test_the_folder_is_whole_and_names_no_other_machine(name):
     folder = SHELF / name
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == FILES

@@ -128,7 +128,7 @@ def test_a_traced_clip_is_the_one_of_the_test(make_run):
         for result, trace in zip(activity.layers, traces[:-1], strict=True):
             assert trace.spikes[0].equal(result.output[3])
         torch.testing.assert_close(traces[-1].scores.sum(dim=1)[0], seen.scores[8 * batch + 3])
-        # A trace draws random numbers; the loop goes on from where the batch left off.
+        # A trace draws random numbers; the loop continues from where the batch left off.
         torch.random.set_rng_state(observer.random_states[min(batch + 1, 2)]["torch"])
 
 
@@ -206,7 +206,7 @@ def test_mistakes_are_one_line(make_run, report):
         assert not folder.exists()
 
 
-def test_folders_that_are_no_run(make_run, report, tmp_path):
+def test_folders_that_hold_no_single_run(make_run, report, tmp_path):
     run = shutil.copytree(make_run(model_type="SiLIF"), tmp_path / "sweep" / "run_1")
     assert "name one of the runs in it: run_1" in report(tmp_path / "sweep")[3]
     (run / "config.yaml").write_text("nb_hiddens: many")

@@ -96,5 +96,5 @@ def test_differences_are_taken_seed_by_seed(trained, tmp_path, capsys):
 
 def test_a_run_that_fails_is_not_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(precision.sprache, "main", lambda argv: 1)
-    with pytest.raises(ExperimentError, match="did not end"):
+    with pytest.raises(ExperimentError, match="did not finish"):
         precision.accuracies([], "fp32", [1], tmp_path)

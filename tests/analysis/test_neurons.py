@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Neurons that users add: their reports show what can be known, and say what cannot."""
+"""Traces are what networks compute, and of neurons that users add, what can be known is shown."""
 
 import numpy as np
 import pytest
@@ -15,9 +15,55 @@ from analysis.nir_graph import check_exportable
 from analysis.observe import LayerTrace, named_states, traced
 from analysis.operations import update_operations
 from analysis.report.neurons import quantities
+from models.readouts import READOUTS
 from models.snns import LAYERS, SNN
 from tests.analysis.conftest import write_run
 from training.errors import ExperimentError
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("neuron", LAYERS)
+@torch.no_grad()
+def test_traces_are_what_the_network_did(neuron, bidirectional):
+    torch.manual_seed(0)
+    threshold = 0.02 if neuron == "ResonateFire" else 0.15
+    model = SNN((4, 11, 7), [6, 5, 4], neuron, threshold=threshold, bidirectional=bidirectional)
+    model.eval()
+    x = torch.poisson(torch.full((4, 11, 7), 1.5))
+    torch.manual_seed(1)
+    plain = model.activity(x)
+    torch.manual_seed(1)
+    activity, traces = traced(model, x, [0, 3])
+    assert activity.sop == plain.sop
+    torch.testing.assert_close(activity.output, plain.output)
+    for result, trace in zip(plain.layers, traces[:-1], strict=True):
+        assert trace.spikes.equal(result.output[[0, 3]])
+        if trace.threshold is not None:
+            assert 0 < trace.spikes.mean() < 1
+            assert trace.spikes.equal((trace.drive > trace.threshold).float())
+        assert trace.spikes.equal(trace.states["s"])
+        assert all(values.shape == trace.spikes.shape for values in trace.states.values())
+    scores = traces[-1].scores
+    torch.testing.assert_close(scores.sum(dim=1), plain.output[[0, 3]])
+    torch.testing.assert_close(torch.softmax(traces[-1].states["u"], dim=2), scores)
+    assert not any("dynamics" in vars(layer) for layer in model.snn)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@torch.no_grad()
+def test_every_readout_is_traced(readout):
+    torch.manual_seed(0)
+    model = SNN((4, 11, 7), [6, 4], "LIF", threshold=0.15, readout=readout).eval()
+    model.keep_potentials = not model.counts_spikes
+    x = torch.poisson(torch.full((4, 11, 7), 1.5))
+    torch.manual_seed(1)
+    plain = model.activity(x)
+    torch.manual_seed(1)
+    activity, traces = traced(model, x, [0, 3])
+    torch.testing.assert_close(activity.output, plain.output)
+    values = plain.layers[-1].spikes if plain.potentials is None else plain.potentials.softmax(2)
+    torch.testing.assert_close(traces[-1].scores, values[[0, 3]])
+    assert model.keep_potentials is not model.counts_spikes
 
 
 @pytest.fixture
@@ -38,7 +84,7 @@ def test_report_of_a_neuron_with_its_own_recurrence(own, make_run, report):
     assert "spikes where u is above" not in text
 
 
-def test_its_states_are_traced_by_name_and_not_exported(own):
+def test_states_of_a_new_recurrence_are_traced_by_name_and_not_exported(own):
     torch.manual_seed(0)
     net = SNN((None, None, 6), [5, 3], "LIF").eval()
     with pytest.raises(ExperimentError, match="it has one of its own"):
@@ -57,7 +103,7 @@ def test_states_without_names_are_numbered():
     assert LayerTrace(named_states((u, u + 1))).drive is u
 
 
-def test_its_parameters_are_shown_as_used_and_only_known_operations_counted(own):
+def test_parameters_of_a_new_recurrence_are_shown_as_used(own):
     layer = own(6, 5)
     torch.nn.init.constant_(layer.gain, 7.0)
     found = quantities(layer, 0.01)
