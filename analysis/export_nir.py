@@ -20,7 +20,6 @@ from training.record.files import write_atomic
 from training.terminal.console import log, start_logging
 
 PROGRAM = "analysis.export_nir"
-PACKAGES = ("nir", "nirtorch")
 
 
 def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -46,7 +45,7 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None) -> None:
     """Export, check, and print what was found."""
     arguments = read_arguments(argv)
-    need(PACKAGES)
+    need(("nir", "nirtorch"))
     import nir
 
     start_logging()

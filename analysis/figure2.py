@@ -40,7 +40,6 @@ from parsers.program import Parser, numeric, program
 from training.terminal.console import table
 
 PROGRAM = "figure2_eigenvalues.py"
-NEURONS_OF_THE_FIGURE = 4
 PUBLISHED = "published matrices, parameters as learned"
 EXACT = "as the neurons iterate, parameters clamped"
 VIEWS = {
@@ -180,7 +179,7 @@ def choose_models(names: list[str] | None) -> tuple[list[Trained], str]:
         return models, f"models trained on {data}"
     if all(map(is_there, AUTHORS)):
         return [open_model(name) for name in AUTHORS], "the authors' SSC models"
-    ours = list(OURS)[:NEURONS_OF_THE_FIGURE]
+    ours = list(OURS)[:4]
     return [open_model(name) for name in ours], "our demo models"
 
 

@@ -158,7 +158,13 @@ def main(argv: list[str] | None) -> None:
     data = models[0].config.training.dataset_name
     shown = [*costs, *ANALYTIC] if data == "ssc" else costs
     print(f"\n{table(rows_of(models, shown), HEADERS)}\n")
-    print(explanation(len(models[0].configs)))
+    seeds = len(models[0].configs)
+    over = f"mean ± sample standard deviation over {seeds} test seeds" if seeds > 1 else "one seed"
+    print(
+        f"Accuracy and synaptic operations per clip: {over}.\n"
+        "Operations are feed-forward ones; those through recurrent weights come on top.\n"
+        "Pareto: no other network is at least as accurate and at most as costly, with these."
+    )
     title = f"Accuracy and synaptic operations on {data_title(models[0])}"
     write_figure(arguments, "figure3_partial", draw_side_by_side, shown, title)
     write_figure(arguments, "figure3_scatter", draw_scatter, shown, title)
@@ -201,16 +207,6 @@ def rows_of(models: list[Trained], costs: list[Cost]) -> list[tuple]:
         mark = "*" if cost in front else ""
         rows.append((name, hidden, accuracy, operations, recurrent, mark))
     return rows
-
-
-def explanation(seeds: int) -> str:
-    """What the figures of the table are."""
-    over = f"mean ± sample standard deviation over {seeds} test seeds" if seeds > 1 else "one seed"
-    return (
-        f"Accuracy and synaptic operations per clip: {over}.\n"
-        "Operations are feed-forward ones; those through recurrent weights come on top.\n"
-        "Pareto: no other network is at least as accurate and at most as costly, with these."
-    )
 
 
 def draw_side_by_side(costs: Sequence[Cost], title: str) -> Figure:

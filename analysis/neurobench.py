@@ -32,7 +32,6 @@ from training.record.files import write_json
 from training.terminal.console import log, start_logging, table
 
 PROGRAM = "analysis.neurobench"
-PACKAGES = ("neurobench", "snntorch")
 TOLERANCE = 1e-5  # NeuroBench adds up in single precision
 PARTING = (
     "NeuroBench takes a layer's operations on a batch for ACs if all its inputs are -1, 0 or 1, "
@@ -75,7 +74,7 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None) -> None:
     """Measure, print one table, and write it to a file."""
     arguments = read_arguments(argv)
-    need(PACKAGES)
+    need(("neurobench", "snntorch"))
     start_logging()
     output = arguments.output or resolve_pretrained(arguments.folder) / "neurobench.json"
     output = output.expanduser().absolute()

@@ -45,8 +45,8 @@ def spread(values: list[float]) -> dict:
     """Mean, sample standard deviation, and the standard error of the mean."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
     error = deviation and deviation / math.sqrt(len(values))
-    mean = statistics.fmean(values)
-    return {"values": values, "mean": mean, "std": deviation, "standard_error": error}
+    found = {"values": values, "mean": statistics.fmean(values)}
+    return found | {"std": deviation, "standard_error": error}
 
 
 def compare(flags: list[str], precisions: list[str], seeds: list[int], folder: Path) -> dict:
@@ -90,14 +90,14 @@ def main(argv: list[str] | None) -> None:
     options = parser.parse_args(argv)
     file = to_write(options.out, f"precision_{choose_device(0).type}.json")
     epochs = ["--nb_epochs", str(options.nb_epochs)] if options.nb_epochs else []
-    if options.data_folder is not None and not options.data_folder.is_dir():
-        raise ExperimentError(f"--data_folder {options.data_folder} is not a folder")
-    result = {"benchmark": "precision", "machine": machine()}
-    result |= {"seeds": options.seeds, "nb_epochs": options.nb_epochs, "data": {}}
     data_sets = {"demo": []}
     if options.data_folder is not None:
+        if not options.data_folder.is_dir():
+            raise ExperimentError(f"--data_folder {options.data_folder} is not a folder")
         where = str(options.data_folder)
         data_sets[options.data_folder.name] = ["--dataset_name", "shd", "--data_folder", where]
+    result = {"benchmark": "precision", "machine": machine()}
+    result |= {"seeds": options.seeds, "nb_epochs": options.nb_epochs, "data": {}}
     for name, flags in data_sets.items():
         folder = options.work / name.replace(" ", "_")
         found = compare([*flags, *epochs], options.precisions, options.seeds, folder)
