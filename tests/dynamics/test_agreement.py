@@ -88,23 +88,23 @@ def test_no_potential_of_the_trial_is_near_the_threshold(operation):
     assert 5e-6 < min(nearest) < 1e-2
 
 
-def test_it_works_where_gradients_are_off(operation):
+def test_the_trial_works_with_gradients_off(operation):
     for mode in (torch.no_grad(), torch.inference_mode()):
         with mode:
             assert tried_on_cpu(operation) == ""
 
 
-def test_wrong_outputs_are_seen(operation, monkeypatch):
+def test_wrong_outputs_are_detected(operation, monkeypatch):
     spoil(monkeypatch, operation, lambda out, state: (out.roll(1, dims=-1), state))
     assert "not as in plain PyTorch" in tried_on_cpu(operation)
 
 
-def test_wrong_gradients_are_seen(operation, monkeypatch):
+def test_wrong_gradients_are_detected(operation, monkeypatch):
     spoil(monkeypatch, operation, lambda out, state: (WrongGradient.apply(out), state))
     assert "the gradient of" in tried_on_cpu(operation)
 
 
-def test_a_compiler_that_fails_is_seen(operation, monkeypatch):
+def test_compiler_failures_are_reported(operation, monkeypatch):
     def fail(*_):
         raise RuntimeError("PTX\nassembler: out of registers")
 
@@ -120,7 +120,7 @@ def test_auto_takes_what_passes_and_logs_a_slow_trial(tried, monkeypatch, caplog
     assert "Compiled and tried the kernels of 'adaptive' in " in caplog.text
 
 
-def test_folds_that_do_not_agree_are_undone(tried, monkeypatch, caplog):
+def test_folds_that_disagree_are_not_used(tried, monkeypatch, caplog):
     monkeypatch.setattr(backends, "_FOLDING", ("cpu",))
 
     def can_fold(asked):

@@ -135,7 +135,7 @@ def test_gradients_need_not_be_dense():
     torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-5)
 
 
-def test_inputs_stay_as_they_are_and_lif_hands_w_back():
+def test_inputs_are_not_modified_and_lif_returns_w_unchanged():
     inputs = adaptive_inputs(3, 10, 8, adapts=False)
     copies = {name: None if x is None else x.clone() for name, x in inputs.items()}
     outputs = run_adaptive("cpu", **inputs)
@@ -252,7 +252,7 @@ def test_several_threads_take_turns(way):
 
 @both
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
-def test_errors_of_threads_come_back(way, kind):
+def test_errors_in_threads_are_raised(way, kind):
     calls = itertools.count()
 
     def work():
@@ -308,7 +308,7 @@ class TestChoice:
         chosen = backends.choose(OPERATIONS["adaptive"], "auto", torch.zeros(1, 2, 3))
         assert chosen == backends.Choice("cpu")
 
-    def test_a_surrogate_that_kernels_lack_is_left_to_naive(self, monkeypatch):
+    def test_surrogates_missing_from_kernels_run_in_naive(self, monkeypatch):
         monkeypatch.setitem(SURROGATES, "step", (lambda x, w: (x > 0).float(), 1.0))
         inputs = adaptive_inputs(1, 2, 3)
         own = {"surrogate": surrogate("step")}
@@ -335,7 +335,7 @@ class TestChoice:
         with pytest.raises(ValueError, match="'cpu' cannot run here: it computes in float32"):
             run_adaptive("cpu", **inputs)
 
-    def test_without_numba(self, monkeypatch):
+    def test_without_numba_naive_runs(self, monkeypatch):
         monkeypatch.setattr(backends, "_missing", lambda library: f"{library} is not installed")
         inputs = adaptive_inputs(1, 2, 3)
         assert run_adaptive("auto", **inputs)[0].shape == (1, 2, 3)
@@ -347,7 +347,7 @@ class TestChoice:
         with pytest.raises(ValueError, match="'cuda' cannot run here: it needs cuda tensors"):
             run_adaptive("cuda", **adaptive_inputs(1, 2, 3))
 
-    def test_unknown_name(self):
+    def test_an_unknown_back_end_is_refused(self):
         with pytest.raises(ValueError, match="backend 'fast' is not one of auto, naive, cpu, cuda"):
             run_adaptive("fast", **adaptive_inputs(1, 2, 3))
 

@@ -39,7 +39,7 @@ def test_it_rounds_as_the_compiled_code_does(fusion):
     assert torch.equal(out, fused if fusion else x * y + z)
 
 
-def test_memory_behind_an_argument_is_not_touched():
+def test_access_beyond_an_argument_is_an_error():
     x = torch.zeros(200)
     with pytest.raises(GPUError, match="reads 4 bytes at 800 of 800"):
         _multiply_and_add[(2,)](x, x, x, torch.empty(256), SIZE=128, num_warps=4)
@@ -47,14 +47,14 @@ def test_memory_behind_an_argument_is_not_touched():
         _multiply_and_add[(2,)](*torch.rand(3, 256), x, SIZE=128, num_warps=4)
 
 
-def test_programs_that_race_are_seen():
+def test_races_between_programs_are_detected():
     x = torch.rand(400)
     _shift[(1,)](x, 128, SIZE=128, num_warps=4)  # one program moves what it has read itself
     with pytest.raises(GPUError, match="writes what another reads"):
         _shift[(2,)](x, 128, SIZE=128, num_warps=4)
 
 
-def test_warps_that_race_are_seen():
+def test_races_between_warps_are_detected():
     x = torch.rand(300)
     with pytest.raises(GPUError, match="writes what another reads"):
         _shift[(1,)](x, 32, SIZE=128, num_warps=4)

@@ -130,7 +130,7 @@ def test_readout_recurrence(batch, steps):
         assert state[n].tolist() == pytest.approx(u)
 
 
-def test_coefficients_of_zero_are_no_adaptation_bit_for_bit():
+def test_zero_coefficients_equal_no_adaptation_bit_for_bit():
     inputs = adaptive_inputs(B, T, H, adapts=False) | {"w": torch.zeros(B, H)}
     plain, *_ = run_adaptive("naive", **inputs)
     zeros = dict.fromkeys(("beta", "a", "b"), torch.zeros(H))
@@ -154,13 +154,13 @@ def test_the_gradient_of_a_spike_is_summed_in_the_published_order():
     assert torch.equal(of_s, gradients(torch.zeros_like(inputs["b"]))[0] + of_w * inputs["b"])
 
 
-def test_without_adaptation_w_is_handed_back():
+def test_without_adaptation_w_is_returned_unchanged():
     inputs = adaptive_inputs(B, T, H, adapts=False)
     assert run_adaptive("naive", **inputs)[2] is inputs["w"]
 
 
 @pytest.mark.parametrize("missing", ["beta", "a", "b"])
-def test_half_an_adaptation_is_an_error(missing):
+def test_partial_adaptation_is_refused(missing):
     with pytest.raises(ValueError, match="together"):
         run_adaptive("naive", **adaptive_inputs(B, T, H) | {missing: None})
 
@@ -174,7 +174,7 @@ RUNS = {
 
 @pytest.mark.parametrize("cut", [1, 5, T - 1])
 @pytest.mark.parametrize("case", RUNS)
-def test_the_state_carries_a_sequence_on(case, cut):
+def test_two_pieces_with_the_state_carried_over_equal_one_run(case, cut):
     """Two pieces, the state handed on, give what one run gives: spikes and every gradient."""
     run, make = RUNS[case]
     inputs = make(B, T, H, **DOUBLE)
@@ -198,7 +198,7 @@ def test_the_state_carries_a_sequence_on(case, cut):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_the_readout_carries_a_sequence_on():
+def test_the_readout_continues_from_its_state():
     inputs = readout_inputs(B, T, H, **DOUBLE)
     out, state = run_readout("naive", **inputs)
     early, middle = run_readout("naive", **inputs | {"I": inputs["I"][:, :5]})

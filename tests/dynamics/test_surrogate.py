@@ -42,7 +42,7 @@ def test_values_of_published_surrogates():
     assert derivative(2.0, surrogate("multi_gaussian")) < 0
 
 
-def test_mistakes_are_refused():
+def test_unknown_names_and_impossible_widths_are_refused():
     with pytest.raises(ValueError, match="surrogate 'sigmoid' is not one of boxcar, triangle"):
         surrogate("sigmoid")
     for width in (0, -1, math.nan, math.inf):

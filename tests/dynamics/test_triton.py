@@ -315,7 +315,7 @@ def test_the_trial_before_first_use_passes(name, monkeypatch):
 
 @without_gpu
 @pytest.mark.parametrize("wrong", ["x", "weight", "running_mean", "running_var", "slope"])
-def test_wrong_batch_statistics_are_seen(wrong, monkeypatch):
+def test_wrong_batch_statistics_are_detected(wrong, monkeypatch):
     statistics = importlib.import_module("models.folding_triton")
     gradients, remember = statistics.gradients, statistics.remember
 

@@ -46,7 +46,7 @@ def test_new_memory_holds_no_numbers():
     assert torch.empty(5, device="cuda").isnan().all()
 
 
-def test_it_counts_what_waits(x):
+def test_waits_are_counted(x):
     pinned = torch.ones(2, 3).pin_memory()
 
     def waits(work):
@@ -161,7 +161,7 @@ def test_an_event_or_the_host_puts_streams_in_order(x):
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_memory_is_not_given_back_while_another_stream_uses_it(recorded):
+def test_freeing_memory_in_use_by_another_stream_is_an_error(recorded):
     stream = torch.cuda.Stream()
     x = torch.ones(5, device="cuda")
     stream.wait_stream(torch.cuda.current_stream())
@@ -191,7 +191,7 @@ def test_a_copy_to_the_host_arrives_when_the_host_has_asked(x):
     assert pinned.sum() == 15
 
 
-def test_what_no_gpu_repeats_bit_by_bit_is_refused_if_asked(x, monkeypatch):
+def test_nondeterministic_operations_are_refused_on_request(x, monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     torch.use_deterministic_algorithms(True)
     try:

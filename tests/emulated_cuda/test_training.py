@@ -16,7 +16,7 @@ from training import verify
 pytestmark = pytest.mark.slow
 
 
-def test_a_training_and_its_resumption(train, tmp_path, capsys):
+def test_launched_graph_and_resumed_trainings_agree(train, tmp_path, capsys):
     """The same numbers launched and as a graph, in one go and in two."""
 
     def figures(name):
@@ -43,7 +43,7 @@ def test_a_training_and_its_resumption(train, tmp_path, capsys):
     assert "All figures agree" in capsys.readouterr().out
 
 
-def test_too_little_memory_is_reported_in_a_line(train, monkeypatch, capsys):
+def test_too_little_memory_is_reported_in_one_line(train, monkeypatch, capsys):
     set_available, enough = torch.ops.emulated_cuda.set_available, driver.MEMORY
     little = torch.ops.emulated_cuda.allocated() + 10_000
     monkeypatch.setattr(driver, "MEMORY", little)

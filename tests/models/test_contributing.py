@@ -116,7 +116,7 @@ def test_without_adaptation_the_own_recurrence_is_lif(own):
 @pytest.mark.parametrize(
     "method", ["initial_state(current)", "dynamics(current, state)", "create_parameters()"]
 )
-def test_what_is_forgotten_is_named(own, monkeypatch, method):
+def test_missing_methods_are_named(own, monkeypatch, method):
     monkeypatch.delattr(own, method.split("(")[0])
     with pytest.raises(TypeError, match=re.escape(f"ALIFLayer has no {method}")):
         make_net("ALIF")(make_batch()[0])
@@ -132,7 +132,7 @@ def test_the_own_recurrence_takes_the_surrogate(own):
     assert not torch.allclose(*gradients)
 
 
-def test_the_example_of_a_read_out_is_short_and_learns():
+def test_the_example_readout_is_short_and_learns():
     (block,) = python_blocks("Add a readout")
     assert len(block.splitlines()) <= 10
     before = dict(READOUTS)
@@ -147,7 +147,7 @@ def test_the_example_of_a_read_out_is_short_and_learns():
         READOUTS.pop(name)
 
 
-def test_the_example_of_a_group_is_one_group(registered, monkeypatch):
+def test_the_example_of_a_parameter_group(registered, monkeypatch):
     page = PAGE.read_text(encoding="utf-8")
     (groups,) = re.findall(r"^groups = (\{.*\})", page, re.M)
     monkeypatch.setattr(registered, "groups", eval(groups, {"ParameterGroup": ParameterGroup}))

@@ -35,7 +35,7 @@ def through(norm, x, *, standardized):
 
 @pytest.mark.parametrize("offset", [0, 10])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_it_is_batch_normalisation(offset, dtype):
+def test_standardisation_equals_batch_normalisation(offset, dtype):
     torch.manual_seed(0)
     x = torch.randn(6, 20, 9, dtype=torch.float64) + offset
     norm = nn.BatchNorm1d(9, momentum=0.05, dtype=torch.float64)
@@ -52,7 +52,7 @@ def test_it_is_batch_normalisation(offset, dtype):
 @pytest.mark.parametrize("neuron", ["LIF", "SiLIF", "CSiLIF", "ResonateFire", "RadLIF"])
 @pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_folded_step_is_the_step(neuron, normalization, bidirectional, monkeypatch):
+def test_folding_does_not_change_a_training_step(neuron, normalization, bidirectional, monkeypatch):
     net = make_net(neuron, normalization=normalization, bidirectional=bidirectional).train()
     x, results = make_input(), []
     for on_gpu in (False, True):
@@ -93,7 +93,7 @@ def keeping(folds, dynamics):
 
 
 @pytest.mark.parametrize("why", ["evaluation", "recurrent", "switched off", "on a CPU"])
-def test_what_is_not_folded(why, as_on_a_gpu, monkeypatch):
+def test_passes_that_are_not_folded(why, as_on_a_gpu, monkeypatch):
     net = make_net("RLIF" if why == "recurrent" else "LIF", dropout=0.25).train()
     layer = net.hidden_layers[0]
     if why == "evaluation":

@@ -50,7 +50,7 @@ def test_original_implementation(original_goldens, name, backend):
     goldens.check(golden, backend=backend)
 
 
-def test_every_model_has_an_own_golden():
+def test_every_model_has_a_golden():
     models = {goldens.read(OWN / f"{name}.json")["model"] for name in OWN_NAMES}
     assert models == {*SNN_LAYERS, *ANN_LAYERS}
 

@@ -69,7 +69,7 @@ def test_only_feed_forward_weights_change_their_precision(network):
             assert getattr(module, "precision", "fp32") == ("bf16" if ".W" in name else "fp32")
 
 
-def test_float32_is_that_of_pytorch(case):
+def test_float32_products_equal_pytorchs(case):
     linear, x, _ = case
     assert torch.equal(linear(x), nn.functional.linear(x, linear.weight, linear.bias))
 
@@ -104,7 +104,7 @@ mersenne_twister = pytest.mark.skipif(
 @mersenne_twister
 @pytest.mark.parametrize("drawn_before", [0, 1, 5, 623, 624, 625])
 @pytest.mark.parametrize("probability", [0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0])
-def test_the_numbers_are_those_of_torch(drawn_before, probability):
+def test_random_numbers_equal_pytorchs(drawn_before, probability):
     for count in (1, 2, 311, 312, 313, 5000):
         ours, theirs = (torch.Generator().manual_seed(3) for _ in range(2))
         for generator in (ours, theirs):
@@ -126,7 +126,7 @@ def outcome(dropout: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("shape", [(1,), (7, 3), (5, 40, 33), (0, 4)])
-def test_dropout_is_that_of_torch(p, shape):
+def test_dropout_equals_pytorchs(p, shape):
     x = torch.rand(shape) - 0.5
     for ours, expected in zip(outcome(Dropout(p), x), outcome(nn.Dropout(p), x), strict=True):
         assert torch.equal(ours, expected)
@@ -135,7 +135,7 @@ def test_dropout_is_that_of_torch(p, shape):
 @pytest.mark.parametrize(
     "x", [torch.rand(6, 5).T, torch.rand(6, 5).double(), torch.rand(6, 5).bfloat16()]
 )
-def test_what_the_kernels_are_not_made_for_is_left_to_torch(x):
+def test_unsupported_inputs_use_pytorchs_dropout(x):
     for ours, expected in zip(outcome(Dropout(0.5), x), outcome(nn.Dropout(0.5), x), strict=True):
         assert torch.equal(ours, expected)
 
@@ -147,14 +147,14 @@ def test_nothing_is_dropped_in_evaluation():
 
 @mersenne_twister
 @pytest.mark.parametrize(("backend", "compiled"), [("auto", True), ("cpu", True), ("naive", False)])
-def test_the_back_end_decides(backend, compiled, monkeypatch):
+def test_the_back_end_decides_which_dropout_runs(backend, compiled, monkeypatch):
     calls = []
     monkeypatch.setattr(cpu, "dropout", lambda x, p: calls.append(p) or x)
     Dropout(0.25, backend=backend)(torch.rand(4, 3))
     assert calls == [0.25] * compiled
 
 
-def test_a_machine_that_draws_other_numbers_is_noticed(monkeypatch):
+def test_machines_with_another_random_stream_are_detected(monkeypatch):
     def other(count, probability, generator):
         return torch.zeros(count, dtype=torch.uint8)
 
@@ -207,7 +207,7 @@ def test_the_product_and_its_gradients(shape, share):
         assert (value - reference).abs().max() <= 1e-6 * reference.abs().max()
 
 
-def test_threads_change_no_bit():
+def test_results_are_identical_for_any_number_of_threads():
     before = torch.get_num_threads()
     case = sparse(1500, 70, 0.1), torch.randn(48, 70), torch.randn(1500, 48)
     results = []
@@ -230,25 +230,25 @@ def test_frozen_weights_and_inputs_that_need_no_gradient():
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
-def test_dense_inputs_are_left_to_a_dense_product(share):
+def test_dense_inputs_use_a_dense_product(share):
     assert cpu.find_events(sparse(400, 100, share), 64) is None
 
 
-def test_so_are_inputs_that_are_dense_where_nobody_sampled():
+def test_inputs_that_are_dense_outside_the_sample_use_a_dense_product():
     x = torch.zeros(640, 20)
     x[torch.arange(640) % 10 != 0] = 1.0
     assert cpu.find_events(x, 64) is None
 
 
 @pytest.mark.parametrize(("constant", "value"), [("WORTH_A_SEARCH", 10**6), ("NARROWEST", 65)])
-def test_so_are_small_and_narrow_products(constant, value, monkeypatch):
+def test_small_and_narrow_products_are_dense(constant, value, monkeypatch):
     x = sparse(100, 100, 0.05)
     assert cpu.find_events(x, 64) is not None
     monkeypatch.setattr(cpu, constant, value)
     assert cpu.find_events(x, 64) is None
 
 
-def test_what_is_not_a_number_is_an_event():
+def test_nan_and_inf_count_as_events():
     x = torch.zeros(10, 10)
     x[3, 4], x[5, 6] = float("nan"), float("inf")
     found = cpu.find_events(x, 64)
@@ -272,7 +272,7 @@ def test_which_products_look_for_events(backend, precision, uses, monkeypatch):
     assert torch.allclose(y, x @ linear.weight.T + linear.bias, atol=1e-2)
 
 
-def test_a_network_learns_the_same(monkeypatch):
+def test_sparse_and_dense_products_give_a_network_the_same_gradients(monkeypatch):
     """Gradients of one batch: no neuron of this case is near enough to its threshold to flip."""
     x = (torch.rand(8, 30, 60, generator=torch.Generator().manual_seed(1)) < 0.05).float()
     gradients = []

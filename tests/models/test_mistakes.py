@@ -102,12 +102,12 @@ UNREGISTERED = {
 
 @pytest.mark.parametrize("name", ["beta", "threshold"])
 @pytest.mark.parametrize("what", UNREGISTERED)
-def test_what_would_neither_learn_nor_be_saved_is_refused(what, name):
+def test_unregistered_parameters_are_refused(what, name):
     kind = creating(lambda layer: setattr(layer, name, UNREGISTERED[what](layer)))
     refused(kind, f"Mistaken.create_parameters() makes '{name}' a {what}, ", "register_buffer()")
 
 
-def test_what_is_registered_may_be_named_twice():
+def test_registered_tensors_may_also_lie_in_containers():
     def change(self):
         self.register_buffer("kernel", torch.rand(H), persistent=False)
         self.parts = nn.ParameterList([nn.Parameter(torch.rand(H))])
@@ -126,14 +126,14 @@ def test_first_values_outside_the_range_are_refused(kind, value):
     )
 
 
-def test_a_range_of_what_is_no_parameter_is_refused():
+def test_ranges_of_unknown_parameters_are_refused():
     refused(
         creating(lambda layer: delattr(layer, "alpha"), MyOwn),
         "Mistaken.ranges names 'alpha', but create_parameters() makes no nn.Parameter of that name",
     )
 
 
-def test_later_values_may_be_anywhere():
+def test_later_values_may_leave_the_range():
     layer, other = MyOwn(F, H), MyOwn(F, H)
     nn.init.constant_(layer.alpha, 7.0)
     other.load_state_dict(layer.state_dict())
@@ -233,7 +233,7 @@ class Inner(RecurrentMixin, SpikingLayer):
 
 
 @pytest.mark.parametrize("bases", [(Mine, RecurrentMixin), (AdaptiveLayer, Inner)])
-def test_recurrence_behind_what_it_should_change(bases):
+def test_a_misplaced_recurrent_mixin_is_refused(bases):
     methods = {name: vars(Mine)[name] for name in ("create_parameters", "coefficients")}
     refused(
         type("Wrong", bases, methods),
@@ -242,7 +242,7 @@ def test_recurrence_behind_what_it_should_change(bases):
     )
 
 
-def test_weights_of_its_own_are_taken():
+def test_overridden_recurrent_weights_are_used():
     class Mirrored(RecurrentMixin, Mine):
         def recurrent_weights(self):
             return self.V.weight + self.V.weight.T

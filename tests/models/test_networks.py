@@ -106,7 +106,7 @@ def tensors(output):
 
 @both_kinds
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
-def test_whole_numbers_are_numbers(name, dtype):
+def test_integer_inputs_equal_float_inputs(name, dtype):
     net, x = make_net(name).eval(), make_input() > 1
     assert torch.equal(scores(net, x.to(dtype)), scores(net, x.float()))
 
@@ -123,7 +123,7 @@ def test_whole_numbers_are_numbers(name, dtype):
         ((3, 5, 7, 1, 1), r"\[B, T, F\]"),
     ],
 )
-def test_impossible_inputs(name, shape, message):
+def test_impossible_inputs_are_refused(name, shape, message):
     with pytest.raises(ValueError, match=message):
         make_net(name)(torch.ones(shape))
 
@@ -144,7 +144,7 @@ IMPOSSIBLE = {
 
 @both_kinds
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_impossible_options(name, case):
+def test_impossible_options_are_refused(name, case):
     options, message = IMPOSSIBLE[case]
     with pytest.raises(ValueError, match=message) as error:
         make_net(name, **options)
@@ -159,7 +159,7 @@ def test_an_unknown_type_lists_the_known_ones(kind, known):
 
 
 @pytest.mark.parametrize("name", ["SiLIF", "MLP", "GRU"])
-def test_naive_means_every_part(name):
+def test_backend_naive_reaches_every_module(name):
     parts = [part for part in make_net(name, backend="naive").modules() if hasattr(part, "backend")]
     assert len(parts) > 3
     assert {part.backend for part in parts} == {"naive"}
@@ -195,7 +195,7 @@ def test_the_command_line_knows_every_model():
     assert tuple(ANN_LAYERS) == ANN_TYPES
 
 
-def test_an_mlp_has_no_second_direction():
+def test_a_bidirectional_mlp_is_refused():
     with pytest.raises(ValueError, match="MLP has no memory, so bidirectional=True"):
         make_net("MLP", bidirectional=True)
 

@@ -107,7 +107,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_impossible_options(case):
+def test_impossible_options_are_refused(case):
     kind, options, message = REFUSED[case]
     with pytest.raises(ValueError, match=message) as error:
         kind((B, T, F), SIZES, **options)
@@ -118,7 +118,7 @@ def test_impossible_options(case):
 
 
 @pytest.mark.parametrize("neuron_type", ["SiLIF+RadLIF", "silif+RADLIF", ["SiLIF", "radlif"]])
-def test_layers_of_several_kinds(neuron_type):
+def test_each_layer_can_have_its_own_neuron(neuron_type):
     net = make_net(neuron_type, readout="spike_count")
     kinds = [type(layer).__name__ for layer in net.snn]
     assert kinds == ["SiLIFLayer", "RadLIFLayer", "RadLIFLayer"]
@@ -126,7 +126,7 @@ def test_layers_of_several_kinds(neuron_type):
     check_gradients(net, net(make_input())[0], "batchnorm")
 
 
-def test_one_kind_is_for_all_layers():
+def test_a_single_type_applies_to_all_layers():
     assert make_net(["rf"]).neuron_type == "ResonateFire"
     assert neuron_types("C-SiLIF", 3) == ["CSiLIF"] * 3
     assert make_net("LIF+lif").neuron_type == "LIF"
@@ -195,7 +195,7 @@ def test_a_clamp_alone_needs_no_group(monkeypatch):
     assert net.ann[0].V.weight.abs().max() <= 0.1
 
 
-def test_a_name_that_is_no_parameter(monkeypatch):
+def test_groups_that_name_no_parameter_are_refused(monkeypatch):
     monkeypatch.setattr(SpikingLayer, "groups", {"tau": ParameterGroup()})
     with pytest.raises(TypeError, match=r"LIFLayer\.groups names 'tau', .* W\.weight, alpha|alpha"):
         make_net("LIF").parameter_groups()

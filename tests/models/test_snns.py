@@ -73,7 +73,7 @@ def test_published_counts(neuron, inputs, hidden, classes, parameters, states):
 
 
 @all_neurons
-def test_both_directions_and_a_spiking_end_hold_their_states(neuron):
+def test_state_variables_count_both_directions_and_spiking_outputs(neuron):
     per_neuron = LAYERS[neuron].states_per_neuron
     both = make_net(neuron, bidirectional=True)
     assert both.nb_state_variables() == 2 * per_neuron * sum(SIZES[:-1])
@@ -314,6 +314,6 @@ def test_an_unknown_initial_state_lists_the_choices():
 
 @pytest.mark.parametrize("name", ["dt_min", "dt_max"])
 @pytest.mark.parametrize("step", [0, -0.1, float("nan"), float("inf")])
-def test_impossible_time_steps(name, step):
+def test_impossible_time_steps_are_refused(name, step):
     with pytest.raises(ValueError, match=f"{name} must be a positive number"):
         make_net("CSiLIF", extra_features={name: step})
