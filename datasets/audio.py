@@ -176,7 +176,11 @@ class _Reader:
         if len(good) == 0:
             raise DataError(f"{self.folder}: no {SPLIT_NAMES[split]} clip remains")
         labels = torch.tensor([label for _, label in clips])[good]
-        self._report_unheard(split, labels)
+        heard = set(labels.tolist())
+        unheard = [repr(word) for i, word in enumerate(self.listing.classes) if i not in heard]
+        if unheard:
+            effect = ": it cannot be learnt" if split == "train" else ""
+            self.say(f"no {SPLIT_NAMES[split]} clip is of class {some(unheard)}{effect}")
         self.frames += [(int(n), clips[i][0]) for n, i in zip(lengths[good], good, strict=True)]
         kept = {}
         if waveforms is not None:
@@ -217,13 +221,6 @@ class _Reader:
                 "longest one of a batch, as published: networks hear them, so that accuracy, "
                 "firing rates and energy depend on --batch_size"
             )
-
-    def _report_unheard(self, split: str, labels: torch.Tensor) -> None:
-        heard = set(labels.tolist())
-        unheard = [repr(word) for i, word in enumerate(self.listing.classes) if i not in heard]
-        if unheard:
-            effect = ": it cannot be learnt" if split == "train" else ""
-            self.say(f"no {SPLIT_NAMES[split]} clip is of class {some(unheard)}{effect}")
 
     def _path(self, split: str, index: int) -> Path:
         return self.folder / self.listing.clips[split][index][0]

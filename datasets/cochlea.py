@@ -36,6 +36,7 @@ from tqdm import tqdm
 from datasets.binning import Clip, write_shd
 from datasets.errors import DataError
 from datasets.recordings import read_or_refuse
+from datasets.splits import subfolders
 from parsers.program import Parser, check_file, numeric, program
 
 PROGRAM = "datasets.cochlea"
@@ -350,8 +351,7 @@ def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}")
-    keys = sorted(f.name for f in folder.iterdir() if f.is_dir() and f.name[0] not in "_.")
-    paths, labels = [], []
+    keys, paths, labels = subfolders(folder), [], []
     for label, key in enumerate(keys):
         found = sorted(f for f in (folder / key).iterdir() if f.suffix.lower() == ".wav")
         if not found:

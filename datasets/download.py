@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Get a published data set: ``python -m datasets.download shd|ssc|gsc|hd [--to FOLDER]``."""
 
-import argparse
 import gzip
 import os
 import shutil
@@ -233,8 +232,8 @@ def _fault_of_hdf5(path: Path) -> str | None:
     return absent and f"no {absent} in it"
 
 
-def read_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ConfigError for a mistake in it."""
+def command(argv: list[str] | None) -> int:
+    """Do what the command line asks for; the exit status (1: the download failed)."""
     parser = Parser(
         PROGRAM,
         description="Download and unpack a data set. An interrupted download resumes where "
@@ -259,12 +258,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=Patience.retries,
         help="attempts in a row without a byte before giving up [default: %(default)s]",
     )
-    return parser.parse_args(argv)
-
-
-def command(argv: list[str] | None) -> int:
-    """Do what the command line asks for; the exit status (1: the download failed)."""
-    arguments = read_arguments(argv)
+    arguments = parser.parse_args(argv)
     patience = Patience(arguments.timeout, arguments.retries)
     name = ALIASES.get(arguments.name, arguments.name)
     try:

@@ -63,7 +63,7 @@ def list_words(folder: Path) -> Listing:
     Raises DataError where there are no words or only one, a list is missing or damaged, or names a
     clip twice, or a recording is there as WAV and as FLAC.
     """
-    words = {name: _recordings(folder / name) for name in _subfolders(folder)}
+    words = {name: _recordings(folder / name) for name in subfolders(folder)}
     _refuse_twins(folder, words)
     if _present(folder, TABLES) and not _present(folder, WORD_LISTS):
         listing = _by_tables(folder, words)
@@ -281,7 +281,8 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _subfolders(folder: Path) -> list[str]:
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders of words, sorted; those that begin with ``_`` or ``.`` are not."""
     return sorted(f.name for f in folder.iterdir() if f.name[0] not in "._" and f.is_dir())
 
 
@@ -305,8 +306,8 @@ def _refuse_twins(folder: Path, words: dict[str, list[str]]) -> None:
 
 def _hint(folder: Path) -> str:
     """What there is instead of words."""
-    names = _subfolders(folder)
-    deeper = {name: words for name in names if (words := _subfolders(folder / name))}
+    names = subfolders(folder)
+    deeper = {name: words for name in names if (words := subfolders(folder / name))}
     if len(deeper) == 1:
         return f"; is it {folder / next(iter(deeper))}?"
     spoken = [
