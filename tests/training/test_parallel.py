@@ -141,8 +141,9 @@ def test_threads_are_shared(monkeypatch):
     assert {given[name] for name in parallel.THREAD_LIMITS} == {"2"}
 
 
-def test_epochs_are_counted_in_the_folder(tmp_path):
-    assert parallel.epochs_done(tmp_path) == 0
+def test_the_accuracies_of_a_run_are_read_from_its_folder(tmp_path):
+    assert parallel.accuracies(tmp_path) == []
     for split in ("train", "valid", "train"):
-        files.append_line(tmp_path / "metrics.jsonl", {"epoch": 1, "split": split})
-    assert parallel.epochs_done(tmp_path) == 1
+        line = {"epoch": 1, "split": split, "accuracy": 0.5}
+        files.append_line(tmp_path / "metrics.jsonl", line)
+    assert parallel.accuracies(tmp_path) == [0.5]

@@ -206,8 +206,10 @@ class Pool:
                     self.terminate()
                     stopped = True
                 if not bar.disable and time.monotonic() - drawn > REDRAW:
-                    bar.n = sum(epochs[number] for number in results)
-                    bar.n += sum(epochs_done(run.folder) for run in self.running.values())
+                    found = [accuracies(run.folder) for run in self.running.values()]
+                    bar.n = sum(epochs[number] for number in results) + sum(map(len, found))
+                    latest = ", ".join(percent(run[-1]) for run in found if run)
+                    bar.set_postfix_str(latest and f"validation {latest}", refresh=False)
                     bar.set_description_str(f"{len(results)} of {count} runs")
                     drawn = time.monotonic()
                 time.sleep(POLL)
@@ -246,10 +248,10 @@ class Pool:
         return result
 
 
-def epochs_done(folder: Path) -> int:
-    """How many epochs the run in ``folder`` has validated."""
+def accuracies(folder: Path) -> list[float]:
+    """The validation accuracy of each epoch that the run in ``folder`` has done."""
     records = files.read_lines(folder / "metrics.jsonl")
-    return sum(record.get("split") == "valid" for record in records)
+    return [record["accuracy"] for record in records if record.get("split") == "valid"]
 
 
 def main() -> int:
