@@ -78,3 +78,8 @@ class _Spike(torch.autograd.Function):
 def spike(x: Tensor, surrogate: Surrogate = BOXCAR) -> Tensor:
     """Spikes (0 or 1, any shape) of ``x``, the distance of the drive to the threshold."""
     return _Spike.apply(x, surrogate)
+
+
+def boxcar(x: Tensor) -> Tensor:
+    """Spikes whose gradient passes where -0.5 < x <= 0.5 (Bittar & Garner 2022, eq. 15)."""
+    return spike(x)

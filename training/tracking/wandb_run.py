@@ -117,6 +117,8 @@ def importable() -> str | None:
     """None if the wandb package can be used, under our settings, else what is wrong."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if not asked_mode():  # wandb refuses an empty one
+        os.environ.pop("WANDB_MODE", None)
     try:
         import wandb
     except Exception as error:  # a broken installation raises anything
