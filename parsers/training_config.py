@@ -16,10 +16,12 @@ from parsers.options import Needs, option
 SPIKING_DATASETS = ("shd", "ssc", "demo")
 AUDIO_DATASETS = ("hd", "sc")
 WITHOUT_VALIDATION = ("shd", "demo")  # spiking data sets with no validation files of their own
-SPIKES = Needs("dataset_name", SPIKING_DATASETS, "spiking data (shd, ssc, demo)")
-AUDIO = Needs("dataset_name", AUDIO_DATASETS, "audio (sc, hd)")
+SPIKES = Needs("dataset_name", SPIKING_DATASETS, f"spiking data ({', '.join(SPIKING_DATASETS)})")
+AUDIO = Needs("dataset_name", AUDIO_DATASETS, f"audio ({', '.join(AUDIO_DATASETS)})")
 UNVALIDATED = Needs(
-    "dataset_name", WITHOUT_VALIDATION, "data sets without a fixed validation set, shd and demo"
+    "dataset_name",
+    WITHOUT_VALIDATION,
+    f"data sets without a fixed validation set, {' and '.join(WITHOUT_VALIDATION)}",
 )
 AUGMENTED = Needs("use_augm", (True,))
 REGULARISED = Needs("use_regularizers", (True,))

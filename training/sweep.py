@@ -15,6 +15,7 @@ from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError
 from training.evaluation import evaluate_all
 from training.grid import parallel
+from training.loss import check_loss
 from training.record import files
 from training.results.groups import report
 from training.run import train_point
@@ -31,6 +32,8 @@ def run(plan: Plan) -> int:
     """
     options = plan.points[0].training
     if plan.list_points:
+        for point in plan.points:
+            check_loss(point)
         for number, folder in enumerate(files.run_folders(plan), start=1):
             print(number, folder, sep="\t")
         return 0

@@ -47,7 +47,7 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     Args:
         folder: of a run that has ended.
         cache: gives the data; its device is where to test.
-        data_folder: where the data lie now; None: where they lay then.
+        data_folder: where the data are now; None: where they were then.
 
     Raises:
         ExperimentError, ConfigError or DataError: a file of the run or its data cannot be read.
@@ -161,7 +161,7 @@ def main(argv: list[str] | None) -> int:
         description="Test the best networks of runs again, and compare with what they recorded.",
     )
     parser.add_argument("folders", type=Path, nargs="+", metavar="EXP_FOLDER")
-    parser.add_argument("--data_folder", type=Path, help="where the data lie now")
+    parser.add_argument("--data_folder", type=Path, help="where the data are now")
     add_gpu_device(parser)
     options = parser.parse_args(argv)
     start_logging()

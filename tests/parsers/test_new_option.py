@@ -20,7 +20,7 @@ DECLARATION = """\
     )
 """
 HELP = (
-    "--made_up FLOAT ... an option that nothing uses [>= 0; for audio (sc, hd); default: 0.5] "
+    "--made_up FLOAT ... an option that nothing uses [>= 0; for audio (hd, sc); default: 0.5] "
     "(several values = grid)"
 )
 
@@ -62,7 +62,7 @@ def meet_the_option():
     )
     grid = ["--seed", "1", "--new_exp_folder", "out", "--made_up", "1", "2"]
     plan = load_plan(grid)
-    assert plan.notes == ("--made_up has no effect here: it is for audio (sc, hd)",)
+    assert plan.notes == ("--made_up has no effect here: it is for audio (hd, sc)",)
     for point, folder in zip(plan.points, files.run_folders(plan), strict=True):
         files.create(folder, point.to_dict(), {})
         assert f"made_up: {point.training.made_up}\n" in (folder / "config.yaml").read_text()

@@ -97,6 +97,7 @@ def test_the_names_are_those_of_the_command_line():
     [
         (["--model_type", "GRU"], "needs the potentials of a spiking network, and GRU has none"),
         (["--readout", "spike_count"], "needs output neurons that do not spike"),
+        (["--readout", "spike_count", "--list_points"], "needs output neurons that do not spike"),
     ],
 )
 def test_a_network_without_potentials_is_refused(name, flags, why, tmp_path, monkeypatch, capsys):

@@ -177,6 +177,7 @@ def diverged_and_damaged(folder):
         (diverged_and_damaged, "damaged: failure.json is not readable"),
         (replace("config.yaml", "nb_epochs: 3", "nb_epochs: 9"), "unfinished: 3 of"),
         (replace("summary.json", "}", ""), "damaged: summary.json is not readable"),
+        (lambda folder: (folder / "summary.json").write_text("[]"), "damaged: summary.json"),
         (spoil(lambda c: c.pop("test")), "lacks figures"),
         (spoil(lambda c: c["test"].update(accuracy=1.2)), "impossible figures"),
         (spoil(lambda c: c["test"].update(loss=float("nan"))), "impossible figures"),

@@ -201,7 +201,9 @@ class Pool:
         try:
             while self.running or (waiting and stop.signum is None):
                 while waiting and self.free and stop.signum is None:
-                    self.start(waiting.popleft())
+                    run = waiting.popleft()
+                    self.start(run)
+                    log.info("started %s, %d still waiting", run.name, len(waiting))
                 if stop.signum is not None and not stopped:
                     self.terminate()
                     stopped = True
@@ -228,7 +230,6 @@ class Pool:
         slot = self.free.pop(0)
         run.start(self.devices[slot % len(self.devices)], self.environment)
         self.running[slot] = run
-        log.info("started %s", run.name)
 
     def terminate(self) -> None:
         """Ask every process to save its state and stop."""

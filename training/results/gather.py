@@ -115,6 +115,8 @@ def read_summary(folder: Path, values: dict) -> tuple[dict, str | None]:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        summary = None
+    if not isinstance(summary, dict):
         return {}, "damaged: summary.json is not readable"
     trouble = figures_trouble(summary, values)
     tests = [record for record in history(folder) if record.get("split") == "test"]
