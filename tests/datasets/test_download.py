@@ -209,6 +209,7 @@ class TestAudioSets:
             (b"", "damaged"),
             (tarred({"a/b.txt": b"x"}), "holds no validation_list.txt"),
         ],
+        ids=["cut", "overwritten", "empty", "without lists"],  # of bytes that hold the time
     )
     @pytest.mark.parametrize("was_there", [False, True])
     def test_a_bad_archive_stays_only_if_it_was_there(
