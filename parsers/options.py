@@ -19,6 +19,39 @@ from typing import Any, Literal
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 JOINT = "+"  # between the choices of an option that takes several as one value
+# What users of other frameworks call the options, for a hint where they type it.
+ELSEWHERE = {
+    "lr": "learning_rate lrate init_lr initial_lr base_lr",
+    "nb_epochs": "epoch epochs max_epochs num_train_epochs",
+    "batch_size": "bs batch train_batch_size per_device_train_batch_size",
+    "seed": "random_seed manual_seed random_state seed_everything",
+    "model_type": "model arch architecture net neuron neuron_type cell",
+    "nb_layers": "layers n_layers num_layers num_hidden_layers depth",
+    "nb_hiddens": "hidden hiddens hidden_size hidden_dim n_hidden num_hidden nhid units",
+    "pdrop": "dropout drop dropout_rate dropout_prob drop_rate p_drop",
+    "normalization": "norm batchnorm batch_norm layernorm",
+    "use_bias": "bias",
+    "dataset_name": "dataset",
+    "data_folder": "data data_dir data_path data_root datadir root dataset_path",
+    "nb_steps": "time_steps timesteps num_steps n_steps n_bins nb_bins bins T",
+    "num_workers": "workers num_proc",
+    "scheduler_patience": "patience lr_patience",
+    "scheduler_factor": "gamma lr_decay lr_factor decay_factor",
+    "max_grad_norm": "clip grad_clip clip_grad clip_grad_norm gradient_clip_val clip_norm",
+    "use_augm": "augment augmentation aug",
+    "precision": "amp fp16 bf16 half mixed_precision dtype",
+    "gpu_device": "gpu gpus cuda device devices",
+    "jobs": "n_jobs num_jobs parallel",
+    "new_exp_folder": "out output output_dir save_dir logdir log_dir exp_dir exp_folder",
+    "load_exp_folder": "checkpoint checkpoint_path ckpt ckpt_path weights load pretrained",
+    "evaluate_pretrained": "eval evaluate eval_only test test_only do_eval inference",
+    "resume": "resume_from resume_from_checkpoint continue restart",
+    "overwrite": "force overwrite_output_dir",
+    "tracking": "wandb use_wandb logger report_to",
+    "use_regularizers": "regularizer regularization reg firing_rate_reg",
+    "surrogate": "surrogate_gradient surrogate_function surrogate_grad spike_grad",
+}
+_MEANT = {other.lower(): name for name, others in ELSEWHERE.items() for other in others.split()}
 
 
 class UserError(ValueError):
@@ -115,6 +148,17 @@ class Option:
     default: Any
     rules: Rules
     file: str = ""
+
+    @property
+    def wanted(self) -> str:
+        """What a value has to be, in words."""
+        if self.kind is bool:
+            return "True or False"
+        if self.rules.choices:
+            return "one of " + ", ".join(self.rules.choices)
+        kinds = {int: "a whole number", float: "a number", Path: "a folder"}
+        limits = self.rules.within.split(" and ")[0]  # of the seed the other is a number of bits
+        return " ".join([kinds.get(self.kind, "a name"), *filter(None, [limits])])
 
     @property
     def default_values(self) -> tuple:
@@ -220,9 +264,12 @@ def parts(value: Any) -> list:
 
 
 def near(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """`; did you mean 'X'?` for the known name nearest to `name`, or "" when none is close."""
+    """`; did you mean 'X'?` for the known name that means the same elsewhere, or else is nearest to
+    `name`; "" when none is close."""
     spellings = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.lower(), spellings, n=1)
+    found = [_MEANT.get(name.lower())]
+    if found[0] not in spellings:
+        found = difflib.get_close_matches(name.lower(), spellings, n=1)
     return f"; did you mean '{prefix}{spellings[found[0]]}'?" if found else ""
 
 

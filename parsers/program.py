@@ -63,7 +63,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.replace("ignored explicit argument", "takes no value, but got")
-        raise ConfigError(f"{message.removeprefix('argument ')}; see --help")
+        message, actions = message.removeprefix("argument "), self._option_string_actions
+        hint = ""
+        if unknown := re.match(r"unrecognized arguments: --([\w-]+)", message):
+            names = [flag.removeprefix("--") for flag in actions]
+            hint = near(unknown[1].replace("-", "_"), names, prefix="--")
+        elif bare := re.match(r"(--\w+): expected one argument", message):
+            metavar = actions[bare[1]].metavar
+            message += f", {metavar}" if metavar else ""
+        raise ConfigError(f"{message}{hint or '; see --help'}")
 
 
 def numeric(
@@ -174,7 +182,7 @@ def check_file(flag: str, file: Path) -> None:
 
 def refuse(program: str, message: str) -> int:
     """Tell a mistake of the user in one line; the exit status."""
-    tell(f"{program}: error: {' '.join(message.split())}")
+    tell(f"{program}: {coloured('error:', '31', sys.stderr)} {' '.join(message.split())}")
     return 2
 
 
@@ -187,6 +195,17 @@ def tell(line: str) -> None:
         if error.errno not in (errno.EIO, errno.EPIPE):
             raise
         forget(sys.stdout, sys.stderr)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person reads what is written to ``stream``."""
+    return getattr(stream, "isatty", bool)()
+
+
+def coloured(text: str, colour: str, stream: TextIO | None) -> str:
+    """``text`` in an ANSI colour where ``stream`` is a terminal, unless NO_COLOR is set."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return f"\x1b[{colour}m{text}\x1b[0m" if is_terminal(stream) and not plain else text
 
 
 def flush() -> None:
@@ -234,7 +253,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         usual = super()._format_args(action, default_metavar)
-        return action.metavar if action.nargs == "+" else usual
+        return action.metavar if action.nargs == "*" else usual
 
 
 class _StoreOnce(argparse.Action):
@@ -283,6 +302,9 @@ def read_command_line(argv: Sequence[str] | None, options: Mapping[str, Option])
     given = {name: value for name, value in vars(namespace).items() if value is not None}
     config, pretrained = given.pop("config", None), given.pop("pretrained", None)
     _refuse_extras(extras, [*options, "config", "help"])
+    for name, values in given.items():
+        if values == []:
+            raise ConfigError(f"--{name} has no value; write {options[name].wanted} after it")
     if pretrained is not None and pretrained.lower() in BOOLEANS:
         switches = [f"--{option.name}" for option in options.values() if option.rules.switch]
         raise ConfigError(
@@ -341,7 +363,7 @@ def _add_option(group: Any, option: Option) -> None:
     else:
         group.add_argument(
             flag,
-            nargs="+",
+            nargs="*",  # none is refused with a hint
             action=_StoreOnce,
             metavar=_metavar(option),
             help=text,

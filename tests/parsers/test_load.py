@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from parsers.load import OPTIONS, Config, ConfigError, load_plan
+from parsers.options import ELSEWHERE
 
 EVALUATE = ("--evaluate_pretrained", "True")
 
@@ -64,6 +65,12 @@ def test_from_dict_takes_defaults_for_what_is_missing():
 def test_from_dict_checks(values, named):
     with pytest.raises(ConfigError, match=named):
         Config.from_dict(values)
+
+
+def test_names_from_elsewhere_lead_to_options():
+    assert ELSEWHERE.keys() <= OPTIONS.keys()
+    with pytest.raises(ConfigError, match="'learning_rate'; did you mean 'lr'"):
+        Config.from_dict({"learning_rate": 1})
 
 
 def test_folders_of_a_config_are_relative_to_the_repository(repository, monkeypatch):
