@@ -64,7 +64,6 @@ class AudioDataSet(DataSet):
     url: str
     title: str
 
-    frame_shift_ms = float(SHIFT_MS)
     has_portable_checksums = False  # those of earlier versions hold modification times
 
     def nb_features(self, options) -> int:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Recordings of words as batches of log-mel frames, or of waveforms."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,9 @@ from datasets.augment import Augmentation, augment_features, augment_waveforms
 from datasets.features import frame_counts, log_mel
 from datasets.interface import Batch, Split, gathered, moved
 from datasets.recordings import FULL_SCALE
+
+# Google Speech Commands (Warden 2018) and Heidelberg Digits (Cramer et al. 2020).
+SPEAKER = re.compile(r"(?P<hash>[^/]+)_nohash_|speaker-(?P<number>\d+)_")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,12 @@ class AudioSet(Split):
     def nbytes(self) -> int:
         """Memory that the features take."""
         return self.features.nbytes
+
+    @property
+    def speaker_names(self) -> list[str]:
+        """What the names of the files say, where all do."""
+        found = [SPEAKER.search(file) for file in self.files]
+        return [match["hash"] or match["number"] for match in found] if all(found) else []
 
     def longest(self) -> tuple[int, str]:
         """Frames and file of the longest clip."""

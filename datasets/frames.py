@@ -48,6 +48,11 @@ class FrameSet(Split):
         """Memory that the counts take."""
         return self.counts.nbytes
 
+    @property
+    def speaker_names(self) -> list[str]:
+        """The numbers of the files."""
+        return [] if self.speakers is None else [str(s) for s in self.speakers.tolist()]
+
     def longest(self) -> tuple[int, str]:
         """T, and no file."""
         return self.counts.shape[1], ""
@@ -97,7 +102,7 @@ class FramesDataSet(DataSet):
 
     def step_seconds(self, options) -> float:
         """Width of a time bin."""
-        return Binning.of(options).bin_seconds
+        return Binning(options.nb_steps, options.max_time, spatial_bin=1).bin_seconds
 
 
 def load_frames(
@@ -194,11 +199,12 @@ def _report(
         clips, hold = ("clip", "holds") if empty_clips == 1 else ("clips", "hold")
         say(f"{empty_clips} {clips} of {path.name} {hold} no events")
     share = dropped_events / total_events
-    shown = "less than 0.01%" if 0 < share < 1e-4 else f"{share:.2%}"
-    say(
-        f"{path.name}: {shown} of {_short(total_events)} events lie at or after "
-        f"max_time = {float(binning.max_time)} s and are dropped"
-    )
+    if dropped_events:
+        shown = "less than 0.01%" if share < 1e-4 else f"{share:.2%}"
+        say(
+            f"{path.name}: {shown} of {_short(total_events)} events lie at or after "
+            f"max_time = {float(binning.max_time)} s and are dropped"
+        )
     if share > MUCH:
         say(
             f"most events of {path.name} are lost: are its times in seconds, and is --max_time "

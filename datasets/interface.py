@@ -88,6 +88,11 @@ class Split(ABC):
     def batch(self, indices: Tensor) -> Batch:
         """The clips at ``indices`` [B] int64 as (x [B, T, F] float32, y [B] int64)."""
 
+    @property
+    def speaker_names(self) -> list[str]:
+        """Who speaks each clip; empty where that is not known."""
+        return []
+
     @abstractmethod
     def longest(self) -> tuple[int, str]:
         """Time steps of the longest clip, and its file; no file where all are of one length."""
@@ -145,8 +150,7 @@ class DataSet(ABC):
 
     ``nb_classes`` are the classes of the published data, ``default_folder`` is relative to the
     repository, and ``title`` is the name in papers. ``unnamed_classes`` are the names of classes
-    that the files do not name, None where they always do. ``frame_shift_ms`` is the time from one
-    frame to the next, None where options decide it. ``has_portable_checksums`` says whether
+    that the files do not name, None where they always do. ``has_portable_checksums`` says whether
     checksums are of contents alone in runs of all versions, and compare between machines.
     """
 
@@ -154,7 +158,6 @@ class DataSet(ABC):
     default_folder: str
     title: str
     unnamed_classes: list[str] | None = None
-    frame_shift_ms: float | None = None
     has_portable_checksums = True
 
     def folder(self, options) -> Path:
@@ -185,6 +188,10 @@ class DataSet(ABC):
     @abstractmethod
     def step_seconds(self, options) -> float:
         """Time from one step to the next."""
+
+    def step_ms(self, options) -> float:
+        """The same in ms as it is named, to two digits: 100 edges in 1 s make bins of 10 ms."""
+        return float(f"{1000 * self.step_seconds(options):.2g}")
 
 
 # A plain copy to a GPU makes the host wait until everything queued before it is done. From pinned

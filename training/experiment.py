@@ -12,6 +12,7 @@ from typing import NoReturn
 import torch
 
 from datasets.interface import Data
+from models.dynamics.backends import Compilation
 from parsers.load import Config
 from training import diverged
 from training.build import (
@@ -34,10 +35,10 @@ from training.terminal.console import (
     LiveBar,
     Stopped,
     StopRequest,
-    closing_table,
     log,
     log_epoch,
     log_file,
+    log_summary,
     stop_request,
 )
 from training.tracking.wandb_run import Tracker, tracked
@@ -106,7 +107,7 @@ class Experiment:
             summary = self.finish()
             if self.tracker is not None:
                 self.tracker.end(summary)
-            log.info("\n%s\n", closing_table(summary))
+            log_summary(summary)
             log.info("Everything about this run is in %s", self.folder)
         return summary
 
@@ -190,6 +191,7 @@ class Experiment:
             self.diverge(self.progress.step + 1, self.steps.watch.random_states[-1], x, y)
         if not self.has_stepped:
             self.has_stepped = True
+            Compilation.report()
             warn_of_unreached(self.model)
 
     def evaluate(self, split, label: str) -> Metrics:
@@ -203,6 +205,7 @@ class Experiment:
                 self.stop.check()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # until then the pass is only queued
+        Compilation.report()
         return meter.result(time.perf_counter() - begin)
 
     def validate(self, label: str) -> Metrics:

@@ -155,7 +155,7 @@ def runs_below(folder: Path) -> list[Path]:
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> int:
-    """Check the folders of the command line and print one table; the exit status."""
+    """Check the folders of the command line and print a table of each; the exit status."""
     parser = Parser(
         PROGRAM,
         description="Test the best networks of runs again, and compare with what they recorded.",
@@ -165,7 +165,7 @@ def main(argv: list[str] | None) -> int:
     add_gpu_device(parser)
     options = parser.parse_args(argv)
     start_logging()
-    rows, agree, untested = [], True, []
+    agree, untested = True, []
     cache = DataCache(choose_device(options.gpu_device))
     folders = [found for given in options.folders for found in runs_below(given)]
     for folder in folders:
@@ -177,8 +177,9 @@ def main(argv: list[str] | None) -> int:
             untested.append(f"not tested: {error}")
             continue
         agree = agree and all(check.agrees is not False for check in checks)
-        rows += [(folder.name, *check[:3], VERDICTS[check.agrees]) for check in checks]
-    log.info("\n%s\n", table(rows, ["run", "figure", "recorded", "now", "verdict"]))
+        rows = [(*check[:3], VERDICTS[check.agrees]) for check in checks]
+        figures = table(rows, ["figure", "recorded", "now", "verdict"])
+        log.info("\n%s\n\n%s\n", folder.name, figures)
     for line in untested:
         log.info(line)
     log.info("All figures agree." if agree else "Some figures do not agree.")

@@ -44,9 +44,14 @@ EXAMPLE = Augmentation(
     augm_cutmix=1.0,
 )
 PAIRS = 3  # clips that are shown before and after
+SCALE = 76  # pixels of the page for an inch of a figure
+DPI = 2 * SCALE + 8  # of the pictures: sharp on screens with two pixels to one of the page
 STYLE = (
-    "body{font-family:sans-serif;max-width:1500px;margin:2em auto;padding:0 1em}"
-    "img{max-width:100%}li{margin:.2em 0}"
+    ":root{color-scheme:light dark}"
+    "body{font-family:sans-serif;line-height:1.5;max-width:1100px;margin:1em auto;padding:0 1em}"
+    ".pan{overflow-x:auto}li{margin:.2em 0;overflow-wrap:anywhere}"
+    "@media(prefers-color-scheme:dark){body{background:#121212;color:#e6e6e6}"
+    "img{filter:invert(.89) hue-rotate(180deg)}}"
 )
 
 
@@ -57,7 +62,7 @@ class Page:
     folder: Path
     title: str
     notes: list[str] = field(default_factory=list)
-    sections: list[tuple[str, str, str]] = field(default_factory=list)
+    sections: list[tuple[str, str, str, int]] = field(default_factory=list)
 
     def say(self, line: str) -> None:
         """Tell the user, and note it on the page."""
@@ -67,18 +72,26 @@ class Page:
     def add(self, name: str, heading: str, caption: str, figure) -> None:
         """Write ``name``.png and list it."""
         with atomic_file(self.folder / f"{name}.png") as file:
-            figure.savefig(file, format="png")
-        self.sections.append((f"{name}.png", heading, caption))
+            figure.savefig(file, format="png", dpi=DPI)
+        width = round(SCALE * figure.get_figwidth())
+        self.sections.append((f"{name}.png", heading, caption, width))
 
     def write_index(self) -> Path:
         """Write index.html; its path."""
-        lines = [f"<!doctype html><meta charset=utf-8><title>{html.escape(self.title)}</title>"]
-        lines += [f"<style>{STYLE}</style>", f"<h1>{html.escape(self.title)}</h1>", "<ul>"]
+        lines = ['<!doctype html><html lang="en"><meta charset="utf-8">']
+        lines += ['<meta name="viewport" content="width=device-width, initial-scale=1">']
+        lines += [
+            f"<title>{html.escape(self.title)}</title>",
+            f"<style>{STYLE}</style>",
+            f"<h1>{html.escape(self.title)}</h1>",
+            "<ul>",
+        ]
         lines += [*(f"<li>{html.escape(note)}</li>" for note in self.notes), "</ul>"]
-        for name, heading, caption in self.sections:
+        for name, heading, caption, width in self.sections:
             heading, caption = html.escape(heading), html.escape(caption)
             lines += [f"<h2>{heading}</h2>", f"<p>{caption}</p>"]
-            lines.append(f'<img src="{name}" alt="{heading}">')
+            image = f'<img src="{name}" alt="{heading}" width="{width}">'
+            lines.append(f'<div class="pan">{image}</div>')
         path = self.folder / "index.html"
         with atomic_file(path) as file:
             file.write("\n".join(lines).encode())
@@ -140,7 +153,8 @@ def read_arguments(argv: list[str] | None) -> Namespace:
         option = OPTIONS[name]
         has_default = name in OF_MAIN and option.default is not None
         default = f" [default: {option.default}]" if has_default else ""
-        metavar = "|".join(option.rules.choices) or None
+        values = ("True", "False") if option.kind is bool else option.rules.choices
+        metavar = "|".join(values) or None
         add(f"--{name}", type=of_option(option), metavar=metavar, help=option.rules.help + default)
     return parser.parse_args(argv)
 

@@ -22,6 +22,7 @@ from datasets.features import SHIFT_MS
 COLUMNS = 4
 BARS = 40
 CELL = 3.1  # inches
+FONT = 10  # of titles, as Matplotlib has it for all else
 COLOURS = {"training": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
 
 
@@ -76,7 +77,7 @@ def spike_pairs(
         changed = (one != other).any(1).nonzero()[0]
         if mark and len(changed):
             for edge in (changed[0] - 1, changed[-1]):
-                axes[1, column].axvline(edge * step, color="white", linestyle=":", linewidth=1.5)
+                axes[1, column].axvline(edge * step, color="tab:red", linestyle=":", linewidth=1.5)
     ticks = MaxNLocator(6, integer=True)
     image = axes[-1, -1].images[0]
     figure.colorbar(image, ax=axes, label="events in a bin", shrink=0.6, pad=0.01, ticks=ticks)
@@ -178,7 +179,7 @@ def _sheet(
                 axis.set_axis_off()
             continue
         image = draw(pair, clips[i])
-        pair[0].set_title(titles[i], fontsize=9)
+        pair[0].set_title(titles[i], fontsize=FONT)
         pair[0].tick_params(labelbottom=False)
         pair[1].set_xlabel("time (s)")
     for row in range(2 * rows):
@@ -189,7 +190,7 @@ def _sheet(
 
 
 def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.1)  # inches, or the last label meets the next first
     return figure
@@ -207,7 +208,7 @@ def _pairs(before, after, titles, title: str, draws: dict[str, Callable], height
     ratios = [1 + i for i in range(len(draws)) for _ in range(2)]
     figure, axes = _grid(len(ratios), len(before), ratios, height)
     for column, pair in enumerate(zip(before, after, strict=True)):
-        axes[0, column].set_title(titles[column], fontsize=9)
+        axes[0, column].set_title(titles[column], fontsize=FONT)
         for i, draw in enumerate(draws.values()):
             for row, clip in enumerate(pair):
                 draw(axes[2 * i + row, column], clip)
@@ -218,7 +219,7 @@ def _pairs(before, after, titles, title: str, draws: dict[str, Callable], height
             axis.label_outer()
     for axis in axes[-1]:
         axis.set_xlabel("time (s)")
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize=FONT)
     return figure, axes
 
 
@@ -226,7 +227,7 @@ def _spike_image(axis: Axes, clip: np.ndarray, step: float, highest: float) -> A
     span = (len(clip) - 1) * step
     norm = PowerNorm(0.5, vmin=0, vmax=max(1, highest))  # most bins hold one or two
     # Bin i holds the events between the edges i - 1 and i (see datasets.binning).
-    return _image(axis, clip, (-step, span), span, cmap="inferno", norm=norm)
+    return _image(axis, clip, (-step, span), span, cmap="Greys", norm=norm)
 
 
 def _feature_image(
@@ -234,7 +235,7 @@ def _feature_image(
 ) -> AxesImage:
     low, high = limits
     times = (0, len(features) * SHIFT_MS / 1000)
-    return _image(axis, features, times, span, cmap="magma", vmin=low, vmax=high)
+    return _image(axis, features, times, span, cmap="magma_r", vmin=low, vmax=high)
 
 
 def _image(

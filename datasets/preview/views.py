@@ -87,9 +87,9 @@ class SpikeView(View):
     @property
     def sentence(self) -> str:
         _, steps, channels = self.clips.shape
-        width = 1000 * self.clips.bin_seconds
+        width = DATASETS[self.options.dataset_name].step_ms(self.options)
         units = self.options.spatial_bin
-        return f"{steps} bins of {width:.3g} ms, {channels} channels of {units} units each"
+        return f"{steps} bins of {width:g} ms, {channels} channels of {units} units each"
 
     def sheet(self, indices: Tensor) -> Figure:
         clips, titles = self.clips, []

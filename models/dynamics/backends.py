@@ -29,8 +29,21 @@ _DESCRIPTIONS = {
 _TRIED_FIRST = ("cuda",)
 # Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.Fold``.
 _FOLDING = ("cuda",)
-_SLOW_TRIAL = 1.0  # s, worth a line in the log
+_SLOW = 1.0  # s of compilation, worth a line in the log
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
+
+
+class Compilation:
+    """The time that compiling kernels has taken since it was last reported."""
+
+    seconds = 0.0
+
+    @classmethod
+    def report(cls) -> None:
+        """One line for all kernels, where they took long."""
+        if cls.seconds > _SLOW:
+            log.info("Compiled kernels for this machine in %.1f s", cls.seconds)
+        cls.seconds = 0.0
 
 
 class Operation(NamedTuple):
@@ -122,9 +135,7 @@ def tried(operation: Operation, backend: str, device: torch.device, *variant) ->
     """The same, found once and logged."""
     start = time.perf_counter()
     found = try_kernels(operation, backend, device, *variant)
-    seconds = time.perf_counter() - start
-    if seconds > _SLOW_TRIAL:
-        log.info("Compiled and tried the kernels of %s in %.1f s", operation.name, seconds)
+    Compilation.seconds += time.perf_counter() - start
     if found:
         log.warning(
             "The kernels of back end '%s' do not compute what they should here (%s). Plain PyTorch "

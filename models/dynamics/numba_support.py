@@ -33,11 +33,12 @@ import numpy as np
 import torch
 from numba.core.compiler import Compiler
 
+from models.dynamics.backends import Compilation
+
 log = logging.getLogger("sprache")
 
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
 UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
-_SLOW_COMPILATION = 1.0  # s, worth a line in the log
 _WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a thread wakes up
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 
@@ -115,7 +116,7 @@ def kernel(function: Callable) -> Callable:
 
 
 def compile_first(compiled: Callable, arguments: tuple) -> None:
-    """Compile, or read from disk, by a call on no rows; say so where it was slow.
+    """Compile, or read from disk, by a call on no rows.
 
     Does nothing for a kernel that is compiled already. ``arguments`` follow first and end.
     """
@@ -123,9 +124,7 @@ def compile_first(compiled: Callable, arguments: tuple) -> None:
         return
     start = time.perf_counter()
     compiled(0, 0, *arguments)
-    seconds = time.perf_counter() - start
-    if seconds > _SLOW_COMPILATION:
-        log.info("Compiled %s for this CPU in %.1f s", compiled.__name__, seconds)
+    Compilation.seconds += time.perf_counter() - start
 
 
 def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:

@@ -15,6 +15,7 @@ import torch
 from wav_files import RATE, WORDS, chirp, write_digits, write_wav, write_words
 
 from datasets import audio, recordings
+from datasets.audio_set import AudioSet
 from datasets.features import log_mel
 
 
@@ -45,6 +46,19 @@ def no_reading(monkeypatch):
     """From its call on, no recording may be opened."""
 
     return lambda: monkeypatch.setattr(recordings, "read_recording", pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["yes/0a7c_nohash_0.wav", "no/0b_nohash_1.wav"], ["0a7c", "0b"]),
+        (["audio/lang-german_speaker-03_trial-0_digit-1.flac"], ["03"]),
+        (["yes/0a7c_nohash_0.wav", "yes/mine.wav"], []),
+    ],
+)
+def test_the_names_of_files_tell_who_speaks(files, names):
+    clips = AudioSet(None, None, None, files, sample_rate=RATE)
+    assert clips.speaker_names == names
 
 
 class TestBatches:

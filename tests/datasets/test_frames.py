@@ -155,6 +155,7 @@ class TestCache:
         second = load(path, said)
         for name in ("counts", "labels", "speakers"):
             assert torch.equal(getattr(first, name), getattr(second, name))
+        assert second.speaker_names == [str(clip // 3 % 4) for clip in range(12)]
         assert said[0] == said[1]
         assert ": 0.00% of" not in said[0]
         assert [file.name for file in path.parent.glob(".frames/*")] == [
@@ -269,6 +270,11 @@ class TestContents:
         assert said == [
             "shd_train.h5: 25.00% of 48 events lie at or after max_time = 1.0 s and are dropped"
         ]
+
+    def test_nothing_is_said_where_no_event_is_dropped(self, spikes, said):
+        early = np.array([0.1, 0.2], np.float16)
+        load(spikes(times=[early] * 12, units=[np.arange(2, dtype=np.uint16)] * 12), said)
+        assert said == []
 
     def test_empty_clips_are_counted(self, spikes, said):
         none, some = np.array([], np.float16), np.array([0.1], np.float16)

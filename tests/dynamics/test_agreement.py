@@ -3,6 +3,7 @@
 """The trial that keeps kernels which compute something else from being the default."""
 
 import importlib
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from models.dynamics import (
     trial,
 )
 from models.dynamics.backends import try_kernels
+from models.dynamics.numba_support import compile_first
 from models.surrogate import BOXCAR
 from tests.dynamics.cases import adaptive_inputs, run_adaptive
 
@@ -112,12 +114,19 @@ def test_compiler_failures_are_reported(operation, monkeypatch):
     assert "RuntimeError: PTX assembler: out of registers" in tried_on_cpu(operation)
 
 
-def test_auto_takes_what_passes_and_logs_a_slow_trial(tried, monkeypatch, caplog):
-    monkeypatch.setattr(backends, "_SLOW_TRIAL", 0.0)
+def test_auto_takes_what_passes_and_reports_all_compilation_in_one_line(tried, monkeypatch, caplog):
+    monkeypatch.setattr(backends, "_SLOW", 0.0)
+    kernel = Mock(signatures=[], __name__="fill_bernoulli")
     with caplog.at_level("INFO", logger="sprache"):
         chosen = backends.choose(ADAPTIVE, "auto", torch.zeros(1, 2, 3), surrogate=BOXCAR)
+        compile_first(kernel, ())
+        assert caplog.text == ""
+        for _ in range(2):
+            backends.Compilation.report()
     assert chosen == backends.Choice("cpu")
-    assert "Compiled and tried the kernels of 'adaptive' in " in caplog.text
+    kernel.assert_called_once_with(0, 0)
+    (record,) = caplog.records
+    assert record.message.startswith("Compiled kernels for this machine in ")
 
 
 def test_folds_that_disagree_are_not_used(tried, monkeypatch, caplog):

@@ -202,6 +202,15 @@ def test_unsound_runs_are_named_and_not_averaged(root, capsys, damage, named):
         assert " 2 of 3 " in capsys.readouterr().out
 
 
+def test_runs_without_an_epoch_make_no_row(root, capsys):
+    write_run(root / "seed1", seed=1)
+    for lr in (0.1, 0.2):
+        write_run(root / f"lr{lr}", lr=lr, finished=False, epochs=1)
+    rows, notes = table_of(capsys, root)
+    assert [row["runs"] for row in rows] == ["1"]
+    assert notes == f"left out, as no epoch is finished: {root / 'lr0.1'} (and 1 more)\n"
+
+
 def test_a_seed_counts_once(root, capsys):
     for name in ("a", "b"):
         write_run(root / name / "seed1", 0.8, seed=1)

@@ -3,6 +3,7 @@
 """What the terminal shows, and what becomes of a training when it is gone, or memory is short."""
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -12,16 +13,32 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from training.metrics import Meter
+from training.metrics import Meter, Metrics
 from training.terminal import console
 from training.terminal.console import (
     LiveBar,
     Stopped,
     exit_status,
     log,
+    log_epoch,
+    log_file,
+    log_summary,
     start_logging,
     stop_request,
+    table,
 )
+
+METRICS = Metrics(1000, 12.3456, 1.0, 754.2, firing_rates=[0.123, 0.4], sop=123456.0)
+SUMMARY = {
+    "test": {**METRICS.to_dict(), "recurrent_sop": 0},
+    "valid": METRICS.to_dict(),
+    "best_epoch": 100,
+    "validated_on": "held-out speakers 2, 9, 14, 23, 31, 40, 47, 55, 63 of the training split",
+    "parameters": 1234567,
+    "state_variables": 2048,
+    "seconds_per_epoch": 754.2,
+    "seconds": 75420.0,
+}
 
 
 class Refusing:
@@ -95,6 +112,63 @@ def test_figures_are_those_of_the_clips_so_far(monkeypatch):
     texts = [call.args[0] for call in shown.set_postfix_str.call_args_list]
     assert texts == ["loss 0.500 acc 50.0%", "loss 0.500 acc 66.7%"]
     shown.close.assert_called_once()
+
+
+class Terminal(io.StringIO):
+    """A standard output that a person reads."""
+
+    def isatty(self):
+        return True
+
+
+def say_all(width, monkeypatch):
+    """What a run says on a terminal of this width."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    start_logging()
+    for epoch in (1, 100):
+        best = epoch == 100
+        log_epoch(epoch, 100, METRICS, METRICS, 1.23e-5, best, with_header=epoch == 1)
+    log_summary(SUMMARY)
+    log.warning("Layer 2 fires at nearly every step: %s", "and so on " * 20)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_what_is_said_fits_the_terminal_and_breaks_no_word(width, monkeypatch, capsys):
+    monkeypatch.setenv("NO_COLOR", "1")
+    say_all(300, monkeypatch)
+    whole = capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    say_all(width, monkeypatch)
+    said = sys.stdout.getvalue()
+    assert max(map(len, said.splitlines())) <= width
+    assert {*said.replace("-", "").split()} <= {*whole.replace("-", "").split()}
+    assert ("12 min 34 s" in said.split("result")[0]) == (width == 80)
+
+
+def test_a_table_breaks_its_widest_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    rows = [("run", "a long text " * 4, "another " * 6), ("b", "short", "shorter")]
+    text = table(rows, ["name", "first", "second"])
+    assert max(map(len, text.splitlines())) <= 70
+    assert text.split().count("another") == 6
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_only_a_terminal_gets_colours(refused, monkeypatch, capsys, tmp_path):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    say_all(300, monkeypatch)
+    assert "\x1b" not in capsys.readouterr().out
+    if refused:
+        monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    with log_file(tmp_path / "log"):
+        say_all(300, monkeypatch)
+    assert "\x1b" not in (tmp_path / "log").read_text()
+    said = sys.stdout.getvalue()
+    assert ("\x1b[32mbest\x1b[0m\n" in said) is not refused
+    assert ("\x1b[33mLayer 2" in said) is not refused
+    assert refused == ("\x1b" not in said)
 
 
 CUDA = (

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 14, 4.2  # inches of the curves of groups, without their legend
+DPI = 160  # sharp on screens with two pixels to one of the page
+FONT = 10  # of titles, as Matplotlib has it for all else
 
 
 def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
@@ -37,15 +39,17 @@ def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
             shares = [100 * rate for rate in figures]
             axes[2].plot(epochs, shares, marker="o", markersize=3, label=f"layer {layer + 1}")
     for axis, title in zip(axes, ("loss", "accuracy (%)", "firing rate (%)"), strict=False):
-        axis.set(xlabel="epoch", title=title)
+        axis.set_xlabel("epoch")
+        axis.set_title(title, fontsize=FONT)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.legend()
     figure.suptitle(
         f"{summary['model_type']} on {summary['dataset_name']}, seed {summary['seed']}, "
-        f"{summary['parameters']:,} parameters"
+        f"{summary['parameters']:,} parameters",
+        fontsize=FONT,
     )
-    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))
 
 
 def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:
@@ -72,13 +76,14 @@ def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:
     for axis, title in zip(
         axes, ("training loss", "validation loss", "validation accuracy (%)"), strict=True
     ):
-        axis.set(xlabel="epoch", title=title)
+        axis.set_xlabel("epoch")
+        axis.set_title(title, fontsize=FONT)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
-    figure.suptitle("mean and ± 1 sample standard deviation over seeds")
+    figure.suptitle("mean and ± 1 sample standard deviation over seeds", fontsize=FONT)
     add_legend(figure, *axes[0].get_legend_handles_labels())
     suffix = path.suffix.lstrip(".").lower()
-    write_atomic(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=130))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=DPI))
 
 
 def add_legend(figure: "Figure", handles: list, labels: list[str]) -> None:

@@ -13,12 +13,20 @@ from typing import Any
 
 from scipy import stats
 
+from datasets.splits import some
 from parsers.load import OPTIONS
 from parsers.program import Parser, check_file, program
 from training.errors import ExperimentError
 from training.record import files
 from training.record.curves import draw_bands
-from training.results.gather import GatheredRun, comparable, gather, history, mark_repeated_seeds
+from training.results.gather import (
+    NOT_BEGUN,
+    GatheredRun,
+    comparable,
+    gather,
+    history,
+    mark_repeated_seeds,
+)
 from training.results.groups import (
     are_other_data,
     group_over_seeds,
@@ -98,7 +106,7 @@ def main(argv: list[str] | None) -> None:
     """Do what the command line asks for."""
     arguments = read_arguments(argv)
     found = gather(arguments.folders)
-    readable = [run for run in found if run.values]
+    readable = [run for run in found if run.values and run.trouble != NOT_BEGUN]
     axes = comparable(readable, arguments.ignore)
     mark_repeated_seeds(readable, axes)
     results = [run.result() for run in readable]
@@ -167,7 +175,10 @@ def as_csv(groups: list[dict]) -> str:
 
 def notes_on(runs: list[GatheredRun]) -> list[str]:
     """What a reader must know besides the table, in lines."""
-    notes = [f"not counted: {run.folder}: {run.trouble}" for run in runs if run.trouble]
+    told = [run for run in runs if run.trouble not in (None, NOT_BEGUN)]
+    notes = [f"not counted: {run.folder}: {run.trouble}" for run in told]
+    if idle := [str(run.folder) for run in runs if run.trouble == NOT_BEGUN]:
+        notes.append(f"left out, as {NOT_BEGUN}: {some(idle)}")
     commits = {
         run.summary["code"]["commit"]
         for run in runs
@@ -185,7 +196,7 @@ def label(groups: list[dict], row: int) -> str:
     for group in groups:
         setup = group["setup"]
         model, size = model_name(setup["model_type"]), f"{setup['nb_hiddens']} hidden"
-        parts.append([group["data"], model, size, f"{setup['ms_per_step']:.3g} ms"])
+        parts.append([group["data"], model, size, f"{setup['ms_per_step']:g} ms"])
     kept = [part for part, *others in zip(parts[row], *parts, strict=True) if len({*others}) > 1]
     options = options_in_words(groups, groups[row])
     return ", ".join(filter(None, [*kept, options])) or parts[row][1]

@@ -18,6 +18,7 @@ from training.record import files
 
 SWEEP_SUMMARIES = "sweep_summary*.json"  # processes that share a sweep write one each
 MARKERS = ("config.yaml", "summary.json", "metrics.jsonl")
+NOT_BEGUN = "no epoch is finished"
 SKIPPED = {"checkpoints", "log", "wandb", "__pycache__"}
 
 
@@ -154,8 +155,9 @@ def why_unfinished(folder: Path, values: dict) -> str:
         except (OSError, ValueError, KeyError, TypeError):
             return f"damaged: {failure.name} is not readable"
     done = sum(record.get("split") == "valid" for record in history(folder))
-    state = "still running" if is_running(folder) else "unfinished"
-    return f"{state}: {done} of {values['nb_epochs']} epochs"
+    if is_running(folder):
+        return f"still running: {done} of {values['nb_epochs']} epochs"
+    return f"unfinished: {done} of {values['nb_epochs']} epochs" if done else NOT_BEGUN
 
 
 def is_running(folder: Path) -> bool:

@@ -4,21 +4,22 @@
 
 import itertools
 import json
-import shutil
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from textwrap import fill
+from types import SimpleNamespace
 
 from datasets.registry import DATASETS
 from parsers.load import OPTIONS, Plan
 from parsers.options import parts
 from training.record import files
-from training.terminal.console import duration, log, table
+from training.terminal.console import columns, duration, log, table, wrapped
 
 # As papers spell them.
 MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
-WIDTH = 120  # columns that every terminal is assumed to have
+# Columns that are left out one after another where the terminal has no room for them.
+SPARE = ("time", "best\nepoch", "SOP", "states", "valid acc (%)", "params", "seeds", "ms/step")
 NAMES = 2  # columns that hold no number
 SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
 # What rows of different columns differ in as a matter of course: those columns, and what published
@@ -72,9 +73,7 @@ def statistics_of(runs: list[dict]) -> dict:
 
 def setup(values: dict) -> dict:
     """What a table of results says of every network and its data."""
-    resolution = DATASETS[values["dataset_name"]].frame_shift_ms
-    if resolution is None:
-        resolution = 1000 * values["max_time"] / values["nb_steps"]
+    resolution = DATASETS[values["dataset_name"]].step_ms(SimpleNamespace(**values))
     return {**{name: values[name] for name in SETUP[:-1]}, "ms_per_step": resolution}
 
 
@@ -134,8 +133,8 @@ def telling_options(groups: list[dict]) -> list[str]:
     same data differ in, but for what is tuned for every model."""
     alike: dict[tuple, list[dict]] = {}
     for group in groups:
-        columns = (group["data"], *group["setup"].values())
-        alike.setdefault(columns, []).append(group["values"])
+        key = (group["data"], *group["setup"].values())
+        alike.setdefault(key, []).append(group["values"])
         alike.setdefault((group["data"],), []).append(
             {name: value for name, value in group["values"].items() if name not in TUNED}
         )
@@ -158,17 +157,19 @@ def text_table(
     *,
     numbered: bool = False,
     kind: str = "simple",
+    without: Sequence[str] = (),
 ) -> str:
     """The table of results in a format of tabulate; empty columns are dropped.
 
     ``options`` have a column each; None: those that distinguish groups. Rows may be ``numbered``.
+    The columns ``without`` which it does are in `SPARE`.
     """
     options = telling_options(groups) if options is None else options
-    columns = {
+    cells_of = {
         "data": lambda group: group["data"],
         "model": lambda group: model_name(group["setup"]["model_type"]),
         "hidden": lambda group: str(group["setup"]["nb_hiddens"]),
-        "ms/step": lambda group: f"{group['setup']['ms_per_step']:.3g}",
+        "ms/step": lambda group: f"{group['setup']['ms_per_step']:g}",
         **{name: lambda group, name=name: str(group["values"][name]) for name in options},
         "params": lambda group: count(group["parameters"]),
         "states": lambda group: count(group["state_variables"]),
@@ -182,27 +183,42 @@ def text_table(
         "time": lambda group: "-" if group["seconds"] is None else duration(group["seconds"]),
     }
     filled = {"": [f"{number})" for number in range(1, len(groups) + 1)]} if numbered else {}
-    for header, cell in columns.items():
+    for header, cell in cells_of.items():
+        if header in without:
+            continue
         cells = [cell(group) for group in groups]
         if header == "test acc (%)" or set(cells) - {"-"}:
             filled[header if kind == "simple" else header.replace("\n", " ")] = cells
     rows = list(zip(*filled.values(), strict=True))
-    return table(rows, list(filled), numbers=len(filled) - NAMES - numbered, kind=kind)
+    numbers = len(filled) - NAMES - numbered
+    return table(rows, list(filled), numbers=numbers, kind=kind, fit=False)
 
 
 def result_table(groups: list[dict], *, numbered: bool = False) -> str:
     """The table of results for the terminal, its rows ``numbered``, and what its marks mean.
 
-    Where it has no room for a column for each option that distinguishes groups, they are below it.
+    Where it has no room for a column for each option that distinguishes groups, they are below it;
+    where it still has not, columns are left out.
     """
-    text, options = text_table(groups, numbered=numbered), telling_options(groups)
-    lines, room = legend(groups), max(WIDTH, shutil.get_terminal_size().columns)
-    if options and max(map(len, text.splitlines())) > room:
-        text = text_table(groups, [], numbered=True)
+    options, lines, left_out = telling_options(groups), legend(groups), []
+
+    def text() -> str:
+        return text_table(groups, options, numbered=numbered, without=left_out)
+
+    def is_too_wide() -> bool:
+        return max(map(len, text().splitlines())) > columns()
+
+    if options and is_too_wide():
+        options, numbered = [], True
         for number, group in enumerate(groups, start=1):
             if values := options_in_words(groups, group):
-                lines.append(fill(f"{number}) {values}", WIDTH, subsequent_indent="   "))
-    return "\n".join([text, *lines])
+                lines.append(wrapped(f"{number}) {values}", "   "))
+    while is_too_wide() and len(left_out) < len(SPARE):
+        left_out.append(SPARE[len(left_out)])
+    if left_out:
+        names = ", ".join(left_out).replace("\n", " ")
+        lines.append(f"no room in {columns()} characters for: {names}")
+    return "\n".join([text(), *map(wrapped, lines)])
 
 
 def legend(groups: list[dict]) -> list[str]:

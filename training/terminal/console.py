@@ -6,8 +6,10 @@ import contextlib
 import errno
 import logging
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,15 @@ import tabulate
 import torch
 from tqdm import tqdm
 
-from parsers.program import flush, forget, run_command, tell, what_failed
+from parsers.program import (
+    coloured,
+    flush,
+    forget,
+    is_terminal,
+    run_command,
+    tell,
+    what_failed,
+)
 from training.errors import DivergedError
 from training.metrics import Meter, Metrics
 
@@ -30,10 +40,42 @@ SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name)
 HANG_UP = getattr(signal, "SIGHUP", None)
 ECHO = 1.0  # s within which a signal sent from outside may arrive twice, and means the same
 tabulate.MIN_PADDING = 0  # headers no wider than they are: a table of results fits a terminal
+WIDE = 120  # characters in a line of what is no terminal
+NARROWEST = 16  # characters in a column of a table
+RED, GREEN, YELLOW, BOLD = "31", "32", "33", "1"
+
+
+def columns() -> int:
+    """Characters in a line of the terminal."""
+    return shutil.get_terminal_size((WIDE, 0)).columns
+
+
+def wrapped(text: str, indent: str = "  ") -> str:
+    """``text`` with its lines broken between words, where they are longer than the terminal's."""
+    style = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}
+    return "\n".join(
+        textwrap.fill(line, columns(), **style) if len(line) > columns() else line
+        for line in text.split("\n")
+    )
 
 
 class _BesideProgressBars(logging.Handler):
-    """Prints records on stdout without tearing the progress bars of stderr."""
+    """Prints records on stdout without tearing the progress bars of stderr.
+
+    On a terminal long lines are broken between words; what a record ``marks`` (text, colour) is
+    coloured, and so are warnings.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if is_terminal(sys.stdout):
+            text = wrapped(text)
+        marks = getattr(record, "marks", ())
+        if record.levelno > logging.INFO:
+            marks = ((text, RED if record.levelno > logging.WARNING else YELLOW),)
+        for mark, colour in marks:
+            text = text.replace(mark, coloured(mark, colour, sys.stdout))
+        return text
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -151,10 +193,35 @@ def _host_copy(sums: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | Non
     return copy, event
 
 
-def table(rows: list[tuple], headers: list[str], *, numbers: int = 0, kind: str = "simple") -> str:
-    """An aligned table, in a format of tabulate; the last ``numbers`` columns end flush."""
+def table(
+    rows: list[tuple],
+    headers: list[str],
+    *,
+    numbers: int = 0,
+    kind: str = "simple",
+    fit: bool = True,
+) -> str:
+    """An aligned table, in a format of tabulate; the last ``numbers`` columns end flush.
+
+    To ``fit`` the terminal, columns that it has no room for are broken between words.
+    """
     align = ["left"] * (len(headers) - numbers) + ["right"] * numbers
+    for _ in headers if fit else ():
+        rows = _narrower(rows, headers)
     return tabulate.tabulate(rows, headers, tablefmt=kind, disable_numparse=True, colalign=align)
+
+
+def _narrower(rows: list[tuple], headers: list[str]) -> list[tuple]:
+    """The rows with their widest column as narrow as the terminal asks for."""
+    cells = [list(map(str, column)) for column in zip(headers, *rows, strict=True)]
+    widths = [max(map(len, "\n".join(column).split("\n"))) for column in cells]
+    width, room = max(widths), columns() - sum(widths) - 2 * (len(widths) - 1)
+    if room >= 0 or width <= NARROWEST:
+        return rows
+    widest = cells[widths.index(width)]
+    style = {"width": max(NARROWEST, width + room), "break_on_hyphens": False}
+    widest[1:] = [textwrap.fill(cell, **style) for cell in widest[1:]]
+    return list(zip(*(column[1:] for column in cells), strict=True))
 
 
 def percent(share: float, digits: int = 2) -> str:
@@ -172,10 +239,23 @@ def duration(seconds: float) -> str:
     )
 
 
-_EPOCH = "{:<13}  {:>10} {:>7}  {:>10} {:>7}  {:>6}  {:>8}  {:>11}  {}"
-EPOCH_HEADER = _EPOCH.format(
-    "", "train loss", "acc", "valid loss", "acc", "firing", "lr", "training", ""
-).rstrip()
+# The figures of an epoch, their widths, and which are left out first where there is no room.
+_FIGURES = {"train": 7, "train acc": 7, "valid": 7, "valid acc": 7}
+_FIGURES |= {"firing": 6, "lr": 8, "time": 11}
+_SPARE = ("lr", "time", "firing")
+_HEADERS = (
+    {"train": "train", "valid": "valid"},
+    {"train": "loss", "train acc": "acc", "valid": "loss", "valid acc": "acc"}
+    | {name: name for name in _SPARE},
+)
+
+
+def _epoch_line(name: str, figures: dict[str, str], end: str = "") -> str:
+    cells = {key: f"{figures.get(key, ''):>{width}}" for key, width in _FIGURES.items()}
+    for spare in _SPARE:
+        if len(" ".join([name, *cells.values(), "best"])) > columns():
+            del cells[spare]
+    return " ".join([name, *cells.values(), end]).rstrip()
 
 
 def log_epoch(
@@ -189,20 +269,21 @@ def log_epoch(
     with_header: bool,
 ) -> None:
     """Log one line about an epoch; the progress bars show clips per second."""
+    name = f"epoch {epoch:>{len(str(last))}}/{last}"
     if with_header:
-        log.info(EPOCH_HEADER)
-    line = _EPOCH.format(
-        f"epoch {epoch:>{len(str(last))}}/{last}",
-        f"{train.loss:.4f}",
-        percent(train.accuracy),
-        f"{valid.loss:.4f}",
-        percent(valid.accuracy),
-        percent(valid.mean_rate, 1) if valid.firing_rates else "",
-        f"{lr:.3g}",
-        duration(train.seconds),
-        "best" if is_best else "",
-    )
-    log.info(line.rstrip())
+        header = "\n".join(_epoch_line(" " * len(name), names) for names in _HEADERS)
+        log.info(header, extra={"marks": [(header, BOLD)]})
+    figures = {
+        "train": f"{train.loss:.4f}",
+        "train acc": percent(train.accuracy),
+        "valid": f"{valid.loss:.4f}",
+        "valid acc": percent(valid.accuracy),
+        "firing": percent(valid.mean_rate, 1) if valid.firing_rates else "",
+        "lr": f"{lr:.3g}",
+        "time": duration(train.seconds),
+    }
+    line = _epoch_line(name, figures, "best" if is_best else "")
+    log.info(line, extra={"marks": [("best", GREEN)]})
 
 
 def closing_table(summary: dict) -> str:
@@ -226,6 +307,13 @@ def closing_table(summary: dict) -> str:
         ("time in all", duration(summary["seconds"])),
     ]
     return table(rows, ["result", "value"])
+
+
+def log_summary(summary: dict) -> None:
+    """Log the closing table of a run."""
+    text = closing_table(summary)
+    accuracy = next(line for line in text.splitlines() if line.startswith("test accuracy"))
+    log.info("\n%s\n", text, extra={"marks": [(accuracy, BOLD)]})
 
 
 def activity_rows(figures: dict) -> list[tuple[str, str]]:
