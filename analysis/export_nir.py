@@ -7,6 +7,7 @@ nirtorch are optional requirements, see requirements-analysis.txt.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None) -> None:
     import nir
 
     start_logging()
-    path = arguments.file.expanduser().absolute()
+    path = Path(os.path.expanduser(arguments.file)).absolute()
     if path.exists() and not (arguments.overwrite and path.is_file()):
         raise ExperimentError(f"{path} exists already: name another file, or add --overwrite")
     if not path.parent.is_dir():

@@ -6,6 +6,7 @@ One figure has them on two axes side by side, the other is a scatter with the Pa
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -140,7 +141,7 @@ def check_same_data(models: list[Trained]) -> None:
 
 def ssc_is_there(data_folder: str | None) -> bool:
     """Whether this machine has the authors' networks and their test split."""
-    folder = Path(data_folder or REPO / DATASETS["ssc"].default_folder).expanduser()
+    folder = Path(os.path.expanduser(data_folder or REPO / DATASETS["ssc"].default_folder))
     return all(map(is_there, AUTHORS)) and find_file(folder, "ssc_test.h5") is not None
 
 

@@ -11,6 +11,7 @@ of the network that computes the same, and whose spikes and recurrent weights pa
 
 import argparse
 import copy
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None) -> None:
     need(("neurobench", "snntorch"))
     start_logging()
     output = arguments.output or resolve_pretrained(arguments.folder) / "neurobench.json"
-    output = output.expanduser().absolute()
+    output = Path(os.path.expanduser(output)).absolute()
     check_file("--output", output)
     opened = open_named(arguments)
     if not opened.model.is_snn:

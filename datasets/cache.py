@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Arrays that are computed once, kept in one checked file, and read back by later runs."""
 
-import errno
 import io
 import json
 import math
 import os
-import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +15,13 @@ import numpy as np
 
 from datasets.files import (
     BLOCK,
+    LEAST_SHOWN,
     atomic_file,
+    cache_files,
+    in_words,
     is_disk_full,
-    path_digest,
     remove_leftovers,
-    user_cache_folder,
+    require_room,
 )
 
 FORMAT_VERSION = 2
@@ -39,25 +39,31 @@ class Cached(NamedTuple):
 
 
 class Sink:
-    """Writes arrays behind one another; ``layout`` is [name, type, shape] of each."""
+    """Writes arrays behind one another; ``layout`` is [name, type, shape] of each.
 
-    def __init__(self, file: BinaryIO, folder: Path | None):
-        self.file, self.folder = file, folder
+    ``folder`` is where ``file`` lies, None for one in memory; ``say`` is told of a large one.
+    """
+
+    def __init__(self, file: BinaryIO, folder: Path | None, say: Callable[[str], None]):
+        self.file, self.folder, self.say = file, folder, say
         self.checksum = 0
         self.layout: list[tuple[str, str, list[int]]] = []
 
     def append(self, name: str, rows: np.ndarray, *, of: int | None = None) -> None:
         """Add ``rows`` [n, ...] to array ``name``, which has ``of`` rows in the end, if known.
 
-        The pieces of an array follow each other. Raises OSError where its end has no room.
+        The pieces of an array follow each other. Says what a large one takes before it is written;
+        raises OSError where its end has no room.
         """
         rows = np.ascontiguousarray(rows)
         if self.layout and self.layout[-1][0] == name:
             self.layout[-1][2][0] += len(rows)
         else:
             nbytes = rows[:1].nbytes * (of or 0)
-            if self.folder and shutil.disk_usage(self.folder).free < nbytes:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self.folder is not None:
+                require_room(self.folder, nbytes)
+                if nbytes > LEAST_SHOWN:
+                    self.say(f"the {name} take {in_words(nbytes)} in {self.folder}")
             self.layout.append((name, rows.dtype.str, list(rows.shape)))
         block = rows.reshape(-1).view(np.uint8).data
         self.file.write(block)
@@ -92,10 +98,9 @@ def load_or_make(
     Raises MemoryError where the arrays do not fit in memory, and what ``make`` raises.
     """
     key = {"version": FORMAT_VERSION, **key}
-    in_user_cache = user_cache_folder() / "frames" / path_digest(folder)
-    targets = [folder / ".frames" / name, in_user_cache / name]
+    targets = cache_files(folder, name)
     for target in targets:
-        remove_leftovers(target)
+        remove_leftovers(target.parent)
         try:
             cached = _read(target, key)
         except _DamagedCacheError:
@@ -107,7 +112,7 @@ def load_or_make(
     for target in targets:
         try:
             with atomic_file(target) as file:
-                _fill(file, target.parent, key, make)
+                _fill(Sink(file, target.parent, say), key, make)
             if cached := _read(target, key):
                 return cached
         except _DamagedCacheError:
@@ -118,7 +123,7 @@ def load_or_make(
                 break
     say(f"{what} are not cached ({'; '.join(refusals)})")
     memory = io.BytesIO()
-    _fill(memory, None, key, make)
+    _fill(Sink(memory, None, say), key, make)
     memory.seek(0)
     return _parse(memory, key)
 
@@ -127,19 +132,16 @@ class _DamagedCacheError(Exception):
     """A cache file that is not as it was written."""
 
 
-def _fill(
-    file: BinaryIO, folder: Path | None, key: dict[str, Any], make: Callable[[Sink], dict[str, Any]]
-) -> None:
+def _fill(sink: Sink, key: dict[str, Any], make: Callable[[Sink], dict[str, Any]]) -> None:
     """Compute straight into the file, so that large arrays never lie in memory as a whole."""
-    file.seek(HEADER_BYTES)
-    sink = Sink(file, folder)
+    sink.file.seek(HEADER_BYTES)
     facts = json.dumps(make(sink)).encode()
     sink.append(FACTS, np.frombuffer(facts, np.uint8))
     header = json.dumps({"key": key, "arrays": sink.layout}).encode()
     header = header.ljust(HEADER_BYTES - FIRST_LINE)
     assert len(header) == HEADER_BYTES - FIRST_LINE
-    file.seek(0)
-    file.write(_first_line(zlib.crc32(header, sink.checksum)) + header)
+    sink.file.seek(0)
+    sink.file.write(_first_line(zlib.crc32(header, sink.checksum)) + header)
 
 
 def _read(path: Path, key: dict[str, Any]) -> Cached | None:

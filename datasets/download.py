@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from datasets.errors import DataError
-from datasets.files import open_with_bar, unpack
+from datasets.files import open_with_bar, require_room, unpack
 from datasets.transfer import DownloadError, Patience, fetch, md5_of, megabytes, part_of
 from parsers.program import Parser, numeric, refuse, run_command
 
@@ -100,7 +100,7 @@ def download(name: str, folder: str | None, base_url: str | None, patience: Pati
     base_url = source.base_url if base_url is None else base_url
     if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc:
         raise DataError(f"--base_url {base_url} is not an http:// or https:// address")
-    folder = REPO / source.default_folder if folder is None else Path(folder).expanduser()
+    folder = REPO / source.default_folder if folder is None else Path(os.path.expanduser(folder))
     with _locked(folder):
         for archive, md5 in source.archives.items():
             url = f"{base_url.rstrip('/')}/{archive}"
@@ -154,6 +154,7 @@ def _get_recordings(source, url, archive: Path, md5, patience) -> None:
         _archive_in_place(url, archive, md5, patience),
         tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary,
     ):
+        require_room(folder, archive.stat().st_size)  # at least
         with (
             open_with_bar(archive, f"unpacking {archive.name}") as raw,
             tarfile.open(fileobj=raw, mode="r:gz") as contents,

@@ -10,7 +10,11 @@ import json
 import os
 import platform
 import secrets
+import shutil
+import signal
+import threading
 import time
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,14 +31,29 @@ BLOCK = 1 << 22
 ARCHIVES = (".gz", ".zip")
 LEAST_SHOWN = 1 << 26  # bytes; smaller files are done before anyone could read a bar
 LEFTOVER_AGE = 24 * 3600  # s without a write, after which no process is writing
+UNDECODED = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}  # as Python reads such bytes
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def user_cache_folder() -> Path:
-    """``$SPRACHE_CACHE``, else ``$XDG_CACHE_HOME/sprache``, else ``~/.cache/sprache``."""
-    if os.environ.get("SPRACHE_CACHE"):
-        return Path(os.environ["SPRACHE_CACHE"]).expanduser()
+def readable(name: str) -> str:
+    """A name as text to print, write and compare: accents composed (NFC), in whichever form a disk
+    has them, and bytes that are not UTF-8 read as Latin-1."""
+    return unicodedata.normalize("NFC", name.translate(UNDECODED))
+
+
+def user_cache() -> list[Path]:
+    """``$SPRACHE_CACHE``, else ``$XDG_CACHE_HOME/sprache``, else ``~/.cache/sprache``; no folder
+    where it would lie in the home of a user who has none."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "sprache"
+    place = os.environ.get("SPRACHE_CACHE") or os.path.join(base, "sprache")
+    found = os.path.expanduser(place)
+    return [] if found.startswith("~") else [Path(found)]
+
+
+def cache_files(folder: Path, name: str) -> list[Path]:
+    """Where a file ``name`` that is made from the data in ``folder`` may be kept, best first."""
+    elsewhere = (cache / "frames" / path_digest(folder) / name for cache in user_cache())
+    return [folder / ".frames" / name, *elsewhere]
 
 
 def path_digest(path: Path) -> str:
@@ -46,37 +65,67 @@ def path_digest(path: Path) -> str:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when complete and on disk.
 
-    Makes the folder. Whatever ends the block early, including an interrupt, removes the file; for
-    what a killed process leaves behind see `remove_leftovers`.
+    Makes the folder. Whatever ends the block early, including an interrupt and SIGTERM, removes the
+    file; for what a killed process leaves behind see `remove_leftovers`.
     Raises OSError where the folder cannot be made or written.
     """
     _refuse_read_only(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path)
+    remove_leftovers(path.parent, path.name)
     writer = f"{platform.node()}-{os.getpid()}"
     temporary = path.with_name(f".{path.name}.{writer}-{secrets.token_hex(4)}.tmp")
+    with _ended_by_exception():
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+class _EndedError(BaseException):
+    """A signal that ends the process."""
+
+
+@contextmanager
+def _ended_by_exception() -> Iterator[None]:
+    """Let a signal that would end the process at once unwind the block before it does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame) -> None:
+        raise _EndedError(number)
+
+    heard = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    for number in heard:
+        signal.signal(number, end)
     try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except _EndedError as ended:
+        signal.signal(ended.args[0], signal.SIG_DFL)
+        os.kill(os.getpid(), ended.args[0])
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of ``path`` that killed processes left behind.
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove temporary files that killed writers left in ``folder``, of the file ``name`` or all.
 
     A process of this machine is recognised by its number; what another machine left is removed
     after a day.
     """
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        node, *numbers = leftover.name.removeprefix(f".{path.name}.").rsplit("-", 2)
+    pattern = ".*" if name is None else f".{glob.escape(name)}.*"
+    for leftover in folder.glob(f"{pattern}.tmp"):
+        node, *numbers = leftover.name.rsplit("-", 2)
         with suppress(OSError, ValueError):
-            gone = node == platform.node() and not _is_running(int(numbers[0]))
+            here = node.endswith(f".{platform.node()}")
+            gone = here and not _is_running(int(numbers[0]))
             if gone or time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
                 leftover.unlink()
 
@@ -99,6 +148,19 @@ def _refuse_read_only(folder: Path) -> None:
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not existing.stat().st_mode & 0o222:
         raise PermissionError(errno.EACCES, "the folder is read-only", str(existing))
+
+
+def require_room(folder: Path, nbytes: int) -> None:
+    """OSError, as of a full disk, where ``folder`` has no room for so many bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < nbytes:
+        lack = f"{in_words(nbytes)} are needed, {in_words(free)} are free"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {lack}")
+
+
+def in_words(nbytes: int) -> str:
+    """'5.4 GB'"""
+    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -124,7 +186,8 @@ def unpacked(path: Path) -> Path:
     name = path.name.removesuffix(path.suffix)
     version = f"{path_digest(path)}-{stat.st_size}-{stat.st_mtime_ns}"
     refusals = []
-    for target in (path.with_name(name), user_cache_folder() / "unpacked" / version / name):
+    elsewhere = (cache / "unpacked" / version / name for cache in user_cache())
+    for target in (path.with_name(name), *elsewhere):
         try:
             if not target.is_file():
                 unpack(path, target)
@@ -142,7 +205,18 @@ def unpack(archive: Path, target: Path) -> None:
     Raises DataError where the archive is damaged, and OSError where ``target`` cannot be written.
     """
     with atomic_file(target) as output:
+        require_room(target.parent, _unpacked_size(archive, target.name))
         output.writelines(_blocks(archive, target.name))
+
+
+def _unpacked_size(archive: Path, member: str) -> int:
+    """Bytes of a file in a ``.zip``; 0 where it is damaged, or the archive is another one."""
+    try:
+        with zipfile.ZipFile(archive) as contents:
+            entries = contents.infolist()
+    except (OSError, zipfile.BadZipFile):
+        return 0
+    return sum(entry.file_size for entry in entries if Path(entry.filename).name == member)
 
 
 def _blocks(archive: Path, member: str) -> Iterator[bytes]:
@@ -200,7 +274,7 @@ def sha256_of_file(path: Path) -> str:
     stat = path.stat()
     found = _hash(path)
     note = {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": found}
-    for target in _notes(path):
+    for target in cache_files(path.parent, f"{path.name}.sha256.json"):
         with suppress(OSError), atomic_file(target) as file:
             file.write(json.dumps(note).encode())
             break
@@ -210,18 +284,12 @@ def sha256_of_file(path: Path) -> str:
 def known_sum(path: Path) -> str | None:
     """The SHA-256 that was noted for the present state of ``path``, None where there is none."""
     stat = path.stat()
-    for target in _notes(path):
+    for target in cache_files(path.parent, f"{path.name}.sha256.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(target.read_text(encoding="utf-8"))
             if (note["bytes"], note["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns):
                 return note["sha256"]
     return None
-
-
-def _notes(path: Path) -> tuple[Path, Path]:
-    name = f"{path.name}.sha256.json"
-    elsewhere = user_cache_folder() / "frames" / path_digest(path.parent)
-    return path.parent / ".frames" / name, elsewhere / name
 
 
 def _hash(path: Path) -> str:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The interface of a data set: a `DataSet` loads `Data`, and each of its splits is a `Split`."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
@@ -125,8 +126,8 @@ class Data:
 
     ``validation`` says what validation means here. ``checksums`` holds SHA-256 sums of all that was
     read, by the name of a file or a split; a run that is resumed must find the same. ``classes``
-    are the names of the labels, ``sample_rate`` that of recordings in Hz. ``facts`` are noted in
-    summary.json as they are.
+    are the names of the labels, ``sample_rate`` that of recordings in Hz, ``nb_channels`` how many
+    spikes have before binning. ``facts`` are noted in summary.json as they are.
     """
 
     nb_features: int
@@ -137,6 +138,7 @@ class Data:
     test: Any = None
     checksums: dict[str, str] = field(default_factory=dict)
     sample_rate: int | None = None
+    nb_channels: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -164,7 +166,7 @@ class DataSet(ABC):
         """Where the data lie."""
         if options.data_folder is None:
             return REPO / self.default_folder
-        return Path(options.data_folder).expanduser()
+        return Path(os.path.expanduser(options.data_folder))
 
     @abstractmethod
     def load(

@@ -7,6 +7,7 @@ behind them as report.json.
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None) -> None:
     folder = arguments.output
     if folder is None:
         folder = resolve_pretrained(arguments.folder) / "report"
-    folder = folder.expanduser().absolute()
+    folder = Path(os.path.expanduser(folder)).absolute()
     check_free(folder)
     run = open_named(arguments)
     check_chosen(run, arguments.clips, arguments.neurons)

@@ -7,6 +7,7 @@ index.html that shows them on one page.
 """
 
 import html
+import os
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from datasets.augment import Augmentation
 from datasets.errors import DataError
-from datasets.files import atomic_file
+from datasets.files import atomic_file, readable
 from datasets.registry import DATASETS
 from parsers.load import OPTIONS, Config, load_plan
 from parsers.program import Parser, check_folder, numeric, of_option, program
@@ -66,7 +67,7 @@ class Page:
 
     def say(self, line: str) -> None:
         """Tell the user, and note it on the page."""
-        print(line)
+        print(readable(line))
         self.notes.append(line)
 
     def add(self, name: str, heading: str, caption: str, figure) -> None:
@@ -94,7 +95,7 @@ class Page:
             lines.append(f'<div class="pan">{image}</div>')
         path = self.folder / "index.html"
         with atomic_file(path) as file:
-            file.write("\n".join(lines).encode())
+            file.write(readable("\n".join(lines)).encode())
         return path
 
 
@@ -173,7 +174,7 @@ def main(argv: list[str] | None) -> None:
     augmented = Config.from_dict(data | asked).training  # raises where one does not fit the data
     strengths = Augmentation.of(augmented) if asked else EXAMPLE
 
-    folder = Path(arguments.out or f"preview_{data['dataset_name']}").expanduser()
+    folder = Path(os.path.expanduser(arguments.out or f"preview_{data['dataset_name']}"))
     check_folder("--out", folder)
     is_new = not folder.exists()
     if not is_new and any(folder.iterdir()) and not arguments.overwrite:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import random
+import re
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -147,6 +148,19 @@ class TestSpikingSets:
         assert "No space left on device" in err
         assert "make room" in err
         assert contents(tmp_path / "data").keys() == {"shd_train.h5.zip"}
+
+    @pytest.mark.parametrize("name", ["shd", "gsc"])
+    def test_a_full_disk_is_seen_before_unpacking(
+        self, command, shd, gsc, server, name, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(transfer, "_require_room", lambda *_: None)
+        usage = files.shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage._replace(free=100))
+        status, _, err = command(name)
+        assert status == 1
+        assert re.search(r"are needed, 0\.0 MB are free\): .*/data/\S+ is kept, make room", err)
+        (archive,) = contents(tmp_path / "data")
+        assert archive in server.files
 
 
 class TestAudioSets:

@@ -4,7 +4,9 @@
 
 import errno
 import os
+import platform
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from datasets import cache as cache_module
 from datasets import files
 from datasets import frames as frames_module
 from datasets.binning import Binning, bin_events
@@ -233,9 +236,28 @@ class TestCache:
     def test_too_little_space_is_seen_before_binning(self, spikes, said, monkeypatch):
         path = spikes()
         monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+        monkeypatch.setattr(cache_module, "LEAST_SHOWN", 1000)
         assert len(load(path, said)) == 12
         assert len(said.about("not cached")) == 1
+        assert said.about("No space left on device: 0.0 MB are needed, 0.0 MB are free")
+        assert not said.about("take")
         assert not list(path.parent.glob(".frames/*"))
+
+    def test_a_large_size_is_said_before_it_is_written(self, spikes, said, monkeypatch):
+        path = spikes()
+        monkeypatch.setattr(cache_module, "LEAST_SHOWN", 1000)
+        load(path, said)
+        assert said[0] == f"the counts take 0.0 MB in {path.parent / '.frames'}"
+
+    def test_what_killed_processes_left_is_removed_whatever_its_name(self, spikes):
+        path = spikes()
+        (path.parent / ".frames").mkdir()
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        name = f".shd_train-9steps-1.0s-bin5.frames.{platform.node()}-{gone.pid}-beef.tmp"
+        (path.parent / ".frames" / name).write_text("half")
+        load(path)
+        assert not (path.parent / ".frames" / name).exists()
 
     def test_a_disk_that_fills_up_leaves_no_file(self, spikes, said, user_cache, monkeypatch):
         def disk_full(*args):
