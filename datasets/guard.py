@@ -4,10 +4,12 @@
 
 The HDF5 library is written in C and trusts much of what it reads: a damaged or malicious file can
 kill the process, or hang it. So files that were never read to their end are first read in a child
-process. Any other fault is reported by the reader, which meets it again.
+process, which may take little more memory than a file of that size can fill. Any other fault is
+reported by the reader, which meets it again.
 """
 
 import faulthandler
+import os
 import signal
 import subprocess
 import sys
@@ -22,13 +24,16 @@ REPO = Path(__file__).resolve().parents[1]
 PATIENCE = (30.0, 300.0)  # s without a sign of life, for small files and at most
 BYTES_PER_SECOND = 1e6  # that the slowest disk gives
 ANY_LABEL = 1 << 62
+ROOM, ROOM_PER_BYTE = 1 << 30, 16  # bytes of memory for any file, and for each byte of it
+NO_MEMORY = 3  # exit status
 
 
 def check_new_files(paths: Iterable[Path], patience: float | None = None) -> None:
     """Read files in the SHD layout in a child process, except those with a checksum on record.
 
     ``patience`` is how many seconds the child may take for ``CHUNK_CLIPS`` clips; None: by the size
-    of the files. Raises DataError where the HDF5 library dies of a file, or hangs.
+    of the files. Raises DataError where the HDF5 library dies of a file, hangs, or asks for more
+    memory than the file can fill.
     """
     new = [path for path in paths if known_sum(path) is None]
     if not new:
@@ -53,9 +58,9 @@ def check_new_files(paths: Iterable[Path], patience: float | None = None) -> Non
             child.kill()
             raise
     if status := child.returncode:
-        what = (
-            f"dies reading it ({signal.strsignal(-status)})" if status < 0 else "hangs reading it"
-        )
+        what = "wants more memory than it can fill" if status == NO_MEMORY else "hangs reading it"
+        if status < 0:
+            what = f"dies reading it ({signal.strsignal(-status)})"
         raise DataError(f"{current} is damaged: the HDF5 library {what}; download it again")
 
 
@@ -64,14 +69,29 @@ def main(patience: str, *paths: str) -> None:
     for number, path in enumerate(paths):
         try:
             faulthandler.dump_traceback_later(float(patience), exit=True)
+            _limit_memory(os.path.getsize(path))
             print(number, 0, 1, flush=True)
             total = len(read_annotations(Path(path), ANY_LABEL).labels)
             for start, _, _ in read_clips(Path(path)):
                 faulthandler.dump_traceback_later(float(patience), exit=True)
                 print(number, start, total, flush=True)
-        except Exception:  # the reader meets it again, and reports it
-            break
+        except Exception as error:
+            if isinstance(error, MemoryError) or "alloc" in str(error):
+                sys.exit(NO_MEMORY)
+            break  # the reader meets it again, and reports it
     faulthandler.cancel_dump_traceback_later()
+
+
+def _limit_memory(size: int) -> None:
+    """Let this process grow by what a file of ``size`` bytes may need, where the system can."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + ROOM + ROOM_PER_BYTE * size
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    except (ImportError, OSError, ValueError):  # no Linux, or a lower limit is in force
+        pass
 
 
 if __name__ == "__main__":

@@ -5,10 +5,14 @@
 import hashlib
 import os
 import platform
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
 
+import h5py
+import numpy as np
 import pytest
 from loading import load
 from shd_files import random_clips, write_spikes
@@ -45,8 +49,41 @@ class TestAtomicFile:
         )
         for path in (dead, alive, elsewhere):
             path.write_text("half")
-        remove_leftovers(tmp_path / "a")
+        remove_leftovers(tmp_path, "a")
         assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere])
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_that_ends_the_process_leaves_no_file(self, tmp_path, number):
+        code = f"""
+import os, sys
+from pathlib import Path
+from datasets.files import atomic_file
+with atomic_file(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    os.kill(os.getpid(), {int(number)})
+"""
+        command = [sys.executable, "-c", code, tmp_path / "a"]
+        assert subprocess.run(command, cwd=guard.REPO).returncode == -number
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["~/.cache", "~nobody-of-this-name/cache"])
+def test_without_a_home_there_is_no_user_cache(tmp_path, monkeypatch, place):
+    monkeypatch.delenv("SPRACHE_CACHE")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: {}[number])
+    monkeypatch.setenv("XDG_CACHE_HOME", place)
+    write_spikes(tmp_path / "shd_train.h5", random_clips())
+    shutil.copy(tmp_path / "shd_train.h5", tmp_path / "shd_test.h5")
+    monkeypatch.chdir(tmp_path)
+    load("shd", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".frames",
+        "shd_test.h5",
+        "shd_train.h5",
+    ]
+    with pytest.raises(DataError, match="no folder ~nobody-of-this-name/data"):
+        load("shd", "~nobody-of-this-name/data")
 
 
 class TestChecksums:
@@ -98,15 +135,19 @@ class TestGuard:
         ("fault", "message"),
         [
             ("os.kill(os.getpid(), signal.SIGSEGV)", f"dies .*{signal.strsignal(signal.SIGSEGV)}"),
-            ("time.sleep(60)", "hangs"),
+            # What the watchdog does, armed as it must be.
+            ("os._exit(1 if armed[-1] == (30.5, True) else 9)", "hangs"),
+            ("bytearray(1 << 40)", "wants more memory"),
         ],
     )
     def test_a_file_that_the_library_cannot_survive_is_named(
         self, shd, monkeypatch, fault, message
     ):
         code = f"""
-import os, signal, sys, time
+import os, signal, sys
 from datasets import guard
+armed = []
+guard.faulthandler.dump_traceback_later = lambda seconds, exit: armed.append((seconds, exit))
 labels = guard.read_annotations
 guard.read_annotations = lambda path, n: {fault} if "test" in path.name else labels(path, n)
 guard.main(*sys.argv[1:])
@@ -121,7 +162,18 @@ guard.main(*sys.argv[1:])
         with pytest.raises(
             DataError, match=rf"shd_test\.h5 is damaged: the HDF5 library {message}"
         ):
-            guard.check_new_files(paths, patience=0.5)
+            guard.check_new_files(paths, patience=30.5)
+
+    def test_a_small_file_that_claims_gigabytes_is_refused(self, shd):
+        path = shd / "shd_test.h5"
+        with h5py.File(path, "a") as file:
+            file["spikes/times"][5] = np.zeros(61, np.float16)
+        content = path.read_bytes()
+        claim = (61).to_bytes(4, "little")
+        assert content.count(claim) == 1
+        path.write_bytes(content.replace(claim, (1 << 31).to_bytes(4, "little")))
+        with pytest.raises(DataError, match=r"shd_test\.h5 is damaged: the HDF5 library"):
+            guard.check_new_files([path])
 
     def test_known_files_are_not_read_again(self, shd, monkeypatch):
         load("shd", shd)
