@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Recordings from WAV and FLAC files as 16-bit samples, one by one or many in threads."""
+"""Recordings from files as 16-bit samples, one by one or many in threads."""
 
 import io
 import math
@@ -19,8 +19,10 @@ MIN_RATE = 1000  # Hz; below it a frame of features is a handful of samples
 FULL_SCALE = 32768  # of 16-bit samples, as torchaudio.load divides by it
 MAX_RATE = 768_000  # Hz; a damaged header claims billions, and no filter resamples from those
 READ_AHEAD = 512  # files that are read before they are asked for
-SUFFIXES = (".wav", ".flac")
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+FORMATS = "WAV, FLAC, MP3 or Ogg"
 FINE_ENOUGH = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+COMPRESSED = ("MPEG_LAYER_III", "VORBIS", "OPUS")
 LONGEST = 2**28  # samples, 4 h 39 min at 16 kHz; a damaged header claims any number
 UNKNOWN_LENGTH = 2**63 - 1  # samples, as libsndfile has it
 # Programs that write a WAV into a pipe cannot know its size, and write about the largest one.
@@ -39,7 +41,7 @@ class BadRecordingError(Exception):
 
 
 def read_recording(path: Path) -> Recording:
-    """The samples of a mono WAV or FLAC file of 16 bits or more.
+    """The samples of a mono WAV or FLAC file of 16 bits or more, or of a mono MP3 or Ogg file.
 
     Finer ones are rounded to 16 bits.
 
@@ -93,7 +95,7 @@ def _decode(content: bytes) -> Recording:
                 raise BadRecordingError(
                     f"has {file.channels} channels, where one is needed (sox IN OUT remix 1-)"
                 )
-            if file.subtype not in FINE_ENOUGH:
+            if file.subtype not in (*FINE_ENOUGH, *COMPRESSED):
                 raise BadRecordingError(
                     f"is {file.subtype_info}, where 16-bit PCM or better is needed (sox IN -b 16 "
                     "-e signed OUT)"
@@ -118,7 +120,7 @@ def _decode(content: bytes) -> Recording:
         raise BadRecordingError(f"claims {promised} samples, more than memory holds") from None
     except soundfile.LibsndfileError as error:
         reason = str(error).removeprefix("Error opening <_io.BytesIO").split(": ")[-1].rstrip(".")
-        raise BadRecordingError(f"is not a WAV or FLAC file, or is damaged ({reason})") from error
+        raise BadRecordingError(f"is not a {FORMATS} file, or is damaged ({reason})") from error
     if len(samples) == 0:
         raise BadRecordingError("holds no samples")
     if len(samples) < promised:

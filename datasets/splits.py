@@ -9,12 +9,14 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.errors import DataError
-from datasets.recordings import SUFFIXES
+from datasets.files import readable
+from datasets.recordings import FORMATS, SUFFIXES
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}  # for the user
@@ -57,11 +59,12 @@ def list_words(folder: Path) -> Listing:
     The splits come from ``validation_list.txt`` and ``testing_list.txt``, where train is all the
     rest; else from ``train.csv``, ``val.csv`` and ``test.csv`` with the columns file and class;
     else from the SHA-1 rule of Speech Commands, `which_set`. Folders that begin with ``_`` or ``.``
-    (background noise) are skipped, and so are those without a WAV or FLAC file. A listed file is
-    found whatever the case of its letters.
+    (background noise) are skipped, and so are those without a recording. A listed file is found
+    whatever the case and the encoding of its letters, and whatever its format is now. What shares
+    its file name with a listed one that is not found is not for training.
 
     Raises DataError where there are no words or only one, a list is missing or damaged, or names a
-    clip twice, or a recording is there as WAV and as FLAC.
+    clip twice, or a recording is there in two formats.
     """
     words = {name: _recordings(folder / name) for name in subfolders(folder)}
     _refuse_twins(folder, words)
@@ -74,23 +77,54 @@ def list_words(folder: Path) -> Listing:
             f"{folder} has recordings of one class only, {listing.classes[0]!r}: there is nothing "
             "to learn"
         )
-    return listing
+    return replace(listing, notes=(*listing.notes, *_alike(listing.classes)))
 
 
 def _by_folders(folder: Path, words: dict[str, list[str]]) -> Listing:
-    classes = sorted(name for name, files in words.items() if files)
+    classes = sorted({readable(name) for name, files in words.items() if files})
     if not classes:
         raise DataError(
-            f"{folder} has no folders of words, with WAV or FLAC files in them{_hint(folder)}"
+            f"{folder} has no folders of words, with {FORMATS} files in them{_hint(folder)}"
         )
     clips = [
-        (f"{word}/{file}", label) for label, word in enumerate(classes) for file in words[word]
+        (f"{word}/{file}", classes.index(readable(word)))
+        for word, files in words.items()
+        for file in files
     ]
     by_lists = _present(folder, WORD_LISTS)
     listing = _by_lists(folder, clips, classes) if by_lists else _by_hash(clips, classes)
     silent = sorted(name for name, files in words.items() if not files)
-    note = [f"no WAV or FLAC file in the folder {some(silent)}: not a class"] if silent else []
-    return replace(listing, notes=(*note, *listing.notes))
+    notes = [f"no {FORMATS} file in the folder {some(silent)}: not a class"] if silent else []
+    return replace(listing, notes=(*notes, *_left_out(folder, words), *listing.notes))
+
+
+def _left_out(folder: Path, words: dict[str, list[str]]) -> Iterator[str]:
+    """What lies in the folders of words without being a clip, in a line for each reason."""
+    others, deeper = [], []
+    for word, files in words.items():
+        for name in sorted({*os.listdir(folder / word)} - {*files}):
+            path = folder / word / name
+            if name[0] != "." and path.is_dir():
+                found = (Path(top, file) for top, _, names in os.walk(path) for file in names)
+                deeper += [file for file in found if file.name.lower().endswith(SUFFIXES)]
+            elif name[0] != ".":
+                others.append(path)
+    for paths, why in (
+        (deeper, "clips lie directly in the folder of a word: move them there"),
+        (others, f"clips are {FORMATS} files: convert it (ffmpeg -i IN -ac 1 OUT.wav)"),
+    ):
+        if paths:
+            are = "file is" if len(paths) == 1 else "files are"
+            yield f"{len(paths):,} {are} left out, the first {paths[0]}, as {why}"
+
+
+def _alike(classes: list[str]) -> list[str]:
+    """A note on classes that are one word but for capitals, if there are any."""
+    by_word: dict[str, list[str]] = {}
+    for name in classes:
+        by_word.setdefault(name.casefold(), []).append(name)
+    twins = [" and ".join(names) for names in by_word.values() if names[1:]]
+    return [f"classes that differ in capitals only: {some(twins)}"] if twins else []
 
 
 def _by_hash(clips: list[tuple[str, int]], classes: list[str]) -> Listing:
@@ -119,7 +153,8 @@ def which_set(path: str) -> str:
     clip keeps its split when others are added. 10% are for validation, 10% for test.
     """
     speaker = re.sub(r"_nohash_.*$", "", path.rsplit("/", 1)[-1])
-    number = int(hashlib.sha1(speaker.encode()).hexdigest(), 16)
+    name = os.fsencode(unicodedata.normalize("NFC", speaker))
+    number = int(hashlib.sha1(name).hexdigest(), 16)
     percent = number % (MAX_CLIPS_PER_CLASS + 1) * (100.0 / MAX_CLIPS_PER_CLASS)
     if percent < SHARE_PERCENT:
         return "valid"
@@ -156,13 +191,20 @@ def _by_lists(folder: Path, clips: list[tuple[str, int]], classes: list[str]) ->
         by_split[split] = [(path, labels.get(path, NO_CLASS)) for path in paths]
     _refuse_repeated(folder, by_split, WORD_LISTS)
     listed = {path for split in WORD_LISTS for path, _ in by_split[split]}
-    by_split["train"] = [(path, label) for path, label in clips if path not in listed]
+    # Under another name a listed clip may be here all the same, and must not be trained on.
+    astray = {_stem(Path(path).name) for path in listed if path not in labels}
+    unlisted = [(path, label) for path, label in clips if path not in listed]
+    alike = {clip for clip in unlisted if astray and _stem(Path(clip[0]).name) in astray}
+    by_split["train"] = [clip for clip in unlisted if clip not in alike]
+    names = [path for path, _ in alike]
+    why = "not for training, as a list names such a file elsewhere"
     return Listing(
         by_split,
         classes,
         _names(WORD_LISTS),
         "the dataset's own validation split",
-        way_out=LIST_WORDS,
+        (f"{why}: {some(sorted(names))}",) if names else (),
+        LIST_WORDS,
     )
 
 
@@ -177,8 +219,8 @@ def _by_tables(folder: Path, words: dict[str, list[str]]) -> Listing:
         for split, table in rows.items()
     }
     _refuse_repeated(folder, clips, TABLES)
-    listed = {path: classes[label] for split in clips.values() for path, label in split}
-    unlisted = [path for path in lying if path not in listed]
+    listed = {readable(path): classes[label] for split in clips.values() for path, label in split}
+    unlisted = [path for path in lying if readable(path) not in listed]
     elsewhere = [
         f"{path} as {word!r}"
         for path, word in listed.items()
@@ -213,7 +255,7 @@ def _table(path: Path) -> list[tuple[str, str]]:
             if not row[name]:
                 line = lines[rows.line_num - 1]
                 raise DataError(f"{path}, line {rows.line_num}: {line!r} has no {name}")
-        pairs.append((row["file"].strip(), row["class"].strip()))
+        pairs.append((row["file"].strip(), readable(row["class"].strip())))
     return pairs
 
 
@@ -238,17 +280,25 @@ def _find(
 def _finder(paths: Iterable[str]) -> Callable[[list[str]], str | None]:
     """A function that finds the first of several readings among ``paths``, if any.
 
-    One in other letters, such as .WAV for .wav, serves where there is none in the same.
+    One in other letters, such as .WAV for .wav, serves where there is none in the same, and then
+    one in another format.
     """
-    exact = set(paths)
-    folded = {path.casefold(): path for path in exact}
+    tables = [(form, {form(path): path for path in paths}) for form in (readable, _folded, _stem)]
 
     def found(readings: list[str]) -> str | None:
-        same = (reading for reading in readings if reading in exact)
-        alike = (folded[r.casefold()] for r in readings if r.casefold() in folded)
-        return next(same, None) or next(alike, None)
+        hits = (table.get(form(reading)) for form, table in tables for reading in readings)
+        return next(filter(None, hits), None)
 
     return found
+
+
+def _folded(path: str) -> str:
+    return readable(path).casefold()
+
+
+def _stem(path: str) -> str:
+    """A path without its suffix, in small letters."""
+    return os.path.splitext(_folded(path))[0]
 
 
 def _tails(listed: str) -> list[str]:
@@ -283,12 +333,13 @@ def _lines(path: Path) -> list[str]:
 
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders of words, sorted; those that begin with ``_`` or ``.`` are not."""
-    return sorted(f.name for f in folder.iterdir() if f.name[0] not in "._" and f.is_dir())
+    names = sorted(f.name for f in folder.iterdir() if f.name[0] not in "._" and f.is_dir())
+    return sorted(names, key=readable)
 
 
 def _recordings(folder: Path) -> list[str]:
     names = [name for name in os.listdir(folder) if not name.startswith(".")]
-    return sorted(name for name in names if name.lower().endswith(SUFFIXES))
+    return sorted((n for n in names if n.lower().endswith(SUFFIXES)), key=readable)
 
 
 def _refuse_twins(folder: Path, words: dict[str, list[str]]) -> None:
@@ -296,7 +347,7 @@ def _refuse_twins(folder: Path, words: dict[str, list[str]]) -> None:
     for word, files in words.items():
         seen: dict[str, str] = {}
         for file in files:
-            other = seen.setdefault(Path(file).stem, file)
+            other = seen.setdefault(readable(Path(file).stem), file)
             if other != file:
                 raise DataError(
                     f"{folder / word} holds {other} and {file}, which would count as two clips: "
@@ -328,7 +379,7 @@ def _refuse_repeated(
     """DataError for a clip that is named twice; in two splits it would spoil the test."""
     seen: dict[str, str] = {}
     for split, name in lists.items():
-        for path, _ in clips[split]:
+        for path in (readable(path) for path, _ in clips[split]):
             if path in seen:
                 where = f"twice in {name}" if seen[path] == name else f"in {seen[path]} and {name}"
                 raise DataError(f"{folder}: {path} is named {where}")

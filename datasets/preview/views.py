@@ -14,6 +14,7 @@ from datasets import augment
 from datasets.audio_set import AudioSet
 from datasets.augment import Augmentation
 from datasets.features import FRAME_MS, SHIFT_MS, frame_counts, log_mel
+from datasets.files import readable
 from datasets.frames import FrameSet
 from datasets.interface import Data
 from datasets.preview import figures
@@ -158,7 +159,8 @@ class AudioView(View):
         return f"{self.clips.sample_rate} Hz, {bands} log-mel bands, a frame every {SHIFT_MS} ms"
 
     def sheet(self, indices: Tensor) -> Figure:
-        titles = [f"{self.title(i)}\n{self.clips.files[i]}" for i in indices.tolist()]
+        chosen = indices.tolist()
+        titles = [f"{self.title(i)}\n{readable(self.clips.files[i])}" for i in chosen]
         sounds = self._sounds(*self._waveforms(indices))
         return figures.sound_sheet(sounds, titles, self.clips.sample_rate)
 

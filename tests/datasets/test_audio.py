@@ -123,6 +123,18 @@ class TestBatches:
         torch.testing.assert_close(x[..., :25][loud], expected[..., :25][loud], atol=0.2, rtol=0)
         assert said.about(f"1 file is resampled, the first: {clip}, from {rate} to 16000 Hz")
 
+    @pytest.mark.parametrize("suffix", [".mp3", ".ogg", ".opus"])
+    def test_compressed_recordings(self, words, suffix):
+        sound, rate = soundfile.read(words / "up" / "00.wav")
+        path = (words / "up" / "00.wav").with_suffix(suffix)
+        kind = {".mp3": ("MP3", None), ".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS")}[suffix]
+        soundfile.write(path, sound, rate, format=kind[0], subtype=kind[1])
+        (words / "up" / "00.wav").unlink()
+        assert f"up/00{suffix}" in load(words).train.files
+        found = recordings.read_recording(path).samples[: len(sound)] / recordings.FULL_SCALE
+        assert len(found) >= 0.95 * len(sound)
+        assert max(np.correlate(sound, found, "same")) > 0.8 * (sound**2).sum()
+
     def test_the_same_sound_in_other_files(self, words):
         path = words / "up" / "00.wav"
         expected = recordings.read_recording(path).samples

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Bad recordings, lists and folders: one line that names the path, or skipped when asked."""
 
+import os
 import struct
+import unicodedata
 from pathlib import Path
 
 import loading
@@ -13,6 +15,7 @@ import torch
 from refusal import refused
 from wav_files import RATE, WORDS, chirp, write_digits, write_wav, write_words
 
+from datasets import splits
 from datasets.errors import DataError
 from datasets.recordings import BadRecordingError, read_recording
 
@@ -68,8 +71,11 @@ BAD = {
         "is Unsigned 8 bit PCM, where 16-bit PCM or better is needed (sox IN -b 16 -e signed OUT",
     ),
     "companded": (recording(chirp(0, 0), subtype="ULAW"), "where 16-bit PCM"),
-    "text": (lambda p: p.write_text("<html>404</html>\n" * 9), "is not a WAV or FLAC file"),
-    "zeros": (lambda p: p.write_bytes(bytes(9644)), "is not a WAV or FLAC file"),
+    "text": (
+        lambda p: p.write_text("<html>404</html>\n" * 9),
+        "is not a WAV, FLAC, MP3 or Ogg file",
+    ),
+    "zeros": (lambda p: p.write_bytes(bytes(9644)), "is not a WAV, FLAC, MP3 or Ogg file"),
     "not finite": (
         recording(np.full(4800, np.nan), subtype="FLOAT"),
         "holds samples that are not finite",
@@ -182,7 +188,7 @@ def words_in_another_format(folder):
     for word in WORDS:
         (folder / word).mkdir()
         (folder / word / ".hidden").write_bytes(b"")
-        (folder / word / "1.mp3").write_bytes(b"ID3")
+        (folder / word / "1.m4a").write_bytes(b"ftyp")
 
 
 def words_below_folders_of_splits(folder):
@@ -212,7 +218,7 @@ NAME_SOME = (
     "one WORD/FILE.wav a line; all others are for training$"
 )
 BAD_FOLDERS = [
-    ("sc", words_in_another_format, "no folders of words.*down/1.mp3 is neither: convert it"),
+    ("sc", words_in_another_format, "no folders of words.*down/1.m4a is neither: convert it"),
     ("sc", words_below_folders_of_splits, r"not in test \(and 1 more\): .*WORD/FILE"),
     ("sc", lambda folder: write_words(folder, words=["up"]), "of one class only, 'up'"),
     ("sc", lambda folder: write_words(folder / "below"), r"; is it .*below\?"),
@@ -282,10 +288,15 @@ def test_main_refuses_a_bad_recording_in_one_line(words, fault, tmp_path, monkey
 def test_likely_mistakes_are_reported(words, said):
     (words / "empty").mkdir()
     (words / "songs").mkdir()
-    (words / "songs" / "1.mp3").write_bytes(b"ID3")
+    (words / "songs" / "1.m4a").write_bytes(b"ftyp")
+    write_words(words / "left" / "more", lists=False)
+    write_wav(words / "Left" / "x.wav", chirp(0, 0))
     write_wav(words / "left" / "00.wav", chirp(0, 0, seconds=3.0))
     load(words, said)
-    assert said.about("no WAV or FLAC file in the folder empty (and 1 more): not a class")
+    assert said.about(f"1 file is left out, the first {words}/songs/1.m4a, as clips are WAV")
+    assert said.about(f"19 files are left out, the first {words}/left/more/")
+    assert said.about("classes that differ in capitals only: Left and left")
+    assert said.about("no WAV, FLAC, MP3 or Ogg file in the folder empty (and 1 more): not a class")
     assert said.about("left/00.wav takes 3.0 s and most clips about 0.3 s")
 
 
@@ -307,6 +318,56 @@ def test_tables_that_may_be_wrong_are_reported(words, said):
     assert [len(split) for split in (data.train, data.valid, data.test)] == [6, 3, 4]
     assert said.about("train.csv, val.csv and test.csv do not name down/02.wav (and 4 more)")
     assert said.about("listed under a class other than its folder's: down/03.wav as 'left'")
+
+
+def composed(name):
+    return unicodedata.normalize("NFC", name)
+
+
+def decomposed(name):
+    return unicodedata.normalize("NFD", name)
+
+
+def as_latin_1(name):
+    return os.fsdecode(composed(name).encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "in_list"),
+    [(decomposed, composed), (composed, decomposed), (as_latin_1, decomposed)],
+)
+@pytest.mark.parametrize("by_tables", [False, True])
+def test_names_are_one_in_every_encoding(tmp_path, on_disk, in_list, by_tables):
+    words = ["grün", "rot", "öl"]
+    write_words(tmp_path, words=[on_disk(word) for word in words], lists=False)
+    for split, (name, clips) in enumerate((("train", range(4)), ("val", [4]), ("test", [5]))):
+        rows = [f"{in_list(word)}/{clip:02d}.wav" for clip in clips for word in words]
+        if by_tables:
+            rows = ["file,class", *(f"{row},{row.split('/')[0]}" for row in rows)]
+            (tmp_path / f"{name}.csv").write_text("\n".join(rows), encoding="utf-8")
+        elif split:
+            (tmp_path / LISTS[split - 1]).write_text("\n".join(rows), encoding="utf-8")
+    data = load(tmp_path, skip_bad_files=True)
+    assert data.classes == words
+    assert [len(split) for split in (data.train, data.valid, data.test)] == [12, 3, 3]
+    assert {file[-6:] for file in data.test.files} == {"05.wav"}
+
+
+def test_the_hash_takes_names_in_every_encoding(tmp_path):
+    word = as_latin_1("grün")
+    assert splits.which_set(f"{word}/{word}_nohash_0.wav") in splits.SPLITS
+    assert {
+        splits.which_set(decomposed(f"ü{i}")) == splits.which_set(f"ü{i}") for i in range(99)
+    } == {True}
+
+
+def test_what_a_list_may_mean_is_not_trained_on(words, said):
+    (words / "up").rename(words / "upward")
+    data = load(words, said, skip_bad_files=True)
+    assert sorted({file[-6:] for file in data.train.files}) == [f"0{n}.wav" for n in range(4)]
+    assert said.about(
+        "not for training, as a list names such a file elsewhere: upward/04.wav (and 1 more)"
+    )
 
 
 @pytest.mark.parametrize("by_tables", [False, True])

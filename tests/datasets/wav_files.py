@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Small data sets of synthesised words, as WAV files in folders."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def chirp(word: int, clip: int, seconds: float = 0.3, rate: int = RATE) -> np.nd
 def write_wav(path: Path, sound: np.ndarray, rate: int = RATE, subtype: str = "PCM_16") -> Path:
     """Write sound [S] or [S, channels] in -1..1; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, sound, rate, subtype=subtype)
+    soundfile.write(os.fsencode(path), sound, rate, subtype=subtype)
     return path
 
 

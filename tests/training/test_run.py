@@ -329,7 +329,7 @@ def test_bad_files_are_refused_or_skipped(train, words_folder, tmp_path, capsys)
     options = {"dataset_name": "sc", "data_folder": data, "nb_epochs": 1}
     assert train(**options) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith(f"main.py: error: {bad} is not a WAV or FLAC file")
+    assert line.startswith(f"main.py: error: {bad} is not a WAV, FLAC, MP3 or Ogg file")
     assert "--skip_bad_files True" in line
     assert not (tmp_path / "exp").exists()
     assert train(**options, skip_bad_files=True) == 0
