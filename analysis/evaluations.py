@@ -72,6 +72,7 @@ class Evaluations:
 # the value that all of those had.
 ADDED_LATER = {
     "sample_rate": 0,
+    "nb_channels": None,
     "surrogate": "boxcar",
     "surrogate_width": None,
     "readout": "softmax_sum",

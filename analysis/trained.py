@@ -6,6 +6,7 @@ import argparse
 import fnmatch
 import hashlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +105,9 @@ class Trained:
         Raises CheckpointError if the weights cannot be read or do not fit the options.
         """
         training = self.config.training
-        features = DATASETS[training.dataset_name].nb_features(training)
+        features = DATASETS[training.dataset_name].nb_features(
+            same_data.as_recorded(same_data.recorded(self.folder), training)
+        )
         weights = checkpoint.read_weights(self.checkpoint)
         sizes = [
             len(value)
@@ -257,7 +260,7 @@ def open_run(
     folder = resolve_pretrained(name)
     options = read_options(folder, config)
     if data_folder is not None:
-        moved = Path(data_folder).expanduser().absolute()
+        moved = Path(os.path.expanduser(data_folder)).absolute()
         options = replace(options, training=replace(options.training, data_folder=moved))
     device = choose_device(gpu_device)
     weights = checkpoint.find_weights(folder)

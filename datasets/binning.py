@@ -3,6 +3,7 @@
 """Files of the SHD layout (Cramer et al. 2020): written, checked, and read into binned counts."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,8 +14,10 @@ import h5py
 import numpy as np
 
 from datasets.errors import DataError
+from datasets.files import readable
 
 NB_UNITS = 700  # channels of the published cochlea model (Cramer et al. 2020)
+MOST_UNITS = 1 << 16
 CHUNK_CLIPS = 128
 
 
@@ -23,7 +26,7 @@ class Binning:
     """How events become frames: ``nb_steps`` bins over ``max_time`` seconds, grouped units.
 
     Raises DataError for values that leave no bin to fill, or a ``spatial_bin`` that does not
-    divide the number of units.
+    divide the published number of units; of any other number, the last group may be smaller.
     """
 
     nb_steps: int
@@ -36,17 +39,22 @@ class Binning:
             raise DataError(f"nb_steps = {self.nb_steps} leaves no time bin: use 2 or more")
         if not (np.isfinite(self.max_time) and self.max_time > 0):
             raise DataError(f"max_time = {self.max_time} is not a positive number of seconds")
-        fitting = [n for n in range(1, self.nb_units + 1) if self.nb_units % n == 0]
+        fitting = range(1, self.nb_units + 1)
+        if self.nb_units == NB_UNITS:
+            fitting = [n for n in fitting if NB_UNITS % n == 0]
         if self.spatial_bin not in fitting:
+            use = f"one of {', '.join(map(str, fitting))}"
+            if self.nb_units != NB_UNITS:
+                use = f"1 to {self.nb_units}"
             raise DataError(
                 f"spatial_bin = {self.spatial_bin} does not divide the {self.nb_units} units: "
-                f"use one of {', '.join(map(str, fitting))}"
+                f"use {use}"
             )
 
     @property
     def nb_features(self) -> int:
         """Channels of a frame, C."""
-        return self.nb_units // self.spatial_bin
+        return -(-self.nb_units // self.spatial_bin)
 
     @property
     def bin_seconds(self) -> float:
@@ -55,8 +63,9 @@ class Binning:
 
     @classmethod
     def of(cls, options) -> "Binning":
-        """From anything with attributes ``nb_steps``, ``max_time`` and ``spatial_bin``."""
-        return cls(options.nb_steps, options.max_time, options.spatial_bin)
+        """From the options of a run; 700 units where they name no number."""
+        nb_units = options.nb_channels or NB_UNITS
+        return cls(options.nb_steps, options.max_time, options.spatial_bin, nb_units)
 
 
 def bin_events(times: np.ndarray, units: np.ndarray, binning: Binning) -> tuple[np.ndarray, int]:
@@ -96,7 +105,10 @@ def _check_events(times: np.ndarray, units: np.ndarray, nb_units: int) -> None:
         raise DataError(f"units are {units.dtype}, not integers")
     for unit in (units.min(), units.max()):
         if not 0 <= unit < nb_units:
-            raise DataError(f"unit {unit} is outside 0..{nb_units - 1}")
+            raise DataError(
+                f"unit {unit} is outside 0..{nb_units - 1}: count from 0, and name the number of "
+                "channels with --nb_channels"
+            )
 
 
 def _time_bins(times: np.ndarray, binning: Binning) -> np.ndarray:
@@ -150,23 +162,13 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
     outside 0..nb_classes-1.
     """
     with _open_spikes(path) as file:
-        nb_clips = len(file["labels"])
-        if nb_clips > path.stat().st_size:  # the events of a clip take several bytes
-            raise DataError(f"{path} claims {nb_clips} clips, more than its bytes can hold")
-        for name in ("spikes/times", "spikes/units"):
-            rows = file[name]
-            if rows.ndim != 1 or h5py.check_vlen_dtype(rows.dtype) is None:
-                raise DataError(
-                    f"{path}: {name} is {rows.dtype} {rows.shape}, not a list of lists of numbers"
-                )
-            if len(rows) != nb_clips:
-                raise DataError(f"{path}: {len(rows)} clips in {name} but {nb_clips} labels")
-        if nb_clips == 0:
-            raise DataError(f"{path} holds no clips")
+        nb_clips = _count_clips(file, path)
         labels = _read_integers(file, "labels", path)
         speakers = None
-        if _has_dataset(file, "extra/speaker"):
+        if _is_named(file, "extra/speaker"):
             speakers = _read_integers(file, "extra/speaker", path)
+            if len(speakers) == 1:  # of all clips
+                speakers = speakers.repeat(nb_clips)
             if len(speakers) != nb_clips:
                 raise DataError(
                     f"{path}: {len(speakers)} entries in extra/speaker but {nb_clips} labels"
@@ -188,13 +190,70 @@ def read_largest_label(path: Path) -> int:
         return int(_read_integers(file, "labels", path).max(initial=-1))
 
 
-def read_class_names(path: Path) -> list[str]:
-    """The names of the classes in ``extra/keys``, by label; none if a file does not name them."""
+def _count_clips(file: h5py.File, path: Path) -> int:
+    """The number of clips, which all data sets share."""
+    nb_clips = max(file["labels"].shape)
+    if nb_clips > path.stat().st_size:  # the events of a clip take several bytes
+        raise DataError(f"{path} claims {nb_clips} clips, more than its bytes can hold")
+    for name in ("spikes/times", "spikes/units"):
+        rows = file[name]
+        if rows.size != len(rows) or h5py.check_vlen_dtype(rows.dtype) is None:
+            raise DataError(
+                f"{path}: {name} is {rows.dtype} {rows.shape}, not a list of lists of numbers"
+            )
+        if len(rows) != nb_clips:
+            raise DataError(f"{path}: {len(rows)} clips in {name} but {nb_clips} labels")
+    if nb_clips == 0:
+        raise DataError(f"{path} holds no clips")
+    return nb_clips
+
+
+def read_largest_unit(path: Path) -> int:
+    """The largest unit in a file, -1 if there is none, or units are not integers."""
+    largest = -1
     with _open_spikes(path) as file:
-        keys = []
-        if _has_dataset(file, "extra/keys") and file["extra/keys"].ndim == 1:
-            keys = _read(file["extra/keys"], slice(None), path).tolist()
-    return [key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key) for key in keys]
+        nb_clips, units = _count_clips(file, path), file["spikes/units"]
+        if h5py.check_vlen_dtype(units.dtype).kind in "iu":
+            for start in range(0, nb_clips, CHUNK_CLIPS):
+                rows = _read(units, slice(start, start + CHUNK_CLIPS), path).reshape(-1)
+                largest = max(
+                    largest, max((int(row.max()) for row in rows if row.size), default=-1)
+                )
+    return largest
+
+
+def read_nb_channels(path: Path) -> int | None:
+    """The attribute ``nb_channels`` of a file, None where it has none.
+
+    Raises DataError for one that is no number of channels.
+    """
+    with _open_spikes(path) as file:
+        value = file.attrs.get("nb_channels")
+    if value is None:
+        return None
+    number = np.ravel(value)
+    if number.size != 1 or number.dtype.kind not in "iu" or not 0 < number[0] <= MOST_UNITS:
+        raise DataError(f"{path}: its attribute nb_channels is {value!r}, not 1 to {MOST_UNITS}")
+    return int(number[0])
+
+
+def read_class_names(path: Path) -> list[str]:
+    """The names of the classes in ``extra/keys``, by label; none if a file does not name them.
+
+    A single text may list them between commas, semicolons or line ends. Raises DataError where the
+    entry is no list of names.
+    """
+    with _open_spikes(path) as file:
+        if not _is_named(file, "extra/keys"):
+            return []
+        keys = _read_list(file, "extra/keys", path, "names")
+        kind = file["extra/keys"].dtype
+    if kind.kind not in "iu" and h5py.check_string_dtype(kind) is None:
+        raise DataError(f"{path}: extra/keys is {kind} {keys.shape}, not a list of names")
+    names = [os.fsdecode(key) if isinstance(key, bytes) else str(key) for key in keys.tolist()]
+    if len(names) == 1:
+        names = [name.strip() for name in re.split("[,;\n]", names[0]) if name.strip()]
+    return [readable(name) for name in names]
 
 
 def _open_spikes(path: Path) -> h5py.File:
@@ -206,7 +265,7 @@ def _open_spikes(path: Path) -> h5py.File:
             f"{path} is not a complete HDF5 file ({error}): download it again"
         ) from error
     for name in ("spikes/times", "spikes/units", "labels"):
-        if not _has_dataset(file, name):
+        if not _has_dataset(file, name) or file[name].ndim == 0:
             file.close()
             raise DataError(f"{path} has no data set {name}: it is not in the SHD layout")
     return file
@@ -217,17 +276,34 @@ def _has_dataset(file: h5py.File, name: str) -> bool:
         entry = file.get(name)
     except (OSError, RuntimeError, ValueError):  # what h5py raises at a damaged index
         return False
-    return isinstance(entry, h5py.Dataset) and entry.ndim > 0
+    return isinstance(entry, h5py.Dataset)
+
+
+def _is_named(file: h5py.File, name: str) -> bool:
+    try:
+        return name in file
+    except (OSError, RuntimeError, ValueError):  # a damaged index
+        return True
 
 
 def _read_integers(file: h5py.File, name: str, path: Path) -> np.ndarray:
-    values = file[name]
-    if values.ndim != 1 or values.dtype.kind not in "iu":
+    values = _read_list(file, name, path, "integers")
+    if values.dtype.kind not in "iu":
         raise DataError(f"{path}: {name} is {values.dtype} {values.shape}, not a list of integers")
-    return _read(values, slice(None), path).astype(np.int64)
+    return values.astype(np.int64)
 
 
-def _read(dataset: h5py.Dataset, part: slice, path: Path) -> np.ndarray:
+def _read_list(file: h5py.File, name: str, path: Path, kind: str) -> np.ndarray:
+    """A list [N], which may be stored as a column, a row or a single value."""
+    if not _has_dataset(file, name):
+        raise DataError(f"{path}: {name} is not a data set that can be read")
+    entry = file[name]
+    if entry.shape is None or entry.size != max(entry.shape, default=1):
+        raise DataError(f"{path}: {name} is {entry.dtype} {entry.shape}, not a list of {kind}")
+    return np.asarray(_read(entry, (), path)).reshape(-1)
+
+
+def _read(dataset: h5py.Dataset, part: slice | tuple[()], path: Path) -> np.ndarray:
     try:
         return dataset[part]
     except (OSError, RuntimeError, ValueError) as error:
@@ -245,10 +321,10 @@ def read_clips(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     Raises DataError for a file that cannot be read.
     """
     with _open_spikes(path) as file:
-        for start in range(0, len(file["labels"]), CHUNK_CLIPS):
+        for start in range(0, len(file["spikes/times"]), CHUNK_CLIPS):
             part = slice(start, start + CHUNK_CLIPS)
-            times = _read(file["spikes/times"], part, path)
-            units = _read(file["spikes/units"], part, path)
+            times = _read(file["spikes/times"], part, path).reshape(-1)
+            units = _read(file["spikes/units"], part, path).reshape(-1)
             yield start, times, units
 
 
@@ -313,7 +389,7 @@ def write_shd(path: Path, clips: list[Clip], keys: list[str]) -> None:
             for name, data in (
                 ("labels", np.uint16([clip.label for clip in clips])),
                 ("extra/speaker", np.uint16([clip.speaker for clip in clips])),
-                ("extra/keys", np.array([key.encode() for key in keys])),
+                ("extra/keys", np.array([readable(key).encode() for key in keys])),
             ):
                 file.create_dataset(name, data=data, track_times=False)
         os.replace(partial, path)

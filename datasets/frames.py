@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from datasets.augment import Augmentation, augment_frames
-from datasets.binning import Binning, bin_clips, read_annotations, read_clips
+from datasets.binning import Binning, bin_clips, read_annotations, read_clips, read_largest_unit
 from datasets.cache import Sink, load_or_make
 from datasets.errors import DataError
 from datasets.files import progress
@@ -147,13 +147,33 @@ def load_frames(
     return FrameSet(counts=counts, bin_seconds=binning.bin_seconds, **integers)
 
 
-def _cache_key(path: Path, binning: Binning, nb_classes: int) -> dict[str, Any]:
+def largest_unit(path: Path) -> int:
+    """The largest unit in an SHD-layout .h5 file, -1 if there is none; looked for once."""
+    cached = load_or_make(
+        path.parent,
+        f"{path.stem}-units.frames",
+        _source(path),
+        lambda sink: {"largest": read_largest_unit(path)},
+        what="",
+        remake="",
+        say=lambda line: None,
+    )
+    return cached.facts["largest"]
+
+
+def _source(path: Path) -> dict[str, Any]:
     # The state of the source is in the key, not in the name: a stale cache is overwritten.
     stat = path.stat()
     return {
         "source": path.name,
         "source_bytes": stat.st_size,
         "source_mtime_ns": stat.st_mtime_ns,
+    }
+
+
+def _cache_key(path: Path, binning: Binning, nb_classes: int) -> dict[str, Any]:
+    return {
+        **_source(path),
         "nb_classes": nb_classes,
         **asdict(binning),
         "max_time": float(binning.max_time),

@@ -10,10 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.binning import Binning, read_class_names, read_largest_label
+from datasets.binning import (
+    MOST_UNITS,
+    NB_UNITS,
+    Binning,
+    read_class_names,
+    read_largest_label,
+    read_nb_channels,
+)
 from datasets.errors import DataError
 from datasets.files import ARCHIVES, find_file, sha256_of_file, unpacked
-from datasets.frames import FramesDataSet, FrameSet, load_frames
+from datasets.frames import FramesDataSet, FrameSet, largest_unit, load_frames
 from datasets.guard import check_new_files
 from datasets.interface import SPLITS, Data
 
@@ -26,7 +33,8 @@ class SpikingDataSet(FramesDataSet):
     """A data set in the SHD layout: files ``{name}_{split}.h5``, also ``.gz`` or ``.zip``.
 
     Its splits are FrameSets of counts, binned as in the published SpArch code. Files whose
-    ``extra/keys`` name another number of classes than ``nb_classes`` have as many as they name.
+    ``extra/keys`` name another number of classes than ``nb_classes`` have as many as they name; for
+    the number of channels see `_nb_channels`.
     ``url`` is the page that publishes the data, if there is one.
 
     Without a validation split, ``options.shd_validation`` says what to validate on: ``test``, as
@@ -50,7 +58,6 @@ class SpikingDataSet(FramesDataSet):
         self, options, splits: Collection[str] = SPLITS, say: Callable[[str], None] = print
     ) -> Data:
         """See `DataSet.load`; also raises DataError where nothing can be held out."""
-        binning = Binning.of(options)
         held_out = options.shd_validation if "valid" not in self.splits else None
         files = {
             source: unpacked(self._locate(self.folder(options), source))
@@ -58,6 +65,13 @@ class SpikingDataSet(FramesDataSet):
         }
         check_new_files(files.values())
         classes = self._class_names(list(files.values()), say)
+        nb_channels = options.nb_channels or self._nb_channels(list(files.values()), say)
+        binning = Binning(options.nb_steps, options.max_time, options.spatial_bin, nb_channels)
+        if options.augm_channel_shift >= binning.nb_features:
+            raise DataError(
+                f"--augm_channel_shift {options.augm_channel_shift} moves clips out of the "
+                f"{binning.nb_features} channels that --spatial_bin {options.spatial_bin} leaves"
+            )
         loaded = {
             source: load_frames(file, binning, nb_classes=len(classes), say=say)
             for source, file in files.items()
@@ -75,6 +89,7 @@ class SpikingDataSet(FramesDataSet):
         return Data(
             **{split: found[split] for split in splits},
             nb_features=binning.nb_features,
+            nb_channels=nb_channels,
             classes=classes,
             validation=sentence,
             checksums={file.name: sha256_of_file(file) for file in files.values()},
@@ -104,6 +119,30 @@ class SpikingDataSet(FramesDataSet):
             f"{where}: `python -m datasets.download {self.name}` gets the data from {self.url}; or "
             "say where they are with --data_folder"
         )
+
+    def _nb_channels(self, files: list[Path], say: Callable[[str], None]) -> int:
+        """The attribute ``nb_channels`` of the files, else 700 as published or, where units go
+        beyond these or stay in their lower half, the largest unit and those below it."""
+        found = {number: file for file in files if (number := read_nb_channels(file))}
+        if len(found) > 1:
+            (one, first), (two, second) = list(found.items())[:2]
+            raise DataError(
+                f"{first} has {one} channels by its attribute nb_channels, and {second} has {two}: "
+                "name the number with --nb_channels"
+            )
+        source = "the attribute nb_channels"
+        if not found:
+            number, file = max((largest_unit(file) + 1, file) for file in files)
+            if NB_UNITS // 2 < number <= NB_UNITS or not 0 < number <= MOST_UNITS:
+                return NB_UNITS
+            found, source = {number: file}, "the largest unit"
+        ((number, file),) = found.items()
+        if number != NB_UNITS:
+            say(
+                f"{self.name}: {number} channels by {source} of {file.name}, where {self.title} "
+                f"has {NB_UNITS}; --nb_channels sets another number"
+            )
+        return number
 
     def _class_names(self, files: list[Path], say: Callable[[str], None]) -> list[str]:
         """What ``extra/keys`` of the files names, or else numbers.

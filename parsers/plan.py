@@ -268,11 +268,12 @@ def _check_command(training: TrainingConfig) -> None:
 
 
 def _check_spikes(training: TrainingConfig) -> None:
-    channels, rest = divmod(SHD_CHANNELS, training.spatial_bin)
-    if rest:
+    units = training.nb_channels or SHD_CHANNELS
+    channels = -(-units // training.spatial_bin)
+    if units == SHD_CHANNELS and units % training.spatial_bin:
         raise ConfigError(
             f"--spatial_bin {training.spatial_bin} does not divide the {SHD_CHANNELS} channels of "
-            f"--dataset_name {training.dataset_name}"
+            f"--dataset_name {training.dataset_name}; --nb_channels says how many other data have"
         )
     if training.augm_channel_shift >= channels:
         raise ConfigError(

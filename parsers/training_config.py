@@ -71,6 +71,12 @@ class TrainingConfig:
     spatial_bin: int = data(
         5, "neighbouring channels summed into one; divides 700", within=">= 1", needs=SPIKES
     )
+    nb_channels: int | None = data(
+        None,
+        "channels of the spikes; default: 700, unless the files say or hold others",
+        within=">= 1 and <= 65536",
+        needs=SPIKES,
+    )
     skip_bad_files: bool = data(
         False, "skip audio files that cannot be used, and report how many", only_for=AUDIO
     )

@@ -51,6 +51,16 @@ def put(name: str, value=None):
     return damage
 
 
+def attribute(value):
+    """Name this number of channels."""
+
+    def damage(path):
+        with h5py.File(path, "a") as file:
+            file.attrs["nb_channels"] = value
+
+    return damage
+
+
 def claim_of_many_clips(path):
     """Clips by the billion, of which the file holds none."""
     with h5py.File(path, "w") as file:
@@ -99,7 +109,7 @@ def zip_of(*names):
         (changed(labels=np.full(24, -1)), "label -1 is outside 0..19"),
         (changed(labels=np.full(24, 2**40)), "outside 0..19"),
         (changed(labels=np.zeros(23, int)), "24 clips in spikes/times but 23 labels"),
-        (changed(units=rows(700, "i4")), "unit 700"),
+        (changed(units=rows(10**6, "i4")), "unit 1000000"),
         (changed(units=rows(-1, "i4")), "unit -1"),
         (changed(units=rows(0.5, "f4")), "not integers"),
         (changed(units=rows(1, "u2", events=49)), "50 event times but 49 units"),
@@ -115,7 +125,13 @@ def zip_of(*names):
         (changed(times=rows(0.1, "f2", clips=23)), "23 clips in spikes/times"),
         (changed(speakers=np.arange(7)), "7 entries in extra/speaker"),
         (changed(speakers=np.array([b"anna"] * 24)), "extra/speaker"),
-        (clip_5(units=[3, 900] * 25), "clip 5"),
+        (attribute(10), "outside 0..9"),
+        (attribute("many"), "its attribute nb_channels is 'many', not 1 to 65536"),
+        (attribute([6, 4]), "its attribute nb_channels is"),
+        (changed(keys=np.zeros((3, 4), int)), "extra/keys is int64 (3, 4), not a list of names"),
+        (changed(keys=np.array([0.5, 1.5])), "not a list of names"),
+        (changed(speakers=np.zeros((24, 2), int)), "extra/speaker is int64 (24, 2), not a list"),
+        (lambda path: h5py.File(path, "a").create_group("extra/keys"), "extra/keys is not a data"),
         (clip_5(times=[0.1, np.nan] * 25), "clip 5"),
         (clip_5(times=[0.1, 0.2]), "clip 5"),
         (clip_5(labels=20), "clip 5"),

@@ -8,13 +8,14 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from loading import load
 from shd_files import random_clips, write_spikes
 
-from datasets import files, interface, spiking
+from datasets import files, frames, interface, spiking
 from datasets.errors import DataError
 from datasets.registry import DATASETS
 from datasets.spiking import SpikingDataSet
@@ -157,6 +158,23 @@ class TestClasses:
         with pytest.raises(DataError, match=message):
             load("shd", tmp_path)
 
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            [[b"up"], [b"gr\xfcn"], ["o\u0308l".encode()]],
+            [[b"up", b"b", b"c"]],
+            "up; b,c",
+            b"up\nb\nc",
+        ],
+    )
+    def test_their_list_has_any_shape_and_encoding(self, spikes, tmp_path, keys):
+        for name in ("shd_train.h5", "shd_test.h5"):
+            path = spikes(name)
+            with h5py.File(path, "a") as file:
+                kind = None if isinstance(keys, str | bytes) else h5py.string_dtype()
+                file.create_dataset("extra/keys", data=keys, dtype=kind)
+        assert load("shd", tmp_path).classes in (["up", "grün", "öl"], ["up", "b", "c"])
+
     def test_one_file_may_name_them_for_all(self, tmp_path):
         write_named(tmp_path, None, ["a", "b", "c"])
         assert load("shd", tmp_path).classes == ["a", "b", "c"]
@@ -178,6 +196,74 @@ class TestClasses:
             f"{files} name different classes in extra/keys: {difference}"
         )
         assert not (tmp_path / ".frames").exists(), "reported after some work"
+
+
+class TestChannels:
+    @pytest.fixture
+    def channels(self, tmp_path):
+        """Load a data set whose units end at ``largest``; ``named`` are its files' attributes."""
+
+        def read(largest, named=(None, None), say=lambda line: None, **options):
+            for split, number in zip(("train", "test"), named, strict=True):
+                contents = random_clips()
+                contents["units"] = [units % (largest + 1) for units in contents["units"]]
+                contents["units"][3][0] = largest if split == "train" else 0
+                path = write_spikes(tmp_path / f"shd_{split}.h5", contents)
+                if number is not None:
+                    with h5py.File(path, "a") as file:
+                        file.attrs["nb_channels"] = number
+            return load("shd", tmp_path, say, **options)
+
+        return read
+
+    @pytest.mark.parametrize(
+        ("largest", "named", "option", "number", "line"),
+        [
+            (699, (None, None), None, 700, None),
+            (680, (None, None), None, 700, None),
+            (63, (None, None), None, 64, "64 channels by the largest unit of shd_train.h5"),
+            (1023, (None, None), None, 1024, "1024 channels by the largest unit of shd_train.h5"),
+            (63, (80, None), None, 80, "80 channels by the attribute nb_channels of shd_train.h5"),
+            (63, ([80], [80]), None, 80, "80 channels by the attribute nb_channels"),
+            (63, (700, 700), None, 700, None),
+            (63, (80, 90), 100, 100, None),
+        ],
+    )
+    def test_their_number(self, channels, said, largest, named, option, number, line):
+        data = channels(largest, named, said, nb_channels=option, spatial_bin=5)
+        assert (data.nb_channels, data.nb_features) == (number, -(-number // 5))
+        assert data.train.shape[2] == data.test.shape[2] == data.nb_features
+        assert len(said.about("channels")) == (line is not None)
+        assert line is None or said.about(line)
+
+    def test_files_that_differ_are_refused(self, channels):
+        with pytest.raises(DataError, match=r"has 80 channels .* has 90: .* --nb_channels"):
+            channels(63, (80, 90))
+
+    def test_a_shift_out_of_them_is_refused(self, channels):
+        with pytest.raises(DataError, match="augm_channel_shift 13 moves clips out of the 13 chan"):
+            channels(63, augm_channel_shift=13)
+
+    def test_the_largest_unit_is_looked_for_once(self, channels, tmp_path, monkeypatch):
+        channels(63)
+        monkeypatch.setattr(frames, "read_largest_unit", lambda path: pytest.fail("again"))
+        assert load("shd", tmp_path, nb_steps=12).nb_channels == 64
+
+    @pytest.mark.parametrize("speakers", [7, np.full((12, 1), 7), np.full((1, 12), 7)])
+    def test_lists_may_be_columns_rows_or_one_value(self, spikes, tmp_path, speakers):
+        expected = load("shd", tmp_path, splits=("test",)) if spikes("shd_test.h5") else None
+        path = spikes("shd_test.h5", speakers=speakers, labels=(np.arange(12) % 3)[:, None])
+        with h5py.File(path, "a") as file:
+            for name in ("spikes/times", "spikes/units"):
+                rows = file[name]
+                column = file.create_dataset("column", (12, 1), rows.dtype)
+                column[:, 0] = rows[:]
+                del file[name]
+                file.move("column", name)
+        test = load("shd", tmp_path, splits=("test",)).test
+        assert test.speakers.tolist() == [7] * 12
+        assert torch.equal(test.counts, expected.test.counts)
+        assert torch.equal(test.labels, expected.test.labels)
 
 
 class TestOwnDataSet:

@@ -14,7 +14,9 @@ import soundfile
 
 import main
 from analysis.report.__main__ import main as report
+from analysis.trained import open_model
 from datasets import spiking
+from training.data import same_data
 from training.data.same_data import difference
 from training.verify import main as verify
 
@@ -194,6 +196,38 @@ def test_a_network_from_before_names_counted_is_used_as_it_is(
     assert train_spikes(spoken, part, "--resume", "auto") == 0
     assert outputs(part) == 20
     assert "'up' is new" not in "".join(capsys.readouterr())
+
+
+def test_the_number_of_channels_is_that_of_the_training(spikes_folder, tmp_path):
+    folder = shutil.copytree(spikes_folder, tmp_path / "spikes")
+    for path in folder.glob("*.h5"):
+        with h5py.File(path, "a") as file:
+            largest = 64 if "train" in path.name else 50
+            for clip, units in enumerate(file["spikes/units"]):
+                file["spikes/units"][clip] = units % largest
+    run, part, old = (tmp_path / name for name in ("run", "part", "old"))
+    assert train_spikes(folder, run) == train_spikes(folder, part) == 0
+    assert json.loads((run / "data.json").read_text())["nb_channels"] == 64
+    assert run_main(tmp_path, run, "--evaluate_pretrained", "True", "--seed", 3) == 0
+    interrupt(part)
+    assert train_spikes(folder, part, "--resume", "auto") == 0
+    assert open_model(run).network().layer_sizes == open_model(part).network().layer_sizes
+
+    assert train_spikes(folder, old, "--nb_channels", 700) == 0
+    record = json.loads((old / "data.json").read_text())
+    assert record.pop("nb_channels") == 700
+    (old / "data.json").write_text(json.dumps(record))
+    config = (old / "config.yaml").read_text()
+    (old / "config.yaml").write_text(config.replace("nb_channels: 700\n", ""))
+    assert run_main(tmp_path, old, "--evaluate_pretrained", "True", "--seed", 3) == 0
+    assert open_model(old).network()
+
+
+def test_names_are_one_in_every_encoding(words, tmp_path):
+    record = json.loads((tmp_path / "run" / "data.json").read_text())
+    record["classes"][1] = "ru\u0308ck"
+    (tmp_path / "run" / "data.json").write_text(json.dumps(record))
+    assert same_data.recorded(tmp_path / "run")["classes"][1] == "rück"
 
 
 def test_differences_are_named():

@@ -247,5 +247,6 @@ def data_record(options: TrainingConfig, data: Data) -> dict:
         "classes": list(data.classes),
         "clips": {name: len(getattr(data, name)) for name in SPLITS},
         "sample_rate": data.sample_rate,
+        "nb_channels": data.nb_channels,
         "checksums": data.checksums,
     }

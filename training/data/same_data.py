@@ -10,6 +10,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from datasets.binning import NB_UNITS
+from datasets.files import readable
 from datasets.interface import Data
 from datasets.registry import DATASETS
 from parsers.training_config import TrainingConfig
@@ -28,7 +30,7 @@ def recorded(folder: Path) -> dict | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         parts = {name: dict(found[name]) for name in ("clips", "checksums")}
-        return {**found, **parts, "classes": [str(name) for name in found["classes"]]}
+        return {**found, **parts, "classes": [readable(str(name)) for name in found["classes"]]}
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError):
@@ -38,9 +40,9 @@ def recorded(folder: Path) -> dict | None:
 def data_of(folder: Path, options: TrainingConfig, cache: DataCache) -> Data:
     """The data of ``options`` as the network in ``folder`` met them, by its data.json.
 
-    Unless ``options`` name a sampling rate, it is that of the training. Networks of earlier
-    versions have as many outputs as the published data set has classes, and numbers for names,
-    also where ``extra/keys`` names fewer: their data get these classes.
+    Unless ``options`` name a sampling rate or a number of channels, it is that of the training.
+    Networks of earlier versions have as many outputs as the published data set has classes, and
+    numbers for names, also where ``extra/keys`` names fewer: their data get these classes.
 
     Raises:
         ExperimentError: the classes of the network are others.
@@ -49,9 +51,7 @@ def data_of(folder: Path, options: TrainingConfig, cache: DataCache) -> Data:
     before = recorded(folder)
     if before is None or before.get("dataset_name") != options.dataset_name:
         return cache.get(options)
-    if not options.sample_rate:
-        options = replace(options, sample_rate=before.get("sample_rate") or 0)
-    data = cache.get(options)
+    data = cache.get(as_recorded(before, options))
     then, now = before["classes"], list(data.classes)
     if then == DATASETS[options.dataset_name].unnamed_classes and len(now) < len(then):
         return replace(data, classes=then)
@@ -62,6 +62,18 @@ def data_of(folder: Path, options: TrainingConfig, cache: DataCache) -> Data:
             "data it was trained on with --data_folder"
         )
     return data
+
+
+def as_recorded(record: dict | None, options: TrainingConfig) -> TrainingConfig:
+    """``options`` with the sampling rate and the number of channels of a record, where they name
+    none. Networks of earlier versions have 700 channels, whatever the files hold."""
+    if record is None:
+        return options
+    return replace(
+        options,
+        sample_rate=options.sample_rate or record.get("sample_rate") or 0,
+        nb_channels=options.nb_channels or record.get("nb_channels", NB_UNITS),
+    )
 
 
 def difference(then: list[str], now: list[str]) -> str:
