@@ -121,7 +121,7 @@ class LayerWriter:
     def add_spiking(self, layer: SpikingLayer, names: Names, source: str) -> str:
         """Add a hidden layer after the node ``source``; the node that emits its spikes."""
         alpha, beta, a, b = layer.coefficients()
-        theta = torch.full_like(alpha, layer.threshold)
+        theta = layer.threshold * torch.ones_like(alpha)
         self.nodes[names.affine] = self.affine(layer)
         self.nodes[names.membrane] = self.integrator(alpha, r=1.0)
         self.nodes[names.spikes] = nir.Threshold(array(theta))

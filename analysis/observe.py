@@ -33,16 +33,16 @@ class LayerTrace:
     [rows, T, 2H], the reversed direction second and turned back in time.
 
     ``states`` maps the fields of the layer's state to their values after each step; ``spikes`` are
-    0 or 1. A neuron spikes where ``drive`` of a state is above ``threshold``; a neuron with a
-    recurrence of its own has None there, since its threshold may move. A readout has its potential
-    ``u`` and no spikes; its ``scores`` [rows, T, C] are its softmax at each step, or the spikes of
-    a readout that counts them.
+    0 or 1. A neuron spikes where ``drive`` of a state is above ``threshold``, a number or that of
+    each neuron; one with a recurrence of its own has None there, since it may move. A readout has
+    its potential ``u`` and no spikes; its ``scores`` [rows, T, C] are its softmax at each step, or
+    the spikes of a readout that counts them.
     """
 
     states: dict[str, Tensor] = field(default_factory=dict)
     spikes: Tensor | None = None
     scores: Tensor | None = None
-    threshold: float | None = None
+    threshold: float | Tensor | None = None
 
     @property
     def drive(self) -> Tensor:
@@ -112,7 +112,11 @@ def watch(layer: nn.Module, rows: list[int], batch_size: int) -> LayerTrace:
 
     layer.dynamics = spike_through if isinstance(layer, SpikingLayer) else read_out
     if isinstance(layer, AdaptiveLayer | ResonateLayer):
-        trace.threshold = layer.threshold / getattr(layer.coefficients(), "scale", 1.0)
+        threshold = layer.threshold / getattr(layer.coefficients(), "scale", 1.0)
+        if isinstance(threshold, Tensor):
+            threshold = threshold.detach().expand(layer.hidden_size)
+            threshold = threshold.repeat(1 + layer.bidirectional)
+        trace.threshold = threshold
     return trace
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.dynamics import gru, ligru, rnn
 from models.linear import Dropout, Linear
-from models.network import Network, ParameterGroup, as_input
+from models.network import Network, ParameterGroup
 from models.readouts import ANNReadoutLayer, find_readout
 from models.shell import append_flipped, in_full, join_directions, make_norm, normalize
 
@@ -171,7 +171,7 @@ class ANN(Network):
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
         """Run on ``x`` [B, T, F] or [B, T, F, K]: (output, None, None)."""
-        x = as_input(x, self.input_size)
+        x = self.as_input(x)
         for layer in self.ann:
             x = layer(x)
         return x, None, None

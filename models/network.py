@@ -20,11 +20,27 @@ class ParameterGroup(NamedTuple):
     clamp: tuple[float, float] | None = None  # its range, restored after every step
 
 
-def as_input(x: Tensor, size: int) -> Tensor:
-    """[B, T, F] of real numbers as it is, [B, T, F, K] -> [B, T, F*K], whole numbers as float32.
+def as_input(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """[B, T, F] of ``dtype`` as it is, [B, T, F, K] -> [B, T, F*K], whole numbers as ``dtype``.
 
-    Raises ValueError for another rank, no step, or other than ``size`` features.
+    Raises ValueError for another rank, no step, or other than ``size`` features, TypeError for what
+    is no dense tensor of the ``dtype`` of the weights, or weights in half precision.
     """
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"input must be a tensor, got {type(x).__name__}: "
+            "torch.as_tensor(x, dtype=torch.float32) makes one"
+        )
+    if x.layout != torch.strided:
+        raise TypeError(f"input must be dense, got {x.layout}: x.to_dense() makes it so")
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"weights and neurons compute in float32 or float64, got {dtype}: call float() of the "
+            "network; for products in half precision use set_precision (--precision) or autocast"
+        )
+    real = x.is_floating_point() or x.is_complex()
+    if real and x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"input must be {dtype}, as the weights are, got {x.dtype}: x.to({dtype})")
     if x.ndim not in (3, 4):
         raise ValueError(f"input must be [B, T, F] or [B, T, F, K], got {list(x.shape)}")
     if 0 in x.shape[:2]:
@@ -32,11 +48,16 @@ def as_input(x: Tensor, size: int) -> Tensor:
     if math.prod(x.shape[2:]) != size:
         raise ValueError(f"input must have {size} features, got {list(x.shape)}")
     x = x.flatten(start_dim=2)
-    return x if x.is_floating_point() else x.float()
+    return x if real else x.to(dtype)
 
 
 def input_size(input_shape: tuple) -> int:
     """Features per time step of a batch shaped (B, T, F) or (B, T, F, K); B and T are not used."""
+    if not isinstance(input_shape, Sequence):
+        raise TypeError(
+            "input_shape must be (B, T, F) or (B, T, F, K), of which B and T may be None, such as "
+            f"(None, None, 140), got {input_shape}"
+        )
     if len(input_shape) not in (3, 4):
         raise ValueError(f"input_shape must be (B, T, F) or (B, T, F, K), got {input_shape}")
     features = input_shape[2:]
@@ -50,11 +71,14 @@ class Network(nn.Module):
 
     def __init__(self, input_shape: tuple, layer_sizes: list[int], use_readout_layer: bool):
         super().__init__()
+        if not isinstance(layer_sizes, Sequence):
+            raise TypeError(f"layer_sizes must be a list such as [512, 512, 35], got {layer_sizes}")
         least = 2 if use_readout_layer else 1
-        if len(layer_sizes) < least or min(layer_sizes) < 1:
+        fit = all(isinstance(size, Integral) and size > 0 for size in layer_sizes)
+        if len(layer_sizes) < least or not fit:
             last = " (the last is the readout)" if use_readout_layer else ""
             raise ValueError(
-                f"layer_sizes needs at least {least} positive entries{last}, got {layer_sizes}"
+                f"layer_sizes needs at least {least} whole numbers above 0{last}, got {layer_sizes}"
             )
         self.input_size = input_size(input_shape)
         self.layer_sizes = list(layer_sizes)
@@ -70,6 +94,10 @@ class Network(nn.Module):
         if self.use_readout_layer:
             layers.append(readout(size, self.layer_sizes[-1]))
         return layers
+
+    def as_input(self, x: Tensor) -> Tensor:
+        """``x`` as the first layer takes it, see :func:`as_input`."""
+        return as_input(x, self.input_size, next(self.parameters()).dtype)
 
     @property
     def layers(self) -> nn.ModuleList:

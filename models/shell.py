@@ -83,7 +83,8 @@ class SpikingLayer(nn.Module):
 
     Args:
         input_size, hidden_size: features in, neurons H.
-        threshold: firing threshold theta.
+        threshold: firing threshold theta, of each neuron [H] or one for all.
+        learn_threshold: learn it, for each neuron; an nn.Parameter learns in any case.
         dropout: probability of dropping a spike in training.
         normalization: "batchnorm", "layernorm" or "none".
         use_bias: whether W has a bias.
@@ -108,7 +109,8 @@ class SpikingLayer(nn.Module):
         input_size: int,
         hidden_size: int,
         *,
-        threshold: float = 1.0,
+        threshold: Tensor | float = 1.0,
+        learn_threshold: bool = False,
         dropout: float = 0.0,
         normalization: str = "batchnorm",
         use_bias: bool = False,
@@ -123,12 +125,13 @@ class SpikingLayer(nn.Module):
             raise ValueError(f"init_state '{init_state}' is not one of {', '.join(INIT_STATES)}")
         self.input_size = input_size
         self.hidden_size = hidden_size
-        self.threshold = threshold
+        self.set_threshold(threshold, learn_threshold)
         self.bidirectional = bidirectional
         self.init_state = init_state
         self.backend = backend
         self.surrogate = surrogate
         self.extra_features = dict(extra_features or {})
+        self.asked = set()  # names of extra features that the neuron knows
         self.checked = False  # whether a pass has shown that states and spikes fit
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         before = dict(vars(self))
@@ -136,6 +139,22 @@ class SpikingLayer(nn.Module):
         check_parameters(self, before)
         self.norm = make_norm(normalization, hidden_size)
         self.drop = Dropout(dropout, backend=backend)
+
+    def set_threshold(self, threshold: Tensor | float, learn: bool) -> None:
+        """Keep ``threshold``: a tensor as a buffer, if it is to ``learn`` a parameter [H]."""
+        values, size = torch.as_tensor(threshold, dtype=torch.get_default_dtype()), self.hidden_size
+        if values.shape not in ((), (1,), (size,)):
+            raise ValueError(f"threshold must be one number or [{size}], got {_shown(values)}")
+        if isinstance(threshold, nn.Parameter) or (
+            isinstance(threshold, int | float) and not learn
+        ):
+            self.threshold = threshold
+        elif values.requires_grad:
+            raise TypeError("a threshold that is to learn must be an nn.Parameter, not a Tensor")
+        elif learn:
+            self.threshold = nn.Parameter(values.expand(size).clone())
+        else:
+            self.register_buffer("threshold", values, persistent=False)
 
     @property
     def output_size(self) -> int:
@@ -154,6 +173,7 @@ class SpikingLayer(nn.Module):
         Networks that a config describes have all options of ``ModelConfig``, so that a misspelt
         name is a TypeError; ``default`` is for layers that are made without any.
         """
+        self.asked.add(name)
         if self.extra_features and name not in self.extra_features:
             raise TypeError(
                 f"{type(self).__name__} asks for the option '{name}', which is not among "

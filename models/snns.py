@@ -12,6 +12,7 @@ gives the weights that the published code starts from.
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 from typing import NamedTuple
 
@@ -22,7 +23,6 @@ from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
 from models.network import (
     Activity,
     Network,
-    as_input,
     events,
     firing_rates,
     input_rates,
@@ -31,6 +31,8 @@ from models.network import (
 from models.readouts import ReadoutLayer, find_readout
 from models.shell import ALPHA_BOUNDS, SpikingLayer, check_fields, clamped, uniform
 from models.surrogate import surrogate as find_surrogate
+from parsers.model_config import ModelConfig
+from parsers.options import near
 
 BETA_BOUNDS = (math.exp(-1 / 30), math.exp(-1 / 120))
 RF_STEP = 0.004  # s, the published integration step of Resonate-and-Fire
@@ -185,9 +187,9 @@ class ResonateCoefficients(NamedTuple):
     """Coefficients of the resonate recurrence, see ``models.dynamics.resonate``."""
 
     A: Tensor
-    reset: float | int
+    reset: Tensor | float | int
     gain: Tensor | float | int
-    scale: float | int
+    scale: Tensor | float | int
     reset_inside: bool
 
 
@@ -234,6 +236,7 @@ class CSiLIFLayer(ResonateLayer):
 
     def log_step(self, name: str, default: float) -> float:
         """Logarithm of a time step among the extra features; ValueError unless it is positive."""
+        self.asked.add(name)
         step = self.extra_features.get(name, default)
         if not 0 < step < math.inf:
             raise ValueError(f"{name} must be a positive number, got {step}")
@@ -309,8 +312,8 @@ class SNN(Network):
         input_shape: (B, T, F) or (B, T, F, K) of a batch; B and T may be None.
         layer_sizes: neurons of each layer, the last being the classes if there is a readout.
         neuron_type: of the hidden layers, see :func:`neuron_types`.
-        threshold, dropout, normalization, use_bias, bidirectional, init_state, backend: see
-            ``SpikingLayer``.
+        threshold, learn_threshold, dropout, normalization, use_bias, bidirectional, init_state,
+            backend: see ``SpikingLayer``.
         use_readout_layer: end in a readout; otherwise the spikes of the last layer.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
         surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
@@ -321,6 +324,7 @@ class SNN(Network):
     Raises:
         ValueError: unknown neurons, normalisation, surrogate or readout, impossible sizes, or
             potentials that the readout does not have.
+        TypeError: an extra feature that no neuron asks for.
     """
 
     is_snn = True  # it spikes, and reports firing rates and synaptic operations
@@ -330,7 +334,7 @@ class SNN(Network):
         input_shape: tuple,
         layer_sizes: list[int],
         neuron_type: str | Sequence[str] = "LIF",
-        threshold: float = 1.0,
+        threshold: Tensor | float = 1.0,
         dropout: float = 0.0,
         normalization: str = "batchnorm",
         use_bias: bool = False,
@@ -344,6 +348,7 @@ class SNN(Network):
         surrogate_width: float | None = None,
         readout: str = "softmax_sum",
         keep_potentials: bool = False,
+        learn_threshold: bool = False,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
         names = neuron_types(neuron_type, len(self.hidden_sizes))
@@ -362,6 +367,7 @@ class SNN(Network):
         }
         spiking = common | {
             "threshold": threshold,
+            "learn_threshold": learn_threshold,
             "extra_features": extra_features,
             "surrogate": find_surrogate(surrogate, surrogate_width),
         }
@@ -370,6 +376,11 @@ class SNN(Network):
         if self.counts_spikes:
             last = partial(LAYERS[names[-1]], **spiking)
         self.snn = self.stack([partial(LAYERS[name], **hidden) for name in names], last)
+        known = {name for layer in self.hidden_layers for name in layer.asked}
+        known |= {field.name for field in fields(ModelConfig)}
+        for name in extra_features or {}:
+            if name not in known:
+                raise TypeError(f"no neuron asks for '{name}' of extra_features{near(name, known)}")
 
     @property
     def hidden_layers(self) -> list[SpikingLayer]:
@@ -395,7 +406,7 @@ class SNN(Network):
 
     def activity(self, x: Tensor) -> Activity:
         """As ``forward``, with the recurrent synaptic operations and every layer's spikes."""
-        x = as_input(x, self.input_size)
+        x = self.as_input(x)
         rates = [input_rates(x)]
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
         recurrent_sop = torch.zeros_like(sop)

@@ -49,10 +49,12 @@ def surrogate(name: str, width: float | None = None) -> Surrogate:
     """The surrogate called ``name``; ``width`` None: its default.
 
     Raises:
-        ValueError: an unknown name, or a width that is not a positive number.
+        ValueError: an unknown name, or a width that is not a positive number, or is to learn.
     """
     if name not in SURROGATES:
         raise ValueError(f"surrogate '{name}' is not one of {', '.join(SURROGATES)}")
+    if getattr(width, "requires_grad", False):
+        raise ValueError("the width of a surrogate gets no gradient and cannot learn: give a float")
     width = SURROGATES[name][1] if width is None else width
     if not 0 < width < math.inf:
         raise ValueError(f"the width of a surrogate must be a positive number, got {width}")

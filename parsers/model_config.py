@@ -65,6 +65,9 @@ class ModelConfig:
         choices=("rand", "zero"),
         needs=SPIKING,
     )
+    learn_threshold: bool = network(
+        False, "learn the firing threshold of every neuron, which starts at 1", needs=SPIKING
+    )
     surrogate: str = gradient(
         "boxcar",
         "surrogate gradient: the function that stands in for the derivative of the spike",

@@ -60,6 +60,7 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
                 options.model_type,
                 extra_features=asdict(options),
                 init_state=options.init_state,
+                learn_threshold=options.learn_threshold,
                 surrogate=options.surrogate,
                 surrogate_width=options.surrogate_width,
                 **common,
@@ -169,16 +170,15 @@ def _limits_of_groups(root: Path = Path("/")) -> Iterator[float]:
                 break
 
 
-def warn_of_unreached(model: nn.Module) -> None:
-    """Say which parameters the first backward pass gave no gradient: they will not learn."""
+def refuse_unreached(model: nn.Module) -> None:
+    """ExperimentError if the first backward pass gave a parameter no gradient: it cannot learn."""
     unreached = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     if unreached:
         more = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
-        log.warning(
-            "'%s'%s will not learn: no gradient reaches it. Either the neuron does not use it, or "
-            "its spikes are not made by self.spike: a comparison has no gradient",
-            unreached[0],
-            more,
+        raise ExperimentError(
+            f"'{unreached[0]}'{more} cannot learn: no gradient reaches it. Either the neuron does "
+            "not use it (requires_grad_(False) says so), or its spikes are not made by self.spike: "
+            "a comparison has no gradient"
         )
 
 

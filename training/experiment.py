@@ -20,8 +20,8 @@ from training.build import (
     build_optimizer,
     build_scheduler,
     introduce,
+    refuse_unreached,
     warn_of_idle_layers,
-    warn_of_unreached,
 )
 from training.data.loading import augmented, batches, order_of_batches
 from training.device.choice import random_state, restore_random_state, set_up
@@ -192,7 +192,7 @@ class Experiment:
         if not self.has_stepped:
             self.has_stepped = True
             Compilation.report()
-            warn_of_unreached(self.model)
+            refuse_unreached(self.model)
 
     def evaluate(self, split, label: str) -> Metrics:
         """One pass over ``split`` without learning."""

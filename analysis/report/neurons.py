@@ -108,7 +108,9 @@ def neuron_trace(layer: SpikingLayer, trace: LayerTrace, neuron: int) -> LayerTr
         for name, values in trace.states.items()
         if name == trace.potential or not (name in unused or values.is_complex())
     }
-    return LayerTrace(states, trace.spikes[0, :, neuron].cpu(), threshold=trace.threshold)
+    threshold = trace.threshold
+    threshold = float(threshold[neuron]) if isinstance(threshold, Tensor) else threshold
+    return LayerTrace(states, trace.spikes[0, :, neuron].cpu(), threshold=threshold)
 
 
 def show_rates(page: Page, run: OpenedRun, seen: Observation) -> None:
@@ -212,7 +214,8 @@ def quantities(layer: nn.Module, step_seconds: float) -> dict[str, np.ndarray]:
             FREQUENCY: np.abs(np.angle(turn)) / (2 * math.pi * step_seconds),
         }
         gain = layer.coefficients().gain
-        return found | ({"input gain b": gain.cpu().numpy()} if isinstance(gain, Tensor) else {})
+        found |= {"input gain b": gain.cpu().numpy()} if isinstance(gain, Tensor) else {}
+        return found | learned_threshold(layer)
     if isinstance(layer, AdaptiveLayer):
         alpha, beta, a, b = layer.coefficients()
         found = {MEMBRANE: time_constants(alpha.cpu().numpy(), step_seconds)}
@@ -220,10 +223,18 @@ def quantities(layer: nn.Module, step_seconds: float) -> dict[str, np.ndarray]:
             found[ADAPTATION] = time_constants(beta.cpu().numpy(), step_seconds)
             found["sub-threshold coupling a"] = a.cpu().numpy()
             found["spike-triggered coupling b"] = b.cpu().numpy()
-        return found
+        return found | learned_threshold(layer)
     if isinstance(layer, SpikingLayer):
         return own_parameters(layer)
     return {MEMBRANE: time_constants(layer.decay().cpu().numpy(), step_seconds)}
+
+
+def learned_threshold(layer: SpikingLayer) -> dict[str, np.ndarray]:
+    """The firing thresholds [H] of ``layer`` by their name, if they learn."""
+    theta = layer.threshold
+    if not isinstance(theta, nn.Parameter):
+        return {}
+    return {"firing threshold": theta.detach().expand(layer.hidden_size).cpu().numpy()}
 
 
 def own_parameters(layer: SpikingLayer) -> dict[str, np.ndarray]:

@@ -34,12 +34,16 @@ OPERATIONS = {
 }
 
 
-def _recur(name, backend, I, coefficients, state, V, fold, **options):
+def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
     """Spikes and state of a recurrence; the fold is done by its kernels or around it."""
     operation, surrogate = OPERATIONS[name], options["surrogate"]
-    choice = choose(operation, backend, I, *coefficients, *state, V, surrogate=surrogate)
+    given = [x for x in limits if isinstance(x, Tensor)]
+    learns = torch.is_grad_enabled() and any(x.requires_grad for x in given)
+    tensors = (I, *coefficients, *given, *state, V)
+    choice = choose(operation, backend, *tensors, surrogate=surrogate, learns=learns)
+    variant = surrogate, learns
     run = partial(operation.load(choice.backend), state=state, **options)
-    if fold is not None and V is None and can_fold(choice, operation, backend, I.device, surrogate):
+    if fold is not None and V is None and can_fold(choice, operation, backend, I.device, *variant):
         return run(I, *coefficients, fold=fold)
     if V is not None:
         run = partial(run, V=V)
@@ -61,7 +65,7 @@ def adaptive(
     a: Tensor | None = None,
     b: Tensor | None = None,
     *,
-    theta: float,
+    theta: Tensor | float,
     state: AdaptiveState,
     V: Tensor | None = None,
     fold: Fold | None = None,
@@ -81,7 +85,7 @@ def adaptive(
         alpha: membrane decay per step [H].
         beta, a, b: adaptation decay, sub-threshold and spike-triggered coupling, each [H]. All
             three None: no adaptation (LIF), the ``w`` of ``state`` is returned unchanged.
-        theta: firing threshold.
+        theta: firing threshold, [H] or one for all.
         state: u, w and s before the first step, each [B, H].
         V: recurrent weights [H, H] (from neuron, to neuron), or None.
         fold: normalisation and dropout around the recurrence, done by the kernels if they have room
@@ -99,7 +103,7 @@ def adaptive(
     if any(given) and not all(given):
         raise ValueError("beta, a and b are given together or not at all")
     return _recur(
-        "adaptive", backend, I, (alpha, beta, a, b), state, V, fold, theta=theta,
+        "adaptive", backend, I, (alpha, beta, a, b), (theta,), state, V, fold, theta=theta,
         surrogate=surrogate,
     )  # fmt: skip
 
@@ -107,11 +111,11 @@ def adaptive(
 def resonate(
     I: Tensor,
     A: Tensor,
-    reset: float,
+    reset: Tensor | float,
     gain: Tensor | float,
     *,
-    scale: float,
-    theta: float,
+    scale: Tensor | float,
+    theta: Tensor | float,
     state: ResonateState,
     reset_inside: bool,
     fold: Fold | None = None,
@@ -132,10 +136,10 @@ def resonate(
     Args:
         I: input current [B, T, H], real.
         A: complex [H]: the discrete transition (True), or the continuous eigenvalue (False).
-        reset: how much a spike takes from u.
+        reset: how much a spike takes from u, [H] or one for all.
         gain: input gain [H], or the step size in seconds as a float.
-        scale: factor of Re(u) before the threshold.
-        theta: firing threshold.
+        scale: factor of Re(u) before the threshold, [H] or one for all.
+        theta: firing threshold, [H] or one for all.
         state: u (complex) and s before the first step, each [B, H].
         reset_inside: whether the reset passes through A.
         fold: normalisation and dropout around the recurrence, done by the kernels if they have room
@@ -150,8 +154,8 @@ def resonate(
         ValueError: the back end cannot run here.
     """
     return _recur(
-        "resonate", backend, I, (A, reset, gain), state, None, fold, scale=scale, theta=theta,
-        reset_inside=reset_inside, surrogate=surrogate,
+        "resonate", backend, I, (A, reset, gain), (theta, reset, scale), state, None, fold,
+        scale=scale, theta=theta, reset_inside=reset_inside, surrogate=surrogate,
     )  # fmt: skip
 
 
@@ -201,8 +205,9 @@ def describe(network: torch.nn.Module) -> str:
         choice, name = Choice("naive"), getattr(layer, "operation", "")
         if name:
             numbers = torch.empty(0, device=next(layer.parameters()).device)
-            surrogate = getattr(layer, "surrogate", None)
-            choice = choose(OPERATIONS[name], layer.backend, numbers, surrogate=surrogate)
+            kind = {"surrogate": getattr(layer, "surrogate", None)}
+            kind["learns"] = getattr(getattr(layer, "threshold", None), "requires_grad", False)
+            choice = choose(OPERATIONS[name], layer.backend, numbers, **kind)
         elif name is None:
             choice = Choice("naive", f"{type(layer).__name__} has a recurrence of its own")
         chosen.setdefault(choice, []).append(str(number))

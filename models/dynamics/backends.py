@@ -52,7 +52,7 @@ class Operation(NamedTuple):
     name: str
     # load(back end): the function that computes it there
     load: Callable[[str], Callable]
-    # trials(surrogate), or trials() of what has none
+    # trials(surrogate, learns), or trials() of what has none
     trials: Callable[..., Iterable[Trial]]
     # The same within a ``Fold``
     folded: "Operation | None" = None
@@ -76,12 +76,13 @@ class Choice(NamedTuple):
 
 @cache
 def _missing(library: str) -> str:
-    """Why ``library`` cannot be imported, "" where it can."""
+    """Why ``library`` cannot be used, "" where it can."""
     try:
-        importlib.import_module(library)
+        module = importlib.import_module(library)
     except ImportError as error:
         return f"{library} cannot be imported: {error}"
-    return ""
+    # Its compiler is off, and what it leaves uncompiled lacks what kernels need.
+    return "NUMBA_DISABLE_JIT is set" if library == "numba" and module.config.DISABLE_JIT else ""
 
 
 def _obstacle(
@@ -161,13 +162,14 @@ def choose(
     backend: str,
     *tensors: torch.Tensor | float | None,
     surrogate: Surrogate | None = None,
+    learns: bool = False,
 ) -> Choice:
     """What computes ``operation`` under ``backend`` for data like ``tensors``.
 
     ``auto`` takes the fastest back end that can run here: the one written for the device of the
     tensors if they are single precision, its library is installed, it knows the surrogate and, for
     GPU kernels, a first trial on that device gives what ``naive`` gives; else ``naive``. Arguments
-    that are not tensors are ignored.
+    that are not tensors are ignored. ``learns`` says whether theta, reset or scale need a gradient.
 
     Raises:
         ValueError: an unknown name, or a back end asked for by name that cannot run here.
@@ -184,6 +186,6 @@ def choose(
     if obstacle and backend != "auto":
         raise ValueError(f"backend '{backend}' cannot run here: {obstacle}")
     if backend == "auto" and not obstacle and chosen in _TRIED_FIRST:
-        variant = () if surrogate is None else (surrogate,)
+        variant = () if surrogate is None else (surrogate, learns)
         obstacle = tried(operation, chosen, data[0].device, *variant)
     return Choice("naive", obstacle) if obstacle else Choice(chosen)

@@ -19,11 +19,12 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.naive import AdaptiveState, ResonateState
+from models.dynamics.naive import AdaptiveState, ResonateState, per_neuron
 from models.dynamics.triton_loops import (
     Kind,
     fold_arguments,
     load_coefficients,
+    load_limits,
     run_backward,
     run_forward,
 )
@@ -35,7 +36,7 @@ __all__ = ["adaptive", "potentials", "readout", "resonate"]
 
 
 @triton.jit
-def _adaptive_step(current, u, w, s, c, reset, ADAPTS: tl.constexpr):
+def _adaptive_step(current, u, w, s, c, limits, ADAPTS: tl.constexpr):
     """The state after a step; c: alpha, beta, a and b."""
     if ADAPTS:
         w = c[1] * w + c[2] * u + c[3] * s
@@ -45,23 +46,30 @@ def _adaptive_step(current, u, w, s, c, reset, ADAPTS: tl.constexpr):
 
 @triton.jit
 def _adaptive_adjoint(
-    current, d_spike, u, u_new, w, s, g, sums, c, theta, reset, SCALE: tl.constexpr,
-    ADAPTS: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
+    current, d_spike, u, u_new, w, s, g, sums, c, limits, ADAPTS: tl.constexpr,
+    SURROGATE: tl.constexpr, WIDTH: tl.constexpr, LEARNS: tl.constexpr,
 ):  # fmt: skip
     """One step back. g: of u, of w, of s by way of the reset and of the adaptation, which are
     summed in autograd's order, and the filtered weights of u and w."""
-    g_u = g[0] + (d_spike + g[2] + g[3]) * derivative(u_new - theta, SURROGATE, WIDTH)
+    by_spike = (d_spike + g[2] + g[3]) * derivative(u_new - limits[0], SURROGATE, WIDTH)
+    g_u = g[0] + by_spike
     g_I = (1.0 - c[0]) * g_u
     sum_alpha = sums[0] + g_u * ((u - s) - current)
+    sum_theta = sums[4]
+    if LEARNS:
+        sum_theta -= by_spike
     if ADAPTS:
         x = c[2] * u + c[3] * s
         g_w = g[1] - g_I
         by_u = g_u + c[1] * g[4]
-        sums = (sum_alpha + x * by_u, sums[1] + x * g[5], sums[2] + g_w * u, sums[3] + g_w * s)
+        sums = (
+            sum_alpha + x * by_u, sums[1] + x * g[5], sums[2] + g_w * u, sums[3] + g_w * s,
+            sum_theta, sums[5], sums[6],
+        )  # fmt: skip
         by_w = g_w + c[1] * g[5]
         g = (c[0] * g_u + c[2] * g_w, c[1] * g_w, -(c[0] * g_u), c[3] * g_w, by_u, by_w)
     else:
-        sums = (sum_alpha, sums[1], sums[2], sums[3])
+        sums = (sum_alpha, sums[1], sums[2], sums[3], sum_theta, sums[5], sums[6])
         g = (c[0] * g_u, g[1], -(c[0] * g_u), g[3], g[4], g[5])
     return g_I, g, sums
 
@@ -82,8 +90,9 @@ def _forward(
     if KEEP:
         tl.store(kept_u, u_t, mask)
         tl.store(kept_I + at_t, current, mask)
-    u_t, w_t = _adaptive_step(current, u_t, w_t, s_t, c, 0.0, ADAPTS)
-    s_t = spike(u_t - theta)
+    limits = load_limits(theta, theta, theta, j, mask, False)
+    u_t, w_t = _adaptive_step(current, u_t, w_t, s_t, c, limits, ADAPTS)
+    s_t = spike(u_t - limits[0])
     tl.store(spikes + at_t, s_t, mask)
     if KEEP:
         tl.store(kept_u + H, u_t, mask)
@@ -96,9 +105,9 @@ def _forward(
 @triton.jit(do_not_specialize=["step", "given", *SIZES])
 def _backward(
     I, d_spikes, by_V, d_I, d_I_now, kept_u, initial_w, initial_s, alpha, beta, a, b,
-    d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b,
+    d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b, d_theta,
     step, given, T, theta, H, ADAPTS: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
+    LEARNS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One step back, with recurrent weights.
 
@@ -113,23 +122,30 @@ def _backward(
     zero = tl.zeros((BLOCK,), tl.float32)
     g_u, reset = tl.load(d_u + at, starts, 0.0), tl.load(by_reset + at, starts, 0.0)
     jump, sum_alpha = tl.load(by_jump + at, later, 0.0), tl.load(d_alpha + at, later, 0.0)
-    g, sums = (g_u, zero, reset, jump, zero, zero), (sum_alpha, zero, zero, zero)
+    g, sums = (g_u, zero, reset, jump, zero, zero), (sum_alpha, zero, zero, zero, zero, zero, zero)
+    if LEARNS:
+        sum_theta = tl.load(d_theta + at, later, 0.0)
+        sums = (sum_alpha, zero, zero, zero, sum_theta, zero, zero)
     if ADAPTS:
         by_u, by_w = tl.load(filtered_u + at, later, 0.0), tl.load(filtered_w + at, later, 0.0)
         g = (g_u, tl.load(d_w + at, starts, 0.0), reset, jump, by_u, by_w)
         sum_beta, sum_a = tl.load(d_beta + at, later, 0.0), tl.load(d_a + at, later, 0.0)
-        sums = (sum_alpha, sum_beta, sum_a, tl.load(d_b + at, later, 0.0))
+        sum_b = tl.load(d_b + at, later, 0.0)
+        sums = (sum_alpha, sum_beta, sum_a, sum_b, sums[4], zero, zero)
     c = load_coefficients(alpha, beta, a, b, j, mask, 1)
     at_t = (row * T + step) * H + j
     kept_u += row * H + at_t  # it has T + 1 steps
     u_t, u_new = tl.load(kept_u, mask, 0.0), tl.load(kept_u + H, mask, 0.0)
     current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
     d_spike += tl.load(by_V + at, later, 0.0)
-    s_t = tl.where(step > 0, spike(u_t - theta), tl.load(initial_s + at, mask, 0.0))
+    limits = load_limits(theta, theta, theta, j, mask, False)
+    s_t = tl.where(step > 0, spike(u_t - limits[0]), tl.load(initial_s + at, mask, 0.0))
     g_I, g, sums = _adaptive_adjoint(
-        current, d_spike, u_t, u_new, zero, s_t, g, sums, c, theta, 0.0, 1.0, ADAPTS, SURROGATE,
-        WIDTH,
+        current, d_spike, u_t, u_new, zero, s_t, g, sums, c, limits, ADAPTS, SURROGATE, WIDTH,
+        LEARNS,
     )  # fmt: skip
+    if LEARNS:
+        tl.store(d_theta + at, sums[4], mask)
     tl.store(d_I + at_t, g_I, mask)
     tl.store(d_I_now + at, g_I, mask)
     sum_alpha, sum_beta = sums[0], sums[1]
@@ -165,7 +181,7 @@ class _Adaptive(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, I, alpha, beta, a, b, u, w, s, mean, slope, shift, seed, counts, p, theta, surrogate,
+        ctx, I, alpha, beta, a, b, theta, u, w, s, mean, slope, shift, seed, counts, p, surrogate,
         for_backward,
     ):  # fmt: skip
         ctx.set_materialize_grads(False)
@@ -174,8 +190,8 @@ class _Adaptive(torch.autograd.Function):
         coefficients, before = _dense(alpha, beta, a, b, u, w, s)
         after = u, w, s = [torch.empty_like(before[2]) for _ in before]
         spikes = run_forward(
-            ctx, kind, I.contiguous(), coefficients, before, after,
-            (mean, slope, shift, seed, counts, p), (theta, 0.0), surrogate, for_backward,
+            ctx, kind, I.contiguous(), coefficients, [theta.contiguous()] * 3, before, after,
+            (mean, slope, shift, seed, counts, p), surrogate, for_backward,
         )  # fmt: skip
         return spikes, u, w if adapts else None, s
 
@@ -185,20 +201,22 @@ class _Adaptive(torch.autograd.Function):
         given = any(x is not None for x in d_state)
         *_, s, _, _, _, _ = ctx.saved_tensors
         d_u, d_w, d_s = (own_gradient(x, s, given) for x in d_state)
-        d_I, by_coefficient, by_fold = run_backward(ctx, d_spikes, (d_u, d_w, d_s), given)
+        d_I, by_coefficient, by_limit, by_fold = run_backward(
+            ctx, d_spikes, (d_u, d_w, d_s), given, ctx.needs_input_grad[5:6]
+        )
         d_w = d_w if ctx.kind.has_y else None
-        return d_I, *by_coefficient, d_u, d_w, d_s, *by_fold, *[None] * 6
+        return d_I, *by_coefficient, *by_limit, d_u, d_w, d_s, *by_fold, *[None] * 5
 
 
 class _Recurrent(torch.autograd.Function):
     """As above, with recurrent weights V [H, H]."""
 
     @staticmethod
-    def forward(ctx, I, alpha, beta, a, b, u, w, s, V, theta, surrogate, for_backward):
+    def forward(ctx, I, alpha, beta, a, b, theta, u, w, s, V, surrogate, for_backward):
         ctx.set_materialize_grads(False)
         B, T, H = I.shape
         adapts = beta is not None
-        I = I.contiguous()
+        I, theta = I.contiguous(), theta.contiguous()
         coefficients, before = _dense(alpha, beta, a, b, u, w, s)
         after = u, w, s = [torch.empty_like(before[2]) for _ in before]
         spikes, recurrent = torch.empty_like(I), torch.empty_like(u)
@@ -210,38 +228,41 @@ class _Recurrent(torch.autograd.Function):
                 spikes, kept_u, kept_I, t, T, theta, ADAPTS=adapts, KEEP=for_backward,
             )  # fmt: skip
         if for_backward:
-            ctx.save_for_backward(kept_I, *coefficients, kept_u, *before[1:], V, spikes)
-            ctx.adapts, ctx.theta, ctx.surrogate = adapts, theta, surrogate
+            ctx.save_for_backward(kept_I, *coefficients, theta, kept_u, *before[1:], V, spikes)
+            ctx.adapts, ctx.surrogate = adapts, surrogate
         return spikes, u, w if adapts else None, s
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_spikes, *d_state):
-        I, alpha, beta, a, b, kept_u, initial_w, initial_s, V, spikes = ctx.saved_tensors
+        I, alpha, beta, a, b, theta, kept_u, initial_w, initial_s, V, spikes = ctx.saved_tensors
         B, T, H = I.shape
         d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
         given = any(x is not None for x in d_state)
         d_u, d_w, by_reset = (own_gradient(x, initial_s, given) for x in d_state)
         d_I = torch.empty_like(I)
         by_jump, by_V, d_I_now, *filtered = I.new_empty(5, B, H)
-        number = 4 if ctx.adapts else 1
-        sums = I.new_empty(number, B, H)
+        number, learns = 4 if ctx.adapts else 1, ctx.needs_input_grad[5]
+        sums = I.new_empty(number + learns, B, H)
         for t in reversed(range(T)):
             launch(
                 _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_u, initial_w, initial_s,
                 alpha, beta, a, b, d_u, d_w, by_reset, by_jump, *filtered,
-                *sums, *sums[:1].expand(4 - number, B, H), t, int(given), T, ctx.theta,
-                ADAPTS=ctx.adapts, SURROGATE=ctx.surrogate.name, WIDTH=ctx.surrogate.width,
+                *sums[:number], *sums[:1].expand(4 - number, B, H), sums[-1], t, int(given), T,
+                theta, ADAPTS=ctx.adapts, SURROGATE=ctx.surrogate.name, WIDTH=ctx.surrogate.width,
+                LEARNS=learns,
             )  # fmt: skip
             torch.mm(d_I_now, V.T, out=by_V)
         d_V = None
-        if ctx.needs_input_grad[8]:
+        if ctx.needs_input_grad[9]:
             before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
             d_V = before.flatten(0, 1).T @ d_I.flatten(0, 1)
-        d_s = by_V + by_reset + by_jump if ctx.needs_input_grad[7] else None
-        by_coefficient = [*sums.sum(dim=1), *[None] * (4 - number)]
+        d_s = by_V + by_reset + by_jump if ctx.needs_input_grad[8] else None
+        by_neuron = sums.sum(dim=1)
+        by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
+        d_theta = by_neuron[-1] if learns else None
         d_w = d_w if ctx.adapts else None
-        return d_I, *by_coefficient, d_u, d_w, d_s, d_V, None, None, None
+        return d_I, *by_coefficient, d_theta, d_u, d_w, d_s, d_V, None, None
 
 
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate=BOXCAR):
@@ -254,15 +275,16 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate
     u, w, s = (x.expand(B, H) for x in state)
     run, more = (_Adaptive, fold_arguments(fold)) if V is None else (_Recurrent, (V,))
     spikes, u, new_w, s = run.apply(
-        I, *coefficients, u, None if beta is None else w, s, *more, float(theta), surrogate,
-        torch.is_grad_enabled(),
+        I, *coefficients, per_neuron(theta, I), u, None if beta is None else w, s, *more,
+        surrogate, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, AdaptiveState(u, state.w if beta is None else new_w, s)
 
 
 @triton.jit
-def _resonate_step(current, x, y, s, c, reset, RESET_INSIDE: tl.constexpr):
+def _resonate_step(current, x, y, s, c, limits, RESET_INSIDE: tl.constexpr):
     """The state after a step; c: A, B and the gain."""
+    reset = limits[1]
     if RESET_INSIDE:
         x = x - reset * s
         x_new, y_new = (c[0] * x - c[1] * y) + c[2] * current, c[0] * y + c[1] * x
@@ -274,36 +296,42 @@ def _resonate_step(current, x, y, s, c, reset, RESET_INSIDE: tl.constexpr):
 
 @triton.jit
 def _resonate_adjoint(
-    current, d_spike, x, x_new, y, s, g, sums, c, theta, reset, SCALE: tl.constexpr,
-    RESET_INSIDE: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
+    current, d_spike, x, x_new, y, s, g, sums, c, limits, RESET_INSIDE: tl.constexpr,
+    SURROGATE: tl.constexpr, WIDTH: tl.constexpr, LEARNS: tl.constexpr,
 ):  # fmt: skip
     """One step back; g: of x, y and s."""
-    window = derivative(SCALE * x_new - theta, SURROGATE, WIDTH)
-    g_x, g_y = g[0] + SCALE * ((g[2] + d_spike) * window), g[1]
+    theta, reset, scale = limits[0], limits[1], limits[2]
+    by_spike = (g[2] + d_spike) * derivative(scale * x_new - theta, SURROGATE, WIDTH)
+    g_x, g_y = g[0] + scale * by_spike, g[1]
     A, B, gain = c[0], c[1], c[2]
     if RESET_INSIDE:
         x = x - reset * s
         g_I = gain * g_x
         sums = (
             sums[0] + (g_x * x + g_y * y), sums[1] + (g_y * x - g_x * y), sums[2] + g_x * current,
-            sums[3],
+            sums[3], sums[4], sums[5], sums[6],
         )  # fmt: skip
         g_x, g_y = A * g_x + B * g_y, A * g_y - B * g_x
-        g_s = -reset * g_x
+        g_s, by_reset = -reset * g_x, s * g_x
     else:
         drift_x, drift_y = (A * x - B * y) + current, A * y + B * x
         g_I, g_drift_y = gain * g_x, gain * g_y
         sums = (
             sums[0] + (g_I * x + g_drift_y * y), sums[1] + (g_drift_y * x - g_I * y),
-            sums[2] + (g_x * drift_x + g_y * drift_y), sums[3],
+            sums[2] + (g_x * drift_x + g_y * drift_y), sums[3], sums[4], sums[5], sums[6],
         )  # fmt: skip
-        g_s = -reset * g_x
+        g_s, by_reset = -reset * g_x, s * g_x
         g_x, g_y = g_x + (A * g_I + B * g_drift_y), g_y + (A * g_drift_y - B * g_I)
+    if LEARNS:
+        sums = (
+            sums[0], sums[1], sums[2], sums[3], sums[4] - by_spike, sums[5] - by_reset,
+            sums[6] + by_spike * x_new,
+        )  # fmt: skip
     return g_I, (g_x, g_y, g_s, g[3], g[4], g[5]), sums
 
 
 class _Resonate(torch.autograd.Function):
-    """I [B, T, H]; A complex, gain [H]; u complex, s [B, H]; constants: theta and reset.
+    """I [B, T, H]; A complex, gain, theta, reset, scale [H]; u complex, s [B, H].
 
     mean, slope and shift [H] are a ``Fold``'s; they, seed [1] and counts [B, H], which is written,
     may be None.
@@ -311,17 +339,18 @@ class _Resonate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, I, A, gain, u, s, mean, slope, shift, seed, counts, p, constants, scale, reset_inside,
-        surrogate, for_backward,
+        ctx, I, A, gain, theta, reset, scale, u, s, mean, slope, shift, seed, counts, p,
+        reset_inside, surrogate, for_backward,
     ):  # fmt: skip
         ctx.set_materialize_grads(False)
         I, A, gain, u, s = (x.contiguous() for x in (I, _pairs(A), gain, _pairs(u), s))
         new_u, new_s = torch.empty_like(u), torch.empty_like(s)
-        kind = Kind(_resonate_step, _resonate_adjoint, flag=reset_inside, scale=scale, stride=2)
+        kind = Kind(_resonate_step, _resonate_adjoint, flag=reset_inside, scales=True, stride=2)
+        limits = [x.contiguous() for x in (theta, reset, scale)]
         spikes = run_forward(
-            ctx, kind, I, (*A.unbind(-1), gain, gain), (*u.unbind(-1), s),
-            (*new_u.unbind(-1), new_s), (mean, slope, shift, seed, counts, p), constants,
-            surrogate, for_backward,
+            ctx, kind, I, (*A.unbind(-1), gain, gain), limits, (*u.unbind(-1), s),
+            (*new_u.unbind(-1), new_s), (mean, slope, shift, seed, counts, p), surrogate,
+            for_backward,
         )  # fmt: skip
         return spikes, torch.view_as_complex(new_u), new_s
 
@@ -334,9 +363,11 @@ class _Resonate(torch.autograd.Function):
                            given)  # fmt: skip
         d_s = own_gradient(d_s, s, given)
         d_state = (*d_u.unbind(-1), d_s)
-        d_I, (d_A, d_B, d_gain, _), by_fold = run_backward(ctx, d_spikes, d_state, given)
-        gradients = torch.complex(d_A, d_B), d_gain, torch.view_as_complex(d_u), d_s
-        return d_I, *gradients, *by_fold, *[None] * 8
+        d_I, (d_A, d_B, d_gain, _), by_limit, by_fold = run_backward(
+            ctx, d_spikes, d_state, given, ctx.needs_input_grad[3:6]
+        )
+        by_coefficient = torch.complex(d_A, d_B), d_gain, *by_limit
+        return d_I, *by_coefficient, torch.view_as_complex(d_u), d_s, *by_fold, *[None] * 6
 
 
 def _pairs(x: torch.Tensor) -> torch.Tensor:
@@ -349,11 +380,10 @@ def resonate(
 ):  # fmt: skip
     """See :func:`models.dynamics.resonate`; float32 on a GPU, no second derivatives."""
     B, _, H = I.shape
-    # A number is written by the GPU: copied from the host it could not be part of a CUDA graph.
-    gain = gain.expand(H) if isinstance(gain, torch.Tensor) else I.new_full((H,), gain)
+    gain, theta, reset, scale = (per_neuron(x, I) for x in (gain, theta, reset, scale))
     u, s = (x.expand(B, H) for x in state)
     spikes, u, s = _Resonate.apply(
-        I, A.expand(H), gain, u, s, *fold_arguments(fold), (float(theta), float(reset)),
-        float(scale), reset_inside, surrogate, torch.is_grad_enabled(),
+        I, A.expand(H), gain, theta, reset, scale, u, s, *fold_arguments(fold), reset_inside,
+        surrogate, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, ResonateState(u, s)

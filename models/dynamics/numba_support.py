@@ -233,23 +233,27 @@ class Kernels(NamedTuple):
     jumps: bool
 
 
-def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool) -> Kernels:
-    """Compile a recurrence with five coefficients per neuron.
+def make_kernels(
+    step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool, learns: bool
+) -> Kernels:
+    """Compile a recurrence with five coefficients per neuron, and theta, reset and scale of each.
 
     Args:
         step: (current, x, y, s, five coefficients, theta, reset, scale) -> x, y, s; inlined.
         adjoint: (gradients of s, x and y, current, x, y, s, new x, new y, five coefficients, theta,
-            reset, scale, width) -> the gradient of the current, what is added to four sums, and
-            the gradients of x, y, s and of s by way of y; inlined.
+            reset, scale, width) -> the gradient of the current, what is added to seven sums, four
+            of coefficients and those of theta, reset and scale, and the gradients of x, y, s and of
+            s by way of y; inlined.
         has_y: whether there is a second state y; without, its arrays and all sums but the first are
             neither read nor written: the compiler drops what has no effect.
         jumps: whether there are a gradient of s by way of y and a fourth sum.
+        learns: whether the backward kernel sums the gradients of theta, reset and scale.
     """
 
     @inlined
     def back(
         n, row, t, k, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3,
-        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
+        d_theta, d_reset, d_scale, c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
     ):  # fmt: skip
         """Gradients of steps t + n - 1 down to t, whose history starts at row k.
 
@@ -263,18 +267,22 @@ def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool)
             if jumps:
                 jump = d_jump[row, j]
             total_0, total_1, total_2, total_3 = ZERO, ZERO, ZERO, ZERO
+            by_theta, by_reset, by_scale = ZERO, ZERO, ZERO
             for later in range(n):
                 i = n - 1 - later
-                d_current, g_0, g_1, g_2, g_3, dx, dy, ds, jump = adjoint(
+                d_I_now, g_0, g_1, g_2, g_3, g_theta, g_reset, g_scale, dx, dy, ds, jump = adjoint(
                     d_spikes[row, t + i, j] + ds + jump, dx, dy, I[row, t + i, j],
                     X[k + i, j], Y[k + i, j], S[k + i, j], X[k + i + 1, j], Y[k + i + 1, j],
-                    c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta, reset, scale, width,
+                    c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta[j], reset[j], scale[j], width,
                 )  # fmt: skip
-                d_I[row, t + i, j] = d_current
+                d_I[row, t + i, j] = d_I_now
                 total_0 += g_0
                 total_1 += g_1
                 total_2 += g_2
                 total_3 += g_3
+                by_theta += g_theta
+                by_reset += g_reset
+                by_scale += g_scale
             d_x[row, j], d_s[row, j] = dx, ds
             sum_0[row, j] += total_0
             if has_y:
@@ -284,6 +292,10 @@ def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool)
             if jumps:
                 d_jump[row, j] = jump
                 sum_3[row, j] += total_3
+            if learns:
+                d_theta[row, j] += by_theta
+                d_reset[row, j] += by_reset
+                d_scale[row, j] += by_scale
 
     @kernel
     def forward_steps(
@@ -301,7 +313,7 @@ def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool)
                 for j in range(I.shape[2]):
                     new_x, new_y, new_s = step(
                         I[row, t, j], x[row, j], y[row, j], s[row, j],
-                        c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta, reset, scale,
+                        c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta[j], reset[j], scale[j],
                     )  # fmt: skip
                     x[row, j], s[row, j], spikes[row, t, j] = new_x, new_s, new_s
                     if has_y:
@@ -310,7 +322,7 @@ def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool)
     @kernel
     def backward_steps(
         first, end, start, stop, every, I, d_spikes, d_I, kept_x, kept_y, kept_s,
-        d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3,
+        d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, X, Y, S,
     ):  # fmt: skip
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
@@ -329,21 +341,21 @@ def make_kernels(step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool)
                     for j in range(I.shape[2]):
                         X[k + 1, j], y, S[k + 1, j] = step(
                             I[row, t, j], X[k, j], Y[k, j], S[k, j],
-                            c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta, reset, scale,
+                            c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta[j], reset[j], scale[j],
                         )  # fmt: skip
                         if has_y:
                             Y[k + 1, j] = y
                 for t in range(until - 1, whole - 1, -1):
                     back(
                         1, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
-                        sum_0, sum_1, sum_2, sum_3, c_0, c_1, c_2, c_3, c_4, theta, reset, scale,
-                        width,
+                        sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     back(
                         UNROLLED, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s,
-                        d_jump, sum_0, sum_1, sum_2, sum_3, c_0, c_1, c_2, c_3, c_4, theta, reset,
-                        scale, width,
+                        d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
                     )  # fmt: skip
 
     return Kernels(forward_steps, backward_steps, has_y, jumps)

@@ -77,8 +77,13 @@ def unfolded(naive: Callable) -> Callable:
     return run
 
 
-def adaptive_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Trial]:
-    """With and without adaptation, and recurrent weights unless it is ``folded``."""
+def adaptive_trials(
+    surrogate: Surrogate, learns: bool = False, folded: bool = False
+) -> Iterator[Trial]:
+    """With and without adaptation, and recurrent weights unless it is ``folded``.
+
+    ``learns``: theta is an input, which gets a gradient.
+    """
     draw = uniform()
     run = partial(_run_adaptive, surrogate=surrogate)
     fold = normalisation(draw, folded)
@@ -86,6 +91,7 @@ def adaptive_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Tria
     plain = {"I": draw(-1, 3.5, B, T, H), "alpha": draw(0.37, 0.96, H), **state, **fold}
     adapting = {"beta": draw(0.96, 0.99, H), "a": draw(0, 1, H), "b": draw(0, 2, H)}
     recurrent = {"V": draw(-1, 1, H, H) * (2 / H) ** 0.5}
+    plain |= {"theta": draw(0.8, 1.2, H)} if learns else {}
     yield Trial("LIF", plain, run)
     yield Trial("adaptive LIF", plain | adapting, run)
     if not folded:
@@ -93,15 +99,22 @@ def adaptive_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Tria
         yield Trial("recurrent adaptive LIF", plain | adapting | recurrent, run)
 
 
-def _run_adaptive(function, I, alpha, u, w, s, beta=None, a=None, b=None, V=None, **options):
+def _run_adaptive(
+    function, I, alpha, u, w, s, beta=None, a=None, b=None, V=None, theta=1.0, **options
+):  # fmt: skip
     spikes, state, counts = within_fold(
-        function, I, alpha, beta, a, b, theta=1.0, state=AdaptiveState(u, w, s), V=V, **options
+        function, I, alpha, beta, a, b, theta=theta, state=AdaptiveState(u, w, s), V=V, **options
     )
     return {"the spikes": spikes, "u": state.u, "w": state.w, "s": state.s} | counts
 
 
-def resonate_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Trial]:
-    """Both places of the reset; ``folded``: within normalisation and dropout."""
+def resonate_trials(
+    surrogate: Surrogate, learns: bool = False, folded: bool = False
+) -> Iterator[Trial]:
+    """Both places of the reset; ``folded``: within normalisation and dropout.
+
+    ``learns``: theta, reset and scale are inputs, which get gradients.
+    """
     draw = uniform()
     run = partial(_run_resonate, surrogate=surrogate)
     fold = normalisation(draw, folded)
@@ -110,16 +123,22 @@ def resonate_trials(surrogate: Surrogate, folded: bool = False) -> Iterator[Tria
     continuous = torch.complex(draw(-10, -1, H), draw(5, 10, H))
     inside = {"I": draw(-1, 3, B, T, H), "A": discrete, "gain": draw(0, 1, H)}
     outside = {"I": draw(-20, 60, B, T, H), "A": continuous}
-    yield Trial("C-SiLIF", inside | {"u": u, "s": s} | fold, run)
-    yield Trial("Resonate-and-Fire", outside | {"u": u, "s": s} | fold, run)
+    state = {"u": u, "s": s} | fold
+    if learns:
+        state |= {"theta": draw(0.8, 1.2, H), "reset": draw(0.4, 1, H), "scale": draw(1, 2, H)}
+    yield Trial("C-SiLIF", inside | state, run)
+    yield Trial("Resonate-and-Fire", outside | state, run)
 
 
-def _run_resonate(function, I, A, u, s, gain=None, **options):
+def _run_resonate(
+    function, I, A, u, s, gain=None, theta=1.0, reset=None, scale=None, **options
+):  # fmt: skip
     inside = gain is not None
-    reset, gain, scale = (0.5, gain, 2.0) if inside else (1.0, 0.004, 1.0)
+    if reset is None:
+        reset, scale = (0.5, 2.0) if inside else (1.0, 1.0)
     spikes, state, counts = within_fold(
-        function, I, A, reset, gain, scale=scale, theta=1.0, state=ResonateState(u, s),
-        reset_inside=inside, **options,
+        function, I, A, reset, gain if inside else 0.004, scale=scale, theta=theta,
+        state=ResonateState(u, s), reset_inside=inside, **options,
     )  # fmt: skip
     return {"the spikes": spikes, "u": state.u, "s": state.s} | counts
 

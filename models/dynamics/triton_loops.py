@@ -35,26 +35,27 @@ _RUN = tl.constexpr(RUN)
 class Kind(NamedTuple):
     """A recurrence of one or two states x and y per neuron that spikes by ``scale * x - theta``.
 
-    Coefficients c and the sums of their gradients are four numbers per neuron, those of the state g
-    six: of x, y and the last spike, and three for whatever else the adjoint keeps.
+    Coefficients c are four numbers per neuron, limits l three: theta, reset and scale. The sums of
+    gradients are those of the seven, in this order. Gradients g of the state are six: of x, y and
+    the last spike, and three for whatever else the adjoint keeps.
     """
 
-    # step(current, x, y, s, c, reset, FLAG) -> x, y
+    # step(current, x, y, s, c, l, FLAG) -> x, y
     step: Callable
-    # adjoint(current, d_spike, x, new x, y, s, g, sums, c, theta, reset, SCALE, FLAG, SURROGATE,
-    # WIDTH) -> gradient of the current, g, sums
+    # adjoint(current, d_spike, x, new x, y, s, g, sums, c, l, FLAG, SURROGATE, WIDTH, LEARNS) ->
+    # gradient of the current, g, sums, those of the limits only if it LEARNS
     adjoint: Callable
     flag: bool
     has_y: bool = True
     # Whether the sums of the first two coefficients lack the share of the initial y, which the
     # last two of g give.
     filters: bool = False
-    scale: float = 1.0
+    scales: bool = False  # whether there are reset and scale
     stride: int = 1  # between neighbours in x, y and the first two coefficients
 
     def flags(self) -> dict:
         """Constants of both kernels."""
-        return {"STEP": self.step, "FLAG": self.flag, "HAS_Y": self.has_y, "SCALE": self.scale,
+        return {"STEP": self.step, "FLAG": self.flag, "HAS_Y": self.has_y, "SCALES": self.scales,
                 "STRIDE": self.stride}  # fmt: skip
 
 
@@ -65,6 +66,15 @@ def load_coefficients(c_0, c_1, c_2, c_3, j, mask, STRIDE: tl.constexpr):
         tl.load(c_0 + j * STRIDE, mask, 0.0), tl.load(c_1 + j * STRIDE, mask, 0.0),
         tl.load(c_2 + j, mask, 0.0), tl.load(c_3 + j, mask, 0.0),
     )  # fmt: skip
+
+
+@triton.jit
+def load_limits(theta, reset, scale, j, mask, SCALES: tl.constexpr):
+    """theta, reset and scale of the neurons j; without the last two 0 and 1."""
+    limits = (tl.load(theta + j, mask, 0.0), 0.0, 1.0)
+    if SCALES:
+        limits = (limits[0], tl.load(reset + j, mask, 0.0), tl.load(scale + j, mask, 0.0))
+    return limits
 
 
 @triton.jit
@@ -150,8 +160,8 @@ def _keep(kept_x, kept_y, at, x, y, mask, HAS_Y: tl.constexpr, KEEP: tl.constexp
 @triton.jit(do_not_specialize=SIZES)
 def _forward(
     I, c_0, c_1, c_2, c_3, x, y, s, new_x, new_y, new_s, spikes, kept_x, kept_y, mean, slope, shift,
-    seed, counts, p, grown, T, theta, reset, H,
-    STEP: tl.constexpr, FLAG: tl.constexpr, HAS_Y: tl.constexpr, SCALE: tl.constexpr,
+    seed, counts, p, grown, T, theta, reset, scale, H,
+    STEP: tl.constexpr, FLAG: tl.constexpr, HAS_Y: tl.constexpr, SCALES: tl.constexpr,
     STRIDE: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
     COUNTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -164,6 +174,7 @@ def _forward(
     x_t, y_t = tl.load(x + at * STRIDE, mask, 0.0), tl.load(y + at * STRIDE, mask, 0.0)
     s_t = tl.load(s + at, mask, 0.0)
     c = load_coefficients(c_0, c_1, c_2, c_3, j, mask, STRIDE)
+    limits = load_limits(theta, reset, scale, j, mask, SCALES)
     norm, random = _load_fold(mean, slope, shift, seed, j, mask, NORMALIZES, DROPS)
     runs = T // _RUN
     I, spikes = I + row * T * H, spikes + row * T * H
@@ -180,8 +191,8 @@ def _forward(
             if k % 4 == 0:
                 factors = _four_factors(random, row, t + k, T, H, j, p, grown, DROPS)
             current = _normalized(inputs[k], norm, NORMALIZES)
-            x_t, y_t = STEP(current, x_t, y_t, s_t, c, reset, FLAG)
-            s_t = spike(SCALE * x_t - theta)
+            x_t, y_t = STEP(current, x_t, y_t, s_t, c, limits, FLAG)
+            s_t = spike(limits[2] * x_t - limits[0])
             count = _store_spikes(
                 spikes + first + k * H, s_t, factors[k % 4], count, mask, DROPS, COUNTS
             )
@@ -191,8 +202,8 @@ def _forward(
         factor = _one_factor(random, row, t, T, H, j, p, grown, DROPS)
         _keep(kept_x, kept_y, kept, x_t, y_t, mask, HAS_Y, KEEP)
         kept += H
-        x_t, y_t = STEP(current, x_t, y_t, s_t, c, reset, FLAG)
-        s_t = spike(SCALE * x_t - theta)
+        x_t, y_t = STEP(current, x_t, y_t, s_t, c, limits, FLAG)
+        s_t = spike(limits[2] * x_t - limits[0])
         count = _store_spikes(spikes + at_t, s_t, factor, count, mask, DROPS, COUNTS)
     if COUNTS:
         tl.store(counts + at, count, mask)
@@ -204,14 +215,14 @@ def _forward(
 
 @triton.jit
 def _run_again(
-    inputs, x, y, s, c, norm, theta, reset, STEP: tl.constexpr, FLAG: tl.constexpr,
-    SCALE: tl.constexpr, NORMALIZES: tl.constexpr,
+    inputs, x, y, s, c, norm, limits, STEP: tl.constexpr, FLAG: tl.constexpr,
+    NORMALIZES: tl.constexpr,
 ):  # fmt: skip
     """x and y before each of eight steps, and after the last."""
     xs, ys = (x,), (y,)
     for k in tl.static_range(_RUN):
-        x, y = STEP(_normalized(inputs[k], norm, NORMALIZES), x, y, s, c, reset, FLAG)
-        s = spike(SCALE * x - theta)
+        x, y = STEP(_normalized(inputs[k], norm, NORMALIZES), x, y, s, c, limits, FLAG)
+        s = spike(limits[2] * x - limits[0])
         xs, ys = xs + (x,), ys + (y,)  # noqa: RUF005 (Triton knows no unpacking)
     return xs, ys
 
@@ -219,11 +230,12 @@ def _run_again(
 @triton.jit(do_not_specialize=["given", *SIZES])
 def _backward(
     I, d_spikes, d_I, kept_x, kept_y, initial_y, initial_s, c_0, c_1, c_2, c_3, d_x, d_y, d_s,
-    d_0, d_1, d_2, d_3, d_mean, d_slope, d_shift, mean, slope, shift, seed, p, grown, given, T,
-    theta, reset, H,
+    d_0, d_1, d_2, d_3, d_theta, d_reset, d_scale, d_mean, d_slope, d_shift, mean, slope, shift,
+    seed, p, grown, given, T, theta, reset, scale, H,
     STEP: tl.constexpr, ADJOINT: tl.constexpr, FLAG: tl.constexpr, HAS_Y: tl.constexpr,
-    FILTERS: tl.constexpr, SCALE: tl.constexpr, STRIDE: tl.constexpr, SURROGATE: tl.constexpr,
-    WIDTH: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr, BLOCK: tl.constexpr,
+    FILTERS: tl.constexpr, SCALES: tl.constexpr, STRIDE: tl.constexpr, SURROGATE: tl.constexpr,
+    WIDTH: tl.constexpr, LEARNS: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """d_x, d_y and d_s [B, H] are read, if they are ``given`` (1, else 0), and then written; the
     other gradients are written.
@@ -239,8 +251,9 @@ def _backward(
     g = (g_x, g_y, tl.load(d_s + at, starts, 0.0), zero, zero, zero)
     s_0 = tl.load(initial_s + at, mask, 0.0)
     c = load_coefficients(c_0, c_1, c_2, c_3, j, mask, STRIDE)
+    limits = load_limits(theta, reset, scale, j, mask, SCALES)
     norm, random = _load_fold(mean, slope, shift, seed, j, mask, NORMALIZES, DROPS)
-    sums, by_fold = (zero, zero, zero, zero), (zero, zero)
+    sums, by_fold = (zero, zero, zero, zero, zero, zero, zero), (zero, zero)
     runs, odd = T // _RUN, T % _RUN
     I, d_I, d_spikes = I + row * T * H, d_I + row * T * H, d_spikes + row * T * H
     kept_x += row * (runs + odd) * H
@@ -254,14 +267,14 @@ def _backward(
         if HAS_Y:
             y_t = tl.load(kept_y + kept, mask, 0.0)
         input_t, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
-        s_t = tl.where(t > 0, spike(SCALE * x_t - theta), s_0)
+        s_t = tl.where(t > 0, spike(limits[2] * x_t - limits[0]), s_0)
         if DROPS:
             d_spike = d_spike * _one_factor(random, row, t, T, H, j, p, grown, DROPS)
         current = _normalized(input_t, norm, NORMALIZES)
-        x_new, _ = STEP(current, x_t, y_t, s_t, c, reset, FLAG)
+        x_new, _ = STEP(current, x_t, y_t, s_t, c, limits, FLAG)
         g_I, g, sums = ADJOINT(
-            current, d_spike, x_t, x_new, y_t, s_t, g, sums, c, theta, reset, SCALE, FLAG,
-            SURROGATE, WIDTH,
+            current, d_spike, x_t, x_new, y_t, s_t, g, sums, c, limits, FLAG, SURROGATE, WIDTH,
+            LEARNS,
         )  # fmt: skip
         by_fold = _store_gradient(d_I + at_t, g_I, input_t, norm, by_fold, mask, NORMALIZES)
     for done in range(runs):
@@ -274,18 +287,16 @@ def _backward(
         inputs, d_eight = load_eight(I + first, H, mask), load_eight(d_spikes + first, H, mask)
         low = _four_factors(random, row, t, T, H, j, p, grown, DROPS)
         factors = low + _four_factors(random, row, t + 4, T, H, j, p, grown, DROPS)
-        s_first = tl.where(t > 0, spike(SCALE * x_t - theta), s_0)
-        xs, ys = _run_again(
-            inputs, x_t, y_t, s_first, c, norm, theta, reset, STEP, FLAG, SCALE, NORMALIZES
-        )
+        s_first = tl.where(t > 0, spike(limits[2] * x_t - limits[0]), s_0)
+        xs, ys = _run_again(inputs, x_t, y_t, s_first, c, norm, limits, STEP, FLAG, NORMALIZES)
         for k in tl.static_range(_RUN - 1, -1, -1):
-            s_t = s_first if k == 0 else spike(SCALE * xs[k] - theta)
+            s_t = s_first if k == 0 else spike(limits[2] * xs[k] - limits[0])
             d_spike = d_eight[k]
             if DROPS:
                 d_spike = d_spike * factors[k]
             g_I, g, sums = ADJOINT(
                 _normalized(inputs[k], norm, NORMALIZES), d_spike, xs[k], xs[k + 1], ys[k], s_t, g,
-                sums, c, theta, reset, SCALE, FLAG, SURROGATE, WIDTH,
+                sums, c, limits, FLAG, SURROGATE, WIDTH, LEARNS,
             )  # fmt: skip
             by_fold = _store_gradient(
                 d_I + first + k * H, g_I, inputs[k], norm, by_fold, mask, NORMALIZES
@@ -294,13 +305,19 @@ def _backward(
         tl.store(d_mean + at, -norm[1] * by_fold[1], mask)
         tl.store(d_slope + at, by_fold[0], mask)
         tl.store(d_shift + at, by_fold[1], mask)
+    if LEARNS:
+        tl.store(d_theta + at, sums[4], mask)
+        if SCALES:
+            tl.store(d_reset + at, sums[5], mask)
+            tl.store(d_scale + at, sums[6], mask)
+    sum_0, sum_1 = sums[0], sums[1]
     if FILTERS:
         y_0 = tl.load(initial_y + at, mask, 0.0)
-        sums = (sums[0] + y_0 * (c[1] * g[4]), sums[1] + y_0 * g[5], sums[2], sums[3])
+        sum_0, sum_1 = sum_0 + y_0 * (c[1] * g[4]), sum_1 + y_0 * g[5]
         tl.store(d_3 + at, sums[3], mask)
-    tl.store(d_0 + at, sums[0], mask)
+    tl.store(d_0 + at, sum_0, mask)
     if HAS_Y:
-        tl.store(d_1 + at, sums[1], mask)
+        tl.store(d_1 + at, sum_1, mask)
         tl.store(d_2 + at, sums[2], mask)
         tl.store(d_y + at * STRIDE, g[1], mask)
     tl.store(d_x + at * STRIDE, g[0], mask)
@@ -333,13 +350,13 @@ def fold_arguments(fold: Fold | None) -> tuple:
 
 
 def run_forward(
-    ctx, kind: Kind, I, coefficients, before, after, fold, constants, surrogate: Surrogate,
+    ctx, kind: Kind, I, coefficients, limits, before, after, fold, surrogate: Surrogate,
     for_backward: bool,
 ):  # fmt: skip
     """The spikes [B, T, H]; ``after`` is written, and ``ctx`` keeps what the backward pass needs.
 
-    ``before`` and ``after`` are x, y and s [B, H], ``fold`` what ``fold_arguments`` gave, and
-    ``constants`` theta and reset.
+    ``before`` and ``after`` are x, y and s [B, H], ``limits`` theta, reset and scale [H], ``fold``
+    what ``fold_arguments`` gave.
     """
     B, T, H = I.shape
     *tensors, counts, p = fold
@@ -350,37 +367,44 @@ def run_forward(
     kept = I.new_empty(1 + kind.has_y, B, states, H) if for_backward else before[2][None]
     launch(
         _forward, B, H, I, *coefficients, *before, *after, spikes, kept[0], kept[-1], *tensors,
-        before[2] if counts is None else counts, p, 1 / (1 - p), T, *constants, **kind.flags(),
+        before[2] if counts is None else counts, p, 1 / (1 - p), T, *limits, **kind.flags(),
         KEEP=for_backward, NORMALIZES=ctx.normalizes, DROPS=p > 0, COUNTS=counts is not None,
     )  # fmt: skip
     if for_backward:
-        ctx.save_for_backward(I, *coefficients, kept, *before[1:], *tensors)
-        ctx.kind, ctx.constants, ctx.surrogate = kind, constants, surrogate
+        ctx.save_for_backward(I, *coefficients, *limits, kept, *before[1:], *tensors)
+        ctx.kind, ctx.surrogate = kind, surrogate
     return spikes
 
 
-def run_backward(ctx, d_spikes, d_state, given: bool):
-    """Gradients of I [B, T, H], of the coefficients and of mean, slope and shift, [H] or None.
+def run_backward(ctx, d_spikes, d_state, given: bool, learns: tuple[bool, ...]):
+    """Gradients of I [B, T, H], of the coefficients, of theta, reset and scale, and of mean, slope
+    and shift, [H] or None.
 
     ``d_state`` are those of x, y and s [B, H] after the last step, if ``given``; they become those
-    before the first.
+    before the first. ``learns``: which of theta, reset and scale need one.
     """
-    I, c_0, c_1, c_2, c_3, kept, *rest = ctx.saved_tensors
-    y, s, *tensors = rest
+    I, c_0, c_1, c_2, c_3, *rest = ctx.saved_tensors
+    *limits, kept, y, s = rest[:6]
+    tensors = rest[6:]
     B, T, H = I.shape
     kind = ctx.kind
     d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
     d_I = torch.empty_like(I)
     number = 1 + 2 * kind.has_y + kind.filters
-    sums = I.new_empty(number + 3 * ctx.normalizes, B, H)
-    by_row = [*sums[:number], *sums[:1].expand(4 - number, B, H)]
-    by_fold = sums[number:] if ctx.normalizes else sums[:1].expand(3, B, H)
+    learning = (1 + 2 * kind.scales) * any(learns)
+    sums = I.new_empty(number + learning + 3 * ctx.normalizes, B, H)
+    of_each, of_limits, of_fold = sums.split([number, learning, len(sums) - number - learning])
+    by_row = [
+        x for part, full in ((of_each, 4), (of_limits, 3), (of_fold, 3))
+        for x in (*part, *sums[:1].expand(full - len(part), B, H))
+    ]  # fmt: skip
     launch(
         _backward, B, H, I, d_spikes, d_I, kept[0], kept[-1], y, s, c_0, c_1, c_2, c_3, *d_state,
-        *by_row, *by_fold, *tensors, ctx.p, 1 / (1 - ctx.p), int(given), T, *ctx.constants,
-        **kind.flags(), ADJOINT=kind.adjoint, FILTERS=kind.filters, SURROGATE=ctx.surrogate.name,
-        WIDTH=ctx.surrogate.width, NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
+        *by_row, *tensors, ctx.p, 1 / (1 - ctx.p), int(given), T, *limits, **kind.flags(),
+        ADJOINT=kind.adjoint, FILTERS=kind.filters, SURROGATE=ctx.surrogate.name,
+        WIDTH=ctx.surrogate.width, LEARNS=any(learns), NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
     )  # fmt: skip
     by_neuron = sums.sum(dim=1)
-    by_fold = by_neuron[number:] if ctx.normalizes else (None, None, None)
-    return d_I, [*by_neuron[:number], *[None] * (4 - number)], by_fold
+    by_limit = [by_neuron[number + i] if needed else None for i, needed in enumerate(learns)]
+    by_fold = by_neuron[-3:] if ctx.normalizes else (None, None, None)
+    return d_I, [*by_neuron[:number], *[None] * (4 - number)], by_limit, by_fold

@@ -27,7 +27,10 @@ from training.errors import ExperimentError
 def test_traces_are_what_the_network_did(neuron, bidirectional):
     torch.manual_seed(0)
     threshold = 0.02 if neuron == "ResonateFire" else 0.15
-    model = SNN((4, 11, 7), [6, 5, 4], neuron, threshold=threshold, bidirectional=bidirectional)
+    options = {"bidirectional": bidirectional, "learn_threshold": bidirectional}
+    model = SNN((4, 11, 7), [6, 5, 4], neuron, threshold=threshold, **options)
+    for layer in model.hidden_layers if bidirectional else ():
+        layer.threshold *= torch.linspace(0.5, 1, layer.hidden_size)
     model.eval()
     x = torch.poisson(torch.full((4, 11, 7), 1.5))
     torch.manual_seed(1)
@@ -101,6 +104,12 @@ def test_states_without_names_are_numbered():
     assert list(named_states(u)) == ["u"]
     assert list(named_states((u, u))) == ["state 1", "state 2"]
     assert LayerTrace(named_states((u, u + 1))).drive is u
+
+
+@pytest.mark.parametrize("neuron", ["LIF", "CSiLIF"])
+def test_learned_thresholds_are_shown(neuron):
+    layer = LAYERS[neuron](6, 5, threshold=0.3, learn_threshold=True)
+    assert (quantities(layer, 0.01)["firing threshold"] == np.float32(0.3)).all()
 
 
 def test_parameters_of_a_new_recurrence_are_shown_as_used(own):

@@ -25,9 +25,9 @@ def random(seed: int, dtype=torch.float32):
 
 
 def adaptive_inputs(
-    B, T, H, *, adapts=True, recurrent=False, a_low=0.0, seed=0, dtype=torch.float32
+    B, T, H, *, adapts=True, recurrent=False, learns=False, a_low=0.0, seed=0, dtype=torch.float32
 ):
-    """Realistic inputs by name; those that the variant lacks are None."""
+    """Realistic inputs by name; those that the variant lacks are None; theta only if it learns."""
     draw = random(seed, dtype)
     inputs = {"I": draw(-1, 3.5, B, T, H), "alpha": draw(0.37, 0.96, H)}
     inputs["beta"] = draw(0.96, 0.99, H) if adapts else None
@@ -35,7 +35,7 @@ def adaptive_inputs(
     inputs["b"] = draw(0, 2, H) if adapts else None
     inputs |= {name: draw(0, 1, B, H) for name in ("u", "w", "s")}
     inputs["V"] = draw(-1, 1, H, H) * (2 / H) ** 0.5 if recurrent else None
-    return inputs
+    return inputs | ({"theta": draw(0.6, 1.4, H)} if learns else {})
 
 
 def run_adaptive(
@@ -49,8 +49,10 @@ def run_adaptive(
     return [spikes, *state]
 
 
-def resonate_inputs(B, T, H, *, inside, gain_is_tensor=True, seed=0, dtype=torch.float32):
-    """C-SiLIF's coefficients with the reset inside, RF's outside."""
+def resonate_inputs(
+    B, T, H, *, inside, gain_is_tensor=True, learns=False, seed=0, dtype=torch.float32
+):
+    """C-SiLIF's coefficients with the reset inside, RF's outside; limits only if they learn."""
     draw = random(seed, dtype)
     decay, frequency, u = draw(-10, -1, H), draw(5, 10, H), draw(0, 1, B, H, 2)
     A = torch.complex(decay, frequency)
@@ -63,11 +65,15 @@ def resonate_inputs(B, T, H, *, inside, gain_is_tensor=True, seed=0, dtype=torch
         "u": torch.view_as_complex(u),
         "s": draw(0, 1, B, H),
     }
+    if learns:
+        limits = {"theta": (0.6, 1.4), "reset": (0.4, 1.1), "scale": (0.9, 2)}
+        inputs |= {name: draw(*bounds, H) for name, bounds in limits.items()}
     return inputs if gain_is_tensor else {**inputs, "gain": 0.5 if inside else 0.004}
 
 
 def run_resonate(
-    backend, I, A, gain, u, s, *, inside, theta=1.0, fold=None, surrogate=BOXCAR
+    backend, I, A, gain, u, s, *, inside, theta=1.0, reset=None, scale=None, fold=None,
+    surrogate=BOXCAR,
 ):  # fmt: skip
     """Spikes and final state.
 
@@ -76,12 +82,13 @@ def run_resonate(
     in all columns it runs on neurons padded to whole vectors.
     """
     H = I.shape[2]
+    if reset is None:
+        reset, scale = (0.5, 2.0) if inside else (1.0, 1.0)
     if backend == "naive":
-        I, A, gain, u, s = (
+        I, A, gain, u, s, theta, reset, scale = (
             torch.nn.functional.pad(x, (0, -H % VECTOR)) if isinstance(x, torch.Tensor) else x
-            for x in (I, A, gain, u, s)
+            for x in (I, A, gain, u, s, theta, reset, scale)
         )
-    reset, scale = (0.5, 2.0) if inside else (1.0, 1.0)
     spikes, state = resonate(
         I, A, reset, gain, scale=scale, theta=theta, state=ResonateState(u, s), reset_inside=inside,
         fold=fold, surrogate=surrogate, backend=backend,

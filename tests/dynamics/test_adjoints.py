@@ -33,7 +33,7 @@ def window(x):
 
 def adaptive_adjoint(inputs: dict, grad_spikes, *grad_state) -> dict:
     """Gradient of every input, given those of the spikes [B, T, H] and of the last state."""
-    I, alpha, V = inputs["I"], inputs["alpha"], inputs["V"]
+    I, alpha, V, theta = inputs["I"], inputs["alpha"], inputs["V"], inputs["theta"]
     adapts = inputs["beta"] is not None
     kept = []  # u, w, s before step t and u after it
     u, w, s = inputs["u"], inputs["w"], inputs["s"]
@@ -48,7 +48,8 @@ def adaptive_adjoint(inputs: dict, grad_spikes, *grad_state) -> dict:
     for t in reversed(range(I.shape[1])):
         u, w, s, u_new = kept[t]
         gs = gs + grad_spikes[:, t]
-        gu = gu + window(u_new - 1.0) * gs
+        gu = gu + window(u_new - theta) * gs
+        grads["theta"] -= (window(u_new - theta) * gs).sum(0)
         gc = (1 - alpha) * gu
         grads["I"][:, t] = gc
         grads["alpha"] += (gu * (u - s - u_new) / (1 - alpha)).sum(0)
@@ -69,8 +70,9 @@ def adaptive_adjoint(inputs: dict, grad_spikes, *grad_state) -> dict:
 
 def resonate_adjoint(inside: bool, inputs: dict, grad_spikes, *grad_state) -> dict:
     """As ``adaptive_adjoint``; a complex gradient is d/dRe + i d/dIm, torch's convention."""
-    I, A, gain = inputs["I"], inputs["A"], inputs["gain"]
-    reset, scale = (0.5, 2.0) if inside else (1.0, 1.0)
+    I, A, gain, theta, reset, scale = (
+        inputs[name] for name in ("I", "A", "gain", "theta", "reset", "scale")
+    )
     kept = []  # u and s before step t, and u after it
     u, s = inputs["u"], inputs["s"]
     for t in range(I.shape[1]):
@@ -84,16 +86,21 @@ def resonate_adjoint(inside: bool, inputs: dict, grad_spikes, *grad_state) -> di
     for t in reversed(range(I.shape[1])):
         u, s, u_new = kept[t]
         gs = gs + grad_spikes[:, t]
-        gu = gu + scale * window(scale * u_new.real - 1.0) * gs
+        by_spike = window(scale * u_new.real - theta) * gs
+        grads["theta"] -= by_spike.sum(0)
+        grads["scale"] += (by_spike * u_new.real).sum(0)
+        gu = gu + scale * by_spike
         grads["I"][:, t] = gain * gu.real
         if inside:
             grads["A"] += ((u - reset * s).conj() * gu).sum(0)
             grads["gain"] += (gu.real * I[:, t]).sum(0)
             gu = A.conj() * gu
+            grads["reset"] -= (s * gu.real).sum(0)
             gs = -reset * gu.real
         else:
             grads["A"] += (gain * u.conj() * gu).sum(0)
             grads["gain"] += ((A * u + I[:, t]).conj() * gu).real.sum(0)
+            grads["reset"] -= (s * gu.real).sum(0)
             gs = -reset * gu.real
             gu = gu + gain * A.conj() * gu
     return grads | {"u": gu, "s": gs}
@@ -121,7 +128,7 @@ CASES = {
     **{
         f"resonate, inside {inside}": (
             functools.partial(run_resonate, inside=inside),
-            functools.partial(resonate_inputs, inside=inside),
+            functools.partial(resonate_inputs, inside=inside, learns=True),
             functools.partial(resonate_adjoint, inside),
         )
         for inside in (True, False)
@@ -129,7 +136,7 @@ CASES = {
     **{
         f"adapts {adapts}, recurrent {recurrent}": (
             run_adaptive,
-            functools.partial(adaptive_inputs, adapts=adapts, recurrent=recurrent),
+            functools.partial(adaptive_inputs, adapts=adapts, recurrent=recurrent, learns=True),
             adaptive_adjoint,
         )
         for adapts in (True, False)
@@ -159,7 +166,7 @@ def test_far_from_the_threshold_the_gradient_is_plain_calculus(case, theta):
     inputs = make(B, T, H, dtype=torch.float64)
 
     def potential(values):
-        spikes, u, *_ = run("naive", **values, theta=theta)
+        spikes, u, *_ = run("naive", **values | {"theta": theta})
         assert (spikes == float(theta < 0)).all()
         return (torch.view_as_real(u) if u.is_complex() else u).sum()
 
@@ -172,4 +179,4 @@ def test_far_from_the_threshold_the_gradient_is_plain_calculus(case, theta):
         ends = [potential(inputs | {name: x + sign * 1e-5 * direction}) for sign in (1, -1)]
         slope = (ends[0] - ends[1]).item() / 2e-5
         ours = (leaves[name].grad.conj() * direction).real.sum().item()
-        assert ours == pytest.approx(slope, rel=1e-6, abs=1e-8), name
+        assert ours == pytest.approx(slope, rel=1e-5, abs=1e-8), name

@@ -70,8 +70,9 @@ def test_right_kernels_agree(operation):
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("operation", [ADAPTIVE, RESONATE, ADAPTIVE.folded, RESONATE.folded])
-def test_no_potential_of_the_trial_is_near_the_threshold(operation):
+def test_no_potential_of_the_trial_is_near_the_threshold(operation, learns):
     """Rounding must turn no spike: a single one spoils gradients."""
     nearest = []
     naive = operation.load("naive")
@@ -81,10 +82,10 @@ def test_no_potential_of_the_trial_is_near_the_threshold(operation):
         for steps in range(1, I.shape[1] + 1):
             _, state = naive(current[:, :steps], *coefficients, **options)
             drive = options.get("scale", 1) * state.u.real
-            nearest.append((drive - 1).abs().min().item())
+            nearest.append((drive - options["theta"]).abs().min().item())
         return naive(current, *coefficients, **options)
 
-    for case in operation.trials(BOXCAR):
+    for case in operation.trials(BOXCAR, learns):
         case.run(watched, **case.inputs)
     assert len(nearest) >= 2 * trial.T
     assert 5e-6 < min(nearest) < 1e-2

@@ -79,6 +79,24 @@ def test_resonate(shape, inside, gain_is_tensor, threads):
     assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
 
 
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("adapts", [False, True])
+def test_the_threshold_may_learn(adapts, recurrent):
+    inputs = adaptive_inputs(3, 63, 17, adapts=adapts, recurrent=recurrent, learns=True)
+    for theta in (inputs["theta"], torch.tensor(0.7)):
+        inputs["theta"] = theta
+        assert_like_naive(run_adaptive, "cpu", inputs, exact_gradients=EXACT)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_threshold_reset_and_scale_may_learn(inside):
+    inputs = resonate_inputs(3, 63, 17, inside=inside, learns=True)
+    run = functools.partial(run_resonate, inside=inside)
+    assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
+    fixed = {"scale": 1.5, "reset": 0.8}  # only theta learns
+    assert_like_naive(run, "cpu", inputs | fixed, exact_gradients=EXACT)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 63, 35), (5, 10, 500), (1, 100, 20)])
 def test_readout(shape, threads):
     # On several threads PyTorch's softmax rounds otherwise for one row than for more.
@@ -286,7 +304,7 @@ from models.dynamics.cpu import adaptive_kernels
 x = torch.ones(2, 9, 8, requires_grad=True)
 state = AdaptiveState(*torch.zeros(3, 2, 8))
 adaptive(x, x[0, 0] / 2, theta=1.0, state=state, backend="cpu")[0].sum().backward()
-for compiled in adaptive_kernels(False, "boxcar")[:2]:
+for compiled in adaptive_kernels(False, "boxcar", False)[:2]:
     stats = compiled.stats
     print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
     for assembly in compiled.inspect_asm().values():
@@ -301,6 +319,16 @@ def test_kernels_are_vectorised_and_kept_for_the_next_start(tmp_path):
     if platform.machine() in ("x86_64", "AMD64"):
         assert outputs[0][:4] == 2 * ["0 1", "True False"]
     assert outputs[1][:2] == ["1 0", "1 0"]
+
+
+UNCOMPILED = """
+import torch
+from models.dynamics import describe
+from models.snns import SNN
+net = SNN((None, None, 64), [64, 64, 4], "SiLIF", dropout=0.1)
+net(torch.zeros(64, 80, 64))[0].sum().backward()
+print(describe(net))
+"""
 
 
 class TestChoice:
@@ -341,6 +369,10 @@ class TestChoice:
         assert run_adaptive("auto", **inputs)[0].shape == (1, 2, 3)
         with pytest.raises(ValueError, match="'cpu' cannot run here: numba is not installed"):
             run_adaptive("cpu", **inputs)
+
+    def test_without_compiler_naive_runs_and_says_so(self):
+        said = run_python(UNCOMPILED, env={**os.environ, "NUMBA_DISABLE_JIT": "1"})
+        assert said == "Dynamics: plain PyTorch (NUMBA_DISABLE_JIT is set)\n"
 
     def test_cuda_refuses_cpu_tensors(self, monkeypatch):
         monkeypatch.delenv("TRITON_INTERPRET", raising=False)

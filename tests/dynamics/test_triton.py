@@ -54,7 +54,9 @@ TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
 TRIED = {  # operations, and what their trials are made for
     "adaptive": (OPERATIONS["adaptive"], BOXCAR),
     "folded adaptive": (OPERATIONS["adaptive"].folded, surrogate("triangle")),
+    "learning adaptive": (OPERATIONS["adaptive"], BOXCAR, True),
     "resonate": (OPERATIONS["resonate"], surrogate("triangle")),
+    "learning resonate": (OPERATIONS["resonate"].folded, BOXCAR, True),
     "folded resonate": (OPERATIONS["resonate"].folded, BOXCAR),
     "readout": (OPERATIONS["readout"],),
     "potentials": (OPERATIONS["potentials"],),
@@ -155,6 +157,23 @@ def test_resonate(shape, inside, gain_is_tensor):
 
 
 @with_or_without_gpu
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("adapts", [False, True])
+def test_the_threshold_may_learn(adapts, recurrent):
+    inputs = adaptive_inputs(*SMALL_SHAPES[-1], adapts=adapts, recurrent=recurrent, learns=True)
+    assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
+
+
+@with_or_without_gpu
+@pytest.mark.parametrize("inside", [False, True])
+def test_threshold_reset_and_scale_may_learn(inside):
+    inputs, run = resonate_inputs(*SMALL_SHAPES[-1], inside=inside, learns=True), specified_on_cpu
+    assert_like_naive(run(inside), "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
+    inputs |= fold_inputs(inputs["I"].shape[2])
+    assert_like_naive(within_fold(run(inside), 0.4), "cuda", inputs, device=DEVICE)
+
+
+@with_or_without_gpu
 @pytest.mark.parametrize("shape", READOUT_SHAPES)
 def test_readout(shape):
     inputs = readout_inputs(*shape)
@@ -240,7 +259,8 @@ def test_networks_train_alike_with_folded_layers(neuron, bidirectional):
     results = []
     for backend in ("naive", "cuda"):
         torch.manual_seed(3)
-        net = SNN((None, None, 6), [10, 7, 4], neuron, bidirectional=bidirectional, backend=backend)
+        options = {"bidirectional": bidirectional, "learn_threshold": bidirectional}
+        net = SNN((None, None, 6), [10, 7, 4], neuron, backend=backend, **options)
         for layer in net.hidden_layers:
             torch.nn.init.constant_(layer.norm.weight, 2.0)  # so that they fire
         torch.manual_seed(1)

@@ -16,25 +16,27 @@ from triton.compiler import ASTSource  # noqa: E402
 
 from models.dynamics import cuda  # noqa: E402
 
-ADAPTIVE = {"STEP": cuda._adaptive_step, "ADJOINT": cuda._adaptive_adjoint, "SCALE": 1.0,
-            "STRIDE": 1}  # fmt: skip
-RESONATE = {"STEP": cuda._resonate_step, "ADJOINT": cuda._resonate_adjoint, "SCALE": 2.0,
+ADAPTIVE = {"STEP": cuda._adaptive_step, "ADJOINT": cuda._adaptive_adjoint, "STRIDE": 1}
+RESONATE = {"STEP": cuda._resonate_step, "ADJOINT": cuda._resonate_adjoint, "SCALES": True,
             "STRIDE": 2, "HAS_Y": True}  # fmt: skip
 TYPES = {
     "i32": {"step", "given", "T", "H", "C"},
-    "fp32": {"theta", "reset", "p", "grown", "momentum", "eps", "unbiased", "count"},
+    "fp32": {"p", "grown", "momentum", "eps", "unbiased", "count"},
     "*i64": {"seed"},
 }
 FOLD = {"NORMALIZES", "DROPS", "COUNTS"}
 CASES = {  # module and kernel, flags that are on or off together, and what is always so
     "adaptive forward": ("triton_loops._forward", {"FLAG", "HAS_Y", "KEEP", *FOLD}, ADAPTIVE),
     "adaptive backward": (
-        "triton_loops._backward", {"FLAG", "HAS_Y", "FILTERS", "NORMALIZES", "DROPS"}, ADAPTIVE,
+        "triton_loops._backward", {"FLAG", "HAS_Y", "FILTERS", "LEARNS", "NORMALIZES", "DROPS"},
+        ADAPTIVE,
     ),
     "resonate forward": ("triton_loops._forward", {"FLAG", "KEEP", *FOLD}, RESONATE),
-    "resonate backward": ("triton_loops._backward", {"FLAG", "NORMALIZES", "DROPS"}, RESONATE),
+    "resonate backward": (
+        "triton_loops._backward", {"FLAG", "LEARNS", "NORMALIZES", "DROPS"}, RESONATE,
+    ),
     "recurrent forward": ("cuda._forward", {"ADAPTS", "KEEP"}, {}),
-    "recurrent backward": ("cuda._backward", {"ADAPTS"}, {}),
+    "recurrent backward": ("cuda._backward", {"ADAPTS", "LEARNS"}, {}),
     "readout forward": ("triton_readout._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
     "readout backward": ("triton_readout._backward", {"SUMS"}, {"BLOCK": 64}),
 }  # fmt: skip

@@ -53,7 +53,8 @@ def test_standardisation_equals_batch_normalisation(offset, dtype):
 @pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_folding_does_not_change_a_training_step(neuron, normalization, bidirectional, monkeypatch):
-    net = make_net(neuron, normalization=normalization, bidirectional=bidirectional).train()
+    options = {"normalization": normalization, "bidirectional": bidirectional}
+    net = make_net(neuron, learn_threshold=True, **options).train()
     x, results = make_input(), []
     for on_gpu in (False, True):
         twin = copy.deepcopy(net)

@@ -152,6 +152,7 @@ SOUND = {
     "one for all": (Mine, gives(Mine, **ALL | {"a": torch.rand(1), "beta": torch.rand(())})),
     "resonate": (MyResonate, MyResonate.coefficients),
     "gain is a float": (MyResonate, gives(MyResonate, gain=0.5)),
+    "learning limits": (MyResonate, gives(MyResonate, reset=torch.rand(H), scale=torch.rand(H))),
     "own": (MyOwn, None),
 }
 
@@ -189,7 +190,7 @@ MISTAKES = [  # neuron, method, what it is instead, message
             (Mine, "alpha", torch.rand(1, H), REAL, "a float32 tensor [1, 5]"),
             (Mine, "alpha", torch.ones(H) * 1j, REAL, "a complex64 tensor [5]"),
             (MyResonate, "A", torch.rand(H), "a complex tensor [5]", "a float32 tensor [5]"),
-            (MyResonate, "reset", torch.rand(H), "float or int", "a float32 tensor [5]"),
+            (MyResonate, "reset", None, f"{REAL} or float or int", "None"),
             (MyResonate, "gain", None, f"{REAL} or float or int", "None"),
         )
     ),

@@ -128,9 +128,35 @@ def test_impossible_inputs_are_refused(name, shape, message):
         make_net(name)(torch.ones(shape))
 
 
+X = make_input()
+UNFIT = {
+    "NumPy": (X.numpy(), "input must be a tensor, got ndarray: torch.as_tensor"),
+    "sparse": (X.to_sparse(), r"input must be dense, got torch.sparse_coo: x.to_dense\(\)"),
+    "half": (X.half(), "input must be torch.float32, as the weights are, got torch.float16"),
+    "double": (X.double(), "input must be torch.float32, as the weights are, got torch.float64"),
+    "complex": (X * 1j, "input must be torch.float32, as the weights are, got torch.complex64"),
+}
+
+
+@both_kinds
+@pytest.mark.parametrize("case", UNFIT)
+def test_unfit_inputs_are_refused(name, case):
+    x, message = UNFIT[case]
+    with pytest.raises(TypeError, match=message):
+        make_net(name)(x)
+
+
+@both_kinds
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_networks_in_half_precision_are_refused(name, dtype):
+    for x in (X, X.to(dtype), X > 1):
+        with pytest.raises(TypeError, match=f"float32 or float64, got {dtype}: call float()"):
+            make_net(name).to(dtype)(x)
+
+
 CHOICES = ", ".join(shell.NORMALIZATIONS)
 IMPOSSIBLE = {
-    **{f"sizes {s}": ({"sizes": s}, "layer_sizes") for s in ([], [4], [5, 0], [5, -1])},
+    **{f"sizes {s}": ({"sizes": s}, "layer_sizes") for s in ([], [4], [5, 0], [5, -1], [5, 2.5])},
     "no size": ({"sizes": [], "use_readout_layer": False}, "layer_sizes"),
     "size 0": ({"sizes": [0], "use_readout_layer": False}, "layer_sizes"),
     **{f"shape {s}": ({"shape": s}, "B, T, F") for s in ((B, F), (B, T, F, 2, 2), ())},
@@ -149,6 +175,16 @@ def test_impossible_options_are_refused(name, case):
     with pytest.raises(ValueError, match=message) as error:
         make_net(name, **options)
     assert "\n" not in str(error.value)
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    ("options", "form"),
+    [({"shape": 140}, r"\(None, None, 140\), got 140"), ({"sizes": 5}, r"\[512, 512, 35\], got 5")],
+)
+def test_numbers_in_place_of_shapes_are_refused(name, options, form):
+    with pytest.raises(TypeError, match=form):
+        make_net(name, **options)
 
 
 @pytest.mark.parametrize(("kind", "known"), [(SNN, LAYERS), (ANN, ANN_LAYERS)])

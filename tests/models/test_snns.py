@@ -171,6 +171,56 @@ def test_recurrent_weights_start_orthogonal(neuron):
     torch.testing.assert_close(V @ V.T, torch.eye(20), rtol=0, atol=1e-5)
 
 
+@all_neurons
+def test_thresholds_learn(neuron, tmp_path):
+    """Alike under both back ends, from where the fixed threshold stays; a value per neuron."""
+    fixed, found = make_net(neuron, bidirectional=True), []
+    for backend in ("naive", "auto"):
+        net = make_net(neuron, bidirectional=True, learn_threshold=True, backend=backend)
+        weights = {name: x.clone() for name, x in net.state_dict().items()}
+        assert weights["snn.0.threshold"].shape == (SIZES[0],)
+        torch.manual_seed(1)
+        output, rates, _ = net(make_input())
+        (output.square().sum() + rates.square().sum()).backward()
+        gradients = [layer.threshold.grad for layer in net.hidden_layers]
+        assert all(gradient.any() for gradient in gradients)
+        found.append([output, rates, *gradients])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    torch.manual_seed(1)
+    assert torch.equal(fixed(make_input())[0], found[1][0])
+    with torch.no_grad():
+        net.snn[0].threshold[0] = 7.0
+    torch.save(net.state_dict(), tmp_path / "model.pth")
+    net.load_state_dict(weights)
+    net.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
+    assert net.snn[0].threshold[0] == 7
+
+
+def test_a_threshold_may_be_a_tensor_or_a_parameter():
+    values = torch.linspace(0.1, 0.2, SIZES[0])
+    fixed = make_layer("SiLIF", threshold=values)
+    assert "threshold" not in fixed.state_dict()
+    assert fixed.double().threshold.dtype == torch.float64
+    shared = torch.nn.Parameter(torch.tensor(0.15))
+    net = make_net("RadLIF", threshold=shared)
+    net(make_input())[0].square().sum().backward()
+    assert shared.grad != 0
+    assert sum(parameter is shared for parameter in net.parameters()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"threshold": torch.ones(3)}, ValueError, r"or \[6\], got a float32 tensor \[3\]"),
+        ({"threshold": torch.ones(6).requires_grad_()}, TypeError, "must be an nn.Parameter"),
+        ({"surrogate_width": torch.nn.Parameter(torch.ones(()))}, ValueError, "cannot learn"),
+    ],
+)
+def test_what_cannot_learn_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        make_net("LIF", **options)
+
+
 # Initial states
 
 
@@ -310,6 +360,13 @@ def test_the_rate_regulariser_reaches_the_weights(neuron):
 def test_an_unknown_initial_state_lists_the_choices():
     with pytest.raises(ValueError, match="'mine' is not one of rand, zero"):
         make_net("LIF", init_state="mine")
+
+
+def test_misspelt_extra_features_are_refused():
+    for neuron in ("CSiLIF", "LIF"):
+        make_net(neuron, extra_features={"dt_min": 0.1})
+        with pytest.raises(TypeError, match=r"no neuron asks for 'dtmin' .*did you mean 'dt_min'"):
+            make_net(neuron, extra_features={"dtmin": 0.1})
 
 
 @pytest.mark.parametrize("name", ["dt_min", "dt_max"])
