@@ -21,6 +21,7 @@ from refusal import (
 )
 
 import main
+from training.record import checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +124,30 @@ def test_weights(damage, named, run, tmp_path, monkeypatch, capsys):
     assert named in line
     assert str(path) in line
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda weights: {"state_dict": weights, "epoch": 3},
+        lambda weights: {"model_state_dict": weights},
+        lambda weights: {f"module.{name}": value for name, value in weights.items()},
+        lambda weights: {"model": {f"_orig_mod.module.{k}": v for k, v in weights.items()}},
+    ],
+)
+def test_weights_that_other_code_has_wrapped(wrap, run):
+    path = run / "checkpoints" / "best_model.pth"
+    before = checkpoint.read_weights(path)
+    edit(wrap)(path)
+    after = checkpoint.read_weights(path)
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_whole_pickled_network_is_to_be_converted(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "network.pth")
+    with pytest.raises(checkpoint.CheckpointError, match=r"state_dict\(\), NEW_FILE"):
+        checkpoint.read(tmp_path / "network.pth")
 
 
 def test_a_checkpoint_of_another_model(run, sound_data, tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ import os
 import shutil
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,8 @@ from training.record.files import BEST, LAST, previous
 from training.terminal.console import log
 
 FORMAT = 1
+WRAPPINGS = ("model", "state_dict", "model_state_dict")  # keys under which code keeps weights
+PREFIXES = ("module.", "_orig_mod.", "model.")  # before every name of a wrapped network
 COUNTED = ("best", "num_bad_epochs", "last_epoch")  # by the scheduler
 
 
@@ -103,8 +106,12 @@ def read(path: Path) -> dict:
         # torch.load raises a dozen types for damaged or unsafe files, and pages of text with some.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         if "weights_only" in str(error).lower() or "unsupported" in reason.lower():
-            reason = "it holds more than tensors, which could run code when read"
-        raise CheckpointError(f"{path} is not a readable checkpoint: {reason[:150]}") from None
+            reason = (
+                "it holds more than tensors, such as a whole pickled network, which could run code "
+                "when read; if you trust it, convert it where it comes from by "
+                "torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW_FILE)"
+            )
+        raise CheckpointError(f"{path} is not a readable checkpoint: {reason[:250]}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state_dict")
     return content
@@ -122,15 +129,23 @@ def check_sums(path: Path) -> None:
 
 
 def read_weights(path: Path) -> dict:
-    """The weights in a checkpoint: a plain state_dict, or that of a whole training state.
+    """The weights in a checkpoint: a plain state_dict, or one that this or other code has put into
+    a dictionary with more, or under names with a prefix (DataParallel, torch.compile).
 
     Raises CheckpointError if there are none, or as `read`.
     """
-    content = read(path)
-    weights = content.get("model", content)
-    if not isinstance(weights, dict):
-        raise CheckpointError(f"{path} holds no state_dict")
+    weights = read(path)
+    for _ in WRAPPINGS:
+        weights = next((weights[name] for name in WRAPPINGS if name in weights), weights)
+        if not isinstance(weights, dict):
+            raise CheckpointError(f"{path} holds no state_dict")
+    while weights and (prefix := next(filter(_is_before_all(weights), PREFIXES), None)):
+        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
     return weights
+
+
+def _is_before_all(weights: dict) -> Callable[[str], bool]:
+    return lambda prefix: all(str(name).startswith(prefix) for name in weights)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
