@@ -10,22 +10,31 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from analysis.style import FIGURES as FIGURES_FOLDER
 from analysis.trained import Trained
+from datasets.errors import DataError
 from parsers.load import OPTIONS, Config
+from parsers.options import Rules
+from training.data import same_data
 from training.data.loading import DataCache
 from training.device.choice import choose_device
 from training.errors import ExperimentError
 from training.evaluation import open_trained
 from training.record import files
+from training.results.groups import tested_on
 
 FIGURES = ("accuracy", "loss", "sop", "recurrent_sop", "firing_rates")
+
+
+KEPT = "figure3_evaluations.json"
+SHIPPED = FIGURES_FOLDER / KEPT
 
 
 class Evaluations:
     """A JSON file of evaluations, each under the checksum of all that decides it.
 
     Args:
-        path: the file, made when there is something to keep.
+        path: the file, made when there is something to keep that is not in ``SHIPPED``.
         refresh: measure again what is known already.
 
     Raises:
@@ -35,7 +44,8 @@ class Evaluations:
     def __init__(self, path: Path, *, refresh: bool = False):
         self.path = path
         self.refresh = refresh
-        self.known = read_kept(path)
+        self.kept = read_kept(path)
+        self.known = {} if refresh else read_kept(SHIPPED) | self.kept
         self.cache: DataCache | None = None
 
     def of(self, models: Sequence[Trained]) -> list[list[dict]]:
@@ -48,49 +58,54 @@ class Evaluations:
                 bar.set_postfix_str(model.name)
                 results.append([])
                 for config in model.configs:
-                    key = key_of(config, checksum)
-                    if self.refresh or key not in self.known:
+                    key = key_of(config, checksum, self.data_of(model, config))
+                    if key not in self.known:
                         facts = {"model": model.name, "seed": config.training.seed}
                         facts |= {"checkpoint": checksum, **self.measure(model, config)}
-                        self.known[key] = facts
+                        self.known[key] = self.kept[key] = facts
                         self.path.parent.mkdir(parents=True, exist_ok=True)
-                        files.write_json(self.path, self.known)
+                        files.write_json(self.path, self.kept)
                     results[-1].append(self.known[key])
                     bar.update()
         return results
 
-    def measure(self, model: Trained, config: Config) -> dict:
-        """Test the network once; DataError if the data are not there."""
+    def data_of(self, model: Trained, config: Config) -> list[str]:
+        """Checksums of the test split or, where it is not there, of that which the model met."""
         if self.cache is None:
             self.cache = DataCache(choose_device(config.training.gpu_device), ("test",))
+        record = model.record()
+        try:
+            data = same_data.data_of(model.folder, config.training, self.cache)
+        except DataError:
+            if "data_checksums" not in record:
+                raise
+        else:
+            record["data_checksums"] = data.checksums
+        return tested_on(record)[1]
+
+    def measure(self, model: Trained, config: Config) -> dict:
+        """Test the network once; DataError if the data are not there."""
         experiment = open_trained(config, model.checkpoint, self.cache)
         figures = experiment.test(config.training.seed).to_dict()
         return {name: figures[name] for name in FIGURES}
 
 
-# Options that came after evaluations had been kept, and that were there when they were, each with
-# the value that all of those had.
-ADDED_LATER = {
-    "sample_rate": 0,
-    "nb_channels": None,
-    "surrogate": "boxcar",
-    "surrogate_width": None,
-    "readout": "softmax_sum",
-    "loss": "cross_entropy",
-    "label_smoothing": 0.0,
-}
-RETIRED = {"state_size": 64}
-
-
-def key_of(config: Config, checksum: str) -> str:
-    """What an evaluation is kept under: the weights, and the options that a test depends on."""
+def key_of(config: Config, checksum: str, data: Sequence[str]) -> str:
+    """What an evaluation is kept under: the weights, the data, and the options that a test depends
+    on where they are not the default, so that an option which is added later changes nothing."""
     options = {
         name: value
         for name, value in config.to_dict().items()
-        if (OPTIONS[name].rules.recalled or name == "seed") and ADDED_LATER.get(name, ...) != value
+        if value != OPTIONS[name].default and decides_a_test(OPTIONS[name].rules)
     }
-    content = json.dumps({"checkpoint": checksum, **RETIRED, **options}, sort_keys=True)
+    options |= {"checkpoint": checksum, "data": list(data), "seed": config.training.seed}
+    content = json.dumps(options, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def decides_a_test(rules: Rules) -> bool:
+    """Whether the figures of a test, on data that are known, depend on an option."""
+    return rules.recalled and rules.in_tests and rules.compared and not rules.may_change
 
 
 def read_kept(path: Path) -> dict:

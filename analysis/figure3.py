@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from analysis.evaluations import Evaluations, over_seeds
+from analysis.evaluations import KEPT, Evaluations, over_seeds
 from analysis.style import FAINT, looks, new_figure, parse_with_output, write_figure
 from analysis.trained import (
     AUTHORS,
@@ -41,7 +41,6 @@ from training.terminal.console import start_logging, table
 
 PROGRAM = "partial_figure3_synops.py"
 TEST_SEEDS = (13, 42, 73, 190, 268)
-KEPT = "figure3_evaluations.json"
 ACCURACY, OPERATIONS = "#0072B2", "#D55E00"
 OFFSET = 0.13
 LETTER = 0.065  # inches, of the names below the axis
@@ -94,7 +93,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         PROGRAM,
         description="Draw test accuracy against synaptic operations of trained networks, as Fabre "
         "et al. (2025, Figure 3) do and as a scatter with its Pareto front. Evaluations are kept "
-        f"in {KEPT} beside the figures.",
+        f"in {KEPT} beside the figures; those of our networks come with the code.",
     )
     default = "the authors' SSC models if they and SSC are there, else ours on the demo"
     add_models(parser, "folders of runs on one data set", default)

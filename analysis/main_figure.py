@@ -6,6 +6,11 @@ Two recurrences carry the eight neurons. Each is a diagram with its equations, e
 colour of its own, and a table says which neuron has which terms.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import sys
 from collections.abc import Sequence
 
@@ -319,7 +324,7 @@ def mark(axes: Axes, point: Point, colour: str, filled: bool) -> None:
 
 @program(PROGRAM)
 def main(argv: list[str] | None) -> None:
-    """Write figs/main_figure.png, or the file that the arguments name."""
+    """Write figures/main_figure.png, or the file that the arguments name."""
     parser = Parser(PROGRAM, description=__doc__.split("\n")[0])
     write_figure(parse_with_output(parser, argv), "main_figure", draw)
 

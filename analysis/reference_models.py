@@ -7,6 +7,11 @@ is resumed, a finished one is not repeated), tested with the five test seeds (ke
 and put on the shelf without the state of the optimiser and without paths of this machine.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import json
 import os
 import shutil
@@ -15,8 +20,8 @@ from pathlib import Path
 
 import yaml
 
-from analysis.evaluations import Evaluations
-from analysis.figure3 import KEPT, TEST_SEEDS
+from analysis.evaluations import KEPT, Evaluations
+from analysis.figure3 import TEST_SEEDS
 from analysis.style import FIGURES
 from analysis.trained import OURS, REPO, SHELF, open_model
 from parsers.load import OPTIONS

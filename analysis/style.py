@@ -93,8 +93,8 @@ def parse_with_output(parser: argparse.ArgumentParser, argv: list[str] | None):
 
     Raises ConfigError for a mistake, and for a folder that cannot be written.
     """
-    folder = "folder to write [default: figs/ of the code]"
-    parser.add_argument("--output", type=Path, default=FIGURES, help=folder)
+    folder = "folder to write [default: figures]"
+    parser.add_argument("--output", type=Path, default=Path("figures"), help=folder)
     parser.add_argument("--format", choices=FORMATS, default="png", help="[default: png]")
     arguments = parser.parse_args(argv)
     check_folder("--output", arguments.output)

@@ -25,7 +25,7 @@ from parsers.program import check_file, numeric
 from training.device.choice import keep_freed_memory
 from training.record.files import write_text
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path("benchmark_results")
 LIBRARIES = ("torch", "numba", "triton", "numpy", "torchaudio", "kaldi-native-fbank", "wandb")
 LIBRARIES += ("snntorch", "spikingjelly", "norse", "sinabs")
 FLOAT = 4  # bytes
@@ -43,7 +43,7 @@ def add_common(parser: argparse.ArgumentParser, *, timed: bool = True) -> None:
         parser.add_argument("--quick", action="store_true", help="small and few rounds: a check")
         threads = "CPU threads; by default PyTorch's choice"
         parser.add_argument("--threads", type=numeric(int, 1, 1024), help=threads)
-    parser.add_argument("--out", type=Path, help="JSON file to write; by default in results/")
+    parser.add_argument("--out", type=Path, help=f"JSON file to write; by default in {RESULTS}/")
 
 
 def set_up(options: argparse.Namespace, name: str, device: str) -> Path:
@@ -56,7 +56,7 @@ def set_up(options: argparse.Namespace, name: str, device: str) -> Path:
 
 
 def to_write(out: Path | None, name: str) -> Path:
-    """``out``, else ``name`` in results/, with its folder; ConfigError if it cannot be written."""
+    """``out``, else ``name`` in ``RESULTS``, making its folder; ConfigError if that fails."""
     file = out or RESULTS / name
     check_file("--out", file)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,11 @@
 Needs ``espeakng-loader`` (requirements-dev.txt).
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import argparse
 import gzip
 import sys
@@ -104,7 +109,7 @@ def _on_ticks(times: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def write_split(split: Split, folder: Path) -> Path:
     """Make a split and write ``demo_{name}.h5.gz`` into ``folder``, whole or not at all."""
-    clips = list(tqdm(make_clips(split), split.name, split.nb_clips, unit="clip"))
+    clips = list(tqdm(make_clips(split), split.name, split.nb_clips, unit="clip", disable=None))
     target = folder / f"demo_{split.name}.h5.gz"
     with tempfile.TemporaryDirectory() as work, atomic_file(target) as file:
         write_shd(Path(work) / "clips.h5", clips, KEYS)

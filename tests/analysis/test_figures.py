@@ -4,6 +4,10 @@
 
 import itertools
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
 import matplotlib.image
 import numpy as np
@@ -17,7 +21,8 @@ from analysis.evaluations import Evaluations, key_of, over_seeds
 from analysis.figure2 import Spectrum, crowded, draw_spectra
 from analysis.figure3 import Cost, draw_scatter, draw_side_by_side, in_units, pareto_front
 from analysis.style import INK, LOOKS, looks, print_style
-from analysis.trained import open_model
+from analysis.trained import REPO, open_model
+from benchmarks import measure
 from models.snns import LAYERS, AdaptiveLayer
 from parsers.load import load_plan
 from tests.analysis.conftest import small_runs, write_run
@@ -224,12 +229,31 @@ def test_an_evaluation_is_what_the_command_line_gives(runs, tmp_path, monkeypatc
         assert [one[figure] for one in ours] == [one["test"][figure] for one in theirs]
 
 
-def test_the_key_follows_weights_seed_and_options(runs):
+def test_the_key_follows_weights_data_seed_and_options(runs):
     config = open_model(runs["SiLIF"], (13,)).config
-    other_seed = open_model(runs["SiLIF"], (42,)).config
-    keys = {key_of(config, "a"), key_of(config, "b"), key_of(other_seed, "a")}
-    assert len(keys) == 3
-    assert key_of(config, "a") in keys
+    others = [open_model(runs["SiLIF"], (42,)).config]
+    others.append(replace(config, model=replace(config.model, init_state="zero")))
+    keys = {key_of(other, "a", ["x"]) for other in (config, *others)}
+    keys |= {key_of(config, "b", ["x"]), key_of(config, "a", ["y"])}
+    assert len(keys) == 5
+    moved = replace(
+        config, training=replace(config.training, data_folder=Path("/x"), backend="cpu")
+    )
+    assert key_of(moved, "a", ["x"]) == key_of(config, "a", ["x"])
+
+
+def test_shipped_evaluations_count_wherever_the_data_are(tmp_path, monkeypatch, drawn):
+    """And no program writes into the folder that is shipped."""
+    for path in (REPO / "datasets" / "demo").glob("demo_*.h5.gz"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Evaluations, "measure", Mock(side_effect=AssertionError))
+    for data in ((), ("--data_folder", tmp_path)):
+        assert draw(figure3, *data) == 0
+    assert not (tmp_path / "figures").exists()  # nothing to keep, and nothing is drawn here
+    for parse in (figure2.read_arguments, figure3.read_arguments):
+        assert parse([]).output == Path("figures")
+    assert not measure.RESULTS.is_absolute()
 
 
 @pytest.mark.parametrize("content", ['{"mine": 1}', "{"])

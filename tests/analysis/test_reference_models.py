@@ -25,7 +25,7 @@ MEGABYTE = 2**20
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory):
-    return Evaluations(tmp_path_factory.mktemp("kept") / "evaluations.json")
+    return Evaluations(tmp_path_factory.mktemp("kept") / "evaluations.json", refresh=True)
 
 
 def summary_of(name: str) -> dict:
