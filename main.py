@@ -3,7 +3,11 @@
 # SPDX-License-Identifier: MIT
 """Train and evaluate spiking neural networks for speech; see ``python main.py --help``."""
 
-import os
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import sys
 
 
@@ -16,9 +20,6 @@ def main(argv: list[str] | None = None) -> int:
         plan = load_plan(argv)
     except ConfigError as error:
         return refuse("main.py", str(error))
-
-    # PyTorch's idle threads spin by default; beside any other load that made epochs 8 times longer.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
     # Only now, so that a mistyped flag and --help answer at once.
     from training import sweep

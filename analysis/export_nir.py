@@ -6,6 +6,11 @@ Then the file is read back and run through nirtorch, and its spikes are compared
 nirtorch are optional requirements, see requirements-analysis.txt.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import argparse
 import os
 import sys

@@ -9,6 +9,11 @@ to function and multiply by V inside the recurrence, where hooks see neither. So
 of the network that computes the same, and whose spikes and recurrent weights pass through modules.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import argparse
 import copy
 import os

@@ -12,6 +12,11 @@ floor is what memory traffic, and matrix products with V, would take alone at th
 here. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import importlib.util
 import sys
 from collections.abc import Callable

@@ -9,6 +9,11 @@ and so does this with kaldi-native-fbank, which is C++, where they are installed
 timed alternately within one run, on the GPU as well if there is one. Writes FILE (JSON).
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import importlib.metadata
 import importlib.util
 import sys

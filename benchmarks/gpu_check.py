@@ -11,6 +11,11 @@ output, their JSON files and summary.json; the terminal, a table of the targets.
 runs all of it with small shapes, on whatever device there is.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import importlib.util
 import json
 import os

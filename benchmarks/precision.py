@@ -10,6 +10,11 @@ so that differences are taken seed by seed. Runs that are finished are not repea
 file.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import json
 import math
 import statistics

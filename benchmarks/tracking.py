@@ -10,6 +10,11 @@ Every round trains some epochs without tracking and as many with it, and begins 
 of its own. Writes FILE (JSON).
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import statistics
 import sys
 import tempfile

@@ -12,6 +12,11 @@ number of clips, trained and validated, at the measured rates. The floor is what
 matrix products alone would take at the rates measured on this machine. Writes FILE (JSON).
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator

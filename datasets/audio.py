@@ -78,6 +78,12 @@ class AudioDataSet(DataSet):
         """Whether the waveforms are kept."""
         return (Augmentation.of(options).of_waveforms,)
 
+    def look_up(self, options) -> None:
+        """See `DataSet.look_up`."""
+        folder = self.folder(options)
+        if not folder.is_dir():
+            self._list_clips(folder)
+
     def load(
         self, options, splits: Collection[str] = SPLITS, say: Callable[[str], None] = print
     ) -> Data:

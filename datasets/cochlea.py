@@ -17,6 +17,11 @@ but are not a continuation of it. Unit 0 lies at the base of the cochlea (next t
 frequencies), unit 699 at the apex (low frequencies).
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import multiprocessing
 import os
 import re

@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Get a published data set: ``python -m datasets.download shd|ssc|gsc|hd [--to FOLDER]``."""
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import gzip
 import os
 import shutil

@@ -169,6 +169,10 @@ class DataSet(ABC):
         return Path(os.path.expanduser(options.data_folder))
 
     @abstractmethod
+    def look_up(self, options) -> None:
+        """Raise DataError, at once, for files that are not there; not for what is in them."""
+
+    @abstractmethod
     def load(
         self, options, splits: Collection[str] = SPLITS, say: Callable[[str], None] = print
     ) -> Data:

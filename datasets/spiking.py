@@ -54,6 +54,11 @@ class SpikingDataSet(FramesDataSet):
         """Numbers."""
         return [str(label) for label in range(self.nb_classes)]
 
+    def look_up(self, options) -> None:
+        """See `DataSet.look_up`."""
+        for split in self.splits:
+            self._locate(self.folder(options), split)
+
     def load(
         self, options, splits: Collection[str] = SPLITS, say: Callable[[str], None] = print
     ) -> Data:

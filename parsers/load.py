@@ -57,12 +57,14 @@ def load_plan(argv: Sequence[str] | None = None) -> Plan:
     retired = [name for name in RETIRED if from_argv.pop(name, None)]
     recorded, notes = _recorded_options(typed, from_argv)
     from_yaml = _located(config.values | recorded, REPOSITORY)
-    by_model = {}
+    by_model, sections = {}, {}
     for model, section in config.by_model.items():
-        own = _located(section, REPOSITORY)
-        by_model[model] = {name: value for name, (value,) in own.items() if name not in from_argv}
-    values = {name: option.default_values for name, option in OPTIONS.items()}
-    values |= from_yaml | from_argv
+        own = {name: value for name, (value,) in _located(section, REPOSITORY).items()}
+        by_model[model] = {name: value for name, value in own.items() if name not in from_argv}
+        sections[model] = own
+    values = {name: option.default_values for name, option in OPTIONS.items()} | from_yaml
+    usual = {name: several[0] for name, several in values.items()}
+    values |= from_argv
     keeps_seed = "seed" in from_argv or len(from_yaml.get("seed", ())) == 1
     plan = make_plan(
         values,
@@ -78,7 +80,11 @@ def load_plan(argv: Sequence[str] | None = None) -> Plan:
     )
     for point in plan.points:
         _check_pretrained(point.training, typed.pretrained)
-    return dataclasses.replace(plan, notes=plan.notes + _not_as_trained(plan.points))
+    return dataclasses.replace(
+        plan,
+        notes=plan.notes + _not_as_trained(plan.points),
+        usual=tuple(usual | sections.get(p.model.model_type, {}) for p in plan.points),
+    )
 
 
 def _typed_values(typed: CommandLine) -> dict[str, tuple]:

@@ -19,6 +19,8 @@ RETIRED = options_of(Retired)
 SHD_CHANNELS = 700
 DEBUG_SEED = 13
 MOST_RUNS = 10_000
+# What may differ where a run is resumed, but makes another run of one that is not.
+RUNS_APART = ("data_folder", "nb_epochs")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Plan:
     only_point: the number, from 1, of the one run to make; None: all of them.
     list_points: only print the runs.
     typed: what the command line gives, values by option name.
+    usual: of each point, the values that it would have without the command line.
     """
 
     points: tuple[Config, ...]
@@ -120,6 +123,23 @@ class Plan:
     only_point: int | None = None
     list_points: bool = False
     typed: dict[str, tuple] = dataclasses.field(default_factory=dict)
+    usual: tuple[dict[str, Any], ...] = ()
+
+    def differences(self, number: int) -> list[str]:
+        """The options that make the point of an index, from 0, another run than its config would:
+        by the command line, and those of the grid left aside."""
+        point = self.points[number]
+        values, idle = point.values(), point.without_effect()
+        if not point.training.start_epoch:
+            idle["load_exp_folder"] = "a warm start"
+        return [
+            name
+            for name, usual in self.usual[number].items()
+            if values[name] != usual
+            and (name in RUNS_APART or not OPTIONS[name].rules.may_change)
+            and OPTIONS[name].rules.compared
+            and name not in (*idle, *self.axes)
+        ]
 
     @property
     def combinations(self) -> int:

@@ -13,6 +13,7 @@ import functools
 import math
 import os
 import re
+import signal
 import stat
 import sys
 import textwrap
@@ -32,6 +33,7 @@ from parsers.options import (
     parse_int,
     show,
 )
+from parsers.start import fault_of, leave, ready_streams
 
 ANY_WRITE_BIT = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 USAGE = "python main.py [--config NAME] [pretrained] [--option VALUE ...]"
@@ -114,7 +116,11 @@ def add_gpu_device(parser: argparse.ArgumentParser) -> None:
 
 
 def run_command(
-    program: str, work: Callable[[], int | None], interrupted: str = "interrupted"
+    program: str,
+    work: Callable[[], int | None],
+    interrupted: str = "interrupted",
+    *,
+    needs_output: bool = True,
 ) -> int:
     """Do ``work``; the exit status, 2 with one line for what the user can mend.
 
@@ -122,10 +128,17 @@ def run_command(
         program: named in that line.
         work: returns an exit status, or None for 0.
         interrupted: what an interruption from the keyboard says.
+        needs_output: whether it is a fault, with status 1, that standard output takes no more.
     """
     try:
+        ready_streams()
+        if signal.getsignal(signal.SIGINT) is leave:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         status = work() or 0
         flush()  # here, where a pipe that is closed can be met
+        if needs_output and (fault := fault_of(sys.stdout)):
+            tell(f"{program}: standard output is incomplete ({fault.strerror})")
+            status = status or 1
         return status
     except UserError as error:
         return refuse(program, str(error))

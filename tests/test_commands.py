@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from refusal import SMALL, snapshot
 
+from parsers import start
+
 REPO = Path(__file__).resolve().parents[1]
 # What is typed, and what the line must name. In the folder lie `file`, which is no folder and no
 # run, and `empty`, a folder.
@@ -118,14 +120,17 @@ MISTAKES = {
 }
 
 
-def test_a_training_on_spikes_needs_no_audio_files_no_wandb_and_no_output(sound_data, tmp_path):
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_training_on_spikes_needs_no_audio_files_no_wandb_and_no_output(
+    closed, sound_data, tmp_path
+):
     """Machines of computing centres may lack the libraries, and a job may have no terminal."""
     lacking = "import sys; sys.modules.update(soundfile=None, wandb=None)"
     argv = [*SMALL, f"--data_folder={sound_data}", f"--new_exp_folder={tmp_path / 'run'}"]
     script = f"{lacking}; import main; sys.exit(main.main({argv}))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(
-        ["sh", "-c", '"$@" >&-', "sh", *command], cwd=REPO, stderr=subprocess.PIPE, text=True
+        ["sh", "-c", f'"$@" {closed}', "sh", *command], cwd=REPO, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "summary.json").exists()
@@ -153,6 +158,8 @@ def test_a_mistake_is_reported_in_one_line(module, tmp_path, monkeypatch, capfd)
 @pytest.mark.parametrize("program", ["main.py", "figure2_eigenvalues.py", "datasets/download.py"])
 def test_from_the_shell(program, monkeypatch, capfd):
     """Neither a usage nor a traceback reaches the terminal, and --help answers."""
+
+    monkeypatch.setattr(start, "start", lambda: None)
 
     def status_of(*argv):
         monkeypatch.setattr(sys, "argv", [program, *argv])

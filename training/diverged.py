@@ -9,6 +9,11 @@ there is one, 1 if the step is sound here (on another device the initial states 
 there is nothing to repeat.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import math
 import sys
 from collections.abc import Callable, Iterator

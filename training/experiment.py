@@ -29,6 +29,7 @@ from training.device.graphs import Launcher
 from training.errors import DivergedError
 from training.metrics import Meter, Metrics
 from training.record.checkpoint import Best, Progress, Trained
+from training.record.files import continuing_without
 from training.record.recorder import Recorder
 from training.steps import BadStepError, Steps
 from training.terminal.console import (
@@ -107,7 +108,8 @@ class Experiment:
             summary = self.finish()
             if self.tracker is not None:
                 self.tracker.end(summary)
-            log_summary(summary)
+            with continuing_without("the closing table", Exception, "summary.json has it"):
+                log_summary(summary)
             log.info("Everything about this run is in %s", self.folder)
         return summary
 

@@ -14,6 +14,7 @@ from training.errors import DivergedError
 from training.experiment import Experiment
 from training.record import checkpoint, files
 from training.record.files import continuing_without
+from training.record.recorder import draw_missing
 from training.terminal.console import log, percent
 from training.tracking.wandb_run import in_sweep, send_finished
 
@@ -43,6 +44,7 @@ def finished_before(point: Config, folder: Path) -> dict | None:
         return None
     summary = files.finished(folder, point.to_dict())
     if summary is not None:
+        draw_missing(folder, summary)
         accuracy = percent(summary["test"]["accuracy"])
         log.info("Already finished, %d epochs: test accuracy %s", summary["epochs"], accuracy)
         if point.is_tracked and in_sweep():

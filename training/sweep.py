@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from datasets.registry import DATASETS
 from parsers.load import Plan
 from training.build import check_options
 from training.data.loading import DataCache
@@ -17,6 +18,7 @@ from training.evaluation import evaluate_all
 from training.grid import parallel
 from training.loss import check_loss
 from training.record import files
+from training.record.files import continuing_without
 from training.results.groups import report
 from training.run import train_point
 from training.terminal.console import log
@@ -65,6 +67,9 @@ def train_all(plan: Plan, device: torch.device) -> int:
     common = files.sweep_folder(plan) if len(chosen) > 1 else None
     options = chosen[0][1][0].training
     may_exist = options.overwrite or options.resume is not None
+    if options.resume is None:  # finished runs need no data
+        for _, (point, _) in chosen:
+            DATASETS[point.training.dataset_name].look_up(point.training)
     files.check_free(targets, may_exist)
     if common is not None:
         files.check_free_sweep(common, may_exist)
@@ -84,7 +89,8 @@ def train_all(plan: Plan, device: torch.device) -> int:
         results += train_in_turn(left, len(runs), device, alone=common is None)
         results.sort(key=lambda result: targets.index(Path(result["folder"])))
     if common is not None:
-        report(plan, results, common, files.SWEEP_SUMMARY)
+        with continuing_without(files.SWEEP_SUMMARY, Exception, "the runs are in their folders"):
+            report(plan, results, common, files.SWEEP_SUMMARY)
     return int(any("error" in result or result.get("unwritten") for result in results))
 
 
@@ -114,7 +120,8 @@ def join_sweep(plan: Plan) -> int:
     results, failed = wandb_sweep.join(path, flags)
     if results:
         name = f"sweep_summary_{platform.node()}_{os.getpid()}.json"  # one for each that joins
-        report(plan, results, files.sweep_folder(plan), name)
+        with continuing_without(name, Exception, "the runs are in their folders"):
+            report(plan, results, files.sweep_folder(plan), name)
     else:
         log.info("The sweep had no run for this machine")
     return int(failed or any("error" in result for result in results))

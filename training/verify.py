@@ -8,6 +8,11 @@ the same; elsewhere sums round differently, and a small difference is accepted. 
 agree, 1 if something does not, 2 if a folder cannot be checked.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import math
 import sys
 from collections.abc import Iterator

@@ -6,6 +6,11 @@ Writes one HTML page that needs no other file, the pictures on it as PNG files, 
 behind them as report.json.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import argparse
 import os
 import re

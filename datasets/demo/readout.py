@@ -8,6 +8,11 @@ A linear classifier sees only the mean activity of each channel over the clip. W
 reaches above it comes from the order of the sounds.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import sys
 from pathlib import Path
 

@@ -6,6 +6,11 @@ Writes pictures of clips, of what each augmentation makes of them, and of the wh
 index.html that shows them on one page.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import html
 import os
 import sys

@@ -7,13 +7,16 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from resumption import OPTIONS, final_state, same_results
 
-from training.record import files
+from training import experiment
+from training.record import files, recorder
 from training.record.recorder import code_version
+from training.results import groups
 
 
 def test_a_disk_that_fills_within_a_file_does_not_end_a_training(
@@ -141,3 +144,20 @@ def test_a_summary_names_code_data_and_device(whole, spikes_folder):
         name: hashlib.sha256((spikes_folder / name).read_bytes()).hexdigest()
         for name in ("shd_train.h5", "shd_test.h5")
     }
+
+
+@pytest.mark.parametrize("lost", ["draw_curves", "log_summary", "group_over_seeds"])
+def test_no_picture_and_no_table_costs_a_run(lost, train, tmp_path, monkeypatch, capsys):
+    place = {"log_summary": experiment, "group_over_seeds": groups}.get(lost, recorder)
+    with monkeypatch.context() as patched:
+        patched.setattr(place, lost, Mock(side_effect=ValueError("not a valid backend")))
+        assert train(new_exp_folder="out", seed=[1, 2], nb_epochs=1) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "Cannot write" in line]
+    assert len(said) == (1 if lost == "group_over_seeds" else 2)
+    assert all("(ValueError: not a valid backend)" in line for line in said)
+    assert len(list(tmp_path.glob("out/*/summary.json"))) == 2
+    for jobs in (1, 2):
+        for picture in tmp_path.glob("out/*/curves.png"):
+            picture.unlink()
+        assert train(new_exp_folder="out", seed=[1, 2], nb_epochs=1, resume="auto", jobs=jobs) == 0
+        assert len(list(tmp_path.glob("out/*/curves.png"))) == 2

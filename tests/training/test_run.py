@@ -160,7 +160,7 @@ def test_default_folders_have_the_published_names(train, tmp_path):
     assert train(seed=[1, 2], nb_epochs=1) == 0
     root = tmp_path / "exp" / "test_exps"
     names = {path.name for path in root.iterdir()}
-    base = "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1"
+    base = "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1_spikes0_spatial_bin20_batch32_epochs1"
     assert names == {f"{base}_seed1", f"{base}_seed2", f"{base}_sweep"}
     assert (root / f"{base}_sweep" / "sweep_summary.json").is_file()
 

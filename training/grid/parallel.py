@@ -7,6 +7,11 @@ of JSON: the options of its run and the folder. When standard input ends, the pr
 it is gone, and the run saves its state and stops.
 """
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import contextlib
 import json
 import os
@@ -27,6 +32,7 @@ from parsers.load import REPOSITORY, Config, Plan
 from training.data.loading import DataCache, data_key
 from training.device.choice import choose_device, determinism
 from training.record import files
+from training.record.recorder import draw_missing
 from training.run import train_point
 from training.terminal.console import (
     Stopped,
@@ -119,6 +125,7 @@ def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
         run = RunProcess(number, run_label(plan, point), point.to_dict(), folder)
         resumes = run.values["resume"] is not None
         if resumes and (summary := files.finished(folder, run.values)):
+            draw_missing(folder, summary)
             results[number] = {"folder": str(folder), "values": run.values, **summary}
             log.info("%s: already finished", run.name)
         else:

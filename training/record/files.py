@@ -3,12 +3,14 @@
 """Where runs are written: one run never overwrites another, and no file is ever half-written."""
 
 import contextlib
+import glob
+import hashlib
 import io
 import itertools
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,16 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from parsers.load import OPTIONS, Config, ConfigError, Plan
+from parsers.load import OPTIONS, Config, ConfigError, Plan, read_config
+from parsers.plan import RUNS_APART
 from parsers.program import check_folder
+from parsers.training_config import SPIKES
 from training.errors import ExperimentError
 from training.terminal.console import log
 
 BEST = Path("checkpoints") / "best_model.pth"
 LAST = Path("checkpoints") / "last.pth"
+CURVES = Path("curves.png")
 
 
 def previous(path: Path) -> Path:
@@ -31,12 +36,15 @@ def previous(path: Path) -> Path:
 
 
 DEFAULT_ROOT = Path("exp") / "test_exps"
-SWEEP_SUMMARY = "sweep_summary.json"
-NOTE = "SPRACHE_FOLDER_NOTE"  # variable of the environment
-FAILURE = "failure.json"  # why there is no summary.json
 NAME = (  # as published
     "{dataset_name}_{nb_steps}steps_{model_type}_{nb_layers}lay{nb_hiddens}_lr{lr}_drop{pdrop}"
 )
+MOST_ADDED = 80  # characters, beside those of the published name
+SHORT = {"data_folder": "", "nb_epochs": "epochs", "batch_size": "batch", "precision": ""}
+TELLING = [n for n, option in OPTIONS.items() if not option.rules.may_change or n in RUNS_APART]
+SWEEP_SUMMARY = "sweep_summary.json"
+NOTE = "SPRACHE_FOLDER_NOTE"  # variable of the environment
+FAILURE = "failure.json"  # why there is no summary.json
 OUTPUTS = (
     BEST,
     LAST,
@@ -47,24 +55,42 @@ OUTPUTS = (
     Path("metrics.jsonl"),
     Path("summary.json"),
     Path(FAILURE),
-    Path("curves.png"),
+    CURVES,
     Path("diverged") / "step.pth",
 )
 ATTEMPT = {Path("log") / "exp.log", Path("config.yaml"), Path("data.json")}  # without an epoch
 
 
-def run_name(values: dict, axes: tuple[str, ...] = (), *, with_seed: bool = True) -> str:
-    """The published name of a run; grid axes that it does not hold are appended to it.
+def run_name(values: dict, more: Iterable[str] = (), *, with_seed: bool = True) -> str:
+    """The published name of a run, and ``more`` options that it does not hold.
 
     ``values`` are the resolved options, see ``Config.to_dict``.
     """
-    name = NAME.format_map(values)
-    for axis in axes:
-        if axis != "seed" and f"{{{axis}}}" not in NAME:
-            name += f"_{axis}{values[axis]}"
-    if with_seed:
-        name += f"_seed{values['seed']}"
-    return name.replace(".", "_")
+    name, added = published_name(values), ""
+    for option in more:
+        if option != "seed" and f"{{{option}}}" not in NAME:
+            is_folder = option.endswith("folder") and values[option]
+            value = Path(values[option]).name if is_folder else values[option]
+            added += f"_{SHORT.get(option, option)}{value}"
+    if len(added) > MOST_ADDED:
+        added = f"_{checksum(added)}"
+    return name + added.replace(".", "_") + f"_seed{values['seed']}" * with_seed
+
+
+def published_name(values: dict) -> str:
+    """The part of a run's name that the published code gives it; audio has no number of steps."""
+    name = NAME if SPIKES.are_met(values) else NAME.replace("_{nb_steps}steps", "")
+    return name.format_map(values).replace(".", "_")
+
+
+def older_name(values: dict) -> str:
+    """As `published_name`, by earlier versions."""
+    return NAME.format_map(values).replace(".", "_")
+
+
+def checksum(text: str) -> str:
+    """A few letters that tell ``text`` from any other."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def run_folders(plan: Plan) -> list[Path]:
@@ -72,8 +98,51 @@ def run_folders(plan: Plan) -> list[Path]:
     out = plan.points[0].training.new_exp_folder
     if out is not None and not plan.axes:
         return [Path(out)]
-    root = Path(out) if out is not None else DEFAULT_ROOT
-    return [root / run_name(point.to_dict(), tuple(plan.axes)) for point in plan.points]
+    if out is not None:
+        return [Path(out) / run_name(point.to_dict(), plan.axes) for point in plan.points]
+    return [default_folder(plan, number) for number in range(len(plan.points))]
+
+
+def default_folder(plan: Plan, number: int) -> Path:
+    """Where a point is written that names no folder: its name, from which a checksum of its options
+    keeps it apart where another run has it. A run to resume is found by what it has recorded."""
+    point = plan.points[number]
+    values = point.to_dict()
+    name = run_name(values, [*plan.differences(number), *plan.axes], with_seed=False)
+    content = json.dumps([values[option] for option in TELLING])
+    seed = f"_seed{values['seed']}"
+    folders = [DEFAULT_ROOT / f"{name}{part}{seed}" for part in ("", f"_{checksum(content)}")]
+    for folder in folders:
+        before = recorded_or_none(folder)
+        if before is None or all(before[option] == values[option] for option in TELLING):
+            break
+    if point.training.resume is None or (folder / "config.yaml").exists():
+        return folder
+    prefixes = (published_name(values), older_name(values))
+    patterns = (f"{glob.escape(prefix)}*{seed}" for prefix in prefixes)
+    found = {path for pattern in patterns for path in DEFAULT_ROOT.glob(pattern)}
+    known = [path for path in sorted(found) if can_continue(recorded_or_none(path), values)]
+    return max(known, key=lambda path: path.stat().st_mtime, default=folder)
+
+
+def recorded_or_none(folder: Path) -> dict | None:
+    """The value of every option that the run in ``folder`` has recorded; None where none are."""
+    try:
+        recorded = read_config(folder / "config.yaml").values
+    except ConfigError:
+        return None
+    return Config.of({name: value for name, (value, *_) in recorded.items()}).to_dict()
+
+
+def can_continue(before: dict | None, values: dict) -> bool:
+    """Whether a run recorded as ``before`` goes on with ``values``: perhaps for more epochs, and
+    with data that were moved."""
+    if before is None or before["nb_epochs"] > values["nb_epochs"]:
+        return False
+    names = [name for name in TELLING if name not in RUNS_APART]
+    data = before["data_folder"]
+    is_same_data = data == values["data_folder"] or bool(data and not Path(data).exists())
+    return is_same_data and all(before[name] == values[name] for name in names)
 
 
 def sweep_folder(plan: Plan) -> Path:
@@ -81,8 +150,20 @@ def sweep_folder(plan: Plan) -> Path:
     options = plan.points[0].training
     if options.new_exp_folder is not None:
         return Path(options.new_exp_folder)
-    name = options.sweep_name or run_name(plan.points[0].to_dict(), with_seed=False)
-    return DEFAULT_ROOT / f"{name}_sweep"
+    values = plan.points[0].to_dict()
+    more = [option for option in plan.differences(0) if option not in plan.axes]
+    name = options.sweep_name or run_name(values, more, with_seed=False)
+    folder = DEFAULT_ROOT / f"{name}_sweep"
+    if options.resume is None and not options.overwrite:
+        return unused(folder)
+    earlier = DEFAULT_ROOT / f"{older_name(values)}_sweep"
+    return folder if folder.exists() or not earlier.exists() else earlier
+
+
+def unused(folder: Path) -> Path:
+    """``folder``, or the first of folder_2, folder_3, ... that does not exist."""
+    names = itertools.chain([folder.name], (f"{folder.name}_{i}" for i in itertools.count(2)))
+    return next(path for name in names if not (path := folder.with_name(name)).exists())
 
 
 def check_free(targets: list[Path], overwrite: bool) -> None:
@@ -284,21 +365,18 @@ def writing_to(folder: Path, flag: str = "--new_exp_folder") -> Iterator[None]:
         ) from None
 
 
-def unused(folder: Path) -> Path:
-    """``folder``, or the first of folder_2, folder_3, ... that does not exist."""
-    names = itertools.chain([folder.name], (f"{folder.name}_{i}" for i in itertools.count(2)))
-    return next(path for name in names if not (path := folder.with_name(name)).exists())
-
-
 @contextlib.contextmanager
-def continuing_without(what: str) -> Iterator[None]:
-    """Log an error of the disk instead of ending the training."""
+def continuing_without(
+    what: str, kind: type[Exception] = OSError, then: str = "training continues without it"
+) -> Iterator[None]:
+    """Log an error of the disk, or of another ``kind``, instead of ending the training."""
     try:
         yield
-    except OSError as error:
-        log.error(
-            "Cannot write %s (%s); training continues without it", what, error.strerror or error
-        )
+    except kind as error:
+        if not isinstance(error, OSError):
+            log.debug("Where that failed:", exc_info=True)  # for the log file
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        log.error("Cannot write %s (%s); %s", what, " ".join(reason.split()), then)
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:

@@ -139,7 +139,7 @@ class Recorder:
         }
 
     def finish(self, summary: dict) -> dict:
-        """Write ``summary`` and draw the curves; the summary, with what could not be written.
+        """Write ``summary`` and draw the curves; the summary, with the files that are not there.
 
         Without the best weights there is no summary.json: the run is unfinished, and can be
         resumed.
@@ -147,11 +147,11 @@ class Recorder:
         self.restore_folder()
         if self.lacks_best:
             self.write_best()
+        draw(self.folder, self.history, summary)
         record = {"epoch": summary["best_epoch"], "split": "test", **summary["test"]}
         writes = {
             "metrics.jsonl": lambda path: files.append_line(path, record),
             "summary.json": lambda path: files.write_json(path, summary),
-            "curves.png": lambda path: draw_curves(self.history, summary, path),
         }
         unwritten = {*writes, *([str(checkpoint.BEST)] if self.lacks_best else [])}
         if self.lacks_best:
@@ -164,6 +164,18 @@ class Recorder:
                 write(self.folder / name)
                 unwritten.remove(name)
         return {**summary, "unwritten": sorted(unwritten)} if unwritten else summary
+
+
+def draw(folder: Path, history: list[dict], summary: dict) -> None:
+    """Draw the curves of a run; a picture that fails for any reason is only missed."""
+    with continuing_without(str(files.CURVES), Exception, "--resume auto draws it"):
+        draw_curves(history, summary, folder / files.CURVES)
+
+
+def draw_missing(folder: Path, summary: dict) -> None:
+    """Draw the curves of a finished run that has none."""
+    if not (folder / files.CURVES).exists():
+        draw(folder, files.read_lines(folder / "metrics.jsonl"), summary)
 
 
 def counts(model: Network, data: Data) -> dict:

@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: MIT
 """One table over many runs; see ``python -m training.results --help``."""
 
+if __name__ == "__main__":
+    from parsers.start import start
+
+    start()
+
 import argparse
 import csv
 import io

@@ -122,7 +122,7 @@ def log_file(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    handler = _LogFile(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
     _unfiled.setTarget(handler)
     _unfiled.flush()
@@ -409,4 +409,5 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
                 "stopped, and the state is saved: the same command with --resume auto continues",
             )
 
-    return run_command(program, train, interrupted="interrupted; what was finished is kept")
+    kept = "interrupted; what was finished is kept"
+    return run_command(program, train, kept, needs_output=False)  # the log file has all

@@ -202,24 +202,25 @@ class Tracker:
 
     def epoch(self, records: list[dict]) -> None:
         """Log an epoch: its records of metrics.jsonl, train and valid."""
-        row = {"epoch": records[0]["epoch"], "lr": records[0]["lr"]}
-        for record in records:
-            row |= named_figures(record)
-        self.best = max(self.best, row["valid acc"])
-        row["best valid acc"] = self.best
-        if self.run is None or row["epoch"] <= self.sent:
+        if self.run is None:
             return
         with self.surviving("logging an epoch"):
-            self.run.log(row)
-            self.sent = row["epoch"]
-            self.note()
+            row = {"epoch": records[0]["epoch"], "lr": records[0]["lr"]}
+            for record in records:
+                row |= named_figures(record)
+            self.best = max(self.best, row["valid acc"])
+            row["best valid acc"] = self.best
+            if row["epoch"] > self.sent:
+                self.run.log(row)
+                self.sent = row["epoch"]
+                self.note()
 
     def end(self, summary: dict) -> None:
         """Log the test figures and sizes (the content of summary.json)."""
         if self.run is None:
             return
-        figures = named_figures({"split": "test", **summary["test"]})
         with self.surviving("logging the test"):
+            figures = named_figures({"split": "test", **summary["test"]})
             self.run.log(figures)
             self.run.summary.update(
                 {**figures, **{name: summary[name] for name in ("best_epoch", "parameters")}}

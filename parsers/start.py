@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What every program does first, before imports that take seconds.
+
+A program begins with it, above its imports::
+
+    if __name__ == "__main__":
+        from parsers.start import start
+
+        start()
+"""
+
+import contextlib
+import errno
+import io
+import os
+import signal
+import sys
+from typing import NoReturn, TextIO
+
+
+def start() -> None:
+    """Set up the environment, the standard streams and Ctrl-C of a program."""
+    # PyTorch's idle threads spin by default; beside any other load that made epochs 8 times longer.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Pictures go into files; a notebook's back end may not even be installed here.
+    os.environ["MPLBACKEND"] = "agg"
+    plug_closed_numbers()
+    ready_streams()
+    sys.stdout, sys.stderr = (lasting(stream) for stream in (sys.stdout, sys.stderr))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, leave)
+
+
+def leave(signum: int, frame: object) -> NoReturn:
+    """End at Ctrl-C while there is nothing to tidy up: until `parsers.program.run_command`."""
+    spec = sys.modules["__main__"].__spec__
+    name = os.path.basename(sys.argv[0]) if spec is None else spec.name.removesuffix(".__main__")
+    with contextlib.suppress(OSError):
+        os.write(2, f"{name}: interrupted\n".encode())
+    os._exit(128 + signum)
+
+
+def plug_closed_numbers() -> None:
+    """Let the numbers of streams that were closed (``2>&-``) lead nowhere: otherwise the next file
+    that is opened gets one, and what a library prints goes into it."""
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        os.set_inheritable(number, True)
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+
+
+def ready_streams() -> None:
+    """Let lines be printed where there is no standard stream, or one of few characters: ? stands
+    for others."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and not stream.errors.endswith("replace"):
+            stream.reconfigure(errors="replace")
+
+
+class Lasting(io.FileIO):
+    """A stream that takes what a full disk or a closed terminal refuses; a pipe still breaks."""
+
+    fault: OSError | None = None  # why something was lost
+
+    def write(self, data: bytes) -> int | None:
+        """As the method of `io.FileIO`."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            self.fault = error
+            return len(data)
+
+
+def lasting(stream: TextIO) -> TextIO:
+    """``stream`` so that no disk or terminal that refuses a line ends the program."""
+    if type(raw_of(stream)) is not io.FileIO or stream not in (sys.__stdout__, sys.__stderr__):
+        return stream  # not the system's, or replaced already
+    stream.flush()
+    file = Lasting(stream.fileno(), "w", closefd=False)
+    buffer = file if stream.write_through else io.BufferedWriter(file)
+    options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+    return io.TextIOWrapper(buffer, stream.encoding, stream.errors, **options)
+
+
+def fault_of(stream: TextIO) -> OSError | None:
+    """Why something that was printed on ``stream`` was lost; None if nothing was."""
+    return getattr(raw_of(stream), "fault", None)
+
+
+def raw_of(stream: TextIO) -> io.RawIOBase | None:
+    """The unbuffered file under ``stream``, if there is one."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)  # no buffer with ``python -u``
