@@ -33,7 +33,7 @@ def records_of(folder):
 
 
 def test_a_run_writes_down_everything(train, curves, tmp_path, capsys):
-    assert train(new_exp_folder="out", model_type="SiLIF", nb_epochs=3) == 0
+    assert train(new_exp_folder="out", model_type="SiLIF", nb_epochs=3, max_time=0.8) == 0
     out = tmp_path / "out"
     config = Config.from_dict(yaml.safe_load((out / "config.yaml").read_text()))
     assert (config.model.nb_hiddens, config.training.nb_epochs) == (16, 3)
@@ -127,7 +127,7 @@ def test_a_grid_ends_in_one_table(train, tmp_path, capsys):
 
 
 def test_every_run_of_a_grid_has_its_data_in_its_log(train, tmp_path, capsys):
-    assert train(seed=[1, 2], nb_epochs=1, new_exp_folder="out") == 0
+    assert train(seed=[1, 2], nb_epochs=1, max_time=0.8, new_exp_folder="out") == 0
     assert capsys.readouterr().out.count("are dropped") == 2  # a line for each file, said once
     logs = [path.read_text() for path in sorted(tmp_path.glob("out/*/log/exp.log"))]
     assert len(logs) == 2
