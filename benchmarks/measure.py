@@ -56,15 +56,15 @@ def set_up(options: argparse.Namespace, name: str, device: str) -> Path:
 
 
 def to_write(out: Path | None, name: str) -> Path:
-    """``out``, else ``name`` in ``RESULTS``, making its folder; ConfigError if that fails."""
+    """``out``, else ``name`` in ``RESULTS``; ConfigError if it cannot be written."""
     file = out or RESULTS / name
     check_file("--out", file)
-    file.parent.mkdir(parents=True, exist_ok=True)
     return file
 
 
 def write(file: Path, result: dict) -> None:
-    """Write what was measured so far."""
+    """Write what was measured so far, making the folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(result, indent=1) + "\n")
 
 
