@@ -41,19 +41,19 @@ class Cached(NamedTuple):
 class Sink:
     """Writes arrays behind one another; ``layout`` is [name, type, shape] of each.
 
-    ``folder`` is where ``file`` lies, None for one in memory; ``say`` is told of a large one.
+    ``folder`` is where ``file`` lies, None for one in memory; ``tell`` is told the size of a large
+    array before it is written.
     """
 
-    def __init__(self, file: BinaryIO, folder: Path | None, say: Callable[[str], None]):
-        self.file, self.folder, self.say = file, folder, say
+    def __init__(self, file: BinaryIO, folder: Path | None, tell: Callable[[str], None] = print):
+        self.file, self.folder, self.tell = file, folder, tell
         self.checksum = 0
         self.layout: list[tuple[str, str, list[int]]] = []
 
     def append(self, name: str, rows: np.ndarray, *, of: int | None = None) -> None:
         """Add ``rows`` [n, ...] to array ``name``, which has ``of`` rows in the end, if known.
 
-        The pieces of an array follow each other. Says what a large one takes before it is written;
-        raises OSError where its end has no room.
+        The pieces of an array follow each other. Raises OSError where its end has no room.
         """
         rows = np.ascontiguousarray(rows)
         if self.layout and self.layout[-1][0] == name:
@@ -63,7 +63,7 @@ class Sink:
             if self.folder is not None:
                 require_room(self.folder, nbytes)
                 if nbytes > LEAST_SHOWN:
-                    self.say(f"the {name} take {in_words(nbytes)} in {self.folder}")
+                    self.tell(f"{in_words(nbytes)} in {self.folder}")
             self.layout.append((name, rows.dtype.str, list(rows.shape)))
         block = rows.reshape(-1).view(np.uint8).data
         self.file.write(block)
@@ -112,7 +112,7 @@ def load_or_make(
     for target in targets:
         try:
             with atomic_file(target) as file:
-                _fill(Sink(file, target.parent, say), key, make)
+                _fill(Sink(file, target.parent, lambda size: say(f"{what} take {size}")), key, make)
             if cached := _read(target, key):
                 return cached
         except _DamagedCacheError:
@@ -123,7 +123,7 @@ def load_or_make(
                 break
     say(f"{what} are not cached ({'; '.join(refusals)})")
     memory = io.BytesIO()
-    _fill(Sink(memory, None, say), key, make)
+    _fill(Sink(memory, None), key, make)
     memory.seek(0)
     return _parse(memory, key)
 

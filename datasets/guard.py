@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets.binning import read_annotations, read_clips
+from datasets.binning import read_annotations, read_class_names, read_clips, read_nb_channels
 from datasets.errors import DataError
 from datasets.files import known_sum, progress
 
@@ -72,6 +72,8 @@ def main(patience: str, *paths: str) -> None:
             _limit_memory(os.path.getsize(path))
             print(number, 0, 1, flush=True)
             total = len(read_annotations(Path(path), ANY_LABEL).labels)
+            read_class_names(Path(path))
+            read_nb_channels(Path(path))
             for start, _, _ in read_clips(Path(path)):
                 faulthandler.dump_traceback_later(float(patience), exit=True)
                 print(number, start, total, flush=True)

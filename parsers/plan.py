@@ -290,10 +290,11 @@ def _check_command(training: TrainingConfig) -> None:
 def _check_spikes(training: TrainingConfig) -> None:
     units = training.nb_channels or SHD_CHANNELS
     channels = -(-units // training.spatial_bin)
-    if units == SHD_CHANNELS and units % training.spatial_bin:
+    is_published = units == SHD_CHANNELS and training.data_folder is None  # others may have any
+    if is_published and units % training.spatial_bin:
         raise ConfigError(
             f"--spatial_bin {training.spatial_bin} does not divide the {SHD_CHANNELS} channels of "
-            f"--dataset_name {training.dataset_name}; --nb_channels says how many other data have"
+            f"--dataset_name {training.dataset_name}"
         )
     if training.augm_channel_shift >= channels:
         raise ConfigError(

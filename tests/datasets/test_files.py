@@ -164,7 +164,15 @@ guard.main(*sys.argv[1:])
         ):
             guard.check_new_files(paths, patience=30.5)
 
-    def test_a_small_file_that_claims_gigabytes_is_refused(self, shd):
+    @pytest.mark.parametrize("name", ["extra/keys", "extra/speaker"])
+    def test_a_list_of_gigabytes_that_are_not_there_is_refused(self, shd, name):
+        with h5py.File(shd / "shd_test.h5", "a") as file:
+            file.pop(name, None)
+            file.create_dataset(name, (1 << 31,), "i8", chunks=(1024,))
+        with pytest.raises(DataError, match=r"shd_test\.h5 is damaged: .* wants more memory"):
+            guard.check_new_files([shd / "shd_test.h5"])
+
+    def test_a_clip_that_claims_gigabytes_is_refused(self, shd):
         path = shd / "shd_test.h5"
         with h5py.File(path, "a") as file:
             file["spikes/times"][5] = np.zeros(61, np.float16)

@@ -247,7 +247,7 @@ class TestCache:
         path = spikes()
         monkeypatch.setattr(cache_module, "LEAST_SHOWN", 1000)
         load(path, said)
-        assert said[0] == f"the counts take 0.0 MB in {path.parent / '.frames'}"
+        assert said[0] == f"the frames of shd_train.h5 take 0.0 MB in {path.parent / '.frames'}"
 
     def test_what_killed_processes_left_is_removed_whatever_its_name(self, spikes):
         path = spikes()

@@ -223,6 +223,7 @@ class TestChannels:
             (680, (None, None), None, 700, None),
             (63, (None, None), None, 64, "64 channels by the largest unit of shd_train.h5"),
             (1023, (None, None), None, 1024, "1024 channels by the largest unit of shd_train.h5"),
+            (63, (64, None), None, 64, "64 channels by the attribute nb_channels of shd_train.h5"),
             (63, (80, None), None, 80, "80 channels by the attribute nb_channels of shd_train.h5"),
             (63, ([80], [80]), None, 80, "80 channels by the attribute nb_channels"),
             (63, (700, 700), None, 700, None),

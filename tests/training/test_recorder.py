@@ -17,6 +17,7 @@ from training import experiment
 from training.record import files, recorder
 from training.record.recorder import code_version
 from training.results import groups
+from training.terminal.console import log, log_file
 
 
 def test_a_disk_that_fills_within_a_file_does_not_end_a_training(
@@ -48,6 +49,15 @@ def test_a_full_disk_is_reported_as_one(monkeypatch):
     monkeypatch.setattr(files, "write_atomic", onto_full)
     with pytest.raises(OSError, match="No space left"):
         files.write_torch(Path("best.pth"), {"weights": torch.zeros(100_000)})
+
+
+def test_names_that_are_not_utf_8_are_written_all_the_same(tmp_path):
+    name = os.fsdecode("dä".encode("latin-1"))
+    files.write_text(tmp_path / "page", f"<p>{name}")
+    assert (tmp_path / "page").read_text(encoding="utf-8") == "<p>dä"
+    with log_file(tmp_path / "log"):
+        log.warning("read %s", name)
+    assert "read d\\udce4" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 def refuse_the_best(monkeypatch, refused):

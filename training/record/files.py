@@ -18,6 +18,7 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
+from datasets.files import readable
 from parsers.load import OPTIONS, Config, ConfigError, Plan, read_config
 from parsers.plan import RUNS_APART
 from parsers.program import check_folder
@@ -402,8 +403,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write ``text`` as UTF-8, also where it names files whose names are not."""
+    write_atomic(path, lambda temporary: temporary.write_text(readable(text), encoding="utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
