@@ -321,7 +321,7 @@ def read_clips(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     Raises DataError for a file that cannot be read.
     """
     with _open_spikes(path) as file:
-        for start in range(0, len(file["spikes/times"]), CHUNK_CLIPS):
+        for start in range(0, _count_clips(file, path), CHUNK_CLIPS):
             part = slice(start, start + CHUNK_CLIPS)
             times = _read(file["spikes/times"], part, path).reshape(-1)
             units = _read(file["spikes/units"], part, path).reshape(-1)

@@ -9,11 +9,11 @@ reported by the reader, which meets it again.
 """
 
 import faulthandler
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from datasets.binning import read_annotations, read_class_names, read_clips, read_nb_channels
@@ -66,22 +66,32 @@ def check_new_files(paths: Iterable[Path], patience: float | None = None) -> Non
 
 def main(patience: str, *paths: str) -> None:
     """Read files to their end, and end with exit status 1 after ``patience`` s without progress."""
-    for number, path in enumerate(paths):
-        try:
-            faulthandler.dump_traceback_later(float(patience), exit=True)
-            _limit_memory(os.path.getsize(path))
-            print(number, 0, 1, flush=True)
-            total = len(read_annotations(Path(path), ANY_LABEL).labels)
-            read_class_names(Path(path))
-            read_nb_channels(Path(path))
-            for start, _, _ in read_clips(Path(path)):
+    for number, path in enumerate(map(Path, paths)):
+        faulthandler.dump_traceback_later(float(patience), exit=True)
+        _limit_memory(path.stat().st_size)
+        print(number, 0, 1, flush=True)
+        total = 1
+        with _met_again():
+            read_class_names(path)
+        with _met_again():
+            read_nb_channels(path)
+        with _met_again():
+            total = len(read_annotations(path, ANY_LABEL).labels)
+        with _met_again():
+            for start, _, _ in read_clips(path):
                 faulthandler.dump_traceback_later(float(patience), exit=True)
                 print(number, start, total, flush=True)
-        except Exception as error:
-            if isinstance(error, MemoryError) or "alloc" in str(error):
-                sys.exit(NO_MEMORY)
-            break  # the reader meets it again, and reports it
     faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _met_again() -> Iterator[None]:
+    """Ignore faults, which the reader meets again and reports, but for a lack of memory."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MemoryError) or "alloc" in str(error):
+            sys.exit(NO_MEMORY)
 
 
 def _limit_memory(size: int) -> None:

@@ -20,6 +20,7 @@ from shd_files import random_clips, write_spikes
 from datasets import files, guard
 from datasets.errors import DataError
 from datasets.files import atomic_file, known_sum, remove_leftovers, sha256_of_file
+from tests.test_bad_files import claim_of_many_clips
 
 
 @pytest.fixture
@@ -171,6 +172,10 @@ guard.main(*sys.argv[1:])
             file.create_dataset(name, (1 << 31,), "i8", chunks=(1024,))
         with pytest.raises(DataError, match=r"shd_test\.h5 is damaged: .* wants more memory"):
             guard.check_new_files([shd / "shd_test.h5"])
+
+    def test_clips_by_the_billion_are_not_looked_for(self, shd):
+        claim_of_many_clips(shd / "shd_test.h5")
+        guard.check_new_files([shd / "shd_test.h5"])  # ends; the reader refuses it
 
     def test_a_clip_that_claims_gigabytes_is_refused(self, shd):
         path = shd / "shd_test.h5"
