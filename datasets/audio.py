@@ -5,7 +5,7 @@
 import hashlib
 import os
 import statistics
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,7 @@ class AudioDataSet(DataSet):
     default_folder: str
     url: str
     title: str
+    clips: Mapping[str, int]
 
     has_portable_checksums = False  # those of earlier versions hold modification times
 
@@ -114,6 +115,7 @@ class AudioDataSet(DataSet):
             checksums=reader.checksums,
             sample_rate=next(iter(loaded.values())).sample_rate,
             facts={"split_by": listing.rule, "files_left_out": len(reader.bad)},
+            is_published=self.is_published({s: len(c) for s, c in listing.clips.items()}),
         )
 
     def _list_clips(self, folder: Path) -> Listing:

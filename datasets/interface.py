@@ -4,7 +4,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -127,7 +127,9 @@ class Data:
     ``validation`` says what validation means here. ``checksums`` holds SHA-256 sums of all that was
     read, by the name of a file or a split; a run that is resumed must find the same. ``classes``
     are the names of the labels, ``sample_rate`` that of recordings in Hz, ``nb_channels`` how many
-    spikes have before binning. ``facts`` are noted in summary.json as they are.
+    spikes have before binning. ``facts`` are noted in summary.json as they are. ``is_published``
+    says whether these are the clips of the published set, and ``settled`` what the data made of
+    options that were `auto`, by their names.
     """
 
     nb_features: int
@@ -140,6 +142,8 @@ class Data:
     sample_rate: int | None = None
     nb_channels: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    is_published: bool = False
+    settled: dict[str, str] = field(default_factory=dict)
 
     @property
     def nb_classes(self) -> int:
@@ -150,17 +154,23 @@ class Data:
 class DataSet(ABC):
     """A data set: where it lies, and how its files become splits.
 
-    ``nb_classes`` are the classes of the published data, ``default_folder`` is relative to the
-    repository, and ``title`` is the name in papers. ``unnamed_classes`` are the names of classes
-    that the files do not name, None where they always do. ``has_portable_checksums`` says whether
-    checksums are of contents alone in runs of all versions, and compare between machines.
+    ``nb_classes`` are the classes of the published data, and ``clips`` their number in each file or
+    list; ``default_folder`` is relative to the repository, and ``title`` is the name in papers.
+    ``unnamed_classes`` are the names of classes that the files do not name, None where they always
+    do. ``has_portable_checksums`` says whether checksums are of contents alone in runs of all
+    versions, and compare between machines.
     """
 
     nb_classes: int
+    clips: Mapping[str, int]
     default_folder: str
     title: str
     unnamed_classes: list[str] | None = None
     has_portable_checksums = True
+
+    def is_published(self, found: Mapping[str, int]) -> bool:
+        """Whether ``found`` clips of each file or list that was read are as many as published."""
+        return all(self.clips.get(name) == count for name, count in found.items())
 
     def folder(self, options) -> Path:
         """Where the data lie."""

@@ -10,12 +10,29 @@ from datasets.splits import list_digits, list_words
 ZENKE_LAB = "https://zenkelab.org/resources/spiking-heidelberg-datasets-shd/"
 SPEECH_COMMANDS = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 
+# Of the published data; others in the same layout are someone's own.
+SHD_CLIPS = {"train": 8156, "test": 2264}
+SSC_CLIPS = {"train": 75466, "valid": 9981, "test": 20382}
+GSC_CLIPS = {"train": 84843, "valid": 9981, "test": 11005}
+DEMO_CLIPS = {"train": 1920, "test": 320}
+
 DATASETS: dict[str, DataSet] = {
-    "shd": SpikingDataSet("shd", 20, ("train", "test"), "data/SHD", ZENKE_LAB, "SHD"),
-    "ssc": SpikingDataSet("ssc", 35, ("train", "valid", "test"), "data/SSC", ZENKE_LAB, "SSC"),
-    "demo": SpikingDataSet("demo", 20, ("train", "test"), "datasets/demo", None, "demo"),
+    "shd": SpikingDataSet("shd", 20, ("train", "test"), "data/SHD", ZENKE_LAB, "SHD", SHD_CLIPS),
+    "ssc": SpikingDataSet(
+        "ssc", 35, ("train", "valid", "test"), "data/SSC", ZENKE_LAB, "SSC", SSC_CLIPS
+    ),
+    "demo": SpikingDataSet(
+        "demo", 20, ("train", "test"), "datasets/demo", None, "demo", DEMO_CLIPS
+    ),
     "sc": AudioDataSet(
-        "sc", 35, list_words, "folders of words with WAV files", "data/GSC", SPEECH_COMMANDS, "GSC"
+        "sc",
+        35,
+        list_words,
+        "folders of words with WAV files",
+        "data/GSC",
+        SPEECH_COMMANDS,
+        "GSC",
+        GSC_CLIPS,
     ),
     "hd": AudioDataSet(
         "hd",
@@ -25,5 +42,6 @@ DATASETS: dict[str, DataSet] = {
         "data/HD",
         ZENKE_LAB,
         "HD",
+        SHD_CLIPS,  # SHD was made of them
     ),
 }

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Spiking Heidelberg Digits, Spiking Speech Commands (Cramer et al. 2020) and the shipped demo."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import torch
 from datasets.binning import (
     MOST_UNITS,
     NB_UNITS,
+    Annotations,
     Binning,
+    read_annotations,
     read_class_names,
     read_largest_label,
     read_nb_channels,
@@ -21,11 +24,13 @@ from datasets.binning import (
 from datasets.errors import DataError
 from datasets.files import ARCHIVES, find_file, sha256_of_file, unpacked
 from datasets.frames import FramesDataSet, FrameSet, largest_unit, load_frames
-from datasets.guard import check_new_files
+from datasets.guard import ANY_LABEL, check_new_files
 from datasets.interface import SPLITS, Data
+from parsers.options import AUTO
 
 HELD_OUT_SPEAKERS = 0.15
 HELD_OUT_CLIPS = 0.1
+MOST_HELD_OUT = 0.35  # of the training clips, by speakers that nobody asked for
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,9 @@ class SpikingDataSet(FramesDataSet):
     ``url`` is the page that publishes the data, if there is one.
 
     Without a validation split, ``options.shd_validation`` says what to validate on: ``test``, as
-    the published runs do, or ``speakers`` or ``random`` clips that are held out of training, the
-    same ones in every run.
+    the published runs do, ``speakers`` or ``random`` clips that are held out of training, the same
+    ones in every run, or a ``file`` of the name of a validation split. ``auto`` is ``test`` for the
+    published clips; for others the file if it is there, else what can be held out.
     """
 
     name: str
@@ -48,6 +54,7 @@ class SpikingDataSet(FramesDataSet):
     default_folder: str
     url: str | None
     title: str
+    clips: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def unnamed_classes(self) -> list[str]:
@@ -63,12 +70,13 @@ class SpikingDataSet(FramesDataSet):
         self, options, splits: Collection[str] = SPLITS, say: Callable[[str], None] = print
     ) -> Data:
         """See `DataSet.load`; also raises DataError where nothing can be held out."""
-        held_out = options.shd_validation if "valid" not in self.splits else None
-        files = {
-            source: unpacked(self._locate(self.folder(options), source))
-            for source in self._sources(held_out, splits)
-        }
-        check_new_files(files.values())
+        folder, how = self.folder(options), options.shd_validation
+        if "valid" in self.splits or (how == AUTO and self._find(folder, "valid")):
+            how = "file"
+        files = self._files(folder, how, splits)
+        if how == AUTO:
+            how = self._validation(files.get("train"))
+            files |= self._files(folder, how, splits, known=files)
         classes = self._class_names(list(files.values()), say)
         nb_channels = options.nb_channels or self._nb_channels(list(files.values()), say)
         binning = Binning(options.nb_steps, options.max_time, options.spatial_bin, nb_channels)
@@ -78,18 +86,18 @@ class SpikingDataSet(FramesDataSet):
                 f"{binning.nb_features} channels that --spatial_bin {options.spatial_bin} leaves"
             )
         loaded = {
-            source: load_frames(file, binning, nb_classes=len(classes), say=say)
-            for source, file in files.items()
+            source: load_frames(files[source], binning, nb_classes=len(classes), say=say)
+            for source in _sources(how, splits)
         }
         train, test = loaded.get("train"), loaded.get("test")
-        if held_out is None:
+        if how == "file":
             valid, sentence = loaded.get("valid"), "the dataset's own validation split"
-        elif held_out == "test":
+        elif how == "test":
             valid, sentence = test, "test split (as published)"
         elif train is None:
-            valid, sentence = None, f"{held_out} held out of the training split"
+            valid, sentence = None, f"{how} held out of the training split"
         else:
-            train, valid, sentence = _hold_out(held_out, train, files["train"])
+            train, valid, sentence = _hold_out(how, train, files["train"])
         found = {"train": train, "valid": valid, "test": test}
         return Data(
             **{split: found[split] for split in splits},
@@ -98,21 +106,43 @@ class SpikingDataSet(FramesDataSet):
             classes=classes,
             validation=sentence,
             checksums={file.name: sha256_of_file(file) for file in files.values()},
+            is_published=self.is_published({name: len(clips) for name, clips in loaded.items()}),
+            settled={} if "valid" in self.splits else {"shd_validation": how},
         )
 
-    def _sources(self, held_out: str | None, splits: Collection[str]) -> list[str]:
-        """The files behind the splits, in the order train, valid, test and each once."""
-        valid = {None: "valid", "test": "test"}.get(held_out, "train")
-        needed = {valid if split == "valid" else split for split in splits}
-        return [source for source in self.splits if source in needed]
+    def _files(
+        self, folder: Path, how: str, splits: Collection[str], known: Collection[str] = ()
+    ) -> dict[str, Path]:
+        """The files behind the splits, but those ``known``; unpacked, and fit to be read."""
+        sources = [source for source in _sources(how, splits) if source not in known]
+        files = {source: unpacked(self._locate(folder, source)) for source in sources}
+        check_new_files(files.values())
+        return files
 
-    def _locate(self, folder: Path, split: str) -> Path:
+    def _validation(self, train: Path | None) -> str:
+        """What ``auto`` stands for by the file of the training clips; None: they are not needed."""
+        if train is None:
+            return "test"
+        annotations = read_annotations(train, ANY_LABEL)
+        if not self.is_published({"train": len(annotations.labels)}):
+            for how in ("speakers", "random"):
+                with suppress(DataError):
+                    is_valid, _ = _held_out(how, annotations, train)
+                    if how == "random" or is_valid.mean() <= MOST_HELD_OUT:
+                        return how
+        return "test"
+
+    def _find(self, folder: Path, split: str) -> Path | None:
         name = f"{self.name}_{split}.h5"
         try:
-            if path := find_file(folder, name):
-                return path
+            return find_file(folder, name)
         except OSError as error:
             raise DataError(f"cannot look into {folder} for {name}: {error.strerror}") from error
+
+    def _locate(self, folder: Path, split: str) -> Path:
+        if path := self._find(folder, split):
+            return path
+        name = f"{self.name}_{split}.h5"
         tried = ", ".join([name, *(name + suffix for suffix in ARCHIVES)])
         where = f"no folder {folder} for {name}"
         if folder.is_dir():
@@ -186,23 +216,37 @@ class SpikingDataSet(FramesDataSet):
         return names
 
 
+def _sources(how: str, splits: Collection[str]) -> list[str]:
+    """The files behind the splits, in the order train, valid, test and each once."""
+    valid = {"file": "valid", "test": "test"}.get(how, "train")
+    needed = {valid if split == "valid" else split for split in splits}
+    return [source for source in SPLITS if source in needed]
+
+
 def _hold_out(how: str, train: FrameSet, path: Path) -> tuple[FrameSet, FrameSet, str]:
     """Split ``train`` into training and validation clips; the sentence says how."""
+    speakers = None if train.speakers is None else train.speakers.numpy()
+    is_valid, sentence = _held_out(how, Annotations(train.labels.numpy(), speakers), path)
+    kept, held = (torch.from_numpy(np.flatnonzero(mask)) for mask in (~is_valid, is_valid))
+    return train.subset(kept), train.subset(held), sentence
+
+
+def _held_out(how: str, clips: Annotations, path: Path) -> tuple[np.ndarray, str]:
+    """Mask [N] of the clips to validate on, and the sentence that says how they were chosen."""
     choose = _by_speaker if how == "speakers" else _at_random
-    is_valid, sentence = choose(train, path)
-    lost = np.setdiff1d(train.labels, train.labels[~is_valid])
+    is_valid, sentence = choose(clips, path)
+    lost = np.setdiff1d(clips.labels, clips.labels[~is_valid])
     if lost.size:
         raise DataError(
             f"{path}: holding out {how} leaves no training clip of class {lost[0]}: choose another "
             "--shd_validation"
         )
-    kept, held = torch.nonzero(~is_valid).flatten(), torch.nonzero(is_valid).flatten()
-    return train.subset(kept), train.subset(held), sentence
+    return is_valid, sentence
 
 
-def _by_speaker(train: FrameSet, path: Path) -> tuple[torch.Tensor, str]:
+def _by_speaker(clips: Annotations, path: Path) -> tuple[np.ndarray, str]:
     """Mask [N] of the clips by about 15% of the speakers, spread evenly over their numbers."""
-    speakers = [] if train.speakers is None else torch.unique(train.speakers).tolist()
+    speakers = [] if clips.speakers is None else np.unique(clips.speakers).tolist()
     if len(speakers) < 2:
         found = "one speaker only" if speakers else "no extra/speaker"
         raise DataError(
@@ -212,19 +256,18 @@ def _by_speaker(train: FrameSet, path: Path) -> tuple[torch.Tensor, str]:
     chosen = [speakers[int((i + 0.5) * len(speakers) / nb_held)] for i in range(nb_held)]
     noun = "speaker" if nb_held == 1 else "speakers"
     sentence = f"held-out {noun} {', '.join(map(str, chosen))} of the training split"
-    return torch.isin(train.speakers, torch.tensor(chosen)), sentence
+    return np.isin(clips.speakers, chosen), sentence
 
 
-def _at_random(train: FrameSet, path: Path) -> tuple[torch.Tensor, str]:
+def _at_random(clips: Annotations, path: Path) -> tuple[np.ndarray, str]:
     """Mask [N] of about 10% of the clips of every class, the same ones in every run."""
-    labels = train.labels.numpy()
     # NumPy keeps the numbers of this old generator the same for ever; those of newer ones may move.
     generator = np.random.RandomState(0)
-    is_valid = torch.zeros(len(labels), dtype=torch.bool)
-    for label in np.unique(labels):
-        clips = np.flatnonzero(labels == label)
-        nb_held = max(round(HELD_OUT_CLIPS * len(clips)), min(1, len(clips) - 1), 0)
-        is_valid[generator.permutation(clips)[:nb_held]] = True
+    is_valid = np.zeros(len(clips.labels), dtype=bool)
+    for label in np.unique(clips.labels):
+        own = np.flatnonzero(clips.labels == label)
+        nb_held = max(round(HELD_OUT_CLIPS * len(own)), min(1, len(own) - 1), 0)
+        is_valid[generator.permutation(own)[:nb_held]] = True
     if not is_valid.any():
         raise DataError(f"{path} has too few clips to hold any out: choose validation test")
     return is_valid, f"random {HELD_OUT_CLIPS:.0%} of the training split"

@@ -19,6 +19,7 @@ from typing import Any, Literal
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 JOINT = "+"  # between the choices of an option that takes several as one value
+AUTO = "auto"
 # What users of other frameworks call the options, for a hint where they type it.
 ELSEWHERE = {
     "lr": "learning_rate lrate init_lr initial_lr base_lr",
@@ -94,6 +95,7 @@ class Rules:
         within: the range of a number, as `>= 0 and < 1`.
         not_above: an option that must not be smaller.
         needs, only_for: without which it has no effect, or may only have its default.
+        harmless: values that other runs may have all the same, as earlier versions recorded them.
         grid, grid_default: several values are runs of their own; those taken when none is given.
         several: several values together say how to run.
         switch: a flag that takes no value.
@@ -102,6 +104,7 @@ class Rules:
             `plan`, it chooses and spreads the runs, none of which knows it.
         recorded: config.yaml has its value, otherwise its default.
         loads: the loaded data depend on it.
+        by_data: `auto` is for the data to decide, and what they decide is recorded.
         recalled: a trained model is tested with the value in its folder.
         in_tests: it acts on a test too, not on training alone.
         may_change: a run may be resumed with another value.
@@ -119,6 +122,7 @@ class Rules:
     not_above: str | None = None
     needs: Needs | None = None
     only_for: Needs | None = None
+    harmless: tuple = ()
     grid: bool = False
     grid_default: tuple | None = None
     several: bool = False
@@ -126,6 +130,7 @@ class Rules:
     scope: Literal["run", "command", "process", "plan"] = "run"
     recorded: bool = True
     loads: bool = False
+    by_data: bool = False
     recalled: bool = False
     in_tests: bool = True
     may_change: bool = False

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from parsers.model_config import ANN_TYPES, ModelConfig
-from parsers.options import ConfigError, near, options_of, parts, show
+from parsers.options import AUTO, ConfigError, near, options_of, parts, show
 from parsers.training_config import SPIKES, Retired, TrainingConfig
 
 OPTIONS = options_of(ModelConfig, TrainingConfig)
@@ -72,12 +72,19 @@ class Config:
         config.check()
         return config
 
+    def settled(self, found: Mapping[str, Any]) -> "Config":
+        """The same run with the values ``found`` where it has `auto` for its data to decide."""
+        values = self.values()
+        left = [n for n, option in OPTIONS.items() if option.rules.by_data and values[n] == AUTO]
+        return Config.of(values | {name: found[name] for name in left if name in found})
+
     def check(self) -> None:
         """Raise ConfigError if options that are valid one by one contradict each other."""
         values = self.values()
         for name, option in OPTIONS.items():
             value, needs, limit = values[name], option.rules.only_for, option.rules.not_above
-            if needs and value != option.default and not needs.are_met(values):
+            matters = value not in (option.default, *option.rules.harmless)
+            if needs and matters and not needs.are_met(values):
                 other = f"--{needs.option} {values[needs.option]}"
                 raise ConfigError(f"--{name} {value} is for {needs}, not for {other}")
             if limit and value > values[limit]:

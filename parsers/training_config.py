@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from parsers.model_config import SPIKING
-from parsers.options import Needs, option
+from parsers.options import AUTO, Needs, option
 
 # The names of all data sets, each of them a line in datasets/registry.py.
 SPIKING_DATASETS = ("shd", "ssc", "demo")
@@ -57,11 +57,14 @@ class TrainingConfig:
         None, "folder of the data set; by default data/SHD, data/SSC etc.", may_change=True
     )
     shd_validation: str = data(
-        "test",
-        "validation set of shd and demo: the test set, as published, or speakers or random "
-        "clips held out of the training set",
-        choices=("test", "speakers", "random"),
+        AUTO,
+        "validation set of shd and demo: the test set, speakers or random clips held out of the "
+        "training set, or shd_valid.h5; auto: the test set on the published data, as published, "
+        "on others such a file, or speakers or random clips",
+        choices=(AUTO, "test", "speakers", "random", "file"),
+        by_data=True,
         only_for=UNVALIDATED,
+        harmless=("test",),
         in_tests=False,
     )
     nb_steps: int = data(100, "time steps of a clip", within=">= 2", needs=SPIKES, tuned=True)
@@ -163,10 +166,12 @@ class TrainingConfig:
     )
 
     bn_statistics: str = training(
-        "running",
-        "batchnorm statistics for validation and test: running means over past weights, as "
-        "published, or those of the present weights, better on small data sets",
-        choices=("running", "recalibrated"),
+        AUTO,
+        "batchnorm statistics for validation and test: running means over past weights, or those "
+        "of the present weights, better on small data sets; auto: running on published data, as "
+        "published, recalibrated on others",
+        choices=(AUTO, "running", "recalibrated"),
+        by_data=True,
         needs=BATCHNORM,
     )
 

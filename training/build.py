@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from datasets.interface import Data
 from models.anns import ANN
@@ -25,11 +25,13 @@ from parsers.training_config import TrainingConfig
 from training.device.choice import describe_device
 from training.errors import ExperimentError
 from training.loss import check_loss
-from training.metrics import Metrics, count_parameters
+from training.metrics import Metrics, count_parameters, wilson
 from training.terminal.console import log, percent
 
 MIN_LR = 1e-6
 SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
+CHANCE_EPOCHS = 3
+FEW_CLIPS = 100  # of which one is a whole point of accuracy or more
 HELD_AT_LEAST = 3  # tensors [B, T, H] that a layer's training step has at once
 FLOAT_BYTES = 4
 
@@ -198,6 +200,43 @@ def introduce(config: Config, data: Data, model: nn.Module) -> None:
         f"({data.validation}), {len(data.test):,} test clips"
     )
     log.info(describe(model))
+    few = {"validation": len(data.valid), "test": len(data.test)}
+    few = {name: count for name, count in few.items() if count < FEW_CLIPS}
+    if few:
+        log.warning(
+            "Only %s clips: one of them is %.1f points of accuracy",
+            " and ".join(f"{count} {name}" for name, count in few.items()),
+            100 / min(few.values()),
+        )
+
+
+def warn_of_chance(history: list[dict], labels: Tensor, bn_statistics: str) -> None:
+    """Say why validation may not learn what training does, once ``CHANCE_EPOCHS`` were like that.
+
+    Args:
+        history: the records of all epochs, one of training and one of validation each.
+        labels: of the validation clips; chance is always to name the most frequent one.
+        bn_statistics: the option.
+    """
+    of = {name: [r for r in history if r["split"] == name] for name in ("train", "valid")}
+    pairs = list(zip(of["train"], of["valid"], strict=False))[-CHANCE_EPOCHS - 1 :]
+    chance = float(labels.bincount().max()) / len(labels)
+
+    def lags(train: dict, valid: dict) -> bool:
+        low, high = wilson(valid["accuracy"], valid["samples"])
+        return low <= chance and high < wilson(train["accuracy"], train["samples"])[0]
+
+    lagging = [lags(*pair) for pair in pairs]
+    said = len(pairs) > CHANCE_EPOCHS and lagging[0]
+    if said or len(pairs) < CHANCE_EPOCHS or not all(lagging[-CHANCE_EPOCHS:]):
+        return
+    why = (
+        "are these clips of other speakers, from another microphone, or labelled otherwise?",
+        "the running batchnorm statistics lag behind the weights, as on small data sets; "
+        "--bn_statistics recalibrated takes those of the present weights",
+    )[bn_statistics == "running"]
+    train, valid = (percent(record["accuracy"], 1) for record in pairs[-1])
+    log.warning("Validation stays at chance (%s) while training learns (%s): %s", valid, train, why)
 
 
 def warn_of_idle_layers(train: Metrics) -> None:

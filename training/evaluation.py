@@ -13,10 +13,17 @@ from training.data.loading import DataCache
 from training.device.choice import describe_device
 from training.errors import ExperimentError
 from training.experiment import Experiment
-from training.metrics import count_parameters
+from training.metrics import count_parameters, wilson
 from training.record import checkpoint, files
 from training.results.groups import report
-from training.terminal.console import activity_rows, log, log_file, percent, table
+from training.terminal.console import (
+    activity_rows,
+    interval_in_words,
+    log,
+    log_file,
+    percent,
+    table,
+)
 
 
 def evaluate_all(plan: Plan, device: torch.device) -> int:
@@ -68,7 +75,11 @@ def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int
             log.info("Evaluating %s on %s test clips", path, f"{len(experiment.data.test):,}")
         test = experiment.test(options.seed).to_dict()
         log.info(
-            "seed %d  test loss %.4f acc %s", options.seed, test["loss"], percent(test["accuracy"])
+            "seed %d  test loss %.4f acc %s %s",
+            options.seed,
+            test["loss"],
+            percent(test["accuracy"]),
+            interval_in_words(**test),
         )
         if number == 0 and activity_rows(test):
             log.info("\n%s\n", table(activity_rows(test), ["activity", "value"]))
@@ -76,6 +87,7 @@ def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int
         "checkpoint": str(path),
         "values": experiment.config.to_dict(),
         "test": test,
+        "test_accuracy_interval": wilson(test["accuracy"], test["samples"]),
         "parameters": count_parameters(experiment.model),
         "classes": experiment.data.nb_classes,
     }

@@ -21,6 +21,7 @@ from training.build import (
     build_scheduler,
     introduce,
     refuse_unreached,
+    warn_of_chance,
     warn_of_idle_layers,
 )
 from training.data.loading import augmented, batches, order_of_batches
@@ -62,8 +63,9 @@ class Experiment:
         folder: Path | None,
         device: torch.device,
     ):
-        self.config = config
-        self.options = config.training
+        statistics = "running" if data.is_published else "recalibrated"
+        self.config = config.settled({"bn_statistics": statistics, **data.settled})
+        self.options = self.config.training
         self.data = data
         self.folder = folder
         self.device = device
@@ -78,7 +80,7 @@ class Experiment:
         self.trained = Trained(self.model, self.optimizer, self.scheduler)
         self.progress = Progress(self.options.start_epoch)
         if folder is not None:
-            self.recorder = Recorder(folder, config, data)
+            self.recorder = Recorder(folder, self.config, data)
         self.stop = StopRequest()
         self.tracker: Tracker | None = None  # on wandb, while `fit` runs
         self.has_stepped = self.has_logged = False
@@ -130,6 +132,7 @@ class Experiment:
         self.has_logged = True
         warn_of_idle_layers(train)
         self.recorder.epoch(epoch, lr, train, valid)
+        warn_of_chance(self.recorder.history, self.data.valid.labels, self.options.bn_statistics)
         if is_best:
             self.recorder.write_best()
         seconds = self.progress.seconds + time.perf_counter() - begin

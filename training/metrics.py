@@ -9,6 +9,16 @@ from torch import Tensor, nn
 
 from models.snns import Activity
 
+CONFIDENCE_Z = 1.96  # standard deviations of a 95% interval
+
+
+def wilson(share: float, samples: int) -> tuple[float, float]:
+    """95% confidence interval of a ``share`` of ``samples`` (Wilson 1927), as of an accuracy."""
+    square = CONFIDENCE_Z**2 / samples
+    centre = (share + square / 2) / (1 + square)
+    margin = (square * (share * (1 - share) + square / 4)) ** 0.5 / (1 + square)
+    return max(0.0, centre - margin), min(1.0, centre + margin)
+
 
 @dataclass
 class Metrics:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.interface import Data
 from parsers.load import Config
 from training.build import check_batches, check_options
 from training.data import same_data
@@ -66,13 +67,15 @@ def begin(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]
         if options.resume is None:  # another program may have been here since the sweep began
             files.check_free([folder], options.overwrite)
         warm_start(experiment)
-        files.create(folder, point.to_dict(), data_record(options, data))
+        say_settled(point, experiment.config, data)
+        files.create(folder, experiment.config.to_dict(), data_record(options, data))
         yield experiment
 
 
 @contextlib.contextmanager
 def resume(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment]:
     """A run from the state that it has saved in ``folder``, which is locked."""
+    point = point.settled(files.recorded_options(folder))
     data = same_data.data_of(folder, point.training, cache)
     check_batches(point, data, cache.device)
     experiment = Experiment(point, data, folder, cache.device)
@@ -84,8 +87,21 @@ def resume(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment
         yield experiment
 
 
+def say_settled(asked: Config, config: Config, data: Data) -> None:
+    """Say what a run on other than published data takes where nothing is asked for."""
+    before, idle = asked.values(), config.without_effect()
+    taken = [
+        f"--{name} {value}"
+        for name, value in config.values().items()
+        if value != before[name] and name not in idle
+    ]
+    if taken and not data.is_published:
+        log.info("Not the published data, so by default: %s", ", ".join(taken))
+
+
 def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:
     """Train an experiment; its summary, or why there is none."""
+    result = {**result, "values": experiment.config.to_dict()}
     failure = experiment.folder / files.FAILURE
     failure.unlink(missing_ok=True)
     try:

@@ -12,9 +12,9 @@ from analysis.report import figures
 from analysis.report.page import Page
 from analysis.trained import OpenedRun
 from models.snns import AdaptiveLayer, ResonateLayer
-from training.metrics import count_parameters
+from training.metrics import count_parameters, wilson
 from training.record import checkpoint
-from training.terminal.console import percent
+from training.terminal.console import interval_in_words, percent
 
 WORST_PAIRS = 10
 SPIKING_NOTE = (
@@ -42,7 +42,10 @@ def show_run(page: Page, run: OpenedRun, seen: Observation) -> None:
         ("network", f"{run.config.model.model_type} {sizes}"),
         ("trainable parameters", f"{count_parameters(model):,}"),
         ("data", f"{options.dataset_name}, steps of {1000 * run.step_seconds:.4g} ms"),
-        ("test accuracy", f"{percent(seen.metrics.accuracy)} of {len(seen.labels):,} clips"),
+        (
+            "test accuracy",
+            f"{percent(seen.metrics.accuracy)} {interval_in_words(**vars(seen.metrics))}",
+        ),
         ("test loss", f"{seen.metrics.loss:.4f}"),
     ]
     if run.summary is not None:
@@ -56,6 +59,7 @@ def show_run(page: Page, run: OpenedRun, seen: Observation) -> None:
     options = list(run.config.to_dict().items())
     page.table(options, ["option", "value"], kind="facts", folded="All options")
     page.numbers["test"] = seen.metrics.to_dict()
+    page.numbers["test_accuracy_interval"] = wilson(seen.metrics.accuracy, seen.metrics.samples)
 
 
 def notes(run: OpenedRun, seen: Observation) -> list[str]:

@@ -16,6 +16,7 @@ from loading import load
 from shd_files import random_clips, write_spikes
 
 from datasets import files, frames, interface, spiking
+from datasets.binning import Annotations
 from datasets.errors import DataError
 from datasets.registry import DATASETS
 from datasets.spiking import SpikingDataSet
@@ -46,8 +47,12 @@ def pack(path: Path, suffix: str) -> Path:
 
 
 class TestSplits:
-    def test_shd_validates_on_test_as_published(self, shd, said):
+    def test_shd_validates_on_test_as_published(self, shd, said, monkeypatch):
+        published = replace(DATASETS["shd"], clips={"train": 200, "test": 12})
+        monkeypatch.setitem(DATASETS, "shd", published)
         data = load("shd", shd, said)
+        assert data.is_published
+        assert data.settled == {"shd_validation": "test"}
         assert data.valid is data.test
         assert data.validation == "test split (as published)"
         assert (len(data.train), len(data.test)) == (200, 12)
@@ -80,7 +85,7 @@ class TestHeldOut:
         [("speakers", "held-out speakers 2, 7"), ("random", "random 10%")],
     )
     def test_the_parts_are_disjoint_complete_and_always_the_same(self, shd, how, sentence):
-        whole = load("shd", shd).train
+        whole = load("shd", shd, shd_validation="test").train
         first, second = (load("shd", shd, shd_validation=how) for _ in range(2))
         assert torch.equal(first.valid.counts, second.valid.counts)
         assert torch.equal(first.train.counts, second.train.counts)
@@ -99,11 +104,11 @@ class TestHeldOut:
             assert first.valid.labels.bincount().tolist() == [4] * 5
 
     def test_about_15_percent_of_the_speakers_are_held_out(self, shd):
-        train = load("shd", shd).train
         for nb_speakers in range(2, 31):
-            of_many = replace(train, speakers=torch.arange(200) % nb_speakers)
-            is_valid, _ = spiking._by_speaker(of_many, shd / "shd_train.h5")
-            held = of_many.speakers[is_valid].unique()
+            speakers = np.arange(200) % nb_speakers
+            clips = Annotations(np.arange(200) % 5, speakers)
+            is_valid, _ = spiking._by_speaker(clips, shd / "shd_train.h5")
+            held = np.unique(speakers[is_valid])
             assert len(held) == 1 or 0.1 <= len(held) / nb_speakers <= 0.2
 
     @pytest.mark.parametrize(
@@ -119,6 +124,37 @@ class TestHeldOut:
         spikes(**change)
         with pytest.raises(DataError, match=message):
             load("shd", shd, shd_validation=how)
+
+
+class TestOwnClips:
+    """What is validated on where nobody says so, and the clips are not the published ones."""
+
+    @pytest.mark.parametrize(
+        ("change", "how", "sentence"),
+        [
+            ({}, "speakers", "held-out speaker 2 of the training split"),
+            ({"speakers": None}, "random", "random 10% of the training split"),
+            ({"speakers": np.arange(12) % 2}, "random", "random 10% of the training split"),
+            ({"speakers": np.arange(12) % 3}, "random", "random 10% of the training split"),
+            ({"labels": np.arange(12)}, "test", "test split (as published)"),  # one of each
+        ],
+    )
+    def test_clips_are_held_out_where_they_can_be(self, shd, spikes, how, change, sentence):
+        spikes(**change)
+        data = load("shd", shd)
+        assert not data.is_published
+        assert (data.settled, data.validation) == ({"shd_validation": how}, sentence)
+        again = load("shd", shd, splits=("valid",), shd_validation=how)
+        assert torch.equal(again.valid.counts, data.valid.counts)
+        assert len(data.test) == 12
+
+    def test_a_validation_file_comes_first(self, shd):
+        write_spikes(shd / "shd_valid.h5", random_clips(7, seed=2))
+        data = load("shd", shd)
+        assert (len(data.train), len(data.valid), len(data.test)) == (200, 7, 12)
+        assert data.settled == {"shd_validation": "file"}
+        assert len(load("shd", shd, splits=("valid",), shd_validation="file").valid) == 7
+        assert len(load("shd", shd, shd_validation="test").valid) == 12
 
 
 def write_named(folder: Path, train: list[str] | None, test: list[str] | None, labels=None) -> None:

@@ -31,7 +31,7 @@ DEFAULTS = {
     "scheduler_factor": 0.7,
     "use_regularizers": False,
     "use_augm": False,
-    "shd_validation": "test",
+    "shd_validation": "auto",
 }
 SHD = {"dataset_name": "shd", "batch_size": 128, "nb_steps": 250, "max_time": 1.0, "spatial_bin": 5}
 SSC_4MS = {"dataset_name": "ssc", "batch_size": 256, "nb_steps": 300, "max_time": 1.2}

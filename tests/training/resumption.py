@@ -17,6 +17,8 @@ SMALL = {  # what `train` adds
     "batch_size": 32,
     "nb_epochs": 2,
     "seed": 13,
+    "shd_validation": "test",
+    "bn_statistics": "running",
 }
 OPTIONS = {
     "nb_epochs": 3,

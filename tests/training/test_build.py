@@ -137,6 +137,34 @@ def test_parameters_that_cannot_learn_are_refused(network, message):
         build.refuse_unreached(net)
 
 
+def epochs(*pairs):
+    return [
+        {"split": split, "accuracy": accuracy, "samples": samples}
+        for pair in pairs
+        for split, accuracy, samples in zip(("train", "valid"), pair, (200, 24), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "statistics", "said"),
+    [
+        ([(0.5, 0.2), (0.8, 0.1), (0.9, 0.22)], "running", "--bn_statistics recalibrated"),
+        ([(0.5, 0.2), (0.8, 0.1), (0.9, 0.22)], "recalibrated", "other speakers"),
+        ([(0.2, 0.6), (0.5, 0.2), (0.8, 0.1), (0.9, 0.2)], "running", "chance (20.0%)"),
+        ([(0.5, 0.2), (0.8, 0.1)], "running", None),  # too early to tell
+        ([(0.5, 0.2), (0.8, 0.1), (0.9, 0.2), (0.9, 0.2)], "running", None),  # said before
+        ([(0.2, 0.2), (0.2, 0.1), (0.2, 0.2)], "running", None),  # training learns nothing either
+        ([(0.5, 0.2), (0.8, 0.1), (0.9, 0.6)], "running", None),
+    ],
+)
+def test_validation_that_stays_at_chance_is_explained(pairs, statistics, said, monkeypatch):
+    lines = []
+    monkeypatch.setattr(build.log, "warning", lambda text, *values: lines.append(text % values))
+    build.warn_of_chance(epochs(*pairs), torch.arange(24) % 6, statistics)
+    assert len(lines) == (said is not None)
+    assert said is None or said in lines[0]
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_builds_its_network(path):
     point = load_plan(["--config", str(path)]).points[0]

@@ -12,7 +12,7 @@ from torch.nn import functional
 from models.snns import SNN
 from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
-from training.metrics import Meter
+from training.metrics import Meter, wilson
 from training.record import checkpoint, files
 from training.steps import Steps
 
@@ -66,6 +66,14 @@ def test_means_are_exact_over_uneven_batches(network):
         mean = sum(rate * n for i, rate, n in rates if i == layer) / 37
         assert result.firing_rates[layer] == pytest.approx(mean, rel=1e-5)
     assert result.sop == pytest.approx(sum(sop * n for sop, n in sops) / 37, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"),  # from Brown, Cai & DasGupta (2001)
+    [(5, 10, 0.2366, 0.7634), (0, 12, 0.0, 0.2425), (12, 12, 0.7575, 1.0), (80, 100, 0.711, 0.867)],
+)
+def test_wilson_intervals(right, of, low, high):
+    assert wilson(right / of, of) == pytest.approx((low, high), abs=1e-3)
 
 
 def test_a_step_does_not_hold_on_to_spikes(network):

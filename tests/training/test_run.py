@@ -103,6 +103,40 @@ def test_recalibrated_statistics_leave_training_as_it_is(train, tmp_path):
     assert tests[0] != tests[1]
 
 
+def test_own_words_take_other_statistics_than_published_ones(train_words, tmp_path, capsys):
+    summary = train_words(config="sc_silif.yaml", bn_statistics="auto", batch_size=4, nb_epochs=1)
+    said = capsys.readouterr().out
+    assert "Not the published data, so by default: --bn_statistics recalibrated" in said
+    assert "Only 9 validation and 9 test clips: one of them is 11.1 points of accuracy" in said
+    assert f"{100 * summary['test']['accuracy']:.2f}% (95%: " in said
+    low, high = summary["test_accuracy_interval"]
+    assert low < summary["test"]["accuracy"] < high
+    (path,) = tmp_path.rglob("config.yaml")
+    assert yaml.safe_load(path.read_text())["bn_statistics"] == "recalibrated"
+
+
+@pytest.mark.parametrize("recorded", ["running", "recalibrated"])
+def test_what_the_data_decided_is_kept_by_a_resumed_run(train, tmp_path, recorded):
+    """Also by one of an earlier version, which validated on the test split unasked."""
+    before = {"bn_statistics": recorded, "shd_validation": "test", "nb_epochs": 1}
+    assert train(new_exp_folder="out", **before) == 0
+    now = {"bn_statistics": "auto", "shd_validation": "auto", "nb_epochs": 2, "resume": "auto"}
+    for _ in range(2):
+        assert train(new_exp_folder="out", **now) == 0
+    config = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert {name: config[name] for name in before} == {**before, "nb_epochs": 2}
+    assert len(records_of(tmp_path / "out")) == 5
+
+
+def test_a_run_whose_data_decided_is_found_again(train, tmp_path):
+    auto = {"bn_statistics": "auto", "shd_validation": "auto"}
+    assert train(**auto, nb_epochs=1) == 0
+    assert train(**auto, nb_epochs=1) == 2
+    assert train(**auto, nb_epochs=2, resume="auto") == 0
+    (config,) = tmp_path.rglob("config.yaml")
+    assert yaml.safe_load(config.read_text())["shd_validation"] == "speakers"
+
+
 def test_a_grid_ends_in_one_table(train, tmp_path, capsys):
     grid = {"seed": [1, 2, 3], "dt_max": [0.3, 0.5], "nb_epochs": 1}
     assert train(new_exp_folder="out", model_type="CSiLIF", **grid) == 0

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from datasets.files import readable
 from parsers.load import OPTIONS, Config, ConfigError, Plan, read_config
+from parsers.options import AUTO
 from parsers.plan import RUNS_APART
 from parsers.program import check_folder
 from parsers.training_config import SPIKES
@@ -115,7 +116,7 @@ def default_folder(plan: Plan, number: int) -> Path:
     folders = [DEFAULT_ROOT / f"{name}{part}{seed}" for part in ("", f"_{checksum(content)}")]
     for folder in folders:
         before = recorded_or_none(folder)
-        if before is None or all(before[option] == values[option] for option in TELLING):
+        if before is None or agree(before, values, TELLING):
             break
     if point.training.resume is None or (folder / "config.yaml").exists():
         return folder
@@ -143,7 +144,16 @@ def can_continue(before: dict | None, values: dict) -> bool:
     names = [name for name in TELLING if name not in RUNS_APART]
     data = before["data_folder"]
     is_same_data = data == values["data_folder"] or bool(data and not Path(data).exists())
-    return is_same_data and all(before[name] == values[name] for name in names)
+    return is_same_data and agree(before, values, names)
+
+
+def agree(before: dict, values: dict, names: Iterable[str]) -> bool:
+    """Whether a run recorded as ``before`` may have been asked for by ``values``, as to ``names``:
+    what is left to the data may have become anything."""
+    return all(
+        before[name] == values[name] or (OPTIONS[name].rules.by_data and values[name] == AUTO)
+        for name in names
+    )
 
 
 def sweep_folder(plan: Plan) -> Path:
@@ -233,8 +243,9 @@ def check_same_options(folder: Path, values: dict) -> None:
     """
     recorded = recorded_options(folder)
     for name, value in values.items():
-        before = recorded.get(name, OPTIONS[name].default)  # it may have come later
-        if not OPTIONS[name].rules.may_change and before != value:
+        before, rules = recorded.get(name, OPTIONS[name].default), OPTIONS[name].rules
+        open_to_data = rules.by_data and value == AUTO
+        if before != value and not (rules.may_change or open_to_data):
             raise ExperimentError(
                 f"cannot resume {folder}: it was started with {name} {before}, not "
                 f"{value}; repeat its command, or name another folder with --new_exp_folder"

@@ -17,7 +17,7 @@ from models.network import Network
 from parsers.load import Config
 from training.data.loading import data_record
 from training.errors import ExperimentError
-from training.metrics import Metrics, count_parameters
+from training.metrics import Metrics, count_parameters, wilson
 from training.record import checkpoint, files
 from training.record.checkpoint import Best, Progress, Trained
 from training.record.curves import draw_curves
@@ -127,6 +127,7 @@ class Recorder:
             "validated_on": self.data.validation,
             "valid": self.best.valid.to_dict(),
             "test": test.to_dict(),
+            "test_accuracy_interval": wilson(test.accuracy, test.samples),
             **counts(model, self.data),
             "classes": self.data.nb_classes,
             "seconds": seconds,

@@ -12,12 +12,14 @@ from types import SimpleNamespace
 from datasets.registry import DATASETS
 from parsers.load import OPTIONS, Plan
 from parsers.options import parts
+from training.metrics import wilson
 from training.record import files
 from training.terminal.console import columns, duration, log, table, wrapped
 
 # As papers spell them.
 MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
+FEW = 100  # test clips
 # Columns that are left out one after another where the terminal has no room for them.
 SPARE = ("time", "best\nepoch", "SOP", "states", "valid acc (%)", "params", "seeds", "ms/step")
 NAMES = 2  # columns that hold no number
@@ -63,6 +65,7 @@ def statistics_of(runs: list[dict]) -> dict:
         "valid_accuracy": mean_and_deviation(sound, "valid", "accuracy"),
         "test_loss": mean_and_deviation(sound, "test", "loss"),
         "sop": mean_and_deviation(sound, "test", "sop"),
+        "test_clips": min((run.get("test", {}).get("samples", 0) for run in sound), default=0),
         "parameters": only(sound, "parameters"),
         "state_variables": only(sound, "state_variables"),
         "validated_on": only(sound, "validated_on"),
@@ -226,6 +229,15 @@ def legend(groups: list[dict]) -> list[str]:
     lines = ["acc: mean ± sample standard deviation over seeds; SOP and time: mean of a run"]
     if any(map(sees_the_test_split, groups)):
         lines.append(f"*: {SEES_THE_TEST_SPLIT}")
+    for data in dict.fromkeys(group["data"] for group in groups):
+        few = [g for g in groups if g["data"] == data and 0 < g["test_clips"] < FEW]
+        if few:
+            best = max(few, key=lambda group: group["test_accuracy"]["mean"])
+            low, high = wilson(best["test_accuracy"]["mean"], best["test_clips"])
+            lines.append(
+                f"only {best['test_clips']} test clips of {data}: the 95% interval of the best "
+                f"accuracy is {100 * low:.1f} to {100 * high:.1f}"
+            )
     return lines
 
 

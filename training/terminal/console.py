@@ -30,7 +30,7 @@ from parsers.program import (
     what_failed,
 )
 from training.errors import DivergedError
-from training.metrics import Meter, Metrics
+from training.metrics import Meter, Metrics, wilson
 
 log = logging.getLogger("sprache")
 # SIGUSR1 is what a batch system is asked to send some time before it ends a job, SIGHUP what comes
@@ -290,7 +290,7 @@ def closing_table(summary: dict) -> str:
     """The figures of a finished run (the content of summary.json)."""
     test = summary["test"]
     rows = [
-        ("test accuracy", percent(test["accuracy"])),
+        ("test accuracy", f"{percent(test['accuracy'])} {interval_in_words(**test)}"),
         ("test loss", f"{test['loss']:.4f}"),
         (
             "validation accuracy",
@@ -314,6 +314,12 @@ def log_summary(summary: dict) -> None:
     text = closing_table(summary)
     accuracy = next(line for line in text.splitlines() if line.startswith("test accuracy"))
     log.info("\n%s\n", text, extra={"marks": [(accuracy, BOLD)]})
+
+
+def interval_in_words(accuracy: float, samples: int, **_) -> str:
+    """The confidence interval of an accuracy: '(95%: 55.2 to 95.3%, 12 clips)'."""
+    low, high = wilson(accuracy, samples)
+    return f"(95%: {100 * low:.1f} to {percent(high, 1)}, {samples:,} clips)"
 
 
 def activity_rows(figures: dict) -> list[tuple[str, str]]:
