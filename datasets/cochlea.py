@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Audio to spikes: a model of the inner ear, after the chain of the Heidelberg Spiking Data Sets.
 
-    python -m datasets.cochlea FOLDER_OF_WAVS OUT.h5 [--seed N] [--speaker_from REGEX]
+    python -m datasets.cochlea FOLDER_OF_WAVS OUT [--seed N] [--speaker_from REGEX]
+
+OUT is a file, OUT.h5, or a folder, which gets shd_train.h5, shd_valid.h5 and shd_test.h5.
 
 The chain is that of Cramer, Stradmann, Schemmel & Zenke, "The Heidelberg Spiking Data Sets for the
 Systematic Evaluation of Spiking Neural Networks" (IEEE TNNLS 2020), section II:
@@ -40,11 +42,14 @@ from tqdm import tqdm
 
 from datasets.binning import Clip, write_shd
 from datasets.errors import DataError
+from datasets.partition import partition, speaker_pattern
 from datasets.recordings import read_or_refuse
-from datasets.splits import subfolders
+from datasets.splits import LIST_WORDS, SPLIT_NAMES, SPLITS, subfolders
 from parsers.program import Parser, check_file, numeric, program
 
 PROGRAM = "datasets.cochlea"
+SUFFIXES = (".h5", ".hdf5")
+OUT = "an HDF5 file in the SHD layout, .h5, or a folder of one file for each split"
 CLIPS_WORTH_A_PROCESS = 16  # fewer are done before other processes have begun
 RATE = 16_000  # Hz inside the model: speech bandwidth; one step of 62.5 us resolves the 1 ms cells
 CHANNELS = 700
@@ -318,20 +323,29 @@ def convert(
     overwrite: bool = False,
     num_workers: int = 1,
 ) -> int:
-    """Turn a folder of WAV files into one file in the SHD layout; returns the number of clips.
+    """Turn a folder of WAV files into one file in the SHD layout, or where ``out`` has no suffix
+    of such a file, into one for each split; returns the number of clips.
 
     The spikes of a clip follow from ``seed`` and its place in the folder: ``num_workers`` processes
     give the same file as one. Makes the folder of ``out``. Raises DataError, before the long work,
     for a file that is there or cannot be used.
     """
-    check_file("OUT", out)
-    if out.exists() and not overwrite:
-        raise DataError(f"{out} exists: choose another name or pass --overwrite")
+    is_file = out.suffix.lower() in SUFFIXES
+    targets = [out] if is_file else [out / f"shd_{split}.h5" for split in SPLITS]
+    for target in targets:
+        check_file("OUT", target)
+        if target.exists() and not overwrite:
+            raise DataError(f"{target} exists: choose another name or pass --overwrite")
     paths, labels, keys = find_wavs(folder)
-    speakers = speaker_numbers(paths, speaker_from)
+    speakers = speaker_numbers(paths, speaker_from or speaker_pattern(paths))
+    parts, rule = {"": list(range(len(paths)))}, ""
+    if not is_file:
+        parts, rule = partition(folder, paths, labels, speakers, seed)
+        if empty := [SPLIT_NAMES[split] for split, clips in parts.items() if not clips]:
+            raise DataError(f"{folder}: split by {rule}, there is no {empty[0]} clip: {LIST_WORDS}")
     for path in paths:
         read_or_refuse(path)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    targets[0].parent.mkdir(parents=True, exist_ok=True)
     seeds = [[seed, i] for i in range(len(paths))]
     with ExitStack() as stack:
         run = map
@@ -344,8 +358,10 @@ def convert(
             run = pool.map
         made = run(_clip, paths, labels, speakers, seeds)
         clips = list(tqdm(made, folder.name, len(paths), unit="clip", disable=None))
-    write_shd(out, clips, keys)
-    return len(clips)
+    for target, chosen in zip(targets, parts.values(), strict=True):
+        write_shd(target, [clips[i] for i in chosen], keys)
+        print(f"{len(chosen)} clips in {target}{rule and f', split by {rule}'}")
+    return sum(map(len, parts.values()))
 
 
 def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:
@@ -405,11 +421,11 @@ def main(argv: list[str] | None) -> None:
         PROGRAM, description="Turn mono WAV files, in one sub-folder per word, into spikes."
     )
     parser.add_argument("folder", type=Path, help="FOLDER/WORD/*.wav; labels in sorted word order")
-    parser.add_argument("out", type=Path, help="HDF5 file in the SHD layout")
+    parser.add_argument("out", type=Path, help=OUT)
     parser.add_argument(
-        "--seed", type=numeric(int, 0), default=0, help="of the random nerve fibres [default: 0]"
+        "--seed", type=numeric(int, 0), default=0, help="of nerve fibres and splits [default: 0]"
     )
-    speaker = "group 1 of REGEX in a file name, such as '^([^_]+)_nohash' for Speech Commands"
+    speaker = "group 1 of REGEX in a file name; known by themselves: SPEAKER_nohash_, speaker-NAME_"
     parser.add_argument("--speaker_from", "--speaker-from", metavar="REGEX", help=speaker)
     parser.add_argument(
         "--num_workers",
@@ -419,10 +435,7 @@ def main(argv: list[str] | None) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
-    count = convert(
-        args.folder, args.out, args.seed, args.speaker_from, args.overwrite, args.num_workers
-    )
-    print(f"{count} clips in {args.out}")
+    convert(args.folder, args.out, args.seed, args.speaker_from, args.overwrite, args.num_workers)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: MIT
 """The inner ear: known physics of each stage, reproducibility, and the command for users."""
 
+from pathlib import Path
+
 import h5py
 import numba
 import numpy as np
 import pytest
 import soundfile
+from loading import load
 
-from datasets import cochlea
+from datasets import cochlea, partition
 from datasets.errors import DataError
 
 
@@ -174,6 +177,68 @@ def test_convert_writes_labels_speakers_and_keys(wav_folder, tmp_path):
     assert out.read_bytes() == first
 
 
+def test_a_folder_gets_a_file_for_each_split(wav_folder, tmp_path, capsys):
+    for word in ("no", "yes"):
+        sound = 0.1 * speech_like(seed=ord("c"))[:2000]
+        soundfile.write(wav_folder / word / "c_1.wav", sound, 16_000)
+    out = tmp_path / "spikes"
+    assert cochlea.main([str(wav_folder), str(out)]) == 0
+    assert capsys.readouterr().out.count("2 clips in ") == 3
+    data = load("shd", out)
+    assert data.classes == ["no", "yes"]
+    assert data.validation == "the dataset's own validation split"
+    for split in (data.train, data.valid, data.test):
+        assert sorted(split.labels.tolist()) == [0, 1]
+    assert cochlea.main([str(wav_folder), str(out)]) == 2
+    assert "shd_train.h5 exists" in capsys.readouterr().err
+
+
+def named(pattern, speakers=10, words=3, takes=2):
+    clips = [(w, s, t) for w in range(words) for s in range(speakers) for t in range(takes)]
+    paths = [Path(f"word{w}") / pattern.format(speaker=f"s{s:02d}", take=t) for w, s, t in clips]
+    return paths, [w for w, _, _ in clips]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "speakers", "known", "rule"),
+    [
+        ("{speaker}_nohash_{take}.wav", 10, True, "speaker, of 10"),
+        ("lang-english_speaker-{speaker}_trial-{take}.wav", 10, True, "speaker, of 10"),
+        ("{speaker}_nohash_{take}.wav", 2, True, "class"),
+        ("{take} by {speaker}.wav", 10, False, "class"),
+    ],
+)
+def test_clips_are_split_by_speaker_where_names_tell(tmp_path, pattern, speakers, known, rule):
+    paths, labels = named(pattern, speakers)
+    found = partition.speaker_pattern(paths)
+    assert (found is not None) == known
+    numbers = cochlea.speaker_numbers(paths, found)
+    (parts, said), again, other = (
+        partition.partition(tmp_path, paths, labels, numbers, seed) for seed in (0, 0, 1)
+    )
+    assert (parts, said) == again
+    assert said == rule
+    assert parts != other[0]
+    assert sorted(i for part in parts.values() for i in part) == list(range(len(paths)))
+    assert all({labels[i] for i in part} == {0, 1, 2} for part in parts.values())
+    if rule != "class":
+        heard = [{numbers[i] for i in part} for part in parts.values()]
+        assert sum(map(len, heard)) == len(set.union(*heard)) == 10
+
+
+def test_lists_of_files_decide_first(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for take in range(3):
+            (tmp_path / name / f"{take}.wav").touch()
+    (tmp_path / "validation_list.txt").write_text("a/1.wav\n")
+    (tmp_path / "testing_list.txt").write_text("b/0.wav\na/2.wav\n")
+    paths, labels, _ = cochlea.find_wavs(tmp_path)
+    parts, rule = partition.partition(tmp_path, paths, labels, [0] * 6, seed=0)
+    assert parts == {"train": [0, 4, 5], "valid": [1], "test": [2, 3]}
+    assert rule == "validation_list.txt and testing_list.txt"
+
+
 @pytest.mark.slow
 def test_several_processes_write_the_same_file(wav_folder, tmp_path, monkeypatch):
     one, several = tmp_path / "one.h5", tmp_path / "new" / "several.h5"
@@ -198,7 +263,7 @@ def test_bad_wav_is_named_in_one_line(wav_folder, tmp_path, capsys, sound):
     ("arguments", "words"),
     [
         (["{wavs}", "{wavs}/yes/a_1.wav/o.h5"], "a_1.wav is a file"),
-        (["{wavs}", "{wavs}/yes/a_1.wav"], "a_1.wav exists"),
+        (["{wavs}", "{wavs}/yes/a_1.wav"], "a_1.wav is a file"),
         (["{wavs}", "o.h5", "--speaker-from", "("], "not a valid regular expression"),
         (["{wavs}", "o.h5", "--speaker-from", "a_1"], "finds no group"),
     ],
