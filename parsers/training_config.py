@@ -67,6 +67,12 @@ class TrainingConfig:
         harmless=("test",),
         in_tests=False,
     )
+    nb_outputs: int | None = data(
+        None,
+        "output neurons; default: one for each class. With those of the published data (shd: 20, "
+        "ssc: 35), a seed gives the published weights for fewer classes too",
+        within=">= 2",
+    )
     nb_steps: int = data(100, "time steps of a clip", within=">= 2", needs=SPIKES, tuned=True)
     max_time: float = data(
         1.0, "seconds of a clip that are kept", within="> 0", needs=SPIKES, tuned=True

@@ -11,13 +11,16 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import main
 from analysis.report.__main__ import main as report
 from analysis.trained import open_model
 from datasets import spiking
+from models.snns import SNN
 from training.data import same_data
 from training.data.same_data import difference
+from training.record import checkpoint
 from training.verify import main as verify
 
 
@@ -228,6 +231,25 @@ def test_names_are_one_in_every_encoding(words, tmp_path):
     record["classes"][1] = "ru\u0308ck"
     (tmp_path / "run" / "data.json").write_text(json.dumps(record))
     assert same_data.recorded(tmp_path / "run")["classes"][1] == "rück"
+
+
+def test_outputs_as_published_give_the_published_weights(spoken, tmp_path, capsys):
+    weights = []
+    for flags in ([], ["--nb_outputs", 20]):
+        run = tmp_path / f"run{len(flags)}"
+        assert train_spikes(spoken, run, "--lr", 1e-30, *flags) == 0
+        state = checkpoint.read_weights(run / checkpoint.BEST)
+        weights.append(next(v for name, v in state.items() if name.endswith("2.W.weight")))
+        assert run_main(tmp_path, run, "--evaluate_pretrained", "True", "--seed", 3) == 0
+        assert report([str(run)]) == 0
+    assert [len(w) for w in weights] == [2, 20]
+    torch.manual_seed(3)
+    published = SNN((None, None, 140), [6, 6, 20], "SiLIF", dropout=0.1)
+    assert torch.equal(weights[1], published.state_dict()["snn.2.W.weight"])
+    assert train_spikes(spoken, tmp_path / "few", "--nb_outputs", 2) == 0
+    name_classes(spoken, ("a", "b", "c"))
+    assert train_spikes(spoken, tmp_path / "less", "--nb_outputs", 2) == 2
+    assert "the data have 3 classes, and each needs an output" in capsys.readouterr().err
 
 
 def test_differences_are_named():

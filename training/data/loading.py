@@ -18,6 +18,7 @@ from datasets.registry import DATASETS
 from parsers.options import options_of
 from parsers.training_config import TrainingConfig
 from training.device.graphs import stream_for
+from training.errors import ExperimentError
 from training.terminal.console import log
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory, for clips; the rest is for the network's work
@@ -29,8 +30,18 @@ def load_data(
     splits: Collection[str] = SPLITS,
     say: Callable[[str], None] = log.info,
 ) -> Data:
-    """The splits that ``options`` ask for; DataError for a fault in the files."""
-    return DATASETS[options.dataset_name].load(options, splits, say)
+    """The splits that ``options`` ask for; DataError for a fault in the files.
+
+    Raises ExperimentError if they have more classes than ``--nb_outputs``.
+    """
+    data = DATASETS[options.dataset_name].load(options, splits, say)
+    classes, count = data.classes, options.nb_outputs or data.nb_classes
+    if count < len(classes):
+        raise ExperimentError(
+            f"--nb_outputs {count}: the data have {len(classes)} classes, and each needs an output"
+        )
+    unused = [f"unused output {number}" for number in range(len(classes), count)]
+    return replace(data, classes=[*classes, *unused])
 
 
 def on_device(data: Data, device: torch.device, placement: str = "auto") -> Data:

@@ -84,7 +84,8 @@ def data_name(run: dict) -> str:
     """The data set as papers spell it, or the folder of data whose classes are not its own."""
     name, folder = run["values"]["dataset_name"], run["values"].get("data_folder")
     dataset = DATASETS[name]
-    if folder and run.get("classes", dataset.nb_classes) != dataset.nb_classes:
+    of_its_own = run.get("classes", dataset.nb_classes) != dataset.nb_classes
+    if folder and (of_its_own or run["values"].get("nb_outputs")):
         return Path(folder).name or name
     return dataset.title
 
