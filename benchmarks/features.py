@@ -6,7 +6,8 @@
 
 Ours takes a batch; the published loader calls ``torchaudio.compliance.kaldi.fbank`` clip by clip,
 and so does this with kaldi-native-fbank, which is C++, where they are installed. Everything is
-timed alternately within one run, on the GPU as well if there is one. Writes FILE (JSON).
+timed alternately within one run, on the GPU as well if there is one, and the features by ours are
+compared with those by torchaudio. Writes FILE (JSON).
 """
 
 if __name__ == "__main__":
@@ -24,19 +25,20 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.measure import add_common, interleaved, machine, set_up, write
-from datasets.features import log_mel
+from datasets.features import NB_BINS, log_mel, torchaudio_fbank
 from parsers.program import Parser, program
 
 PROGRAM = "benchmarks.features"
 RATE = 16000
 
 
-def torchaudio_fbank() -> Callable | None:
+def load_fbank() -> Callable | None:
     """``torchaudio.compliance.kaldi.fbank``, or None where torchaudio is not installed.
 
-    It is plain Python, and is loaded without the rest of torchaudio, whose compiled part only fits
-    one version of torch.
+    It is plain Python: where torchaudio does not import, it is loaded without the rest.
     """
+    if (fbank := torchaudio_fbank()) is not None:
+        return fbank
     try:
         files = importlib.metadata.files("torchaudio") or []
     except importlib.metadata.PackageNotFoundError:
@@ -76,15 +78,23 @@ def runs(clips: int, device: str) -> dict[str, Callable[[], object]]:
     """By name, a function that computes the features of ``clips`` clips; the slow way first."""
     torch.manual_seed(0)
     waves = (0.1 * torch.randn(clips, RATE)).to(device)
-    per_clip, fbank = {}, torchaudio_fbank()
+    per_clip, fbank = {}, load_fbank()
     if fbank is not None:
         per_clip["torchaudio, per clip"] = lambda: [
-            fbank(wave[None], num_mel_bins=40, sample_frequency=RATE) for wave in waves
+            fbank(wave[None], num_mel_bins=NB_BINS, sample_frequency=RATE) for wave in waves
         ]
     if device == "cpu" and importlib.util.find_spec("kaldi_native_fbank"):
         lists = [wave.tolist() for wave in waves]
         per_clip["kaldi-native-fbank, per clip"] = lambda: [kaldi_fbank(w, RATE) for w in lists]
     return per_clip | {"Sprache, batch": lambda: log_mel(waves, RATE)}
+
+
+def largest_difference(found: dict[str, Callable]) -> float | None:
+    """The largest difference between features by ours and by torchaudio; None without it."""
+    if "torchaudio, per clip" not in found:
+        return None
+    theirs = torch.stack(found["torchaudio, per clip"]())
+    return float((found["Sprache, batch"]() - theirs).abs().max())
 
 
 @program(PROGRAM)
@@ -97,12 +107,17 @@ def main(argv: list[str] | None) -> None:
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     file = set_up(options, "features", devices[-1])
     result = {"benchmark": "features", "clips": clips, "machine": machine()}
-    rows = []
+    rows, differences = [], {}
     for device in devices:
-        result[device] = interleaved(runs(clips, device), rounds)
+        found = runs(clips, device)
+        result[device] = interleaved(found, rounds)
+        differences[device] = largest_difference(found)
         rows += [[device, name, *values.values()] for name, values in result[device].items()]
     print(tabulate(rows, ["device", "features of 1 s clips", "ms", "best ms", "speed, first = 1"]))
-    write(file, result)
+    for device, difference in differences.items():
+        if difference is not None:
+            print(f"{device}: features differ from torchaudio's by {difference:.1e} at most")
+    write(file, result | {"largest_difference": differences})
     print(f"\nwritten: {file}")
 
 

@@ -78,6 +78,7 @@ def goals(dynamics: dict | None, train: dict | None, features: dict | None) -> l
     clips = {name.split()[0]: v["ms"] for name, v in (features or {}).get("cuda", {}).items()}
     per_clip = clips.get("torchaudio,")
     speed = per_clip and per_clip / clips["Sprache,"]
+    difference = (features or {}).get("largest_difference", {}).get("cuda")
     least = {"SiLIF": 100, **dict.fromkeys(FEED_FORWARD, 60), **dict.fromkeys(RECURRENT, 8)}
     return [
         *(Goal(f"{n}, dynamics, times naive", g, False, ratios.get(n)) for n, g in least.items()),
@@ -87,6 +88,7 @@ def goals(dynamics: dict | None, train: dict | None, features: dict | None) -> l
         Goal("SSC 4 ms, peak memory, share of naive's", 0.2, True, peak),
         Goal("GSC, whole step, times the slow way", 20, False, gsc.get("ratio")),
         Goal("features, times torchaudio clip by clip", 5, False, speed),
+        Goal("features, largest difference from torchaudio's", 2e-3, True, difference),
     ]
 
 

@@ -19,7 +19,15 @@ from datasets.audio_set import AudioSet
 from datasets.augment import Augmentation
 from datasets.cache import Cached, Sink, load_or_make
 from datasets.errors import DataError
-from datasets.features import FRAME_MS, NB_BINS, PARAMETERS, SHIFT_MS, frame_counts, log_mel
+from datasets.features import (
+    FILTERBANKS,
+    FRAME_MS,
+    NB_BINS,
+    PARAMETERS,
+    SHIFT_MS,
+    frame_counts,
+    torchaudio_fbank,
+)
 from datasets.files import progress
 from datasets.interface import SPLITS, Data, DataSet
 from datasets.recordings import (
@@ -33,11 +41,13 @@ from datasets.recordings import (
     resample,
 )
 from datasets.splits import NO_CLASS, SPLIT_NAMES, Listing, some
+from parsers.options import AUTO
 
 GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
 MOST_NAMED = 50  # skipped files
 MUCH_PADDING = 0.1  # share of the frames in batches
 LONG = 4  # times the usual length, from which a clip is worth a line
+NO_TORCHAUDIO = "the features are those of --feature_backend torch"
 NO_WORD = "is named in a list but is not a clip of a word"
 WAY_OUT = "repair or remove it, or skip such files with --skip_bad_files True"
 LIST_WAY_OUT = "correct the list that names it, or skip such files with --skip_bad_files True"
@@ -114,7 +124,12 @@ class AudioDataSet(DataSet):
             validation=listing.validation,
             checksums=reader.checksums,
             sample_rate=next(iter(loaded.values())).sample_rate,
-            facts={"split_by": listing.rule, "files_left_out": len(reader.bad)},
+            facts={
+                "split_by": listing.rule,
+                "files_left_out": len(reader.bad),
+                "feature_backend": reader.backend,
+            },
+            settled={"feature_backend": reader.backend},
             is_published=self.is_published({s: len(c) for s, c in listing.clips.items()}),
         )
 
@@ -154,6 +169,13 @@ class _Reader:
         self.num_workers, self.skip_bad_files = options.num_workers, options.skip_bad_files
         self.rate = options.sample_rate  # 0 until that of most files is known
         self.asked = {"rate": self.rate} if self.rate else {}
+        self.backend = options.feature_backend
+        if self.backend != "torch" and torchaudio_fbank() is None:
+            say(f"{name}: torchaudio does not import beside this build of PyTorch: {NO_TORCHAUDIO}")
+            self.backend = "torch"
+        elif self.backend == AUTO:
+            self.backend = "torchaudio"
+        self.filterbank = FILTERBANKS[self.backend]
         self.digest = _digest(folder, listing)
         self.bad: list[str] = []
         self.resampled: list[str] = []
@@ -171,7 +193,9 @@ class _Reader:
         waveforms = None
         if keep_waveforms:
             waveforms = self._cached(split, "waveforms", self._make_waveforms)
-        cached = self._cached(split, "features", self._make_features, waveforms)
+        # Those by torch have the name that they had when there were no others.
+        content = "features" if self.backend == "torch" else f"features by {self.backend}"
+        cached = self._cached(split, content, self._make_features, waveforms)
         self._refuse_bad(split, cached.facts)
         path, facts = self._path, cached.facts
         self.bad += [f"{path(split, i)} {reason}" for i, reason in facts["bad"]]
@@ -201,6 +225,7 @@ class _Reader:
             labels=labels,
             files=[clips[i][0] for i in good.tolist()],
             sample_rate=facts["rate"],
+            filterbank=self.filterbank,
             **kept,
         )
 
@@ -249,7 +274,7 @@ class _Reader:
         try:
             return load_or_make(
                 self.folder,
-                f"{self.name}-{split}-{content}.frames",
+                f"{self.name}-{split}-{content.replace(' ', '-')}.frames",
                 key,
                 lambda sink: make(sink, split, *given),
                 what=f"the {content} of the {clips} in {self.folder}",
@@ -281,7 +306,7 @@ class _Reader:
         sink.append("features", np.empty((0, NB_BINS), np.float32))
         with _one_torch_thread():
             for group in _groups(recordings):
-                features, counts = _features(group, facts["rate"])
+                features, counts = _features(group, facts["rate"], self.filterbank)
                 sink.append("features", features)
                 lengths.append(counts)
         sink.append("lengths", np.concatenate(lengths))
@@ -368,9 +393,12 @@ def _groups(recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield group
 
 
-def _features(group: list[np.ndarray], rate: int) -> tuple[np.ndarray, np.ndarray]:
+def _features(
+    group: list[np.ndarray], rate: int, filterbank: Callable[..., torch.Tensor]
+) -> tuple[np.ndarray, np.ndarray]:
     """Frames of all clips one after another [sum of counts, 40], and their counts [n]."""
     padded = pad_sequence([torch.from_numpy(samples) for samples in group], batch_first=True)
-    features = log_mel(padded.float().div_(FULL_SCALE), rate)
-    counts = frame_counts(np.array([len(samples) for samples in group]), rate)
+    durations = np.array([len(samples) for samples in group])
+    features = filterbank(padded.float().div_(FULL_SCALE), rate, torch.from_numpy(durations))
+    counts = frame_counts(durations, rate)
     return features.numpy()[np.arange(features.shape[1]) < counts[:, None]], counts

@@ -27,7 +27,8 @@ class AudioSet(Split):
     ``features`` [sum of lengths, 40] float32 holds the clips one after another, of ``lengths`` [N]
     int64 frames; ``labels`` [N] int64. ``files`` are their paths below the data folder. Where the
     waveforms are kept, ``samples`` [sum of durations] int16 are those of all clips at
-    ``sample_rate`` Hz, and ``durations`` [N] int64 their numbers.
+    ``sample_rate`` Hz, and ``durations`` [N] int64 their numbers; ``filterbank`` makes their
+    features where they are augmented, see `datasets.features`.
 
     Batches are made on the device where the ``labels`` live. ``features`` live there too, or on the
     CPU; the others on the CPU.
@@ -40,6 +41,7 @@ class AudioSet(Split):
     sample_rate: int
     samples: Tensor | None = None
     durations: Tensor | None = None
+    filterbank: Callable[[Tensor, int, Tensor], Tensor] = log_mel
 
     def to(self, device: torch.device | str) -> "AudioSet":
         """The same clips on ``device``; waveforms follow batch by batch."""
@@ -107,7 +109,7 @@ class AudioSet(Split):
             rate = self.sample_rate
             waveforms, samples = self.waveforms(indices)
             waveforms = augment_waveforms(waveforms, samples, rate, augmentation, generator)
-            x, lengths = log_mel(waveforms, rate, samples), frame_counts(samples, rate)
+            x, lengths = self.filterbank(waveforms, rate, samples), frame_counts(samples, rate)
             y = gathered(self.labels, indices, self.labels.device)
         else:
             x, y = batch(indices)

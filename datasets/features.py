@@ -1,7 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Log-mel filterbank features as Kaldi computes them (Povey et al. 2011), for batches of clips."""
+"""Log-mel filterbank features as Kaldi computes them (Povey et al. 2011), for batches of clips.
 
+`log_mel` is ours; `log_mel_by_torchaudio` calls what the published features were made with.
+"""
+
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -66,6 +70,37 @@ def log_mel(waveforms: Tensor, sample_rate: int, lengths: Tensor | None = None) 
         outside = torch.arange(nb_frames, device=features.device) >= counts[:, None]
         features.masked_fill_(outside[..., None], 0.0)
     return features
+
+
+def torchaudio_fbank() -> Callable | None:
+    """``torchaudio.compliance.kaldi.fbank``, None where torchaudio does not import.
+
+    Its compiled part asks for the libraries of the CUDA build of PyTorch that it was made for.
+    """
+    try:
+        from torchaudio.compliance.kaldi import fbank
+    except (ImportError, OSError, RuntimeError):
+        return None
+    return fbank
+
+
+def log_mel_by_torchaudio(
+    waveforms: Tensor, sample_rate: int, lengths: Tensor | None = None
+) -> Tensor:
+    """As `log_mel`, bit for bit the published features: clip by clip by torchaudio."""
+    fbank, samples = torchaudio_fbank(), waveforms.shape[-1]
+    nb_frames = int(frame_counts(samples, sample_rate))
+    features = waveforms.new_zeros(len(waveforms), nb_frames, NB_BINS, dtype=torch.float32)
+    of_each = [samples] * len(waveforms) if lengths is None else lengths.tolist()
+    for row, wave, length in zip(features, waveforms.float(), of_each, strict=True):
+        if count := frame_counts(length, sample_rate):
+            row[:count] = fbank(
+                wave[None, :length], num_mel_bins=NB_BINS, sample_frequency=sample_rate
+            )
+    return features
+
+
+FILTERBANKS = {"torch": log_mel, "torchaudio": log_mel_by_torchaudio}
 
 
 def frame_counts(samples, sample_rate: int):

@@ -95,6 +95,15 @@ class TrainingConfig:
         within=">= 0",
         only_for=AUDIO,
     )
+    feature_backend: str = data(
+        "torch",
+        "filterbank of audio: ours, in batches, or torchaudio's, clip by clip, whose features are "
+        "exactly the published ones; torchaudio imports only beside the CUDA build of PyTorch it "
+        "was made for, and auto takes it there",
+        choices=("torch", "torchaudio", AUTO),
+        by_data=True,
+        only_for=AUDIO,
+    )
     num_workers: int = reading(
         8, "threads that read audio files; spiking data need only one", within=">= 0", grid=True
     )

@@ -96,7 +96,7 @@ def say_settled(asked: Config, config: Config, data: Data) -> None:
         if value != before[name] and name not in idle
     ]
     if taken and not data.is_published:
-        log.info("Not the published data, so by default: %s", ", ".join(taken))
+        log.info("These are not the published data: %s", ", ".join(taken))
 
 
 def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:

@@ -3,14 +3,18 @@
 """The filterbank against Kaldi's own code and against torchaudio's."""
 
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
 import torch
+from loading import load
+from wav_files import write_words
 
 from benchmarks import features as benchmark
 from benchmarks.features import kaldi_fbank
-from datasets.features import FLOOR, frame_counts, log_mel
+from datasets.features import FLOOR, frame_counts, log_mel, log_mel_by_torchaudio
 
 RATES = (8000, 16000, 22050, 44100)
 SOUNDS = ("noise", "whisper", "tone", "two tones", "silence", "constant", "impulse", "voice")
@@ -45,10 +49,17 @@ def kaldi(wave: np.ndarray, rate: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def torchaudio_fbank():
-    fbank = benchmark.torchaudio_fbank()
+    fbank = benchmark.load_fbank()
     if fbank is None:
         pytest.skip("torchaudio is not installed")
     return fbank
+
+
+@pytest.fixture
+def torchaudio(torchaudio_fbank, monkeypatch):
+    """As if torchaudio imported here, as it does beside a CUDA build of PyTorch."""
+    module = types.SimpleNamespace(fbank=torchaudio_fbank)
+    monkeypatch.setitem(sys.modules, "torchaudio.compliance.kaldi", module)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -85,6 +96,47 @@ def test_equals_torchaudio(torchaudio_fbank, rate):
     for wave, features in zip(waves, ours, strict=True):
         theirs = torchaudio_fbank(wave[None], num_mel_bins=40, sample_frequency=rate)
         torch.testing.assert_close(features, theirs, rtol=0, atol=1e-5)
+
+
+def test_clip_by_clip_by_torchaudio(torchaudio, torchaudio_fbank):
+    waves = torch.from_numpy(np.stack([sound(kind, 16000) for kind in SOUNDS[:4]]))
+    lengths = torch.tensor([16000, 400, 399, 9999])
+    features = log_mel_by_torchaudio(waves, 16000, lengths)
+    assert features.shape == (4, 98, 40)
+    for wave, length, found in zip(waves, lengths, features, strict=True):
+        count = frame_counts(int(length), 16000)
+        if count:
+            theirs = torchaudio_fbank(wave[None, :length], num_mel_bins=40)
+            assert torch.equal(found[:count], theirs)
+        assert not found[count:].any()
+
+
+@pytest.mark.parametrize("asked", ["torchaudio", "auto"])
+def test_recordings_by_torchaudio(torchaudio, torchaudio_fbank, tmp_path, said, asked):
+    ours = load("sc", write_words(tmp_path))
+    data = load("sc", tmp_path, said, feature_backend=asked, use_augm=True)
+    assert data.facts["feature_backend"] == "torchaudio"
+    assert not said.about("does not import")
+    waves, samples = data.train.waveforms(torch.arange(3))
+    x, _ = data.train.batch(torch.arange(3))
+    for wave, length, found in zip(waves, samples, x, strict=True):
+        theirs = torchaudio_fbank(wave[None, :length], num_mel_bins=40)
+        assert torch.equal(found[: len(theirs)], theirs)
+    torch.testing.assert_close(data.train.features, ours.train.features, rtol=0, atol=1e-5)
+    assert data.train.filterbank is log_mel_by_torchaudio
+    assert torch.equal(load("sc", tmp_path).train.features, ours.train.features)
+
+
+@pytest.mark.parametrize("asked", ["torchaudio", "auto"])
+def test_without_torchaudio_a_line_says_so(tmp_path, said, monkeypatch, asked):
+    monkeypatch.setitem(sys.modules, "torchaudio.compliance.kaldi", None)
+    data = load("sc", write_words(tmp_path), said, feature_backend=asked)
+    assert said.about("torchaudio does not import") == [
+        "sc: torchaudio does not import beside this build of PyTorch: the features are those of "
+        "--feature_backend torch"
+    ]
+    assert data.facts["feature_backend"] == "torch"
+    assert data.train.filterbank is log_mel
 
 
 def test_silence_is_the_floor():
@@ -139,3 +191,4 @@ def test_the_benchmark_times_all_ways(tmp_path):
     result = json.loads((tmp_path / "out.json").read_text())
     assert result["cpu"]["Sprache, batch"]["ms"] > 0
     assert "kaldi-native-fbank, per clip" in result["cpu"]
+    assert result["largest_difference"]["cpu"] < 1e-4
