@@ -25,11 +25,27 @@ def start() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Pictures go into files; a notebook's back end may not even be installed here.
     os.environ["MPLBACKEND"] = "agg"
+    find_room_for_caches()
     plug_closed_numbers()
     ready_streams()
     sys.stdout, sys.stderr = (lasting(stream) for stream in (sys.stdout, sys.stderr))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
+
+
+def find_room_for_caches() -> None:
+    """Let libraries keep what they compile in /tmp where the user, as in many containers, has no
+    home to write to: Numba would make a folder named ~ here, or end with an error."""
+    home = os.path.expanduser("~")
+    if os.name == "nt" or any(os.access(f"{home}{below}", os.W_OK) for below in ("", "/.cache")):
+        return
+    folder = f"{os.environ.get('TMPDIR') or '/tmp'}/sprache-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        os.mkdir(folder, 0o700)
+    with contextlib.suppress(OSError):
+        if os.lstat(folder).st_uid == os.getuid():  # nobody else's, who could put code there
+            os.environ.setdefault("XDG_CACHE_HOME", folder)
+            os.environ.setdefault("MPLCONFIGDIR", folder)
 
 
 def leave(signum: int, frame: object) -> NoReturn:

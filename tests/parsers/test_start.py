@@ -45,6 +45,16 @@ def test_a_notebooks_environment_is_not_taken_over():
     assert done.stdout.split() == [b"agg", b"1000"]
 
 
+@pytest.mark.parametrize("own", [None, "mine"])
+def test_without_a_home_caches_go_to_a_folder_of_the_user(tmp_path, own):
+    code = f"{BEGIN} print(os.environ['XDG_CACHE_HOME'])"
+    set_own = f"export XDG_CACHE_HOME={own}" if own else "unset XDG_CACHE_HOME"
+    done = shell(code, f'{set_own}; "$@"', HOME="/nowhere", TMPDIR=str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert done.stdout.decode().strip() == (own or str(folder)), done.stderr
+
+
 def test_what_cannot_be_printed_is_replaced():
     done = shell(f"{BEGIN} print('日本 ±', os.fsdecode(b'\\xfc'))", PYTHONIOENCODING="cp1252")
     assert (done.returncode, done.stdout.split()) == (0, [b"??", b"\xb1", b"?"]), done.stderr
