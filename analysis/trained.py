@@ -228,6 +228,12 @@ class OpenedRun:
         """Seconds between two time steps."""
         return step_seconds(self.config)
 
+    @property
+    def step_ms(self) -> float:
+        """The same in ms, as it is named."""
+        training = self.config.training
+        return DATASETS[training.dataset_name].step_ms(training)
+
     def initial_model(self) -> nn.Module:
         """The network as its seed made it."""
         experiment = self.experiment

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.observe import Observer
-from analysis.report import course, neurons
+from analysis.report import course, neurons, notice
 from analysis.report.page import Page, check_free
 from analysis.trained import OpenedRun, add_run, open_named
 from parsers.load import resolve_pretrained
@@ -102,9 +102,11 @@ def make_page(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron]) ->
     log.info("test accuracy %s", percent(seen.metrics.accuracy))
     options = run.config.training
     page = Page(f"{run.config.model.model_type} on {options.dataset_name}, seed {options.seed}")
+    page.lead = notice.sentence(run, seen)
     course.show_run(page, run, seen)
     course.show_curves(page, run)
     course.show_confusion(page, run, seen)
+    course.show_speakers(page, run, seen)
     if run.model.is_snn:
         clips = clips or neurons.default_clips(seen)
         neurons.show_clips(page, run, seen, observer, clips, chosen)

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.observe import Observation
 from analysis.operations import ENERGY_PJ, ENERGY_SOURCE, LayerOperations, total
 from analysis.report import figures
+from analysis.report.notice import by_speaker
 from analysis.report.page import Page
 from analysis.trained import OpenedRun
 from models.snns import AdaptiveLayer, ResonateLayer
@@ -17,6 +18,7 @@ from training.record import checkpoint
 from training.terminal.console import interval_in_words, percent
 
 WORST_PAIRS = 10
+MOST_SPEAKERS = 20  # of whom a table is short enough to be read
 SPIKING_NOTE = (
     "A connection whose input is 0 or 1 accumulates (AC); one whose input is any other number, a "
     "feature or a bin that counts several events, multiplies and accumulates (MAC). Updating a "
@@ -35,17 +37,14 @@ def show_run(page: Page, run: OpenedRun, seen: Observation) -> None:
     page.section("run", "The run")
     for note in notes(run, seen):
         page.say(note, "note")
-    options, model = run.config.training, run.model
+    options, model, test = run.config.training, run.model, seen.metrics.to_dict()
     sizes = "-".join(map(str, [run.experiment.data.nb_features, *model.layer_sizes]))
     rows = [
         ("folder", run.folder),
         ("network", f"{run.config.model.model_type} {sizes}"),
         ("trainable parameters", f"{count_parameters(model):,}"),
-        ("data", f"{options.dataset_name}, steps of {1000 * run.step_seconds:.4g} ms"),
-        (
-            "test accuracy",
-            f"{percent(seen.metrics.accuracy)} {interval_in_words(**vars(seen.metrics))}",
-        ),
+        ("data", f"{options.dataset_name}, steps of {run.step_ms:g} ms"),
+        ("test accuracy", f"{percent(seen.metrics.accuracy)} {interval_in_words(**test)}"),
         ("test loss", f"{seen.metrics.loss:.4f}"),
     ]
     if run.summary is not None:
@@ -58,7 +57,7 @@ def show_run(page: Page, run: OpenedRun, seen: Observation) -> None:
     page.table(rows, kind="facts")
     options = list(run.config.to_dict().items())
     page.table(options, ["option", "value"], kind="facts", folded="All options")
-    page.numbers["test"] = seen.metrics.to_dict()
+    page.numbers["test"] = test
     page.numbers["test_accuracy_interval"] = wilson(seen.metrics.accuracy, seen.metrics.samples)
 
 
@@ -159,6 +158,31 @@ def show_confusion(page: Page, run: OpenedRun, seen: Observation) -> None:
     folded = "Recall and precision of every class"
     page.table(rows, ["class", "clips", "recall", "precision"], folded=folded)
     page.numbers |= {"classes": names, "confusion": counts.tolist()}
+
+
+def show_speakers(page: Page, run: OpenedRun, seen: Observation) -> None:
+    """How well each speaker of the test split is recognised, where they are known."""
+    speakers = by_speaker(run, seen)
+    if not speakers:
+        return
+    page.section("speakers", "Accuracy by speaker")
+    accuracies = [right / clips for clips, right in speakers.values()]
+    page.say(
+        f"{len(speakers)} speakers, hardest first: from {percent(min(accuracies), 1)} to "
+        f"{percent(max(accuracies), 1)}. Their 95% intervals say how far so few clips decide it."
+    )
+    rows = []
+    for name, (clips, right) in speakers.items():
+        low, high = wilson(right / clips, clips)
+        interval = f"{100 * low:.1f} to {percent(high, 1)}"
+        rows.append((name, clips, percent(right / clips, 1), interval))
+    headers = ["speaker", "clips", "accuracy", "95% interval"]
+    page.table(rows[:MOST_SPEAKERS], headers)
+    if rows[MOST_SPEAKERS:]:
+        page.table(rows, headers, folded="All speakers")
+    page.numbers["speakers"] = {
+        name: {"clips": clips, "right": right} for name, (clips, right) in speakers.items()
+    }
 
 
 def share(part: int, whole: int) -> str:

@@ -19,30 +19,39 @@ from analysis import style
 from analysis.observe import LayerTrace
 
 WIDTH = 5.6  # inches
+CELL, MARGIN = 0.3, 1.9  # inches of a class in the confusion matrix, and beside all of them
+MOST_COUNTED = 40  # classes; the numbers of more cannot be read
+FONT = 11  # of every letter on the page of a report
 BARS = 40
-# Okabe & Ito (2008): colour-blind readers can distinguish them, too.
-BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+# Okabe & Ito (2008): colour-blind readers can distinguish them, too. The orange is darker than
+# theirs, since a dark page inverts the pictures.
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#C27C00", "#009E73", "#D55E00", "#CC79A7"
 GREY = "#8a8a8a"
-SIZES = {"title": 13, "label": 12, "tick": 11}
 
 
-def new_figure(height: float, rows: int = 1, ratios: Sequence[float] | None = None, **options):
-    """A figure of the common width, and its axes below one another."""
-    figure = style.new_figure(WIDTH, height)
+def new_figure(
+    height: float,
+    rows: int = 1,
+    ratios: Sequence[float] | None = None,
+    width: float = WIDTH,
+    **options,
+):
+    """A figure, and its axes below one another."""
+    figure = style.new_figure(width, height)
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     axes = figure.subplots(rows, 1, squeeze=False, height_ratios=ratios, **options)[:, 0]
     for axis in axes:
-        axis.tick_params(labelsize=SIZES["tick"])
+        axis.tick_params(labelsize=FONT)
         axis.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
 def label_axis(axis: Axes, title: str = "", x: str = "", y: str = "") -> None:
-    """Title and labels in the sizes of the report."""
+    """Title and labels in the size of the report."""
     if title:
-        axis.set_title(title, fontsize=SIZES["title"])
-    axis.set_xlabel(x, fontsize=SIZES["label"])
-    axis.set_ylabel(y, fontsize=SIZES["label"])
+        axis.set_title(title, fontsize=FONT)
+    axis.set_xlabel(x, fontsize=FONT)
+    axis.set_ylabel(y, fontsize=FONT)
 
 
 def curves(
@@ -64,7 +73,7 @@ def curves(
         axis.yaxis.set_major_formatter("{x:,.10g}")
     axis.grid(alpha=0.3)
     if len(lines) > 1 or mark is not None:
-        axis.legend(fontsize=SIZES["tick"])
+        axis.legend(fontsize=FONT)
     label_axis(axis, title, "epoch")
     return figure
 
@@ -72,13 +81,14 @@ def curves(
 def confusion(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """Clips [C, C] by true class (rows) and predicted class (columns)."""
     size = len(names)
-    figure, (axis,) = new_figure(WIDTH * 0.92)
+    side = max(WIDTH - MARGIN, CELL * min(size, MOST_COUNTED))
+    figure, (axis,) = new_figure(side + MARGIN * 0.7, width=side + MARGIN)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-    font = min(9.0, 190 / size)
-    if size <= 40:
-        middle = {"ha": "center", "va": "center", "fontsize": font * 0.9}
+    font = min(FONT, 60 * side / size)  # points, of 72 to an inch
+    if size <= MOST_COUNTED:
+        middle = {"ha": "center", "va": "center", "fontsize": font}
         for row, column in zip(*counts.nonzero(), strict=True):
             colour = "white" if shares[row, column] > 0.4 else "black"
             axis.text(column, row, str(counts[row, column]), color=colour, **middle)
@@ -87,7 +97,8 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Figure:
     axis.spines[:].set_visible(True)
     label_axis(axis, "", "taken for", "true class")
     bar = figure.colorbar(image, ax=axis, shrink=0.6, pad=0.02)
-    bar.set_label("share of the true class", fontsize=SIZES["tick"])
+    bar.set_label("share of the true class", fontsize=FONT)
+    bar.ax.tick_params(labelsize=FONT)
     return figure
 
 
@@ -123,7 +134,7 @@ def raster(
     for (name, label), colour in zip(classes.items(), (GREEN, RED), strict=False):
         last.plot(times, scores[:, label], color=colour, label=name)
     last.set_ylim(0, 1.5 * float(scores.max()) or 1)
-    last.legend(fontsize=10, loc="upper left", ncols=2)
+    last.legend(fontsize=FONT, loc="upper left", ncols=2)
     last.set_xlim(0, end)
     label_axis(last, x="time (ms)", y="class\nscore")
     return figure
@@ -153,7 +164,7 @@ def traces(neurons: dict[str, LayerTrace], step_ms: float) -> Figure:
         if others:
             draw_beside(axis, times, others)
         narrow = {"ncols": 4, "columnspacing": 0.9, "handlelength": 1.3}
-        axis.legend(fontsize=9.5, loc="upper left", framealpha=1, **narrow)
+        axis.legend(fontsize=FONT, loc="upper left", framealpha=1, **narrow)
         leave_room(axis)
     return figure
 
@@ -174,10 +185,10 @@ def draw_beside(axis: Axes, times: np.ndarray, states: dict[str, Tensor]) -> Non
     # An axis is drawn whole before the next: the one with the legend has to be the last.
     axis.set_zorder(beside.get_zorder() + 1)
     axis.patch.set_visible(False)
-    beside.tick_params(labelsize=SIZES["tick"], colors="#8a5f00")
+    beside.tick_params(labelsize=FONT, colors="#8a5f00")
     beside.spines["top"].set_visible(False)
     label = "adaptation w" if list(states) == ["w"] else ", ".join(states)
-    beside.set_ylabel(label, fontsize=SIZES["label"], color="#8a5f00")
+    beside.set_ylabel(label, fontsize=FONT, color="#8a5f00")
 
 
 def rate_histogram(rates: np.ndarray, title: str, dead: int, saturated: int) -> Figure:
@@ -189,7 +200,7 @@ def rate_histogram(rates: np.ndarray, title: str, dead: int, saturated: int) -> 
     axis.axvline(percent.mean(), color=RED, linestyle="--", label=f"mean {percent.mean():.2f} %")
     axis.plot([], [], " ", label=f"dead {dead}, saturated {saturated}")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(fontsize=SIZES["tick"], loc="upper right")
+    axis.legend(fontsize=FONT, loc="upper right")
     label_axis(axis, title, "firing rate (% of time steps)", "neurons")
     return figure
 
@@ -212,7 +223,7 @@ def before_and_after(before: np.ndarray, after: np.ndarray, title: str, unit: st
         axis.xaxis.set_major_formatter("{x:,.10g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(fontsize=SIZES["tick"], loc="outside upper right", ncols=2)
+    figure.legend(fontsize=FONT, loc="outside upper right", ncols=2)
     label_axis(axis, title, unit, "neurons")
     return figure
 
@@ -236,6 +247,6 @@ def energy_bars(layers: Sequence[str], parts: dict[str, Sequence[float]]) -> Fig
         axis.barh(layers, values, left=left, color=colour, label=name)
         left += np.asarray(values)
     axis.invert_yaxis()
-    figure.legend(fontsize=SIZES["tick"], loc="outside upper right", ncols=len(parts))
+    figure.legend(fontsize=FONT, loc="outside upper right", ncols=len(parts))
     label_axis(axis, "", "energy per clip (nJ)")
     return figure

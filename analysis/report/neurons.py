@@ -113,6 +113,16 @@ def neuron_trace(layer: SpikingLayer, trace: LayerTrace, neuron: int) -> LayerTr
     return LayerTrace(states, trace.spikes[0, :, neuron].cpu(), threshold=threshold)
 
 
+def is_dead(rates: Tensor) -> Tensor:
+    """Which neurons never fired, by their rates."""
+    return rates == 0
+
+
+def is_saturated(rates: Tensor) -> Tensor:
+    """Which neurons fired at nearly every step."""
+    return rates > SATURATED
+
+
 def show_rates(page: Page, run: OpenedRun, seen: Observation) -> None:
     """How often neurons fire, and which never or always do."""
     page.section("rates", "Firing rates")
@@ -122,7 +132,7 @@ def show_rates(page: Page, run: OpenedRun, seen: Observation) -> None:
     )
     rows, entries, numbers = [], [], []
     for number, rates in enumerate(seen.rates, start=1):
-        dead, saturated = int((rates == 0).sum()), int((rates > SATURATED).sum())
+        dead, saturated = int(is_dead(rates).sum()), int(is_saturated(rates).sum())
         mean, median, highest = (float(x) for x in (rates.mean(), rates.median(), rates.max()))
         title, hertz = f"layer {number}", f"{mean / run.step_seconds:.2f}"
         shares = percent(mean), hertz, percent(median), percent(highest)
@@ -142,7 +152,7 @@ def show_parameters(page: Page, run: OpenedRun) -> None:
     page.section("parameters", "Time constants")
     page.say(
         "As the neurons use them, within their bounds. Before training: what the run's seed draws "
-        f"again. A step is {1000 * run.step_seconds:.4g} ms of the clip."
+        f"again. A step is {run.step_ms:g} ms of the clip."
     )
     options = run.config.training
     if options.start_epoch > 0 and options.load_exp_folder is not None:

@@ -17,12 +17,14 @@ from training.record import files
 from training.record.files import writing_to
 
 INDEX, DATA = "index.html", "report.json"
-DPI = 170
+SCALE = 70  # pixels of the page for an inch of a figure, so that all have letters of one size
+DPI = 2 * SCALE  # of the pictures: sharp on screens with two pixels to one of the page
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --paper: #fbfbfd; --card: #ffffff;
   --line: #d9dde5; --faint: #5a6373; --link: #0b5cad; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e7ee; --paper: #14171d; --card: #1d222b;
-  --line: #38404d; --faint: #a5aebd; --link: #7fb8f5; } }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #121212; --card: #1c1c1c;
+  --line: #3c3c3c; --faint: #ababab; --link: #7fb8f5; }
+  figure img { filter: invert(.89) hue-rotate(180deg); } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 84rem; padding: 1rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
@@ -30,25 +32,28 @@ h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: .5rem;
   border-top: 1px solid var(--line); }
 p { max-width: 48rem; }
+.lead { font-size: 1.1rem; }
 a { color: var(--link); }
 nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; list-style: none; padding: 0; }
 nav a { display: inline-block; padding: .3rem 0; }
-.grid { display: grid; gap: 1rem; align-items: start;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line);
+.grid { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+figure { margin: 0; max-width: 100%; background: var(--card); border: 1px solid var(--line);
   border-radius: .5rem; overflow: hidden; }
-figure img { display: block; width: 100%; height: auto; background: #ffffff; }
+figure img { display: block; height: auto; } .still img { width: 100%; }
 figcaption { padding: .5rem .75rem; color: var(--faint); font-size: .9rem; }
-.wide { max-width: 46rem; margin: 1rem 0; }
+.wide { margin: 1rem 0; }
 .scroll { overflow-x: auto; margin: 1rem 0; overflow-wrap: normal; }
 code { white-space: nowrap; font-size: .9em; }
-.pan { overflow-x: auto; } .pan img { min-width: 34rem; }
+.pan { overflow-x: auto; }
+@media (max-width: 40rem) { .pan + figcaption::after {
+  content: " The picture scrolls sideways."; } }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
 th { color: var(--faint); font-weight: 600; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.facts td { text-align: left; }
+.facts td + td { white-space: normal; overflow-wrap: anywhere; }
 .note { border-left: .25rem solid #d55e00; padding: .2rem .8rem; }
 details { margin: 1rem 0; } summary { cursor: pointer; }
 footer { margin-top: 3rem; color: var(--faint); font-size: .9rem; }
@@ -66,6 +71,7 @@ class Page:
         self.numbers: dict[str, Any] = {}
         self.contents: list[tuple[str, str]] = []
         self.body: list[str] = []
+        self.lead = ""
         self.pictures: dict[str, bytes] = {}
 
     def section(self, name: str, heading: str) -> None:
@@ -95,7 +101,7 @@ class Page:
             lines.append(f"<thead><tr>{cells}</tr></thead>")
         lines.append("<tbody>")
         for row in rows:
-            cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)
+            cells = "".join(f"<td>{breakable(str(cell))}</td>" for cell in row)
             lines.append(f"<tr>{cells}</tr>")
         lines.append("</tbody></table></div>")
         if folded:
@@ -109,7 +115,7 @@ class Page:
 
     def wide_figure(self, name: str, figure, caption: str, *, pan: bool = False) -> None:
         """A picture that takes a line of its own; ``pan``: it keeps its size on a small screen and
-        scrolls."""
+        scrolls by itself."""
         picture = self._figure(name, figure, caption, "pan" if pan else "still")
         self.body.append(f'<div class="wide">{picture}</div>')
 
@@ -117,11 +123,12 @@ class Page:
         picture = as_png(figure)
         self.pictures[f"{name}.png"] = picture
         data = base64.b64encode(picture).decode("ascii")
-        width, height = (round(DPI * inches) for inches in figure.get_size_inches())
+        width, height = (round(SCALE * inches) for inches in figure.get_size_inches())
         text = html.escape(caption, quote=True)
         return (
-            f'<figure><div class="{kind}"><img src="data:image/png;base64,{data}" alt="{text}" '
-            f'width="{width}" height="{height}"></div><figcaption>{text}</figcaption></figure>'
+            f'<figure style="width: {width + 2}px"><div class="{kind}">'
+            f'<img src="data:image/png;base64,{data}" alt="{text}" width="{width}" '
+            f'height="{height}"></div><figcaption>{text}</figcaption></figure>'
         )
 
     def html(self) -> str:
@@ -136,7 +143,7 @@ class Page:
                 '<!doctype html><html lang="en"><head><meta charset="utf-8">',
                 '<meta name="viewport" content="width=device-width, initial-scale=1">',
                 f"<title>{title}</title><style>{STYLE}</style></head><body>",
-                f"<header><h1>{title}</h1></header>",
+                f'<header><h1>{title}</h1><p class="lead">{html.escape(self.lead)}</p></header>',
                 f'<nav aria-label="Contents"><ul>{links}</ul></nav><main>',
                 *self.body,
                 "</main><footer>Made by Sprache, <code>python -m analysis.report</code>. The "
@@ -157,6 +164,11 @@ class Page:
             files.write_json(folder / DATA, numbers)
             files.write_text(folder / INDEX, self.html())
         return folder / INDEX
+
+
+def breakable(text: str) -> str:
+    """Text as HTML whose paths and names may be broken at their joints, rather than in words."""
+    return re.sub(r"([/_])(?=\w)", r"\1<wbr>", html.escape(text))
 
 
 def as_png(figure) -> bytes:

@@ -6,18 +6,23 @@ import html.parser
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
+from torch.nn import functional
 
-from analysis.observe import LayerTrace, Observer
-from analysis.report import figures
+from analysis.observe import LayerTrace, Observation, Observer
+from analysis.report import course, figures, notice
+from analysis.report.page import Page
 from analysis.trained import open_run
 from tests.analysis.conftest import NB_CLASSES
 from training.build import build_model
 from training.data.loading import batches
+from training.metrics import Metrics
 from training.record import checkpoint
 
 # Networks of every recurrence, with and without V, of each normalisation and kind of readout.
@@ -52,7 +57,7 @@ class Links(html.parser.HTMLParser):
         if tag == "img":
             self.pictures.append(values["src"])
             self.silent += not values.get("alt")
-        if tag not in ("img", "meta"):
+        if tag not in ("img", "meta", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -72,6 +77,9 @@ def check_page(folder, numbers, drawn=False):
         assert target.startswith("data:image/png;base64,") or target[1:] in links.anchors
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
+    lead = re.search('class="lead">(.*?)</p>', text)[1]
+    assert re.match(r"\d+\.\d% of the test clips are recognised \(95%: .*\.$", lead)
+    assert text.count("steps of 71 ms") == 1  # 15 steps of a second, here and in tables of results
     assert "url(" not in text
     assert "@import" not in text
     files = sorted(folder.glob("*.png"))
@@ -189,6 +197,60 @@ def test_dead_and_saturated_neurons_are_counted(make_run, report, tmp_path):
     assert found["saturated"] == (rates > 0.95).sum() >= 3
     assert (rates[:2] == 0).all()
     assert (rates[2:5] > 0.95).all()
+
+
+def test_speakers_are_told_apart_hardest_first():
+    test = SimpleNamespace(speaker_names=list("abcabca"))
+    run = SimpleNamespace(experiment=SimpleNamespace(data=SimpleNamespace(test=test)))
+    labels = torch.arange(7)
+    seen = SimpleNamespace(labels=labels, predictions=labels.where(labels % 3 != 1, 9))
+    page = Page("a run")
+    course.show_speakers(page, run, seen)
+    assert list(page.numbers["speakers"]) == ["b", "a", "c"]
+    assert page.numbers["speakers"]["b"] == {"clips": 2, "right": 0}
+    assert "<td>b</td><td>2</td><td>0.0%</td><td>0.0 to 65.8%</td>" in page.html()
+    page, test.speaker_names = Page("a run"), []
+    course.show_speakers(page, run, seen)
+    assert not page.contents
+
+
+def test_the_first_sentence_says_what_to_notice():
+    labels = torch.arange(80) % 4
+    scores = functional.one_hot(labels.where(labels < 3, 2), 4)
+    rates = [torch.tensor([0.1, 0.2]), torch.tensor([0.0, 0.2])]
+    seen = Observation(Metrics(80, 1.0, 0.75, 1.0), scores, labels, rates, [])
+    data = SimpleNamespace(test=SimpleNamespace(speaker_names=[]), classes=list("abcd"))
+    run = SimpleNamespace(
+        summary={"best_epoch": 2, "epochs": 3, "validated_on": "test split (as published)"},
+        records=[{"split": "train", "epoch": 2, "accuracy": 0.99}],
+        config=SimpleNamespace(training=SimpleNamespace(start_epoch=0)),
+        experiment=SimpleNamespace(data=data),
+    )
+    assert notice.sentence(run, seen) == (
+        "75.0% of the test clips are recognised (95%: 64.5 to 83.2%, 80 clips); the epoch was "
+        "chosen on these clips, so expect less on others; the training clips reach 99.0%, so it "
+        "overfits."
+    )
+    run.summary = None
+    assert list(notice.remarks(run, seen)) == [
+        "50% of the neurons of layer 2 never fire",
+        "the most frequent mistake is 'd' taken for 'c' (100%)",
+    ]
+    seen.metrics.accuracy = 0.2
+    assert next(notice.remarks(run, seen)) == "this is no better than naming one class every time"
+
+
+def test_letters_of_all_pictures_have_one_size():
+    trace = LayerTrace({"u": torch.rand(50)}, torch.eye(1, 50)[0], threshold=1.0)
+    names = [f"word {i}" for i in range(35)]
+    for figure in (
+        figures.confusion(np.eye(35, dtype=int), names),
+        figures.traces({"one": trace}, step_ms=4.0),
+        figures.curves("loss", {"train": ([1, 2], [2.0, 1.0]), "valid": ([1, 2], [2.0, 1.5])}),
+    ):
+        figure.draw_without_rendering()
+        texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text()]
+        assert {text.get_fontsize() for text in texts} == {figures.FONT}
 
 
 def test_mistakes_are_one_line(make_run, report):
