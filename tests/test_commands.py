@@ -46,6 +46,8 @@ MISTAKES = {
         ("shd --to file", "file"),
     ],
     "datasets.preview.__main__": [
+        ("--data-folder here", "--data-folder here; did you mean '--data_folder'?"),
+        ("--use_augm", "--use_augm: expected one argument, True|False; see --help"),
         ("--dataset_name mnist", "'mnist'"),
         ("--clips 0", "--clips: '0' is not a whole number from 1 to 48"),
         ("--clips 1_0", "--clips: '1_0' is not a whole number from 1 to 48"),

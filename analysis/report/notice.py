@@ -22,7 +22,7 @@ def sentence(run: OpenedRun, seen: Observation) -> str:
     """The result, and the most important remarks on it."""
     figures = seen.metrics.to_dict()
     result = f"{percent(figures['accuracy'], 1)} of the test clips are recognised"
-    found = [f"{result} {interval_in_words(figures)}", *remarks(run, seen)]
+    found = [f"{result} {interval_in_words(**figures)}", *remarks(run, seen)]
     return f"{'; '.join(found[: MENTIONED + 1])}."
 
 
@@ -45,8 +45,8 @@ def remarks(run: OpenedRun, seen: Observation) -> Iterator[str]:
     np.fill_diagonal(shares, 0)
     true, taken = divmod(int(shares.argmax()), len(names))
     if shares[true, taken] >= CONFUSED:
-        often = percent(shares[true, taken], 0)
-        yield f"the most frequent mistake is '{names[true]}' taken for '{names[taken]}' ({often})"
+        often = f"{counts[true, taken]} of {counts[true].sum()} clips"
+        yield f"the most frequent mistake is '{names[true]}' taken for '{names[taken]}', in {often}"
 
 
 def of_training(run: OpenedRun, high: float) -> Iterator[str]:

@@ -202,6 +202,26 @@ def test_unsound_runs_are_named_and_not_averaged(root, capsys, damage, named):
         assert " 2 of 3 " in capsys.readouterr().out
 
 
+def test_the_interval_of_an_accuracy_stands_beside_it(root, capsys):
+    spoil(lambda summary: summary["test"].update(samples=100))(write_run(root / "a", 0.8))
+    assert call(root) == 0
+    said = capsys.readouterr().out
+    assert " 71.1 to 86.7 " in said
+    assert "95% interval: of one run with that accuracy" in said
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_table_leaves_out_columns_that_have_no_room(root, capsys, monkeypatch, width):
+    five_seeds(root, "CSiLIF", 0.8)
+    write_run(root / "other", model_type="LIF", nb_hiddens=1024, nb_layers=2)
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert call(root) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= width
+    assert f"no room in {width} characters for: " in " ".join(said.split())
+    assert "1) nb_layers 3" in said
+
+
 def test_runs_without_an_epoch_make_no_row(root, capsys):
     write_run(root / "seed1", seed=1)
     for lr in (0.1, 0.2):

@@ -20,6 +20,7 @@ from scipy import stats
 
 from datasets.splits import some
 from parsers.load import OPTIONS
+from parsers.options import near
 from parsers.program import Parser, check_file, program
 from training.errors import ExperimentError
 from training.record import files
@@ -90,7 +91,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         check_target(name, getattr(arguments, name), suffixes, arguments.overwrite)
     for name in arguments.ignore:
         if name not in OPTIONS:
-            raise ExperimentError(f"--ignore {name}: main.py has no such option")
+            raise ExperimentError(f"--ignore {name}: no option of main.py{near(name, OPTIONS)}")
     return arguments
 
 

@@ -21,7 +21,17 @@ MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "L
 SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
 FEW = 100  # test clips
 # Columns that are left out one after another where the terminal has no room for them.
-SPARE = ("time", "best\nepoch", "SOP", "states", "valid acc (%)", "params", "seeds", "ms/step")
+SPARE = (
+    "95%\ninterval",
+    "time",
+    "best\nepoch",
+    "SOP",
+    "states",
+    "valid acc (%)",
+    "params",
+    "seeds",
+    "ms/step",
+)
 NAMES = 2  # columns that hold no number
 SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
 # What rows of different columns differ in as a matter of course: those columns, and what published
@@ -181,6 +191,7 @@ def text_table(
             spread(group["test_accuracy"]) + ("*" if sees_the_test_split(group) else "")
         ),
         "seeds": seeds,
+        "95%\ninterval": interval,
         "valid acc (%)": lambda group: spread(group["valid_accuracy"]),
         "SOP": lambda group: count(group["sop"] and group["sop"]["mean"]),
         "best\nepoch": lambda group: epochs(group["best_epochs"]),
@@ -228,6 +239,8 @@ def result_table(groups: list[dict], *, numbered: bool = False) -> str:
 def legend(groups: list[dict]) -> list[str]:
     """What a reader of the table needs to know, in lines."""
     lines = ["acc: mean ± sample standard deviation over seeds; SOP and time: mean of a run"]
+    if any(interval(group) != "-" for group in groups):
+        lines.append("95% interval: of one run with that accuracy, by its number of test clips")
     if any(map(sees_the_test_split, groups)):
         lines.append(f"*: {SEES_THE_TEST_SPLIT}")
     for data in dict.fromkeys(group["data"] for group in groups):
@@ -245,6 +258,14 @@ def legend(groups: list[dict]) -> list[str]:
 def sees_the_test_split(group: dict) -> bool:
     """Whether an epoch of the group was chosen by the accuracy that is reported."""
     return "test split" in (group["validated_on"] or "")
+
+
+def interval(group: dict) -> str:
+    """'92.4 to 97.1': where the accuracy of one run may lie, by its number of test clips."""
+    if not group["test_clips"]:
+        return "-"
+    bounds = wilson(group["test_accuracy"]["mean"], group["test_clips"])
+    return " to ".join(f"{100 * bound:.1f}" for bound in bounds)
 
 
 def seeds(group: dict) -> str:

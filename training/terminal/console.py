@@ -40,7 +40,7 @@ SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name)
 HANG_UP = getattr(signal, "SIGHUP", None)
 ECHO = 1.0  # s within which a signal sent from outside may arrive twice, and means the same
 tabulate.MIN_PADDING = 0  # headers no wider than they are: a table of results fits a terminal
-WIDE = 120  # characters in a line of what is no terminal
+WIDE = 132  # characters in a line of what is no terminal
 NARROWEST = 16  # characters in a column of a table
 RED, GREEN, YELLOW, BOLD = "31", "32", "33", "1"
 
