@@ -224,7 +224,7 @@ def warn_of_chance(history: list[dict], labels: Tensor, bn_statistics: str) -> N
 
     def lags(train: dict, valid: dict) -> bool:
         low, high = wilson(valid["accuracy"], valid["samples"])
-        return low <= chance and high < wilson(train["accuracy"], train["samples"])[0]
+        return low <= chance and high < train["accuracy"]
 
     lagging = [lags(*pair) for pair in pairs]
     said = len(pairs) > CHANCE_EPOCHS and lagging[0]

@@ -151,6 +151,7 @@ def epochs(*pairs):
         ([(0.5, 0.2), (0.8, 0.1), (0.9, 0.22)], "running", "--bn_statistics recalibrated"),
         ([(0.5, 0.2), (0.8, 0.1), (0.9, 0.22)], "recalibrated", "other speakers"),
         ([(0.2, 0.6), (0.5, 0.2), (0.8, 0.1), (0.9, 0.2)], "running", "chance (20.0%)"),
+        ([(0.32, 0.1), (0.4, 0.1), (0.4, 0.07)], "running", "chance (7.0%)"),
         ([(0.5, 0.2), (0.8, 0.1)], "running", None),  # too early to tell
         ([(0.5, 0.2), (0.8, 0.1), (0.9, 0.2), (0.9, 0.2)], "running", None),  # said before
         ([(0.2, 0.2), (0.2, 0.1), (0.2, 0.2)], "running", None),  # training learns nothing either
