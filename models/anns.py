@@ -131,7 +131,7 @@ class ANN(Network):
         input_shape: (B, T, F) or (B, T, F, K) of a batch; B and T may be None.
         layer_sizes: units of each layer, the last being the classes if there is a readout.
         ann_type: a name of ``LAYERS``.
-        dropout, normalization, use_bias, bidirectional: as for the spiking layers.
+        dropout, normalization, use_bias, bidirectional, device: as for spiking networks.
         use_readout_layer: end in an ``ANNReadoutLayer``; otherwise the last layer's outputs.
         readout: a name of ``models.readouts.READOUTS`` that is not of spikes.
         backend: "naive" for PyTorch's own operations where the CPU has faster ones of ours; a
@@ -157,6 +157,7 @@ class ANN(Network):
         backend: str = "auto",
         *,
         readout: str = "softmax_sum",
+        device: torch.device | str | None = None,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
         if ann_type not in LAYERS:
@@ -167,7 +168,7 @@ class ANN(Network):
         common = {"normalization": normalization, "use_bias": use_bias, "backend": backend}
         hidden = partial(LAYERS[ann_type], dropout=dropout, bidirectional=bidirectional, **common)
         last = partial(ANNReadoutLayer, readout=readout, **common)
-        self.ann = self.stack([hidden] * len(self.hidden_sizes), last)
+        self.ann = self.stack([hidden] * len(self.hidden_sizes), last, device)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
         """Run on ``x`` [B, T, F] or [B, T, F, K]: (output, None, None)."""

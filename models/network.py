@@ -4,6 +4,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from numbers import Integral
 from typing import NamedTuple
 
@@ -85,14 +86,20 @@ class Network(nn.Module):
         self.hidden_sizes = self.layer_sizes[:-1] if use_readout_layer else self.layer_sizes
         self.use_readout_layer = use_readout_layer
 
-    def stack(self, kinds: Sequence[Callable], readout: Callable) -> nn.ModuleList:
-        """The layers that ``kinds``, and ``readout`` if any, make of their inputs and units."""
+    def stack(
+        self, kinds: Sequence[Callable], readout: Callable, device: torch.device | str | None
+    ) -> nn.ModuleList:
+        """The layers that ``kinds``, and ``readout`` if any, make of their inputs and units.
+
+        Parameters are made on ``device``; None: on the default one.
+        """
         layers, size = nn.ModuleList(), self.input_size
-        for kind, units in zip(kinds, self.hidden_sizes, strict=True):
-            layers.append(kind(size, units))
-            size = layers[-1].output_size
-        if self.use_readout_layer:
-            layers.append(readout(size, self.layer_sizes[-1]))
+        with nullcontext() if device is None else torch.device(device):
+            for kind, units in zip(kinds, self.hidden_sizes, strict=True):
+                layers.append(kind(size, units))
+                size = layers[-1].output_size
+            if self.use_readout_layer:
+                layers.append(readout(size, self.layer_sizes[-1]))
         return layers
 
     def as_input(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import Fold
-from models.dynamics.backends import compiled
+from models.dynamics.backends import compiled, recorded
 from models.folding import can_fold, fold_of
 from models.linear import Dropout, Linear
 from models.network import LayerOutput, ParameterGroup
@@ -154,7 +154,7 @@ class SpikingLayer(nn.Module):
         elif learn:
             self.threshold = nn.Parameter(values.expand(size).clone())
         else:
-            self.register_buffer("threshold", values, persistent=False)
+            self.register_buffer("threshold", values)
 
     @property
     def output_size(self) -> int:
@@ -212,7 +212,7 @@ class SpikingLayer(nn.Module):
             current, fold = fold_of(self, current)
         else:
             current = in_full(normalize(self.norm, current))
-        self.checked = self.checked and state is None
+        self.checked = recorded() or (self.checked and state is None)
         if state is None:
             state = self.initial_state(current)
         result = self.dynamics(current, state, **({"fold": fold} if self.folds else {}))
@@ -246,6 +246,8 @@ def check_parameters(layer: nn.Module, before: dict) -> None:
                 "that name"
             )
         values = layer._parameters[name].detach()
+        if values.is_meta:  # it has none
+            continue
         outside = values[values != values.clamp(low, high)]
         if outside.numel():
             raise TypeError(

@@ -319,6 +319,7 @@ class SNN(Network):
         surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
         readout: a name of ``models.readouts.READOUTS``: a ``ReadoutLayer``, or, for those of
             spikes, a layer like the last hidden one, with a neuron per class and no dropout.
+        device: where the parameters are made, for torch.nn.utils.skip_init as well.
         keep_potentials: let ``activity`` return the potentials of a ``ReadoutLayer``.
 
     Raises:
@@ -349,6 +350,7 @@ class SNN(Network):
         readout: str = "softmax_sum",
         keep_potentials: bool = False,
         learn_threshold: bool = False,
+        device: torch.device | str | None = None,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
         names = neuron_types(neuron_type, len(self.hidden_sizes))
@@ -375,7 +377,7 @@ class SNN(Network):
         last = partial(ReadoutLayer, readout=readout, **common)
         if self.counts_spikes:
             last = partial(LAYERS[names[-1]], **spiking)
-        self.snn = self.stack([partial(LAYERS[name], **hidden) for name in names], last)
+        self.snn = self.stack([partial(LAYERS[name], **hidden) for name in names], last, device)
         known = {name for layer in self.hidden_layers for name in layer.asked}
         known |= {field.name for field in fields(ModelConfig)}
         for name in extra_features or {}:

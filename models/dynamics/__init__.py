@@ -7,13 +7,25 @@ specification, against which the same functions of the other back ends, ``cpu`` 
 tested.
 """
 
+import sys
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from models.dynamics.backends import Choice, Operation, can_fold, choose, implementation
+from models.dynamics.backends import (
+    Choice,
+    Differentiable,
+    Operation,
+    can_fold,
+    choose,
+    implementation,
+    in_graph,
+    say_plain,
+)
 from models.dynamics.naive import AdaptiveState, Fold, ResonateState, gru, ligru, rnn, summed  # noqa: F401
+from models.dynamics.operators import constant, register
 from models.dynamics.trial import adaptive_trials, readout_trials, resonate_trials
 from models.surrogate import BOXCAR, Surrogate
 
@@ -40,11 +52,15 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
     given = [x for x in limits if isinstance(x, Tensor)]
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     tensors = (I, *coefficients, *given, *state, V)
-    choice = choose(operation, backend, *tensors, surrogate=surrogate, learns=learns)
     variant = surrogate, learns
-    run = partial(operation.load(choice.backend), state=state, **options)
-    if fold is not None and V is None and can_fold(choice, operation, backend, I.device, *variant):
-        return run(I, *coefficients, fold=fold)
+    if in_graph():
+        run = partial(_in_graph(name, backend, tensors, *variant), state=state, **options)
+    else:
+        choice = choose(operation, backend, *tensors, surrogate=surrogate, learns=learns)
+        run = partial(operation.load(choice.backend), state=state, **options)
+        folds = fold is not None and V is None
+        if folds and can_fold(choice, operation, backend, I.device, *variant):
+            return run(I, *coefficients, fold=fold)
     if V is not None:
         run = partial(run, V=V)
     if fold is None:
@@ -53,7 +69,34 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
     return fold.dropped(spikes), state
 
 
+def _in_graph(name, backend, tensors, *variant) -> Callable:
+    """What computes a recurrence of ``tensors`` within a graph."""
+    kinds = tuple((x.device, x.dtype) for x in tensors if isinstance(x, Tensor))
+    module = sys.modules[_module_in_graph(name, backend, kinds, *variant)]
+    return getattr(module, name)
+
+
+@constant
+def _module_in_graph(name, backend, kinds, surrogate=None, learns=False) -> str:
+    """Its module, whose operators are made."""
+    if torch.onnx.is_in_onnx_export():
+        say_plain("for ONNX, which knows standard operators only")
+        backend = "naive"
+    tensors = [torch.empty(0, device=device, dtype=dtype) for device, dtype in kinds]
+    choice = choose(OPERATIONS[name], backend, *tensors, surrogate=surrogate, learns=learns)
+    if choice.backend == "cuda":
+        say_plain("within graphs on a GPU, for which its kernels are no operators")
+        choice = Choice("naive")
+    module = implementation(name, choice.backend).__module__
+    for value in vars(sys.modules[module]).values():
+        if isinstance(value, Differentiable):
+            register(value)
+    return module
+
+
 def _integrate(name, backend, I, alpha, state):
+    if in_graph():
+        return _in_graph(name, backend, (I, alpha, state))(I, alpha, state=state)
     choice = choose(OPERATIONS[name], backend, I, alpha, state)
     return implementation(name, choice.backend)(I, alpha, state=state)
 

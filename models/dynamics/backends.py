@@ -6,11 +6,13 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from models.dynamics.trial import Trial, disagreement, unfolded
 from models.surrogate import Surrogate
@@ -115,7 +117,7 @@ def why_not(backend: str, device: torch.device) -> str:
 
 def compiled(kernels: str, backend: str, *tensors: torch.Tensor) -> bool:
     """Whether what surrounds the dynamics is computed by the ``kernels`` of a back end, too."""
-    return backend in ("auto", kernels) and not _obstacle(kernels, tensors)
+    return backend in ("auto", kernels) and not in_graph() and not _obstacle(kernels, tensors)
 
 
 def try_kernels(operation: Operation, backend: str, device: torch.device, *variant) -> str:
@@ -146,6 +148,12 @@ def tried(operation: Operation, backend: str, device: torch.device, *variant) ->
             operation.name,
         )
     return found
+
+
+@cache
+def say_plain(where: str) -> None:
+    """Once for each place where plain PyTorch computes in spite of kernels."""
+    log.info("Plain PyTorch computes the recurrences %s", where)
 
 
 def can_fold(
@@ -189,3 +197,141 @@ def choose(
         variant = () if surrogate is None else (surrogate, learns)
         obstacle = tried(operation, chosen, data[0].device, *variant)
     return Choice("naive", obstacle) if obstacle else Choice(chosen)
+
+
+# Functions with a backward pass of their own. Whatever records a network as a graph (torch.compile,
+# torch.export, torch.jit.trace) or transforms it (torch.func) cannot look into compiled kernels. It
+# sees each as one operator of ``torch.ops``, with a backward operator and the shapes of what it
+# makes, see ``models.dynamics.operators``. A call of an operator costs more than one of an autograd
+# function, so that plain training uses the latter, by the same code.
+
+
+def recorded() -> bool:
+    """Whether a graph is recorded."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def in_graph() -> bool:
+    """Whether a graph is recorded, or a function transformed by torch.func."""
+    return recorded() or torch._C._are_functorch_transforms_active()
+
+
+class Differentiable(NamedTuple):
+    """A function of tensors, and behind them of options, the last of which is ``for_backward``."""
+
+    name: str
+    inputs: str  # as in a schema of an operator
+    results: int
+    made: int  # tensors: the results, and what is kept for the backward pass
+    kept: int  # of these
+    # allocate(*inputs) -> all that is made, not filled
+    allocate: Callable[..., tuple[Tensor, ...]]
+    # run(what was allocated, *inputs), which it must not change
+    run: Callable[..., None]
+    # saved(what was made, *inputs) -> inputs as the backward pass wants them, and what was kept
+    saved: Callable[..., tuple[Sequence, Sequence[Tensor]]]
+    # backward(inputs, kept, gradients of the results, which inputs need one) -> those of the
+    # tensors among the inputs, or None
+    backward: Callable[..., Sequence[Tensor | None]]
+
+    def __call__(self, *inputs) -> tuple[Tensor, ...]:
+        """The results."""
+        if torch.jit.is_tracing():  # without gradients, though the trace may be used with them
+            inputs = *inputs[:-1], True
+        if recorded():
+            return self.operator(*inputs)[: self.results]
+        if in_graph():
+            return _Transformed.apply(self, *inputs)[: self.results]
+        return _Function.apply(self, *inputs)
+
+    def operator(self, *inputs) -> tuple[Tensor, ...]:
+        """What ``forward`` gives, by the operator."""
+        made = getattr(torch.ops.sprache, self.name)(*inputs)
+        return made if self.made > 1 else (made,)
+
+    def operator_backward(self, *inputs) -> list[Tensor]:
+        """Those gradients that are needed, by the operator."""
+        return getattr(torch.ops.sprache, f"{self.name}_backward")(*inputs)
+
+    def forward(self, *inputs) -> tuple[Tensor, ...]:
+        """The results, and what is kept."""
+        made = self.allocate(*inputs)
+        self.run(made, *inputs)
+        return made
+
+    @property
+    def tensors(self) -> int:
+        """How many inputs are tensors."""
+        return self.inputs.count("Tensor")
+
+
+class _Function(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, of, *inputs):
+        made = of.forward(*inputs)
+        if inputs[-1]:
+            inputs, kept = of.saved(made, *inputs)
+            ctx.save_for_backward(*inputs[: of.tensors], *kept)
+            ctx.of, ctx.options = of, inputs[of.tensors :]
+        return made[: of.results]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *gradients):
+        saved, n = ctx.saved_tensors, ctx.of.tensors
+        needed = ctx.needs_input_grad[1 : n + 1]
+        found = ctx.of.backward((*saved[:n], *ctx.options), saved[n:], gradients, needed)
+        return None, *found, *[None] * len(ctx.options)
+
+
+def set_up(ctx, of, inputs, made):
+    """Keep what :func:`run_backward` needs."""
+    inputs, kept = of.saved(made, *inputs)
+    ctx.save_for_backward(*inputs[: of.tensors], *kept)
+    ctx.options = inputs[of.tensors :]
+
+
+def run_backward(ctx, of, gradients, needed, run):
+    """Gradients of all inputs, by ``run``, which calls the operator."""
+    saved, n = ctx.saved_tensors, of.tensors
+    inputs = *saved[:n], *ctx.options, *saved[n:], *gradients[: of.results]
+    found = iter(run(of, *inputs, list(needed)))
+    return *(next(found) if x else None for x in needed), *[None] * len(ctx.options)
+
+
+class _Transformed(torch.autograd.Function):
+    """For torch.func: that of an operator is not made for several transforms at once."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(of, *inputs):
+        return of.operator(*inputs)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.of, *inputs = inputs
+        set_up(ctx, ctx.of, inputs, output)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        needed = ctx.needs_input_grad[1 : ctx.of.tensors + 1]
+        return None, *run_backward(ctx, ctx.of, gradients, needed, _Backward.apply)
+
+
+class _Backward(torch.autograd.Function):
+    """The backward pass of ``_Transformed``."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(of, *inputs):
+        return tuple(of.operator_backward(*inputs))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        raise RuntimeError("compiled recurrences have no second derivatives: use backend 'naive'")

@@ -13,12 +13,14 @@ the specification does: scores and the gradient of the input equal those of ``na
 bit. Kept for its backward pass: the input, the potentials and their softmax, each [B, T, C].
 """
 
-from functools import cache, partial
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
+from torch import Tensor
 
+from models.dynamics.backends import Differentiable
 from models.dynamics.naive import AdaptiveState, ResonateState, per_neuron
 from models.dynamics.numba_support import (
     ONE,
@@ -120,98 +122,155 @@ def resonate_kernels(reset_inside: bool, surrogate: str, learns: bool) -> Kernel
     return make_kernels(step, adjoint, has_y=True, jumps=False, learns=learns)
 
 
-class _Recurrence(torch.autograd.Function):
-    """I [B, T, H], coefficients [H], state x, y, s [B, H] and recurrent weights V [H, H] or None.
+@cache
+def _kernels(kind: str, surrogate: str, learns: bool) -> Kernels:
+    """Those of LIF or adaptive neurons, or of resonating ones with the reset inside or outside."""
+    if kind in ("LIF", "adaptive"):
+        return adaptive_kernels(kind == "adaptive", surrogate, learns)
+    return resonate_kernels(kind == "inside", surrogate, learns)
 
-    Coefficients and a y that the kernels do not have are None, as are a reset and a scale of 1;
-    ``keep`` follows from c_0 and gets no gradient. ``kernels`` is a function of whether theta,
-    reset or scale need one.
+
+class _Inputs(NamedTuple):
+    """I [B, T, H], seven coefficients [H], state x, y, s [B, H] and recurrent weights V [H, H].
+
+    Those that the kernels do not have are None, as are a reset and a scale of 1; ``keep`` follows
+    from c_0 and gets no gradient.
     """
 
-    @staticmethod
-    def forward(
-        ctx, I, c_0, c_1, c_2, c_3, keep, theta, reset, scale, x, y, s, V, kernels, width,
-        for_backward,
-    ):  # fmt: skip
-        B, T, H = I.shape
-        I = I.contiguous()
-        # c_0 and x stand in for what is missing, and are never read in its place.
-        given = (c_0, c_1, c_2, c_3, keep, theta, reset, scale)
-        coefficients = [(c_0 if c is None else c).contiguous() for c in given]
-        used = kernels(False)
-        x, y, s = _own(x), _own(x if y is None else y), _own(s)
-        spikes = torch.empty_like(I)
-        every = 0 if not for_backward else STEPS_KEPT if V is None else 1
-        count = -(-T // every) if every else 0
-        kept = I.new_empty(2 + used.has_y, B, count, H)  # of x, s and y, or s instead
-        current = I if V is None else torch.empty_like(I)
-        arguments = arrays(current, x, y, s, spikes, kept[0], kept[-1], kept[1], *coefficients)
+    I: Tensor
+    c_0: Tensor
+    c_1: Tensor | None
+    c_2: Tensor | None
+    c_3: Tensor | None
+    keep: Tensor
+    theta: Tensor
+    reset: Tensor | None
+    scale: Tensor | None
+    x: Tensor
+    y: Tensor | None
+    s: Tensor
+    V: Tensor | None
+    kind: str
+    surrogate: str
+    width: float
+    for_backward: bool
 
-        def run(start, stop):
-            run_rows(used.forward, B, (stop - start) * H, start, stop, every, *arguments)
+    @property
+    def coefficients(self) -> list[Tensor]:
+        """c_0 to scale; c_0 stands in for what is missing, and is never read in its place."""
+        return [(self.c_0 if c is None else c).contiguous() for c in self[1:9]]
 
-        if V is None:
-            run(0, T)
-        else:
-            recurrent = torch.empty_like(x)
-            for t in range(T):  # the same product as the specification's, so that it rounds alike
-                torch.mm(s, V, out=recurrent)
-                torch.add(I[:, t], recurrent, out=current[:, t])
-                run(t, t + 1)
-        if for_backward:
-            ctx.save_for_backward(current, *coefficients, kept, V)
-            ctx.kernels, ctx.every, ctx.width = kernels, every, np.float32(width)
-        return spikes, x, y if used.has_y else None, s
+    @property
+    def every(self) -> int:
+        """Steps from one that is kept to the next."""
+        return STEPS_KEPT if self.V is None else 1
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_spikes, d_x, d_y, d_s):
-        current, *coefficients, kept, V = ctx.saved_tensors
-        learns = ctx.needs_input_grad[6:9]
-        kernels, (B, T, H) = ctx.kernels(any(learns)), current.shape
+
+def _allocate(*inputs):
+    """Spikes, state, what is kept of it (x, s and y, or s instead), and the current with V."""
+    given = _Inputs(*inputs)
+    I, has_y, recurrent = given.I, given.y is not None, given.V is not None
+    B, T, H = I.shape
+    count = -(-T // given.every) if given.for_backward else 0
+    shapes = (B, T, H), (B, H), (B, H * has_y), (B, H), (2 + has_y, B, count, H)
+    return tuple(I.new_empty(shape) for shape in (*shapes, (B, T * recurrent, H)))
+
+
+def _run(made, *inputs):
+    given = _Inputs(*inputs)
+    spikes, x, y, s, kept, current = made
+    kernels, V = _kernels(given.kind, given.surrogate, False), given.V
+    B, T, H = given.I.shape
+    I = given.I.contiguous()
+    x.copy_(given.x), s.copy_(given.s)
+    if kernels.has_y:
+        y.copy_(given.y)
+    else:
+        y = x
+    current = I if V is None else current
+    every = given.every * given.for_backward
+    state = arrays(x, y, s, spikes, kept[0], kept[-1], kept[1], *given.coefficients)
+
+    def run(start, stop):
+        rows = (kernels.forward, B, (stop - start) * H, start, stop, every)
+        run_rows(*rows, *arrays(current), *state)
+
+    if V is None:
+        run(0, T)
+        return
+    recurrent = torch.empty_like(x)
+    for t in range(T):  # the same product as the specification's, so that it rounds alike
+        torch.mm(s, V, out=recurrent)
+        torch.add(I[:, t], recurrent, out=current[:, t])
+        run(t, t + 1)
+
+
+def _saved(made, I, *inputs):
+    return (I if inputs[11] is None else made[5], *inputs), made[4:5]
+
+
+def _backward(inputs, kept, gradients, needed):
+    given, (kept,), learns = _Inputs(*inputs), kept, needed[6:9]
+    kernels, V = _kernels(given.kind, given.surrogate, any(learns)), given.V
+    current = given.I.contiguous()
+    B, T, H = current.shape
+    d_spikes, d_x, d_y, d_s = gradients
+    if d_spikes is None:
+        d_spikes = torch.zeros_like(current)
+    else:
         d_spikes = d_spikes.contiguous() if V is None else _own(d_spikes)
-        d_I, d_x, d_s = torch.empty_like(current), _own(d_x), _own(d_s)
-        # As in the forward pass, d_x and the first sum stand in for what is missing.
-        d_y = _own(d_y) if kernels.has_y else d_x
-        by_jump = torch.zeros_like(d_x) if kernels.jumps else d_x
-        number = 1 + 2 * kernels.has_y + kernels.jumps
-        sums = d_x.new_zeros(number + 3 * any(learns), B, H)
-        by_coefficient = [*sums[:number], *sums[:1].expand(4 - number, B, H)]
-        by_limit = sums[number:] if any(learns) else sums[:1].expand(3, B, H)
-        arguments = arrays(
-            current, d_spikes, d_I, kept[0], kept[-1], kept[1], d_x, d_y, d_s, by_jump,
-            *by_coefficient, *by_limit, *coefficients,
+    d_I, d_x, d_s = torch.empty_like(current), _own(d_x, given.x), _own(d_s, given.x)
+    # As in the forward pass, d_x and the first sum stand in for what is missing.
+    d_y = _own(d_y, given.x) if kernels.has_y else d_x
+    by_jump = torch.zeros_like(d_x) if kernels.jumps else d_x
+    number = 1 + 2 * kernels.has_y + kernels.jumps
+    sums = d_x.new_zeros(number + 3 * any(learns), B, H)
+    by_coefficient = [*sums[:number], *sums[:1].expand(4 - number, B, H)]
+    by_limit = sums[number:] if any(learns) else sums[:1].expand(3, B, H)
+    arguments = arrays(
+        current, d_spikes, d_I, kept[0], kept[-1], kept[1], d_x, d_y, d_s, by_jump,
+        *by_coefficient, *by_limit, *given.coefficients,
+    )  # fmt: skip
+
+    def run(start, stop):
+        run_rows(
+            kernels.backward, B, (stop - start) * H, start, stop, given.every, *arguments,
+            np.float32(given.width),
+            scratch=lambda: tuple(np.empty((3, given.every + 1, H), np.float32)),
         )  # fmt: skip
 
-        def run(start, stop):
-            run_rows(
-                kernels.backward, B, (stop - start) * H, start, stop, ctx.every, *arguments,
-                ctx.width,
-                scratch=lambda: tuple(np.empty((3, ctx.every + 1, H), np.float32)),
-            )  # fmt: skip
-
-        d_V = None
-        if V is None:
-            run(0, T)
-        else:
-            for t in reversed(range(T)):
-                run(t, t + 1)
-                by_V = torch.mm(d_I[:, t].contiguous(), V.T)
-                if t > 0:
-                    d_spikes[:, t - 1] += by_V
-            if ctx.needs_input_grad[12]:
-                d_V = kept[1].flatten(0, 1).T @ d_I.flatten(0, 1)
-            d_s = by_V + d_s
-        d_s = d_s + by_jump if kernels.jumps else d_s
-        by_neuron = sums.sum(dim=1)
-        by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
-        by_limit = [by_neuron[number + i] if needed else None for i, needed in enumerate(learns)]
-        d_y = d_y if kernels.has_y else None
-        return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, d_V, None, None, None
+    d_V = None
+    if V is None:
+        run(0, T)
+    else:
+        for t in reversed(range(T)):
+            run(t, t + 1)
+            by_V = torch.mm(d_I[:, t].contiguous(), V.T)
+            if t > 0:
+                d_spikes[:, t - 1] += by_V
+        if needed[12]:
+            d_V = kept[1].flatten(0, 1).T @ d_I.flatten(0, 1)
+        d_s = by_V + d_s
+    d_s = d_s + by_jump if kernels.jumps else d_s
+    by_neuron = sums.sum(dim=1)
+    by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
+    by_limit = [by_neuron[number + i] if wanted else None for i, wanted in enumerate(learns)]
+    return d_I, *by_coefficient, None, *by_limit, d_x, d_y if kernels.has_y else None, d_s, d_V
 
 
-def _own(x: torch.Tensor) -> torch.Tensor:
-    """A dense copy that a kernel may write to."""
+RECURRENCE = Differentiable(
+    "cpu_recurrence",
+    "Tensor I, Tensor c_0, Tensor? c_1, Tensor? c_2, Tensor? c_3, Tensor? keep, Tensor theta, "
+    "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, str kind, "
+    "str surrogate, float width, bool for_backward",
+    results=4, made=6, kept=1, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
+)  # fmt: skip
+
+
+def _own(x: Tensor | None, like: Tensor | None = None) -> Tensor:
+    """A dense copy that a kernel may write to; zeros ``like`` another if there is nothing."""
+    if x is None:
+        return torch.zeros_like(like, memory_format=torch.contiguous_format)
     return x.clone(memory_format=torch.contiguous_format)
 
 
@@ -221,15 +280,15 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     adapts = beta is not None
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
     u, w, s = (x.expand(B, H) for x in state)
-    spikes, u, new_w, s = _Recurrence.apply(
+    spikes, u, new_w, s = RECURRENCE(
         I, *coefficients, 1 - coefficients[0].detach(), per_neuron(theta, I), None, None,
-        u, w if adapts else None, s, V, partial(adaptive_kernels, adapts, surrogate.name),
+        u, w if adapts else None, s, V, "adaptive" if adapts else "LIF", surrogate.name,
         surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, AdaptiveState(u, new_w if adapts else state.w, s)
 
 
-def _parts(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _parts(x: Tensor) -> tuple[Tensor, Tensor]:
     """Real and imaginary part."""
     return torch.view_as_real(x.resolve_conj()).unbind(-1)
 
@@ -239,9 +298,9 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, surrogate=
     B, _, H = I.shape
     gain, theta, reset, scale = (per_neuron(x, I) for x in (gain, theta, reset, scale))
     u, s = (x.expand(B, H) for x in state)
-    spikes, x, y, s = _Recurrence.apply(
+    spikes, x, y, s = RECURRENCE(
         I, *_parts(A.expand(H)), gain, None, None, theta, reset, scale, *_parts(u), s, None,
-        partial(resonate_kernels, reset_inside, surrogate.name), surrogate.width,
+        "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, ResonateState(torch.complex(x, y), s)
@@ -278,56 +337,54 @@ def readout_backward(
                 d_u[row, j] = alpha[j] * g
 
 
-class _Potentials(torch.autograd.Function):
+def _integrate(made, I, alpha, u, for_backward):
     """I [B, T, C], alpha [C], u [B, C] -> the potential after every step [B, T, C]."""
-
-    @staticmethod
-    def forward(ctx, I, alpha, u):
-        B, T, C = I.shape
-        I, alpha, initial = I.contiguous(), alpha.contiguous(), u.contiguous()
-        u, potentials = initial.clone(), torch.empty_like(I)
-        arguments = arrays(I, u, potentials, alpha, 1 - alpha)
-        run_rows(readout_forward, B, T * C, *arguments)
-        ctx.save_for_backward(I, alpha, initial, potentials)
-        return potentials
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_potentials):
-        I, alpha, initial, potentials = ctx.saved_tensors
-        B, T, C = I.shape
-        d_I, (d_u, d_alpha) = torch.empty_like(I), I.new_zeros(2, B, C)
-        d_potentials = d_potentials.contiguous()
-        given = arrays(I, initial, potentials, d_potentials)
-        found = arrays(d_u, d_I, d_alpha)
-        run_rows(readout_backward, B, T * C, *given, *found, *arrays(alpha, 1 - alpha))
-        return d_I, d_alpha.sum(dim=0), d_u
+    B, T, C = I.shape
+    I, alpha, u = I.contiguous(), alpha.contiguous(), _own(u)
+    run_rows(readout_forward, B, T * C, *arrays(I, u, *made, alpha, 1 - alpha))
 
 
-class _Sum(torch.autograd.Function):
+def _integrate_back(inputs, kept, gradients, needed):
+    I, alpha, initial = (x.contiguous() for x in inputs[:3])
+    B, T, C = I.shape
+    d_I, (d_u, d_alpha) = torch.empty_like(I), I.new_zeros(2, B, C)
+    given = arrays(I, initial, *kept, gradients[0].contiguous())
+    found = arrays(d_u, d_I, d_alpha)
+    run_rows(readout_backward, B, T * C, *given, *found, *arrays(alpha, 1 - alpha))
+    return d_I, d_alpha.sum(dim=0), d_u
+
+
+POTENTIALS = Differentiable(
+    "cpu_potentials", "Tensor I, Tensor alpha, Tensor u, bool for_backward", results=1, made=1,
+    kept=1, allocate=lambda I, *_: (I.new_empty(I.shape),), run=_integrate,
+    saved=lambda made, *inputs: (inputs, made), backward=_integrate_back,
+)  # fmt: skip
+
+
+def _sum(made, steps, for_backward):
     """[B, T, C] -> its sum over time [B, C], step by step."""
+    B, T, C = steps.shape
+    run_rows(readout_sum, B, T * C, *arrays(steps.contiguous(), made[0].zero_()))
 
-    @staticmethod
-    def forward(ctx, steps):
-        B, T, C = ctx.shape = steps.shape
-        total = steps.new_zeros(B, C)
-        run_rows(readout_sum, B, T * C, *arrays(steps.contiguous(), total))
-        return total
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_total):
-        return d_total[:, None].expand(ctx.shape)
+SUM = Differentiable(
+    "cpu_sum", "Tensor steps, bool for_backward", results=1, made=1, kept=0,
+    allocate=lambda steps, _: (steps.new_empty(len(steps), steps.shape[2]),), run=_sum,
+    saved=lambda made, *inputs: (inputs, ()),
+    backward=lambda inputs, kept, gradients, needed: (
+        gradients[0][:, None].expand(inputs[0].shape),
+    ),
+)  # fmt: skip
 
 
 def potentials(I, alpha, *, state):
     """See :func:`models.dynamics.potentials`; float32 on the CPU, no second derivatives."""
     B, _, C = I.shape
-    steps = _Potentials.apply(I, alpha.expand(C), state.expand(B, C))
+    (steps,) = POTENTIALS(I, alpha.expand(C), state.expand(B, C), torch.is_grad_enabled())
     return steps, steps[:, -1]
 
 
 def readout(I, alpha, *, state):
     """See :func:`models.dynamics.readout`; float32 on the CPU, no second derivatives."""
     steps, u = potentials(I, alpha, state=state)
-    return _Sum.apply(torch.softmax(steps, dim=2)), u
+    return *SUM(torch.softmax(steps, dim=2), torch.is_grad_enabled()), u

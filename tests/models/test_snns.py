@@ -199,7 +199,7 @@ def test_thresholds_learn(neuron, tmp_path):
 def test_a_threshold_may_be_a_tensor_or_a_parameter():
     values = torch.linspace(0.1, 0.2, SIZES[0])
     fixed = make_layer("SiLIF", threshold=values)
-    assert "threshold" not in fixed.state_dict()
+    assert torch.equal(fixed.state_dict()["threshold"], values)
     assert fixed.double().threshold.dtype == torch.float64
     shared = torch.nn.Parameter(torch.tensor(0.15))
     net = make_net("RadLIF", threshold=shared)
