@@ -45,7 +45,7 @@ from datasets.errors import DataError
 from datasets.partition import partition, speaker_pattern
 from datasets.recordings import read_or_refuse
 from datasets.splits import LIST_WORDS, SPLIT_NAMES, SPLITS, subfolders
-from parsers.program import Parser, check_file, numeric, program
+from parsers.program import Parser, check_file, deaf_children, numeric, program
 
 PROGRAM = "datasets.cochlea"
 SUFFIXES = (".h5", ".hdf5")
@@ -356,7 +356,8 @@ def convert(
             stack.enter_context(pool)
             stack.callback(pool.shutdown, cancel_futures=True)
             run = pool.map
-        made = run(_clip, paths, labels, speakers, seeds)
+        with deaf_children():
+            made = run(_clip, paths, labels, speakers, seeds)
         clips = list(tqdm(made, folder.name, len(paths), unit="clip", disable=None))
     for target, chosen in zip(targets, parts.values(), strict=True):
         write_shd(target, [clips[i] for i in chosen], keys)

@@ -17,7 +17,8 @@ import signal
 import stat
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -155,6 +156,20 @@ def run_command(
     except KeyboardInterrupt:
         tell(f"{program}: {interrupted}")
         return 130
+
+
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C, which a terminal sends to all of them: the
+    program that started them ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def program(name: str) -> Callable[[Callable], Callable[..., int]]:

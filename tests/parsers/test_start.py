@@ -4,11 +4,14 @@
 
 import ast
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from parsers.program import deaf_children
 
 REPO = Path(__file__).resolve().parents[2]
 PROGRAMS = sorted(
@@ -92,6 +95,15 @@ def test_ctrl_c_among_the_imports_is_one_line(tmp_path):
             text=True,
         )
         assert (done.returncode, done.stderr) == (130, f"{name}: interrupted\n")
+
+
+def test_ctrl_c_is_the_parents_where_children_work():
+    child = [sys.executable, "-c", "import os; os.kill(os.getpid(), 2); print('on')"]
+    before = signal.getsignal(signal.SIGINT)
+    with deaf_children():
+        done = subprocess.run(child, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, b"on\n")
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_in_the_work_is_left_to_the_program():
