@@ -191,7 +191,8 @@ def test_the_folder_is_noted_for_a_script(train, tmp_path, monkeypatch):
 def test_default_folders_have_the_published_names(train, tmp_path):
     assert train("--debug", new_exp_folder="out", seed=[7, 8], nb_epochs=1) == 0
     assert summary_of(tmp_path / "out")["seed"] == 7  # a quick try is of one seed
-    assert train(seed=[1, 2], nb_epochs=1) == 0
+    auto = {"bn_statistics": "auto", "shd_validation": "auto"}
+    assert train(seed=[1, 2], nb_epochs=1, **auto) == 0
     root = tmp_path / "exp" / "test_exps"
     names = {path.name for path in root.iterdir()}
     base = "shd_20steps_SiLIF_3lay16_lr0_01_drop0_1_spikes0_spatial_bin20_batch32_epochs1"
