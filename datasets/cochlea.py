@@ -43,8 +43,8 @@ from tqdm import tqdm
 from datasets.binning import Clip, write_shd
 from datasets.errors import DataError
 from datasets.partition import partition, speaker_pattern
-from datasets.recordings import read_or_refuse
-from datasets.splits import LIST_WORDS, SPLIT_NAMES, SPLITS, subfolders
+from datasets.recordings import FORMATS, read_or_refuse
+from datasets.splits import LIST_WORDS, SPLIT_NAMES, SPLITS, recordings_in, subfolders
 from parsers.program import Parser, check_file, deaf_children, numeric, program
 
 PROGRAM = "datasets.cochlea"
@@ -366,22 +366,22 @@ def convert(
 
 
 def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:
-    """WAV files of ``folder``, their labels and the class names (sub-folders, sorted by name).
+    """Recordings in ``folder``, their labels and the class names (sub-folders, sorted by name).
 
     Sub-folders whose name begins with ``_`` or ``.`` are no classes (``_background_noise_``).
-    Raises DataError where there is no folder, no WAV file in a sub-folder, or a class without one.
+    Raises DataError where there is no folder, no recording in a sub-folder, or a class without one.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}")
     keys, paths, labels = subfolders(folder), [], []
     for label, key in enumerate(keys):
-        found = sorted(f for f in (folder / key).iterdir() if f.suffix.lower() == ".wav")
+        found = [folder / key / name for name in recordings_in(folder / key)]
         if not found:
-            raise DataError(f"no .wav file in {folder / key}: remove the folder or fill it")
+            raise DataError(f"no {FORMATS} file in {folder / key}: remove the folder or fill it")
         paths += found
         labels += [label] * len(found)
     if not paths:
-        raise DataError(f"no .wav files in sub-folders of {folder}: one sub-folder per word")
+        raise DataError(f"no {FORMATS} files in sub-folders of {folder}: one sub-folder per word")
     return paths, labels, keys
 
 

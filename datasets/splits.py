@@ -66,7 +66,7 @@ def list_words(folder: Path) -> Listing:
     Raises DataError where there are no words or only one, a list is missing or damaged, or names a
     clip twice, or a recording is there in two formats.
     """
-    words = {name: _recordings(folder / name) for name in subfolders(folder)}
+    words = {name: recordings_in(folder / name) for name in subfolders(folder)}
     _refuse_twins(folder, words)
     if _present(folder, TABLES) and not _present(folder, WORD_LISTS):
         listing = _by_tables(folder, words)
@@ -337,7 +337,8 @@ def subfolders(folder: Path) -> list[str]:
     return sorted(names, key=readable)
 
 
-def _recordings(folder: Path) -> list[str]:
+def recordings_in(folder: Path) -> list[str]:
+    """Names of the recordings that lie directly in a folder, sorted."""
     names = [name for name in os.listdir(folder) if not name.startswith(".")]
     return sorted((n for n in names if n.lower().endswith(SUFFIXES)), key=readable)
 
@@ -364,7 +365,7 @@ def _hint(folder: Path) -> str:
     spoken = [
         name
         for name, words in deeper.items()
-        if any(_recordings(folder / name / word) for word in words)
+        if any(recordings_in(folder / name / word) for word in words)
     ]
     if spoken:
         return f"; words have to lie directly in it, not in {some(spoken)}: {LIST_WORDS}"

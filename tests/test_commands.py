@@ -60,9 +60,8 @@ MISTAKES = {
         ("", "folder, out"),
         ("nowhere out.h5", "no folder nowhere"),
         ("file out.h5", "no folder file"),
-        ("empty out.h5", "no .wav files"),
+        ("empty out.h5", "no WAV, FLAC, MP3 or Ogg files"),
         ("empty file/out.h5", "file is a file"),
-        ("empty empty --overwrite", "empty is a folder"),
     ],
     "datasets.demo.make": [
         ("--out", "--out: expected one argument"),

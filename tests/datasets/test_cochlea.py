@@ -162,6 +162,13 @@ def wav_folder(tmp_path):
     return folder
 
 
+def test_recordings_of_every_format_are_found(wav_folder):
+    for suffix in (".flac", ".mp3", ".ogg"):
+        soundfile.write(wav_folder / "no" / f"c{suffix}", speech_like(), 16_000)
+    names = [path.name for path in cochlea.find_wavs(wav_folder)[0]]
+    assert names == ["a_1.wav", "b_1.wav", "c.flac", "c.mp3", "c.ogg", "a_1.wav", "b_1.wav"]
+
+
 def test_convert_writes_labels_speakers_and_keys(wav_folder, tmp_path):
     out = tmp_path / "words.h5"
     assert cochlea.convert(wav_folder, out, speaker_from="^([^_]+)_") == 4
