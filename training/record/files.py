@@ -79,15 +79,10 @@ def run_name(values: dict, more: Iterable[str] = (), *, with_seed: bool = True) 
     return name + added.replace(".", "_") + f"_seed{values['seed']}" * with_seed
 
 
-def published_name(values: dict) -> str:
-    """The part of a run's name that the published code gives it; audio has no number of steps."""
-    name = NAME if SPIKES.are_met(values) else NAME.replace("_{nb_steps}steps", "")
+def published_name(values: dict, *, older: bool = False) -> str:
+    """The part of a run's name as published; audio has a number of steps in ``older`` ones only."""
+    name = NAME if older or SPIKES.are_met(values) else NAME.replace("_{nb_steps}steps", "")
     return name.format_map(values).replace(".", "_")
-
-
-def older_name(values: dict) -> str:
-    """As `published_name`, by earlier versions."""
-    return NAME.format_map(values).replace(".", "_")
 
 
 def checksum(text: str) -> str:
@@ -120,7 +115,7 @@ def default_folder(plan: Plan, number: int) -> Path:
             break
     if point.training.resume is None or (folder / "config.yaml").exists():
         return folder
-    prefixes = (published_name(values), older_name(values))
+    prefixes = (published_name(values), published_name(values, older=True))
     patterns = (f"{glob.escape(prefix)}*{seed}" for prefix in prefixes)
     found = {path for pattern in patterns for path in DEFAULT_ROOT.glob(pattern)}
     known = [path for path in sorted(found) if can_continue(recorded_or_none(path), values)]
@@ -148,8 +143,7 @@ def can_continue(before: dict | None, values: dict) -> bool:
 
 
 def agree(before: dict, values: dict, names: Iterable[str]) -> bool:
-    """Whether a run recorded as ``before`` may have been asked for by ``values``, as to ``names``:
-    what is left to the data may have become anything."""
+    """Whether a run was asked for by ``values``; what is left to the data may be anything."""
     return all(
         before[name] == values[name] or (OPTIONS[name].rules.by_data and values[name] == AUTO)
         for name in names
@@ -167,7 +161,7 @@ def sweep_folder(plan: Plan) -> Path:
     folder = DEFAULT_ROOT / f"{name}_sweep"
     if options.resume is None and not options.overwrite:
         return unused(folder)
-    earlier = DEFAULT_ROOT / f"{older_name(values)}_sweep"
+    earlier = DEFAULT_ROOT / f"{published_name(values, older=True)}_sweep"
     return folder if folder.exists() or not earlier.exists() else earlier
 
 
