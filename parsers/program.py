@@ -34,7 +34,7 @@ from parsers.options import (
     parse_int,
     show,
 )
-from parsers.start import fault_of, leave, ready_streams
+from parsers.start import fault_of, leave
 
 ANY_WRITE_BIT = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 USAGE = "python main.py [--config NAME] [pretrained] [--option VALUE ...]"
@@ -132,7 +132,6 @@ def run_command(
         needs_output: whether it is a fault, with status 1, that standard output takes no more.
     """
     try:
-        ready_streams()
         if signal.getsignal(signal.SIGINT) is leave:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         status = work() or 0

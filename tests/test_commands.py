@@ -128,7 +128,8 @@ def test_a_training_on_spikes_needs_no_audio_files_no_wandb_and_no_output(
     """Machines of computing centres may lack the libraries, and a job may have no terminal."""
     lacking = "import sys; sys.modules.update(soundfile=None, wandb=None)"
     argv = [*SMALL, f"--data_folder={sound_data}", f"--new_exp_folder={tmp_path / 'run'}"]
-    script = f"{lacking}; import main; sys.exit(main.main({argv}))"
+    begin = "from parsers.start import start; start()"  # as main.py does
+    script = f"{begin}; {lacking}; import main; sys.exit(main.main({argv}))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(
         ["sh", "-c", f'"$@" {closed}', "sh", *command], cwd=REPO, capture_output=True, text=True

@@ -93,16 +93,16 @@ def checksum(text: str) -> str:
 def run_folders(plan: Plan) -> list[Path]:
     """One folder for each point of a plan."""
     out = plan.points[0].training.new_exp_folder
-    if out is not None and not plan.axes:
+    if out is None:
+        return [default_folder(plan, number) for number in range(len(plan.points))]
+    if not plan.axes:
         return [Path(out)]
-    if out is not None:
-        return [Path(out) / run_name(point.to_dict(), plan.axes) for point in plan.points]
-    return [default_folder(plan, number) for number in range(len(plan.points))]
+    return [Path(out) / run_name(point.to_dict(), plan.axes) for point in plan.points]
 
 
 def default_folder(plan: Plan, number: int) -> Path:
-    """Where a point is written that names no folder: its name, from which a checksum of its options
-    keeps it apart where another run has it. A run to resume is found by what it has recorded."""
+    """Where a point is written that names no folder: its name, with a checksum of its options where
+    another run has it. A run to resume is found by what it has recorded."""
     point = plan.points[number]
     values = point.to_dict()
     name = run_name(values, [*plan.differences(number), *plan.axes], with_seed=False)
@@ -167,8 +167,8 @@ def sweep_folder(plan: Plan) -> Path:
 
 def unused(folder: Path) -> Path:
     """``folder``, or the first of folder_2, folder_3, ... that does not exist."""
-    names = itertools.chain([folder.name], (f"{folder.name}_{i}" for i in itertools.count(2)))
-    return next(path for name in names if not (path := folder.with_name(name)).exists())
+    ends = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+    return next(path for end in ends if not (path := Path(f"{folder}{end}")).exists())
 
 
 def check_free(targets: list[Path], overwrite: bool) -> None:
@@ -317,9 +317,7 @@ def check_free_sweep(folder: Path, overwrite: bool) -> None:
 
 def create(folder: Path, values: dict, data: dict) -> None:
     """Make an experiment folder without an earlier run's outputs; config.yaml and data.json.
-
-    Raises ExperimentError where that cannot be written.
-    """
+    Raises ExperimentError where that cannot be written."""
     with writing_to(folder):
         for output in OUTPUTS:
             if values.get("overwrite") or output not in ATTEMPT:
