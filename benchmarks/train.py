@@ -89,7 +89,7 @@ def random_data(case: Case, config: Config, device: torch.device) -> Data:
     clips = make(count, config.training, device, case.classes)
     features = NB_BINS if case.is_audio else clips.counts.shape[2]
     classes = [str(label) for label in range(case.classes)]
-    return Data(features, classes, "random clips", clips, clips, clips, is_published=True)
+    return Data(features, classes, "random clips", clips, clips, clips, unpublished="")
 
 
 def random_frames(count: int, options, device: torch.device, classes: int) -> FrameSet:

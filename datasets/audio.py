@@ -130,7 +130,7 @@ class AudioDataSet(DataSet):
                 "feature_backend": reader.backend,
             },
             settled={"feature_backend": reader.backend},
-            is_published=self.is_published({s: len(c) for s, c in listing.clips.items()}),
+            unpublished=self.unpublished({"": sum(map(len, listing.clips.values()))}),
         )
 
     def _list_clips(self, folder: Path) -> Listing:

@@ -127,9 +127,9 @@ class Data:
     ``validation`` says what validation means here. ``checksums`` holds SHA-256 sums of all that was
     read, by the name of a file or a split; a run that is resumed must find the same. ``classes``
     are the names of the labels, ``sample_rate`` that of recordings in Hz, ``nb_channels`` how many
-    spikes have before binning. ``facts`` are noted in summary.json as they are. ``is_published``
-    says whether these are the clips of the published set, and ``settled`` what the data made of
-    options that were `auto`, by their names.
+    spikes have before binning. ``facts`` are noted in summary.json as they are. ``unpublished``
+    says why these are not the clips of the published set, and is empty where they are; ``settled``
+    is what the data made of options that were `auto`, by their names.
     """
 
     nb_features: int
@@ -142,7 +142,7 @@ class Data:
     sample_rate: int | None = None
     nb_channels: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    is_published: bool = False
+    unpublished: str = "another data set"
     settled: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -154,11 +154,11 @@ class Data:
 class DataSet(ABC):
     """A data set: where it lies, and how its files become splits.
 
-    ``nb_classes`` are the classes of the published data, and ``clips`` their number in each file or
-    list; ``default_folder`` is relative to the repository, and ``title`` is the name in papers.
-    ``unnamed_classes`` are the names of classes that the files do not name, None where they always
-    do. ``has_portable_checksums`` says whether checksums are of contents alone in runs of all
-    versions, and compare between machines.
+    ``nb_classes`` are the classes of the published data, and ``clips`` the number of clips in each
+    file, or with the key "" in all; ``default_folder`` is relative to the repository, and ``title``
+    is the name in papers. ``unnamed_classes`` are the names of classes that the files do not name,
+    None where they always do. ``has_portable_checksums`` says whether checksums are of contents
+    alone in runs of all versions, and compare between machines.
     """
 
     nb_classes: int
@@ -168,9 +168,13 @@ class DataSet(ABC):
     unnamed_classes: list[str] | None = None
     has_portable_checksums = True
 
-    def is_published(self, found: Mapping[str, int]) -> bool:
-        """Whether ``found`` clips of each file or list that was read are as many as published."""
-        return all(self.clips.get(name) == count for name, count in found.items())
+    def unpublished(self, found: Mapping[str, int]) -> str:
+        """Where ``found`` clips differ from the published ones in number; empty if nowhere."""
+        for name, count in found.items():
+            if count != (there := self.clips.get(name, count)):
+                clips = f"{name} clips".lstrip()
+                return f"{count:,} {clips}, where {self.title} has {there:,}"
+        return "" if self.clips else "another data set"
 
     def folder(self, options) -> Path:
         """Where the data lie."""

@@ -71,11 +71,11 @@ class SpikingDataSet(FramesDataSet):
     ) -> Data:
         """See `DataSet.load`; also raises DataError where nothing can be held out."""
         folder, how = self.folder(options), options.shd_validation
-        if "valid" in self.splits or (how == AUTO and self._find(folder, "valid")):
+        if "valid" in self.splits:
             how = "file"
         files = self._files(folder, how, splits)
         if how == AUTO:
-            how = self._validation(files.get("train"))
+            how = self._validation(folder, files.get("train"))
             files |= self._files(folder, how, splits, known=files)
         classes = self._class_names(list(files.values()), say)
         nb_channels = options.nb_channels or self._nb_channels(list(files.values()), say)
@@ -106,7 +106,7 @@ class SpikingDataSet(FramesDataSet):
             classes=classes,
             validation=sentence,
             checksums={file.name: sha256_of_file(file) for file in files.values()},
-            is_published=self.is_published({name: len(clips) for name, clips in loaded.items()}),
+            unpublished=self.unpublished({name: len(clips) for name, clips in loaded.items()}),
             settled={} if "valid" in self.splits else {"shd_validation": how},
         )
 
@@ -119,12 +119,14 @@ class SpikingDataSet(FramesDataSet):
         check_new_files(files.values())
         return files
 
-    def _validation(self, train: Path | None) -> str:
+    def _validation(self, folder: Path, train: Path | None) -> str:
         """What ``auto`` stands for by the file of the training clips; None: they are not needed."""
         if train is None:
             return "test"
         annotations = read_annotations(train, ANY_LABEL)
-        if not self.is_published({"train": len(annotations.labels)}):
+        if self.unpublished({"train": len(annotations.labels)}):
+            if self._find(folder, "valid"):
+                return "file"
             for how in ("speakers", "random"):
                 with suppress(DataError):
                     is_valid, _ = _held_out(how, annotations, train)

@@ -63,7 +63,7 @@ class Experiment:
         folder: Path | None,
         device: torch.device,
     ):
-        statistics = "running" if data.is_published else "recalibrated"
+        statistics = "recalibrated" if data.unpublished else "running"
         self.config = config.settled({"bn_statistics": statistics, **data.settled})
         self.options = self.config.training
         self.data = data

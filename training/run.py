@@ -95,8 +95,8 @@ def say_settled(asked: Config, config: Config, data: Data) -> None:
         for name, value in config.values().items()
         if value != before[name] and name not in idle
     ]
-    if taken and not data.is_published:
-        log.info("These are not the published data: %s", ", ".join(taken))
+    if taken and data.unpublished:
+        log.info("Not the published data (%s): %s", data.unpublished, ", ".join(taken))
 
 
 def fit(experiment: Experiment, result: dict, *, alone: bool) -> dict:

@@ -106,7 +106,8 @@ def test_recalibrated_statistics_leave_training_as_it_is(train, tmp_path):
 def test_own_words_take_other_statistics_than_published_ones(train_words, tmp_path, capsys):
     summary = train_words(config="sc_silif.yaml", bn_statistics="auto", batch_size=4, nb_epochs=1)
     said = capsys.readouterr().out
-    assert "These are not the published data: --bn_statistics recalibrated\n" in said
+    found = "Not the published data (48 clips, where GSC has 105,829)"
+    assert f"{found}: --bn_statistics recalibrated\n" in said
     assert "Only 9 validation and 9 test clips: one of them is 11.1 points of accuracy" in said
     assert f"{100 * summary['test']['accuracy']:.2f}% (95%: " in said
     low, high = summary["test_accuracy_interval"]
