@@ -4,7 +4,7 @@
 
 import math
 from types import NoneType
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -225,6 +225,47 @@ class SpikingLayer(nn.Module):
             return LayerOutput(self.drop(joined), spikes, state)
         counts = torch.cat(fold.counts.chunk(2), dim=1) if self.bidirectional else fold.counts
         return LayerOutput(joined, spikes, state, counts)
+
+
+class CompiledLayer(SpikingLayer):
+    """A layer of a recurrence that is compiled; a neuron model gives its ``coefficients``."""
+
+    folds = True
+
+    def coefficients(self) -> NamedTuple:
+        """Coefficients as the recurrence uses them."""
+        raise TypeError(f"{type(self).__name__} has no coefficients()")
+
+    def recurrent_weights(self) -> Tensor | None:
+        """Matrix [H, H] from neuron to neuron, None for a feed-forward layer."""
+        if isinstance(self, RecurrentMixin):
+            raise TypeError(
+                f"RecurrentMixin has no effect behind other bases of {type(self).__name__}: name "
+                f"it first, class {type(self).__name__}(RecurrentMixin, ...)"
+            )
+        return None
+
+
+class RecurrentMixin:
+    """Adds recurrent weights V between the neurons of a layer, without self-connections.
+
+    It is named first among the bases of a class, because it overrides their methods.
+    """
+
+    recurrent = True
+
+    def create_parameters(self):
+        self.V = nn.Linear(self.hidden_size, self.hidden_size, bias=False)
+        super().create_parameters()
+        nn.init.orthogonal_(self.V.weight)
+
+    def recurrent_weights(self):
+        if "V" not in self._modules:
+            raise TypeError(
+                f"{type(self).__name__}.create_parameters() makes no recurrent weights V: let it "
+                "call super().create_parameters() first"
+            )
+        return self.V.weight.clone().fill_diagonal_(0)
 
 
 # Checks of a user's own neuron: a TypeError names the class, the method and the way out. Unnoticed,

@@ -29,7 +29,15 @@ from models.network import (
     recurrent_operations,
 )
 from models.readouts import ReadoutLayer, find_readout
-from models.shell import ALPHA_BOUNDS, SpikingLayer, check_fields, clamped, uniform
+from models.shell import (
+    ALPHA_BOUNDS,
+    CompiledLayer,
+    RecurrentMixin,
+    SpikingLayer,
+    check_fields,
+    clamped,
+    uniform,
+)
 from models.surrogate import surrogate as find_surrogate
 from parsers.model_config import ModelConfig
 from parsers.options import near
@@ -47,29 +55,10 @@ class AdaptiveCoefficients(NamedTuple):
     b: Tensor | None = None
 
 
-class CompiledLayer(SpikingLayer):
-    """A layer of a recurrence that is compiled; a neuron model gives its ``coefficients``."""
-
-    folds = True
-
-    def coefficients(self) -> NamedTuple:
-        """Coefficients as the recurrence uses them."""
-        raise TypeError(f"{type(self).__name__} has no coefficients()")
-
-
 class AdaptiveLayer(CompiledLayer):
     """A layer of the adaptive recurrence, whose coefficients are ``AdaptiveCoefficients``."""
 
     operation = "adaptive"
-
-    def recurrent_weights(self) -> Tensor | None:
-        """Matrix [H, H] from neuron to neuron, None for a feed-forward layer."""
-        if isinstance(self, RecurrentMixin):
-            raise TypeError(
-                f"RecurrentMixin has no effect behind other bases of {type(self).__name__}: name "
-                f"it first, class {type(self).__name__}(RecurrentMixin, ...)"
-            )
-        return None
 
     def initial_state(self, current):
         u = self.draw(current)
@@ -92,28 +81,6 @@ class AdaptiveLayer(CompiledLayer):
             fold=fold,
             backend=self.backend,
         )
-
-
-class RecurrentMixin:
-    """Adds recurrent weights V between the neurons of a layer, without self-connections.
-
-    It is named first among the bases of a class, because it overrides their methods.
-    """
-
-    recurrent = True
-
-    def create_parameters(self):
-        self.V = nn.Linear(self.hidden_size, self.hidden_size, bias=False)
-        super().create_parameters()
-        nn.init.orthogonal_(self.V.weight)
-
-    def recurrent_weights(self):
-        if "V" not in self._modules:
-            raise TypeError(
-                f"{type(self).__name__}.create_parameters() makes no recurrent weights V: let it "
-                "call super().create_parameters() first"
-            )
-        return self.V.weight.clone().fill_diagonal_(0)
 
 
 class LIFLayer(AdaptiveLayer):
