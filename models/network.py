@@ -19,6 +19,7 @@ class ParameterGroup(NamedTuple):
     lr_factor: float = 1.0  # times the learning rate of the run; 0: it is not trained
     weight_decay: float = 0.0  # of the optimiser
     clamp: tuple[float, float] | None = None  # its range, restored after every step
+    kind: str = ""  # "delay": positions of delays, whose rate and schedule are options of the run
 
 
 def as_input(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
@@ -129,19 +130,24 @@ class Network(nn.Module):
         return found
 
     def parameter_groups(self) -> list[dict]:
-        """All parameters for an optimiser: dictionaries of params, lr_factor and weight_decay.
+        """All parameters for an optimiser: dictionaries of params, lr_factor, weight_decay, kind.
 
         The first group holds what no layer names, with factor 1 and no decay; where no layer names
         any, it is the only one, in the order of ``parameters()``.
         """
         named = {id(parameter): group for parameter, group in self.named_groups()}
-        groups: dict[tuple[float, float], list] = {ParameterGroup()[:2]: []}
+        groups: dict[ParameterGroup, list] = {ParameterGroup(): []}
         for parameter in self.parameters():
-            group = named.get(id(parameter), ParameterGroup())
-            groups.setdefault(group[:2], []).append(parameter)
+            group = named.get(id(parameter), ParameterGroup())._replace(clamp=None)
+            groups.setdefault(group, []).append(parameter)
         return [
-            {"params": parameters, "lr_factor": factor, "weight_decay": decay}
-            for (factor, decay), parameters in groups.items()
+            {
+                "params": parameters,
+                "lr_factor": group.lr_factor,
+                "weight_decay": group.weight_decay,
+                "kind": group.kind,
+            }
+            for group, parameters in groups.items()
         ]
 
     @torch.no_grad()
@@ -150,6 +156,17 @@ class Network(nn.Module):
         for parameter, group in self.named_groups():
             if group.clamp is not None:
                 parameter.clamp_(*group.clamp)
+
+    def set_progress(self, epoch: int, nb_epochs: int) -> None:
+        """Set what follows a schedule, such as the width of delays, to its value in ``epoch``.
+
+        ``epoch`` counts from 0, of ``nb_epochs``. Called at the start of every epoch, and of what
+        is left of one. A module that has such a value has a method of this name; it computes from
+        the two numbers alone, and writes into a buffer in place, as captured steps read it there.
+        """
+        for module in self.modules():
+            if module is not self and hasattr(module, "set_progress"):
+                module.set_progress(epoch, nb_epochs)
 
 
 class LayerOutput(NamedTuple):

@@ -118,6 +118,7 @@ class Experiment:
     def run_epoch(self, epoch: int, last: int) -> None:
         """Train and validate once; keep the best weights; write down both."""
         begin, lr = time.perf_counter() - self.progress.epoch_seconds, self.lr
+        self.model.set_progress(epoch - 1, last)
         train = self.train_pass(epoch, last)
         if self.options.bn_statistics == "recalibrated":
             self.steps.recalibrate(self.data.train)

@@ -187,6 +187,12 @@ def test_named_parameters_are_trained_in_their_own_way(monkeypatch):
     assert (others[0].alpha == 0.95).all()
 
 
+def test_kinds_have_groups_of_their_own(monkeypatch):
+    monkeypatch.setattr(LIFLayer, "groups", {"alpha": ParameterGroup(kind="delay")})
+    rest, delays = make_net("LIF").parameter_groups()
+    assert (rest["kind"], delays["kind"], len(delays["params"])) == ("", "delay", 2)
+
+
 def test_a_clamp_alone_needs_no_group(monkeypatch):
     monkeypatch.setattr(ANNLayer, "groups", {"V.weight": ParameterGroup(clamp=(-0.1, 0.1))})
     net = ANN((B, T, F), SIZES, "RNN")

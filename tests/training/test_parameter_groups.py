@@ -68,3 +68,12 @@ def test_every_group_is_scheduled_in_proportion():
     for _ in range(20):
         scheduler.step(0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [MIN_LR, 0.0, MIN_LR * 0.1]
+
+
+def test_modules_are_told_of_progress_also_after_a_resumption(train, monkeypatch):
+    told = []
+    monkeypatch.setattr(SiLIFLayer, "set_progress", lambda _, *told_of: told.append(told_of), False)
+    assert train(new_exp_folder="out", nb_epochs=2) == 0
+    assert train(new_exp_folder="out", nb_epochs=3, resume="auto") == 0
+    epochs = [(0, 2), (1, 2), (2, 3)]
+    assert told == [epoch for epoch in epochs for _ in range(2)]  # two hidden layers
