@@ -220,7 +220,8 @@ def compare(opened: OpenedRun, seen: Observation, found: dict) -> list[Row]:
         )
     if first.bidirectional:
         of_sums.append("both count two directions a layer; our SOP elsewhere one, as published")
-    of_dense = "theirs counts the self-connections in V that do not exist" if recurrent else ""
+    no_diagonals = recurrent and not all(layer.self_connections for layer in model.hidden_layers)
+    of_dense = "theirs counts the self-connections in V that do not exist" if no_diagonals else ""
     spikes = sum(float(rates.sum()) for rates in seen.rates)
     units = sum(len(rates) for rates in seen.rates)
     rows = [
@@ -238,7 +239,7 @@ def compare(opened: OpenedRun, seen: Observation, found: dict) -> list[Row]:
             found["ConnectionSparsity"],
             None,
             "share of weights that are exactly 0"
-            + (", which the diagonals of V are" if recurrent else ""),
+            + (", which the diagonals of V are" if no_diagonals else ""),
         ),
         Row("activation sparsity", found["ActivationSparsity"], 1 - spikes / units),
     ]

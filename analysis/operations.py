@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.network import events, recurrent_operations
+from models.network import events, recurrent_fan_out, recurrent_operations
 from models.readouts import ANNReadoutLayer
 from models.shell import SpikingLayer
 from models.snns import Activity, AdaptiveLayer, ResonateFireLayer, ResonateLayer
@@ -123,8 +123,8 @@ class OperationCounter:
         ):
             self._add_layer(layer, given, sums)
             if getattr(layer, "recurrent", False):
-                fired, others = activity.layers[i].spikes, layer.hidden_size - 1
-                operations = float(recurrent_operations(fired))
+                fired, others = activity.layers[i].spikes, recurrent_fan_out(layer)
+                operations = float(recurrent_operations(fired, layer))
                 sums.recurrent_sop += operations
                 sums.ac += operations
                 sums.dense_mac += len(fired) * x.shape[1] * layer.hidden_size * others

@@ -211,9 +211,15 @@ def events(x: Tensor, counts: Tensor | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def recurrent_operations(spikes: Tensor) -> Tensor:
-    """Operations through V: each of ``spikes`` [B, T, H] before the last step reaches H - 1."""
-    return torch.count_nonzero(spikes[:, :-1]) * (spikes.shape[2] - 1)
+def recurrent_operations(spikes: Tensor, layer: nn.Module) -> Tensor:
+    """Operations through V of ``layer``: each of ``spikes`` [B, T, H] before the last step reaches
+    all of its neurons, or all others."""
+    return torch.count_nonzero(spikes[:, :-1]) * recurrent_fan_out(layer)
+
+
+def recurrent_fan_out(layer: nn.Module) -> int:
+    """Neurons that a spike of ``layer`` reaches through V."""
+    return layer.hidden_size - (not layer.self_connections)
 
 
 class _CountedRates(torch.autograd.Function):

@@ -19,6 +19,7 @@ from models.surrogate import BOXCAR, Surrogate, spike
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
 INIT_STATES = ("rand", "zero")
+RECURRENT = ("none", "dense")
 ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))  # decay of a potential per step
 
 
@@ -92,11 +93,13 @@ class SpikingLayer(nn.Module):
         init_state: "rand" (uniform in [0, 1), drawn at every forward pass) or "zero".
         backend: implementation of the recurrence, see ``models.dynamics``.
         surrogate: derivative of a spike in the backward pass.
+        recurrent: "dense" adds recurrent weights V between the neurons, "none" what the class has.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
     """
 
     states_per_neuron = 2
-    recurrent = False
+    recurrent = False  # whether spikes reach the neurons of the layer through V
+    self_connections = False  # whether V has a diagonal
     operation: ClassVar[str | None] = None  # of `models.dynamics.OPERATIONS`; None: its own
     # Whether `dynamics` has an argument `fold`, and does all that it asks for. A class derived from
     # one that folds, with a `dynamics` of its own, takes it too, or says `folds = False`.
@@ -118,6 +121,7 @@ class SpikingLayer(nn.Module):
         init_state: str = "rand",
         backend: str = "auto",
         surrogate: Surrogate = BOXCAR,
+        recurrent: str = "none",
         extra_features: dict | None = None,
     ):
         super().__init__()
@@ -134,8 +138,11 @@ class SpikingLayer(nn.Module):
         self.asked = set()  # names of extra features that the neuron knows
         self.checked = False  # whether a pass has shown that states and spikes fit
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
+        self.add_recurrence(recurrent)
         before = dict(vars(self))
         self.create_parameters()
+        if self.recurrent:
+            self.draw_recurrent_weights()
         check_parameters(self, before)
         self.norm = make_norm(normalization, hidden_size)
         self.drop = Dropout(dropout, backend=backend)
@@ -156,6 +163,27 @@ class SpikingLayer(nn.Module):
         else:
             self.register_buffer("threshold", values)
 
+    def add_recurrence(self, kind: str) -> None:
+        """Add the recurrent weights V, to be drawn later, that the class has or ``kind`` asks for.
+
+        ValueError for a kind that there is not, or that the layer cannot have.
+        """
+        if kind not in RECURRENT:
+            raise ValueError(f"recurrent '{kind}' is not one of {', '.join(RECURRENT)}")
+        self.recurrent = kind == "dense" or isinstance(self, RecurrentMixin)
+        if not self.recurrent:
+            return
+        if not isinstance(self, CompiledLayer):
+            raise ValueError(
+                f"{type(self).__name__} has a recurrence of its own, to which no recurrent weights "
+                "can be added (--recurrent none)"
+            )
+        self.V = nn.Linear(self.hidden_size, self.hidden_size, bias=False)
+
+    def draw_recurrent_weights(self) -> None:
+        """Draw V, after all other parameters."""
+        nn.init.orthogonal_(self.V.weight)
+
     @property
     def output_size(self) -> int:
         """Features that the next layer sees."""
@@ -164,7 +192,7 @@ class SpikingLayer(nn.Module):
     def create_parameters(self) -> None:
         """Create the neuron's own parameters; W exists already."""
         if type(self).create_parameters is not SpikingLayer.create_parameters:
-            return  # called by super(), as RecurrentMixin needs it
+            return  # called by super()
         raise TypeError(f"{type(self).__name__} has no create_parameters()")
 
     def option(self, name: str, default: Any) -> Any:
@@ -238,34 +266,19 @@ class CompiledLayer(SpikingLayer):
 
     def recurrent_weights(self) -> Tensor | None:
         """Matrix [H, H] from neuron to neuron, None for a feed-forward layer."""
-        if isinstance(self, RecurrentMixin):
-            raise TypeError(
-                f"RecurrentMixin has no effect behind other bases of {type(self).__name__}: name "
-                f"it first, class {type(self).__name__}(RecurrentMixin, ...)"
-            )
-        return None
+        if not self.recurrent:
+            return None
+        weight = self.V.weight
+        return weight if self.self_connections else weight.clone().fill_diagonal_(0)
 
 
 class RecurrentMixin:
-    """Adds recurrent weights V between the neurons of a layer, without self-connections.
+    """Marks a neuron model that has recurrent weights V between its neurons in any case.
 
-    It is named first among the bases of a class, because it overrides their methods.
+    It is named first among the bases of a class.
     """
 
     recurrent = True
-
-    def create_parameters(self):
-        self.V = nn.Linear(self.hidden_size, self.hidden_size, bias=False)
-        super().create_parameters()
-        nn.init.orthogonal_(self.V.weight)
-
-    def recurrent_weights(self):
-        if "V" not in self._modules:
-            raise TypeError(
-                f"{type(self).__name__}.create_parameters() makes no recurrent weights V: let it "
-                "call super().create_parameters() first"
-            )
-        return self.V.weight.clone().fill_diagonal_(0)
 
 
 # Checks of a user's own neuron: a TypeError names the class, the method and the way out. Unnoticed,

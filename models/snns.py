@@ -181,6 +181,7 @@ class ResonateLayer(CompiledLayer):
             theta=self.threshold,
             surrogate=self.surrogate,
             state=state,
+            V=self.recurrent_weights(),
             fold=fold,
             backend=self.backend,
         )
@@ -280,7 +281,7 @@ class SNN(Network):
         layer_sizes: neurons of each layer, the last being the classes if there is a readout.
         neuron_type: of the hidden layers, see :func:`neuron_types`.
         threshold, learn_threshold, dropout, normalization, use_bias, bidirectional, init_state,
-            backend: see ``SpikingLayer``.
+            recurrent, backend: see ``SpikingLayer``.
         use_readout_layer: end in a readout; otherwise the spikes of the last layer.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
         surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
@@ -317,6 +318,7 @@ class SNN(Network):
         readout: str = "softmax_sum",
         keep_potentials: bool = False,
         learn_threshold: bool = False,
+        recurrent: str = "none",
         device: torch.device | str | None = None,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
@@ -337,6 +339,7 @@ class SNN(Network):
         spiking = common | {
             "threshold": threshold,
             "learn_threshold": learn_threshold,
+            "recurrent": recurrent,
             "extra_features": extra_features,
             "surrogate": find_surrogate(surrogate, surrogate_width),
         }
@@ -390,7 +393,7 @@ class SNN(Network):
                 x, counts = result.output, result.counts
                 rates.append(firing_rates(x, counts, keep))
                 if layer.recurrent:
-                    recurrent_sop = recurrent_sop + recurrent_operations(result.spikes)
+                    recurrent_sop = recurrent_sop + recurrent_operations(result.spikes, layer)
             elif self.keep_potentials:
                 potentials = layer.potentials(x)
                 x = layer.scores(potentials)

@@ -68,6 +68,14 @@ class ModelConfig:
     learn_threshold: bool = network(
         False, "learn the firing threshold of every neuron, which starts at 1", needs=SPIKING
     )
+    recurrent: str = network(
+        "none",
+        "recurrent weights between the neurons of every hidden layer, which RLIF and RadLIF have "
+        "in any case",
+        choices=("none", "dense"),
+        needs=SPIKING,
+        grid=True,
+    )
     surrogate: str = gradient(
         "boxcar",
         "surrogate gradient: the function that stands in for the derivative of the spike",

@@ -63,6 +63,7 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
                 extra_features=asdict(options),
                 init_state=options.init_state,
                 learn_threshold=options.learn_threshold,
+                recurrent=options.recurrent,
                 surrogate=options.surrogate,
                 surrogate_width=options.surrogate_width,
                 **common,

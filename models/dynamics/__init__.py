@@ -57,6 +57,9 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
         run = partial(_in_graph(name, backend, tensors, *variant), state=state, **options)
     else:
         choice = choose(operation, backend, *tensors, surrogate=surrogate, learns=learns)
+        if choice.backend == "cuda" and V is not None and name != "adaptive":
+            say_plain("of resonating neurons with recurrent weights")
+            choice = Choice("naive")
         run = partial(operation.load(choice.backend), state=state, **options)
         folds = fold is not None and V is None
         if folds and can_fold(choice, operation, backend, I.device, *variant):
@@ -161,6 +164,7 @@ def resonate(
     theta: Tensor | float,
     state: ResonateState,
     reset_inside: bool,
+    V: Tensor | None = None,
     fold: Fold | None = None,
     surrogate: Surrogate = BOXCAR,
     backend: str = "auto",
@@ -172,6 +176,8 @@ def resonate(
         True:   u = A * (u - reset * s) + gain * I_t           (C-SiLIF, Fabre et al. 2025)
         False:  u = u + gain * (A * u + I_t) - reset * s       (RF, Higuchi et al. 2024)
         s = 1 if scale * Re(u) > theta else 0
+
+    With recurrent weights ``I_t + s @ V`` takes the place of ``I_t``.
 
     The two are kept apart because rewriting either as the other changes the rounding, and with it
     the spikes.
@@ -185,8 +191,9 @@ def resonate(
         theta: firing threshold, [H] or one for all.
         state: u (complex) and s before the first step, each [B, H].
         reset_inside: whether the reset passes through A.
+        V: recurrent weights [H, H] (from neuron, to neuron), or None.
         fold: normalisation and dropout around the recurrence, done by the kernels if they have room
-            for them, and otherwise apart.
+            for them and there is no V, and otherwise apart.
         surrogate: what the backward pass uses as the derivative of a spike.
         backend: a name of ``models.dynamics.backends.BACKENDS``.
 
@@ -197,7 +204,7 @@ def resonate(
         ValueError: the back end cannot run here.
     """
     return _recur(
-        "resonate", backend, I, (A, reset, gain), (theta, reset, scale), state, None, fold,
+        "resonate", backend, I, (A, reset, gain), (theta, reset, scale), state, V, fold,
         scale=scale, theta=theta, reset_inside=reset_inside, surrogate=surrogate,
     )  # fmt: skip
 

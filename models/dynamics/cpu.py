@@ -293,13 +293,13 @@ def _parts(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.view_as_real(x.resolve_conj()).unbind(-1)
 
 
-def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, surrogate=BOXCAR):
+def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.resonate`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     gain, theta, reset, scale = (per_neuron(x, I) for x in (gain, theta, reset, scale))
     u, s = (x.expand(B, H) for x in state)
     spikes, x, y, s = RECURRENCE(
-        I, *_parts(A.expand(H)), gain, None, None, theta, reset, scale, *_parts(u), s, None,
+        I, *_parts(A.expand(H)), gain, None, None, theta, reset, scale, *_parts(u), s, V,
         "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip

@@ -87,16 +87,16 @@ class ResonateState(NamedTuple):
     s: Tensor  # spikes of the last step
 
 
-def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, surrogate=BOXCAR):
+def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.resonate`."""
     u, s = state
     spikes = []
     for I_t in I.unbind(dim=1):
-        u = (
-            A * (u - reset * s) + gain * I_t
-            if reset_inside
-            else u + gain * (A * u + I_t) - reset * s
-        )
+        # The reset first, as in ``adaptive``, for the order in which autograd sums.
+        taken = reset * s
+        decayed = A * (u - taken) if reset_inside else None
+        current = I_t if V is None else I_t + s @ V
+        u = decayed + gain * current if reset_inside else u + gain * (A * u + current) - taken
         s = spike(scale * u.real - theta, surrogate)
         spikes.append(s)
     return torch.stack(spikes, dim=1), ResonateState(u, s)

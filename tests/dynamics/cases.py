@@ -50,8 +50,9 @@ def run_adaptive(
 
 
 def resonate_inputs(
-    B, T, H, *, inside, gain_is_tensor=True, learns=False, seed=0, dtype=torch.float32
-):
+    B, T, H, *, inside, gain_is_tensor=True, recurrent=False, learns=False, seed=0,
+    dtype=torch.float32,
+):  # fmt: skip
     """C-SiLIF's coefficients with the reset inside, RF's outside; limits only if they learn."""
     draw = random(seed, dtype)
     decay, frequency, u = draw(-10, -1, H), draw(5, 10, H), draw(0, 1, B, H, 2)
@@ -68,11 +69,13 @@ def resonate_inputs(
     if learns:
         limits = {"theta": (0.6, 1.4), "reset": (0.4, 1.1), "scale": (0.9, 2)}
         inputs |= {name: draw(*bounds, H) for name, bounds in limits.items()}
+    if recurrent:
+        inputs["V"] = draw(-1, 1, H, H) * (2 / H) ** 0.5 * (1 if inside else 20)
     return inputs if gain_is_tensor else {**inputs, "gain": 0.5 if inside else 0.004}
 
 
 def run_resonate(
-    backend, I, A, gain, u, s, *, inside, theta=1.0, reset=None, scale=None, fold=None,
+    backend, I, A, gain, u, s, *, inside, V=None, theta=1.0, reset=None, scale=None, fold=None,
     surrogate=BOXCAR,
 ):  # fmt: skip
     """Spikes and final state.
@@ -89,9 +92,10 @@ def run_resonate(
             torch.nn.functional.pad(x, (0, -H % VECTOR)) if isinstance(x, torch.Tensor) else x
             for x in (I, A, gain, u, s, theta, reset, scale)
         )
+        V = V if V is None else torch.nn.functional.pad(V, (0, -H % VECTOR) * 2)
     spikes, state = resonate(
         I, A, reset, gain, scale=scale, theta=theta, state=ResonateState(u, s), reset_inside=inside,
-        fold=fold, surrogate=surrogate, backend=backend,
+        V=V, fold=fold, surrogate=surrogate, backend=backend,
     )  # fmt: skip
     return [x[..., :H] for x in (spikes, *state)]
 

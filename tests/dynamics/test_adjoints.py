@@ -70,8 +70,8 @@ def adaptive_adjoint(inputs: dict, grad_spikes, *grad_state) -> dict:
 
 def resonate_adjoint(inside: bool, inputs: dict, grad_spikes, *grad_state) -> dict:
     """As ``adaptive_adjoint``; a complex gradient is d/dRe + i d/dIm, torch's convention."""
-    I, A, gain, theta, reset, scale = (
-        inputs[name] for name in ("I", "A", "gain", "theta", "reset", "scale")
+    I, A, gain, theta, reset, scale, V = (
+        inputs.get(name) for name in ("I", "A", "gain", "theta", "reset", "scale", "V")
     )
     kept = []  # u and s before step t, and u after it
     u, s = inputs["u"], inputs["s"]
@@ -85,6 +85,7 @@ def resonate_adjoint(inside: bool, inputs: dict, grad_spikes, *grad_state) -> di
     gu, gs = grad_state
     for t in reversed(range(I.shape[1])):
         u, s, u_new = kept[t]
+        current = I[:, t] if V is None else I[:, t] + s @ V
         gs = gs + grad_spikes[:, t]
         by_spike = window(scale * u_new.real - theta) * gs
         grads["theta"] -= by_spike.sum(0)
@@ -93,16 +94,19 @@ def resonate_adjoint(inside: bool, inputs: dict, grad_spikes, *grad_state) -> di
         grads["I"][:, t] = gain * gu.real
         if inside:
             grads["A"] += ((u - reset * s).conj() * gu).sum(0)
-            grads["gain"] += (gu.real * I[:, t]).sum(0)
+            grads["gain"] += (gu.real * current).sum(0)
             gu = A.conj() * gu
             grads["reset"] -= (s * gu.real).sum(0)
             gs = -reset * gu.real
         else:
             grads["A"] += (gain * u.conj() * gu).sum(0)
-            grads["gain"] += ((A * u + I[:, t]).conj() * gu).real.sum(0)
+            grads["gain"] += ((A * u + current).conj() * gu).real.sum(0)
             grads["reset"] -= (s * gu.real).sum(0)
             gs = -reset * gu.real
             gu = gu + gain * A.conj() * gu
+        if V is not None:
+            grads["V"] += s.T @ grads["I"][:, t]
+            gs = gs + grads["I"][:, t] @ V.T
     return grads | {"u": gu, "s": gs}
 
 
@@ -126,12 +130,13 @@ def readout_adjoint(inputs: dict, grad_out, grad_state) -> dict:
 CASES = {
     "readout": (run_readout, readout_inputs, readout_adjoint),
     **{
-        f"resonate, inside {inside}": (
+        f"resonate, inside {inside}, recurrent {recurrent}": (
             functools.partial(run_resonate, inside=inside),
-            functools.partial(resonate_inputs, inside=inside, learns=True),
+            functools.partial(resonate_inputs, inside=inside, recurrent=recurrent, learns=True),
             functools.partial(resonate_adjoint, inside),
         )
         for inside in (True, False)
+        for recurrent in (True, False)
     },
     **{
         f"adapts {adapts}, recurrent {recurrent}": (

@@ -22,6 +22,7 @@ from models.snns import SNN
 from models.surrogate import SURROGATES, Surrogate, surrogate
 from tests.dynamics.cases import (
     SHAPES,
+    VECTOR,
     adaptive_inputs,
     assert_like_naive,
     assert_surrogate_like_double_precision,
@@ -73,8 +74,12 @@ def test_adaptive_of_unstable_neurons():
 @pytest.mark.parametrize(
     ("shape", "gain_is_tensor"), [(SHAPES[-1], False), *((shape, True) for shape in SHAPES)]
 )
-def test_resonate(shape, inside, gain_is_tensor, threads):
-    inputs = resonate_inputs(*shape, inside=inside, gain_is_tensor=gain_is_tensor)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_resonate(shape, inside, gain_is_tensor, recurrent, threads):
+    B, T, H = shape
+    H += -H % VECTOR if recurrent else 0  # a product with V sums as many in either back end
+    options = {"gain_is_tensor": gain_is_tensor, "recurrent": recurrent}
+    inputs = resonate_inputs(B, T, H, inside=inside, **options)
     run = functools.partial(run_resonate, inside=inside)
     assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
 

@@ -89,26 +89,35 @@ def test_adaptive_recurrence(adapts, recurrent, batch, steps):
 
 @shapes
 @pytest.mark.parametrize("inside", [True, False])
-def test_resonate_recurrence(inside, batch, steps):
-    inputs = resonate_inputs(batch, steps, H, inside=inside, **DOUBLE)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_resonate_recurrence(inside, recurrent, batch, steps):
+    inputs = resonate_inputs(batch, steps, H, inside=inside, recurrent=recurrent, **DOUBLE)
     spikes, *state = run_resonate("naive", **inputs, inside=inside)
     given = {name: x.tolist() for name, x in inputs.items()}
     fired = 0
     for n in range(batch):
-        for h in range(H):
-            u, s, A, gain = given["u"][n][h], given["s"][n][h], given["A"][h], given["gain"][h]
-            for t in range(steps):
-                current = given["I"][n][t][h]
-                if inside:
-                    u = A * (u - 0.5 * s) + gain * current
-                    s = float(2 * u.real > 1.0)
-                else:
-                    u = u + gain * (A * u + current) - s
-                    s = float(u.real > 1.0)
-                assert spikes[n, t, h].item() == s
-                fired += s
-            assert state[0][n, h].item() == pytest.approx(u)
-            assert state[1][n, h].item() == s
+        us, s = given["u"][n], given["s"][n]
+        for t in range(steps):
+            currents = given["I"][n][t]
+            if recurrent:
+                currents = [
+                    current + sum(s[i] * given["V"][i][h] for i in range(H))
+                    for h, current in enumerate(currents)
+                ]
+            neurons = zip(us, s, currents, given["A"], given["gain"], strict=True)
+            if inside:
+                us = [
+                    A * (u - 0.5 * spike) + gain * current for u, spike, current, A, gain in neurons
+                ]
+            else:
+                us = [
+                    u + gain * (A * u + current) - spike for u, spike, current, A, gain in neurons
+                ]
+            s = [float((2 if inside else 1) * u.real > 1.0) for u in us]
+            assert spikes[n, t].tolist() == s
+            fired += sum(s)
+        assert state[0][n].tolist() == pytest.approx(us)
+        assert state[1][n].tolist() == s
     assert steps == 1 or 0 < fired < batch * steps * H
 
 

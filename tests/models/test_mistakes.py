@@ -229,20 +229,6 @@ def test_a_state_is_checked_whenever_it_is_handed_in():
         layer(make_input(), AdaptiveState(*[torch.zeros(B, H + 1)] * 3))
 
 
-class Inner(RecurrentMixin, SpikingLayer):
-    """Hidden by a base in front of it."""
-
-
-@pytest.mark.parametrize("bases", [(Mine, RecurrentMixin), (AdaptiveLayer, Inner)])
-def test_a_misplaced_recurrent_mixin_is_refused(bases):
-    methods = {name: vars(Mine)[name] for name in ("create_parameters", "coefficients")}
-    refused(
-        type("Wrong", bases, methods),
-        "RecurrentMixin has no effect behind other bases of Wrong: name it first, "
-        "class Wrong(RecurrentMixin, ...)",
-    )
-
-
 def test_overridden_recurrent_weights_are_used():
     class Mirrored(RecurrentMixin, Mine):
         def recurrent_weights(self):
@@ -251,22 +237,24 @@ def test_overridden_recurrent_weights_are_used():
     assert Mirrored(F, H)(make_input()).output.shape == (B, T, H)
 
 
-def test_a_recurrent_neuron_with_parameters_in_one_class():
-    class Recurrent(RecurrentMixin, AdaptiveLayer):
-        def create_parameters(self):
-            super().create_parameters()
-            Mine.create_parameters(self)
-
-        coefficients = Mine.coefficients
-
-    layer = Recurrent(F, H)
+@pytest.mark.parametrize(
+    "bases", [(RecurrentMixin, AdaptiveLayer), (AdaptiveLayer, RecurrentMixin)]
+)
+def test_a_recurrent_neuron_with_parameters_in_one_class(bases):
+    methods = {name: vars(Mine)[name] for name in ("create_parameters", "coefficients")}
+    layer = type("Recurrent", bases, methods)(F, H)
     layer(make_input()).output.sum().backward()
     assert layer.V.weight.grad.any()
-    refused(
-        mistaken(Recurrent, "create_parameters", Mine.create_parameters),
-        "Mistaken.create_parameters() makes no recurrent weights V",
-        "super().create_parameters()",
-    )
+
+
+def test_a_recurrence_of_its_own_takes_no_recurrent_weights():
+    class Own(SpikingLayer):
+        create_parameters = Mine.create_parameters
+
+    with pytest.raises(ValueError, match=r"Own has a recurrence of its own.*--recurrent none"):
+        Own(F, H, recurrent="dense")
+    with pytest.raises(ValueError, match="recurrent 'sparse' is not one of none, dense"):
+        Mine(F, H, recurrent="sparse")
 
 
 def test_options_are_read_by_their_names():

@@ -165,10 +165,34 @@ def test_recurrent_weights_connect_from_row_to_column(neuron):
     assert layer.V.weight.diagonal().any()
 
 
-@pytest.mark.parametrize("neuron", RECURRENT)
+@all_neurons
 def test_recurrent_weights_start_orthogonal(neuron):
-    V = LAYERS[neuron](F, 20).V.weight
+    V = LAYERS[neuron](F, 20, recurrent="dense").V.weight
     torch.testing.assert_close(V @ V.T, torch.eye(20), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("plain", "named"), [("LIF", "RLIF"), ("adLIF", "RadLIF"), ("RLIF",) * 2])
+def test_named_recurrent_neurons_are_plain_ones_with_recurrent_weights(plain, named):
+    nets = make_net(plain, recurrent="dense"), make_net(named)
+    states = [net.state_dict() for net in nets]
+    assert list(states[0]) == list(states[1])
+    assert all(torch.equal(x, states[1][name]) for name, x in states[0].items())
+
+
+@all_neurons
+def test_recurrent_weights_are_alike_under_both_back_ends(neuron):
+    """They learn, and a spiking readout has them too."""
+    found = []
+    for backend in ("naive", "auto"):
+        net = make_net(neuron, recurrent="dense", readout="spike_count", backend=backend)
+        torch.manual_seed(3)
+        activity = net.activity(make_input())
+        (activity.output.sum() + activity.firing_rates.sum()).backward()
+        found.append([activity.output, *(layer.V.weight.grad for layer in net.snn)])
+    assert float(activity.recurrent_sop) > 0
+    for ours, reference in zip(*found, strict=True):
+        assert reference.any()
+        torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-5)
 
 
 @all_neurons
@@ -328,8 +352,9 @@ def test_activity_counted_spike_by_spike(neuron, bidirectional, dropout, trainin
 
 
 @all_neurons
-def test_recurrent_operations_are_counted_apart(neuron):
-    net = make_net(neuron, dropout=0.5, bidirectional=True)
+@pytest.mark.parametrize("kind", ["none", "dense"])
+def test_recurrent_operations_are_counted_apart(neuron, kind):
+    net = make_net(neuron, dropout=0.5, bidirectional=True, recurrent=kind)
     activity = net.activity(make_input())
     expected = 0
     for result in activity.layers:
@@ -338,7 +363,7 @@ def test_recurrent_operations_are_counted_apart(neuron):
             # What fires at t reaches every other neuron at t + 1.
             expected += sum(result.spikes[n, t, i].item() for j in range(H) if j != i) / B
     assert expected > 0
-    recurrent = LAYERS[neuron].recurrent
+    recurrent = LAYERS[neuron].recurrent or kind == "dense"
     assert activity.recurrent_sop.item() == pytest.approx(expected if recurrent else 0)
 
 
