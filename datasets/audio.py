@@ -265,7 +265,7 @@ class _Reader:
         path = self._path(split, index)
         what = f"{len(others)} other {SPLIT_NAMES[split]} clip{'s' if len(others) > 1 else ''}"
         more = f" (and {what} cannot be used)" if others else ""
-        listed = path.exists() and reason != NO_WORD
+        listed = os.path.lexists(path) and reason != NO_WORD
         raise DataError(f"{path} {reason}{more}: {WAY_OUT if listed else LIST_WAY_OUT}")
 
     def _cached(self, split: str, content: str, make: Callable[..., dict], *given) -> Cached:

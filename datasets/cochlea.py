@@ -26,7 +26,6 @@ if __name__ == "__main__":
 
 import multiprocessing
 import os
-import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -42,9 +41,15 @@ from tqdm import tqdm
 
 from datasets.binning import Clip, write_shd
 from datasets.errors import DataError
-from datasets.partition import partition, speaker_pattern
+from datasets.partition import (
+    find_wavs,
+    partition,
+    speaker_numbers,
+    speaker_pattern,
+    why_not,
+)
 from datasets.recordings import FORMATS, read_or_refuse
-from datasets.splits import LIST_WORDS, SPLIT_NAMES, SPLITS, recordings_in, subfolders
+from datasets.splits import LIST_WORDS, SPLIT_NAMES, SPLITS, some
 from parsers.program import Parser, check_file, deaf_children, numeric, program
 
 PROGRAM = "datasets.cochlea"
@@ -322,13 +327,14 @@ def convert(
     speaker_from: str | None = None,
     overwrite: bool = False,
     num_workers: int = 1,
+    skip_bad_files: bool = False,
 ) -> int:
-    """Turn a folder of WAV files into one file in the SHD layout, or where ``out`` has no suffix
+    """Turn a folder of recordings into one file in the SHD layout, or where ``out`` has no suffix
     of such a file, into one for each split; returns the number of clips.
 
     The spikes of a clip follow from ``seed`` and its place in the folder: ``num_workers`` processes
     give the same file as one. Makes the folder of ``out``. Raises DataError, before the long work,
-    for a file that is there or cannot be used.
+    for a file that is there or cannot be used, unless such recordings are to be skipped.
     """
     is_file = out.suffix.lower() in SUFFIXES
     targets = [out] if is_file else [out / f"shd_{split}.h5" for split in SPLITS]
@@ -337,14 +343,22 @@ def convert(
         if target.exists() and not overwrite:
             raise DataError(f"{target} exists: choose another name or pass --overwrite")
     paths, labels, keys = find_wavs(folder)
-    speakers = speaker_numbers(paths, speaker_from or speaker_pattern(paths))
+    reasons = [why_not(path) for path in paths]
+    if bad := [reason for reason in reasons if reason]:
+        if not skip_bad_files or all(reasons):
+            raise DataError(f"{some(bad)}: repair or remove it, or pass --skip_bad_files")
+        print(f"skipped: {some(bad)}")
+        good = [i for i, reason in enumerate(reasons) if not reason]
+        paths, labels = [paths[i] for i in good], [labels[i] for i in good]
+    pattern = speaker_from or speaker_pattern(paths)
+    speakers = speaker_numbers(paths, pattern)
     parts, rule = {"": list(range(len(paths)))}, ""
     if not is_file:
         parts, rule = partition(folder, paths, labels, speakers, seed)
+        if pattern is None and rule == "class":
+            print("file names do not tell who speaks (--speaker_from): one may be in all files")
         if empty := [SPLIT_NAMES[split] for split, clips in parts.items() if not clips]:
             raise DataError(f"{folder}: split by {rule}, there is no {empty[0]} clip: {LIST_WORDS}")
-    for path in paths:
-        read_or_refuse(path)
     targets[0].parent.mkdir(parents=True, exist_ok=True)
     seeds = [[seed, i] for i in range(len(paths))]
     with ExitStack() as stack:
@@ -361,51 +375,9 @@ def convert(
         clips = list(tqdm(made, folder.name, len(paths), unit="clip", disable=None))
     for target, chosen in zip(targets, parts.values(), strict=True):
         write_shd(target, [clips[i] for i in chosen], keys)
-        print(f"{len(chosen)} clips in {target}{rule and f', split by {rule}'}")
+        clip = "clip" if len(chosen) == 1 else "clips"
+        print(f"{len(chosen)} {clip} in {target}{rule and f', split by {rule}'}")
     return sum(map(len, parts.values()))
-
-
-def find_wavs(folder: Path) -> tuple[list[Path], list[int], list[str]]:
-    """Recordings in ``folder``, their labels and the class names (sub-folders, sorted by name).
-
-    Sub-folders whose name begins with ``_`` or ``.`` are no classes (``_background_noise_``).
-    Raises DataError where there is no folder, no recording in a sub-folder, or a class without one.
-    """
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}")
-    keys, paths, labels = subfolders(folder), [], []
-    for label, key in enumerate(keys):
-        found = [folder / key / name for name in recordings_in(folder / key)]
-        if not found:
-            raise DataError(f"no {FORMATS} file in {folder / key}: remove the folder or fill it")
-        paths += found
-        labels += [label] * len(found)
-    if not paths:
-        raise DataError(f"no {FORMATS} files in sub-folders of {folder}: one sub-folder per word")
-    return paths, labels, keys
-
-
-def speaker_numbers(paths: list[Path], pattern: str | None) -> list[int]:
-    """Number of each file's speaker: the rank of what group 1 of ``pattern`` finds in its name.
-
-    All 0 without a pattern. Raises DataError for a pattern that is faulty or finds no speaker.
-    """
-    if pattern is None:
-        return [0] * len(paths)
-    names = []
-    for path in paths:
-        try:
-            names.append(re.search(pattern, path.name)[1])
-        except re.error as error:
-            raise DataError(
-                f"--speaker_from {pattern!r} is not a valid regular expression: {error}"
-            ) from error
-        except (TypeError, IndexError):
-            names.append(None)
-        if names[-1] is None:
-            raise DataError(f"--speaker_from {pattern!r} finds no group ( ) in the name of {path}")
-    ranks = {name: i for i, name in enumerate(sorted(set(names)))}
-    return [ranks[name] for name in names]
 
 
 def _clip(path: Path, label: int, speaker: int, seed: list[int]) -> Clip:
@@ -419,9 +391,9 @@ def _clip(path: Path, label: int, speaker: int, seed: list[int]) -> Clip:
 def main(argv: list[str] | None) -> None:
     """Do what the command line asks for; the exit status (2: something the user can mend)."""
     parser = Parser(
-        PROGRAM, description="Turn mono WAV files, in one sub-folder per word, into spikes."
+        PROGRAM, description=f"Turn mono {FORMATS} files, in one sub-folder per word, into spikes."
     )
-    parser.add_argument("folder", type=Path, help="FOLDER/WORD/*.wav; labels in sorted word order")
+    parser.add_argument("folder", type=Path, help="FOLDER/WORD/FILE; labels in sorted word order")
     parser.add_argument("out", type=Path, help=OUT)
     parser.add_argument(
         "--seed", type=numeric(int, 0), default=0, help="of nerve fibres and splits [default: 0]"
@@ -434,9 +406,14 @@ def main(argv: list[str] | None) -> None:
         default=os.cpu_count() or 1,
         help="processes [default: one for each processor]",
     )
+    parser.add_argument(
+        "--skip_bad_files", "--skip-bad-files", action="store_true", help="that cannot be used"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
-    convert(args.folder, args.out, args.seed, args.speaker_from, args.overwrite, args.num_workers)
+    folder, out = args.folder, args.out
+    how = args.overwrite, args.num_workers, args.skip_bad_files
+    convert(folder, out, args.seed, args.speaker_from, *how)
 
 
 if __name__ == "__main__":

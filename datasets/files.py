@@ -29,6 +29,7 @@ from datasets.errors import DataError
 
 BLOCK = 1 << 22
 ARCHIVES = (".gz", ".zip")
+PACKED = (*ARCHIVES, ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar")  # what users unpack themselves
 LEAST_SHOWN = 1 << 26  # bytes; smaller files are done before anyone could read a bar
 LEFTOVER_AGE = 24 * 3600  # s without a write, after which no process is writing
 UNDECODED = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}  # as Python reads such bytes
@@ -39,6 +40,13 @@ def readable(name: str) -> str:
     """A name as text to print, write and compare: accents composed (NFC), in whichever form a disk
     has them, and bytes that are not UTF-8 read as Latin-1."""
     return unicodedata.normalize("NFC", name.translate(UNDECODED))
+
+
+def refuse_file(folder: Path) -> None:
+    """DataError for a file in place of a folder of data."""
+    if folder.is_file():
+        way = "unpack it, and" if folder.name.lower().endswith(PACKED) else "here"
+        raise DataError(f"{folder} is a file: {way} name the folder of the data")
 
 
 def user_cache() -> list[Path]:

@@ -12,6 +12,8 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
+from datasets.files import refuse_file
+
 REPO = Path(__file__).resolve().parents[1]
 SPLITS = ("train", "valid", "test")
 Batch = tuple[Tensor, Tensor]  # x [B, T, F] float32 and y [B] int64
@@ -180,7 +182,9 @@ class DataSet(ABC):
         """Where the data lie."""
         if options.data_folder is None:
             return REPO / self.default_folder
-        return Path(os.path.expanduser(options.data_folder))
+        folder = Path(os.path.expanduser(options.data_folder))
+        refuse_file(folder)
+        return folder
 
     def look_up(self, options) -> None:
         """Raise DataError, at once, for files that are not there; not for what is in them."""

@@ -21,6 +21,10 @@ MAX_RATE = 768_000  # Hz; a damaged header claims billions, and no filter resamp
 READ_AHEAD = 512  # files that are read before they are asked for
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 FORMATS = "WAV, FLAC, MP3 or Ogg"
+OTHER_SUFFIXES = (  # of sound that libsndfile does not read, or that nobody trains on as it is
+    *(".m4a", ".aac", ".mp4", ".amr", ".3gp", ".3ga", ".wma", ".caf", ".webm", ".mov", ".mka"),
+    *(".aif", ".aiff", ".au", ".sph", ".raw", ".pcm", ".wv", ".ape", ".oga", ".mp2"),
+)
 FINE_ENOUGH = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 COMPRESSED = ("MPEG_LAYER_III", "VORBIS", "OPUS")
 LONGEST = 2**28  # samples, 4 h 39 min at 16 kHz; a damaged header claims any number
@@ -177,7 +181,7 @@ def _read_or_reason(path: Path) -> Recording | BadRecordingError:
 
 
 def prevailing_rate(paths: Iterable[Path]) -> int:
-    """The sampling rate in Hz of most of the files.
+    """The sampling rate in Hz of most of the files, the highest of several.
 
     Raises DataError where none of them can be read.
     """
@@ -186,4 +190,4 @@ def prevailing_rate(paths: Iterable[Path]) -> int:
     if not rates:
         path, reason = next(iter(found.items()))
         raise DataError(f"none of {len(found)} recordings can be used, the first: {path} {reason}")
-    return max(rates, key=rates.count)
+    return max(sorted(rates, reverse=True), key=rates.count)

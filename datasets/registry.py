@@ -30,7 +30,7 @@ DATASETS: dict[str, DataSet] = {
         "sc",
         35,
         list_words,
-        "folders of words with WAV files",
+        "folders of words with recordings",
         "data/GSC",
         SPEECH_COMMANDS,
         "GSC",

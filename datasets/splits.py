@@ -5,6 +5,7 @@
 Nothing is opened but the lists of files.
 """
 
+import codecs
 import csv
 import hashlib
 import os
@@ -15,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.errors import DataError
-from datasets.files import readable
-from datasets.recordings import FORMATS, SUFFIXES
+from datasets.files import PACKED, readable
+from datasets.recordings import FORMATS, OTHER_SUFFIXES, SUFFIXES
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}  # for the user
@@ -32,6 +33,8 @@ ENGLISH = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 GERMAN = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
 SHARE_PERCENT = 10  # of the clips, for validation and for test, by the SHA-1 rule
 MAX_CLIPS_PER_CLASS = 2**27 - 1  # of the SHA-1 rule
+CONVERT = "convert it (ffmpeg -i IN -ac 1 OUT.wav)"
+JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders
 NO_CLASS = -1
 
 
@@ -93,25 +96,27 @@ def _by_folders(folder: Path, words: dict[str, list[str]]) -> Listing:
     ]
     by_lists = _present(folder, WORD_LISTS)
     listing = _by_lists(folder, clips, classes) if by_lists else _by_hash(clips, classes)
-    silent = sorted(name for name, files in words.items() if not files)
-    notes = [f"no {FORMATS} file in the folder {some(silent)}: not a class"] if silent else []
-    return replace(listing, notes=(*notes, *_left_out(folder, words), *listing.notes))
+    return replace(listing, notes=(*left_out(folder, words), *listing.notes))
 
 
-def _left_out(folder: Path, words: dict[str, list[str]]) -> Iterator[str]:
-    """What lies in the folders of words without being a clip, in a line for each reason."""
-    others, deeper = [], []
+def left_out(folder: Path, words: dict[str, list[str]]) -> Iterator[str]:
+    """What lies in ``folder`` and those of ``words`` without being a clip, in a line for each
+    reason."""
+    if silent := sorted(name for name, files in words.items() if not files):
+        yield f"no {FORMATS} file in the folder {some(silent)}: not a class"
+    sounds, others, deeper = [], [], []
     for word, files in words.items():
         for name in sorted({*os.listdir(folder / word)} - {*files}):
             path = folder / word / name
             if name[0] != "." and path.is_dir():
                 found = (Path(top, file) for top, _, names in os.walk(path) for file in names)
                 deeper += [file for file in found if file.name.lower().endswith(SUFFIXES)]
-            elif name[0] != ".":
-                others.append(path)
+            elif name[0] != "." and name.lower() not in JUNK:
+                (sounds if name.lower().endswith(OTHER_SUFFIXES) else others).append(path)
     for paths, why in (
         (deeper, "clips lie directly in the folder of a word: move them there"),
-        (others, f"clips are {FORMATS} files: convert it (ffmpeg -i IN -ac 1 OUT.wav)"),
+        (sounds, f"clips are {FORMATS} files: {CONVERT}"),
+        (others, "such files are no recordings"),
     ):
         if paths:
             are = "file is" if len(paths) == 1 else "files are"
@@ -133,7 +138,7 @@ def _by_hash(clips: list[tuple[str, int]], classes: list[str]) -> Listing:
         by_split[which_set(path)].append((path, label))
     named = sum("_nohash_" in path for path, _ in clips)
     note = (
-        "file names are not like SPEAKER_nohash_0.wav and name no speaker: clips of one may be in "
+        "file names do not begin like SPEAKER_nohash_, so that clips of one speaker may be in "
         f"training and in test; split them with {_names(WORD_LISTS)}"
     )
     return Listing(
@@ -242,7 +247,8 @@ def some(names: list[str]) -> str:
 def _table(path: Path) -> list[tuple[str, str]]:
     """(file, class) of every row of a CSV file."""
     lines = _lines(path)
-    rows = csv.DictReader(lines, skipinitialspace=True)
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","  # spreadsheets write any
+    rows = csv.DictReader(lines, skipinitialspace=True, delimiter=delimiter)
     rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
     if missing := [name for name in ("file", "class") if name not in rows.fieldnames]:
         raise DataError(
@@ -269,12 +275,12 @@ def _find(
 
     Where no file has the name, what ``found`` says, see `_finder`.
     """
-    if Path(listed).is_absolute() and Path(listed).is_file():
-        return listed
     tails = _tails(listed)
     places = [*([] if home is None else [f"{home}/{tail}" for tail in tails]), *tails]
-    there = (path for path in places if (folder / path).is_file())
-    return next(there, None) or found(tails) or places[0]
+    there = [path for path in places if (folder / path).is_file()]
+    if Path(listed).is_absolute() and Path(listed).is_file():
+        return next((path for path in there if (folder / path).samefile(listed)), listed)
+    return next(iter(there), None) or found(tails) or places[0]
 
 
 def _finder(paths: Iterable[str]) -> Callable[[list[str]], str | None]:
@@ -319,16 +325,20 @@ def _present(folder: Path, lists: dict[str, str]) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a list without blank ones."""
+    """The lines of a list without blank ones; in UTF-8, or Latin-1 or UTF-16 as on Windows."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if is_wide else "utf-8-sig", "surrogateescape")
     except FileNotFoundError:
         raise DataError(f"there is no list {path}") from None
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a UTF-8 text file") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise DataError(f"{path} is not a text file: save it as text in UTF-8")
+    return [line.strip() for line in readable(text).splitlines() if line.strip()]
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -369,9 +379,15 @@ def _hint(folder: Path) -> str:
     ]
     if spoken:
         return f"; words have to lie directly in it, not in {some(spoken)}: {LIST_WORDS}"
-    files = (path for name in names for path in sorted((folder / name).iterdir()))
-    found = next((path for path in files if path.is_file() and path.name[0] != "."), None)
-    return f"; {found} is neither: convert it (ffmpeg -i IN -ac 1 OUT.wav)" if found else ""
+    if loose := recordings_in(folder):
+        return f"; {some(loose)} must lie in a folder that is named after the word"
+    files = [path for name in names for path in sorted((folder / name).iterdir())]
+    for path in (*files, *sorted(folder.iterdir())):
+        if path.is_file() and path.name.lower().endswith(PACKED):
+            return f"; unpack {path}"
+        if path.is_file() and path.name.lower().endswith(OTHER_SUFFIXES):
+            return f"; {path} is neither: {CONVERT}"
+    return ""
 
 
 def _refuse_repeated(

@@ -219,12 +219,14 @@ NAME_SOME = (
 )
 BAD_FOLDERS = [
     ("sc", words_in_another_format, "no folders of words.*down/1.m4a is neither: convert it"),
+    ("sc", lambda f: write_wav(f / "a_yes.wav", chirp(0, 0)), "a_yes.wav must lie in a folder"),
+    ("sc", lambda f: ((f / "up").mkdir(), (f / "up" / "a.zip").touch()), "; unpack .*up/a.zip$"),
     ("sc", words_below_folders_of_splits, r"not in test \(and 1 more\): .*WORD/FILE"),
     ("sc", lambda folder: write_words(folder, words=["up"]), "of one class only, 'up'"),
     ("sc", lambda folder: write_words(folder / "below"), r"; is it .*below\?"),
     ("sc", lambda folder: None, "no folders of words"),
     ("sc", Path.rmdir, "no folder .*speech_commands_v0.02.tar.gz.* --data_folder"),
-    ("sc", lambda folder: (folder.rmdir(), folder.write_text("")), "no folder"),
+    ("sc", lambda folder: (folder.rmdir(), folder.write_text("")), "is a file: .*name the folder"),
     ("hd", Path.rmdir, "no folder .*zenkelab.org.* --data_folder"),
     ("sc", no_clip_for_test, NAME_SOME),
     ("sc", lists(validation_list="", testing_list=""), NAME_SOME),
@@ -241,8 +243,8 @@ BAD_FOLDERS = [
     ),
     (
         "sc",
-        lists(validation_list=b"up/\xff\xfe.wav", testing_list=""),
-        "validation_list.txt is not a UTF-8 text file",
+        lists(validation_list=b"up/\0\xff.wav", testing_list=""),
+        "validation_list.txt is not a text file: save it as text in UTF-8",
     ),
     ("sc", lists(validation_list="../../etc/passwd", testing_list="up/05.wav"), "passwd does not"),
     (
@@ -285,15 +287,25 @@ def test_main_refuses_a_bad_recording_in_one_line(words, fault, tmp_path, monkey
     assert "left/00.wav" in refused(argv, tmp_path, monkeypatch, capsys)
 
 
+def test_a_link_to_nowhere_is_no_fault_of_a_list(tmp_path):
+    words = write_words(tmp_path, lists=False, nb_clips=40)
+    (words / "up" / "broken.wav").symlink_to("nowhere.wav")
+    with pytest.raises(DataError, match=r"broken.wav does not exist: repair or remove it"):
+        load(words)
+
+
 def test_likely_mistakes_are_reported(words, said):
     (words / "empty").mkdir()
     (words / "songs").mkdir()
     (words / "songs" / "1.m4a").write_bytes(b"ftyp")
+    (words / "songs" / "Thumbs.db").write_bytes(b"")
+    (words / "songs" / "1.TextGrid").write_bytes(b"")
     write_words(words / "left" / "more", lists=False)
     write_wav(words / "Left" / "x.wav", chirp(0, 0))
     write_wav(words / "left" / "00.wav", chirp(0, 0, seconds=3.0))
     load(words, said)
     assert said.about(f"1 file is left out, the first {words}/songs/1.m4a, as clips are WAV")
+    assert said.about(f"1 file is left out, the first {words}/songs/1.TextGrid, as such files are")
     assert said.about(f"19 files are left out, the first {words}/left/more/")
     assert said.about("classes that differ in capitals only: Left and left")
     assert said.about("no WAV, FLAC, MP3 or Ogg file in the folder empty (and 1 more): not a class")
@@ -303,7 +315,7 @@ def test_likely_mistakes_are_reported(words, said):
 def test_names_that_tell_no_speaker_are_reported(tmp_path, said):
     write_words(tmp_path, nb_clips=40, lists=False)
     load(tmp_path, said)
-    assert said.about("file names are not like SPEAKER_nohash_0.wav and name no speaker")
+    assert said.about("file names do not begin like SPEAKER_nohash_, so that clips of one")
 
 
 def test_tables_that_may_be_wrong_are_reported(words, said):
@@ -368,6 +380,34 @@ def test_what_a_list_may_mean_is_not_trained_on(words, said):
     assert said.about(
         "not for training, as a list names such a file elsewhere: upward/04.wav (and 1 more)"
     )
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16"), (",", "latin-1")]
+)
+def test_lists_are_read_as_spreadsheets_write_them(tmp_path, separator, encoding):
+    write_words(tmp_path, words=["grün", "rot"], lists=False)
+    for name, clips in (("train", range(4)), ("val", [4]), ("test", [5])):
+        rows = [(f"{word}/{clip:02d}.wav", word) for clip in clips for word in ("grün", "rot")]
+        text = "\r\n".join(separator.join(row) for row in [("file", "class"), *rows])
+        (tmp_path / f"{name}.csv").write_bytes(text.encode(encoding))
+    data = load(tmp_path)
+    assert data.classes == ["grün", "rot"]
+    assert [len(split) for split in (data.train, data.valid, data.test)] == [8, 2, 2]
+
+
+def test_absolute_paths_are_those_of_clips_in_the_folder(words, said):
+    for name, clips in (("train", [0, 1]), ("val", [4]), ("test", [5])):
+        rows = [f"{words}/{word}/{clip:02d}.wav,{word}" for clip in clips for word in WORDS]
+        (words / f"{name}.csv").write_text("\n".join(["file,class", *rows]))
+    for name in LISTS:
+        (words / name).unlink()
+    assert load(words, said).test.files == [f"{word}/05.wav" for word in WORDS]
+    assert said.about("train.csv, val.csv and test.csv do not name down/02.wav (and 5 more)")
+    with open(words / "train.csv", "a") as table:
+        table.write("\nup/05.wav,up")
+    with pytest.raises(DataError, match=r"up/05.wav is named in train.csv and test.csv"):
+        load(words)
 
 
 @pytest.mark.parametrize("by_tables", [False, True])

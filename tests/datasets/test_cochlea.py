@@ -255,6 +255,32 @@ def test_several_processes_write_the_same_file(wav_folder, tmp_path, monkeypatch
     assert several.read_bytes() == one.read_bytes()
 
 
+def test_what_is_not_converted_is_reported(wav_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cochlea, "_clip", lambda *clip: pytest.fail("the long work has begun"))
+    (wav_folder / "docs").mkdir()
+    (wav_folder / "no" / "c.m4a").touch()
+    (wav_folder / "no" / "deeper").mkdir()
+    (wav_folder / "no" / "deeper" / "d.wav").touch()
+    soundfile.write(wav_folder / "no" / "silent.wav", np.zeros(100), 16_000)
+    for split, names in (("validation", "no/a_1.wav\nno/gone.wav"), ("testing", "no/b_1.wav")):
+        (wav_folder / f"{split}_list.txt").write_text(names)
+    words = [str(wav_folder), str(tmp_path / "spikes")]
+    assert cochlea.main(words) == 2
+    assert "silent.wav: audio is silent: repair or remove it" in capsys.readouterr().err
+    (wav_folder / "testing_list.txt").write_text("\n")
+    assert cochlea.main([*words, "--skip_bad_files"]) == 2
+    shown = capsys.readouterr()
+    assert "there is no test clip" in shown.err
+    for line in (
+        "file in the folder docs: not a class",
+        f"1 file is left out, the first {wav_folder}/no/c.m4a, as clips are",
+        f"1 file is left out, the first {wav_folder}/no/deeper/d.wav, as clips lie",
+        f"skipped: {wav_folder}/no/silent.wav: audio is silent",
+        f"listed, but not converted: {wav_folder}/no/gone.wav",
+    ):
+        assert line in shown.out
+
+
 @pytest.mark.parametrize("sound", [np.ones((100, 2)) / 2, np.zeros(100)])
 def test_bad_wav_is_named_in_one_line(wav_folder, tmp_path, capsys, sound):
     soundfile.write(wav_folder / "no" / "bad.wav", sound, 16_000)
