@@ -25,21 +25,25 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out] float32."""
+        return self.multiply(x, self.weight, self.bias)
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The same with any ``weight`` [out, in] and ``bias`` [out]."""
         rows = x.reshape(-1, self.in_features)
         if self.precision != "fp32":
-            y = _Product.apply(rows, self.weight, self.precision)
+            y = _Product.apply(rows, weight, self.precision)
         elif compiled("cpu", self.backend, rows):
             from models.linear_cpu import find_events, product
 
             rows = rows.contiguous()
             events = find_events(rows.detach(), self.out_features)
             if events is None:
-                return super().forward(x)
-            y = product(rows, self.weight, events)
+                return nn.functional.linear(x, weight, bias)
+            y = product(rows, weight, events)
         else:
-            return super().forward(x)
+            return nn.functional.linear(x, weight, bias)
         y = y.view(*x.shape[:-1], self.out_features)
-        return y if self.bias is None else y + self.bias
+        return y if bias is None else y + bias
 
 
 class Dropout(nn.Dropout):

@@ -18,6 +18,7 @@ from models.shell import (
     make_norm,
     normalize,
     uniform,
+    weighted,
 )
 
 
@@ -65,6 +66,7 @@ class ANNReadoutLayer(nn.Module):
         self.readout = readout
         self.backend = backend
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
+        self.delay = None
         self.norm = make_norm(normalization, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,7 +76,7 @@ class ANNReadoutLayer(nn.Module):
 
     def current(self, x: Tensor) -> Tensor:
         """Normalised currents [..., C] of ``x`` [..., F]."""
-        return in_full(normalize(self.norm, self.W(x)))
+        return in_full(normalize(self.norm, weighted(self, x)))
 
     def scores(self, steps: Tensor) -> Tensor:
         """Class scores [B, C] of potentials or currents [B, T, C]."""

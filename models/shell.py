@@ -41,6 +41,11 @@ def normalize(norm: nn.Module | None, x: Tensor) -> Tensor:
     return norm(x.reshape(-1, x.shape[-1])).reshape(x.shape)
 
 
+def weighted(layer: nn.Module, x: Tensor) -> Tensor:
+    """What ``x`` [..., F] gives through the feed-forward weights and delays of ``layer``."""
+    return layer.W(x) if layer.delay is None else layer.delay(x, layer.W)
+
+
 def append_flipped(x: Tensor) -> Tensor:
     """[B, T, F] -> [2B, T, F]: the time-reversed batch behind the batch."""
     return torch.cat([x, x.flip(1)], dim=0)
@@ -78,7 +83,7 @@ def clamped(layer: nn.Module, name: str) -> Tensor:
 
 
 class SpikingLayer(nn.Module):
-    """Shell of all spiking layers: flip? -> W -> norm -> dynamics -> unflip? -> dropout.
+    """Shell of all spiking layers: flip? -> W, delays -> norm -> dynamics -> unflip? -> dropout.
 
     A neuron model fills in ``create_parameters``, ``initial_state`` and ``dynamics``.
 
@@ -139,6 +144,7 @@ class SpikingLayer(nn.Module):
         self.checked = False  # whether a pass has shown that states and spikes fit
         self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
         self.add_recurrence(recurrent)
+        self.delay = None  # or a module, see `models.delays.add_delay`
         before = dict(vars(self))
         self.create_parameters()
         if self.recurrent:
@@ -235,7 +241,7 @@ class SpikingLayer(nn.Module):
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
         if self.bidirectional:
             x = append_flipped(x)
-        current, fold = self.W(x), None
+        current, fold = weighted(self, x), None
         if self.folds and compiled("cuda", self.backend, current) and can_fold(self):
             current, fold = fold_of(self, current)
         else:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.delays import add_delay
 from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
 from models.network import (
     Activity,
@@ -289,6 +290,9 @@ class SNN(Network):
             spikes, a layer like the last hidden one, with a neuron per class and no dropout.
         device: where the parameters are made, for torch.nn.utils.skip_init as well.
         keep_potentials: let ``activity`` return the potentials of a ``ReadoutLayer``.
+        delay, delay_taps: kind and length of the learnable delays in front of the neurons, see
+            ``models.delays.Delay``; their positions are drawn after everything else.
+        delay_layers: the layers that have them, from 1, the readout included; None: all.
 
     Raises:
         ValueError: unknown neurons, normalisation, surrogate or readout, impossible sizes, or
@@ -319,6 +323,9 @@ class SNN(Network):
         keep_potentials: bool = False,
         learn_threshold: bool = False,
         recurrent: str = "none",
+        delay: str = "none",
+        delay_taps: int = 25,
+        delay_layers: Sequence[int] | None = None,
         device: torch.device | str | None = None,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
@@ -348,6 +355,12 @@ class SNN(Network):
         if self.counts_spikes:
             last = partial(LAYERS[names[-1]], **spiking)
         self.snn = self.stack([partial(LAYERS[name], **hidden) for name in names], last, device)
+        if delay != "none":
+            numbers = range(1, len(self.snn) + 1)
+            for number in numbers if delay_layers is None else delay_layers:
+                if number not in numbers:
+                    raise ValueError(f"delay_layers names {number} of {len(self.snn)} layers")
+                add_delay(self.snn[number - 1], delay, delay_taps)
         known = {name for layer in self.hidden_layers for name in layer.asked}
         known |= {field.name for field in fields(ModelConfig)}
         for name in extra_features or {}:

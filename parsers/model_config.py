@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from parsers.options import Needs, option
+from parsers.options import JOINT, Needs, option
 
 SNN_TYPES = ("LIF", "RLIF", "adLIF", "RadLIF", "CadLIF", "ResonateFire", "SiLIF", "CSiLIF")
 ANN_TYPES = ("MLP", "RNN", "LiGRU", "GRU")
@@ -19,6 +19,8 @@ SURROGATES = (
     "double_gaussian",
     "multi_gaussian",
 )
+DELAYS = ("none", "axonal", "dendritic", "synaptic")
+DELAYED = Needs("delay", DELAYS[1:])
 CSILIF = Needs("model_type", ("CSiLIF",))
 SPIKING = Needs("model_type", SNN_TYPES, "spiking models")
 STATEFUL = Needs("model_type", (*SNN_TYPES, "RNN", "LiGRU", "GRU"), "models with a state")
@@ -94,3 +96,38 @@ class ModelConfig:
         registry="models/readouts.py",
         grid=True,
     )
+    delay: str = network(
+        "none",
+        "learnable delays in front of the neurons of a layer: one for each of its inputs (axonal), "
+        "neurons (dendritic) or weights (synaptic)",
+        choices=DELAYS,
+        only_for=SPIKING,
+        grid=True,
+    )
+    max_delay_ms: float = network(
+        250.0,
+        "longest delay; the odd number of time steps that is the next one down, and no delay, are "
+        "the taps",
+        within="> 0",
+        needs=DELAYED,
+        grid=True,
+    )
+    delay_layers: str = network(
+        "all",
+        "layers with delays: all, or their numbers from 1, the readout's being the last, as in 1+3",
+        needs=DELAYED,
+        grid=True,
+    )
+
+    def delayed(self) -> tuple[int, ...]:
+        """The numbers, from 1, of the layers with delays; ValueError if they are none."""
+        numbers = range(1, self.nb_layers + 1)
+        if self.delay_layers == "all":
+            return tuple(numbers)
+        found = [text.strip() for text in self.delay_layers.split(JOINT)]
+        if len({*found}) < len(found) or not {*found} <= {str(number) for number in numbers}:
+            raise ValueError(
+                f"--delay_layers {self.delay_layers} is neither all nor numbers of the "
+                f"{self.nb_layers} layers joined by {JOINT}, as in 1{JOINT}{self.nb_layers}"
+            )
+        return tuple(map(int, found))

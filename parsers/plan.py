@@ -285,6 +285,11 @@ def _check_layers(model: ModelConfig) -> None:
             f"--readout spike_count needs spiking neurons, not --model_type {model.model_type}: "
             "choose another readout"
         )
+    if model.delay_layers != "all":
+        try:
+            model.delayed()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
 
 def _check_command(training: TrainingConfig) -> None:

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from datasets.interface import Data
+from datasets.registry import DATASETS
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
+from models.delays import taps_of
 from models.dynamics import describe
 from models.dynamics.backends import why_not
 from models.linear import set_precision
@@ -66,12 +68,26 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
                 recurrent=options.recurrent,
                 surrogate=options.surrogate,
                 surrogate_width=options.surrogate_width,
+                **delays(config),
                 **common,
             )
     except ValueError as error:
         raise ExperimentError(str(error)) from None
     set_precision(model, config.training.precision)
     return model
+
+
+def delays(config: Config) -> dict:
+    """The options of `SNN` for delays; ExperimentError where the longest is below two steps."""
+    options, training = config.model, config.training
+    if options.delay == "none":
+        return {}
+    step_ms = DATASETS[training.dataset_name].step_ms(training)
+    try:
+        taps = taps_of(options.max_delay_ms, step_ms)
+    except ValueError as error:
+        raise ExperimentError(f"--max_delay_ms: {error}") from None
+    return {"delay": options.delay, "delay_taps": taps, "delay_layers": options.delayed()}
 
 
 def build_optimizer(model: Network, options: TrainingConfig) -> torch.optim.Adam:
@@ -108,6 +124,7 @@ def check_options(config: Config, device: torch.device) -> None:
     if why := why_not(options.backend, device):
         raise ExperimentError(f"--backend {options.backend} cannot run here: {why}")
     check_loss(config)
+    delays(config)
 
 
 def check_batches(config: Config, data: Data, device: torch.device) -> None:

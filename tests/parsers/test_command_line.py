@@ -113,6 +113,8 @@ def test_debug_runs_one_point_and_names_what_it_dropped(repository, config, flag
         ("--model_type SiLIF+RadLIF --nb_layers 4", ["SiLIF+RadLIF is for 2", "--nb_layers 4"]),
         ("--model_type SiLIF+GRU", ["--model_type", "GRU cannot be joined with others"]),
         ("--model_type SiLIF+", ["--model_type", "'SiLIF+' lacks a name"]),
+        ("--delay axonal --model_type MLP", ["--delay axonal", "--model_type MLP"]),
+        ("--delay axonal --delay_layers 1+4", ["--delay_layers 1+4", "3 layers", "1+3"]),
         ("--readout spike_count --model_type GRU", ["--readout spike_count", "GRU"]),
         ("--model_type SiLIF+Radlif SILIF+RadLIF", ["--model_type", "more than once"]),
         ("--only_point 3 --seed 1 2", ["--only_point 3", "2 runs"]),
@@ -168,6 +170,7 @@ def test_a_value_with_line_breaks_stays_on_one_line(repository):
     [
         "--dt_min 0.5",
         "--model_type RNN --bidirectional True",
+        "--delay axonal synaptic --delay_layers all 2+3 --max_delay_ms 100 300",
         "--use_regularizers True False",
         "--reg_fmin 0.5",
         "--dataset_name sc --use_augm True --spatial_bin 3",

@@ -49,6 +49,18 @@ def recordings(lengths):
     return Data(train=train, nb_features=40, classes=["no", "yes"], validation="")
 
 
+def test_delays_follow_from_the_time_step_of_the_data():
+    options = {"delay": "axonal", "delay_layers": "1+3", "max_delay_ms": 300, "nb_steps": 100}
+    config = Config.from_dict({"dataset_name": "shd", "max_time": 1.4} | options)
+    layers = build_model(config, 140, 20).snn
+    assert [getattr(layer.delay, "taps", None) for layer in layers] == [21, None, 21]
+    config = Config.from_dict({"dataset_name": "sc"} | options)
+    assert build_model(config, 40, 35).snn[0].delay.taps == 31
+    config = Config.from_dict({"dataset_name": "shd"} | options | {"max_delay_ms": 19})
+    with pytest.raises(ExperimentError, match="19 ms are less than two time steps of 10 ms"):
+        build.check_options(config, CPU)
+
+
 def test_clips_that_fit_no_memory_are_refused(monkeypatch):
     config = Config.from_dict({"dataset_name": "sc", "nb_hiddens": 500, "batch_size": 128})
     data = recordings([98] * 99 + [50_000])

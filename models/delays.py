@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Learnable delays in front of the neurons of a layer (Hammouamri et al. 2024, DCLS).
+
+A delay is a position on an axis of ``taps`` time steps, spread by a Gaussian whose width shrinks
+over the training; evaluation takes the rounded position. Where a position belongs to:
+
+    synaptic    every weight [H, F]       I = sum_k (W * g_k) x_{t-(taps-1)+k}
+    axonal      every input [F]           I = W sum_k g_k x_{t-(taps-1)+k}
+    dendritic   every neuron [H]          I = sum_k g_k (W x)_{t-(taps-1)+k}
+
+The last two are of Bouhadjar et al. 2026. Nothing is seen before it happens, and the number of
+steps stays: what would arrive after the last one is lost.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.linear import Linear
+from models.network import ParameterGroup
+
+DELAYS = ("none", "axonal", "dendritic", "synaptic")
+NARROWEST = 0.23  # sigma at which the published schedule ends
+WIDTH = 0.27  # added to sigma
+EPSILON = 1e-7  # added to the sum of the taps
+
+
+def taps_of(max_delay_ms: float, step_ms: float) -> int:
+    """The odd number of taps whose longest delay comes near ``max_delay_ms``, as published.
+
+    ValueError where that is no delay at all.
+    """
+    taps = int(max_delay_ms / step_ms + 1e-6) + 1
+    taps -= taps % 2 == 0
+    if taps < 3:
+        raise ValueError(
+            f"{max_delay_ms:g} ms are less than two time steps of {step_ms:g} ms: no delay fits"
+        )
+    return taps
+
+
+def gaussian(P: Tensor, sigma: Tensor, taps: int) -> Tensor:
+    """Weights g [..., taps] of the taps around positions P [...], relative to the middle one."""
+    z = (torch.arange(taps, device=P.device) - taps // 2 - P[..., None]) / (sigma.abs() + WIDTH)
+    g = torch.exp(-0.5 * z**2)
+    return g / (g.sum(-1, keepdim=True) + EPSILON)
+
+
+def filtered(x: Tensor, g: Tensor) -> Tensor:
+    """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F]; g [F, D]."""
+    padded = F.pad(x.transpose(1, 2), (g.shape[1] - 1, 0))
+    return F.conv1d(padded, g[:, None], groups=len(g)).transpose(1, 2)
+
+
+def shifted(x: Tensor, delay: Tensor, longest: int) -> Tensor:
+    """x [B, T, F] of every feature, ``delay`` [F] whole steps, 0 to ``longest``, later."""
+    steps = torch.arange(longest, longest + x.shape[1], device=x.device)
+    index = (steps[:, None] - delay).expand(x.shape)
+    return F.pad(x, (0, 0, longest, 0)).gather(1, index)
+
+
+class Delay(nn.Module):
+    """Delays of what a layer of ``inputs`` -> ``outputs`` receives through its weights W.
+
+    Args:
+        kind: "axonal", "dendritic" or "synaptic".
+        taps: D, an odd number; delays are 0 to D - 1 steps.
+        inputs, outputs: features F, neurons H.
+
+    Positions ``P`` start uniformly over all taps; ``floor(D/2) - P`` is the delay in steps. Raises
+    ValueError for an unknown kind or an impossible number of taps.
+    """
+
+    def __init__(self, kind: str, taps: int, inputs: int, outputs: int):
+        super().__init__()
+        if kind not in DELAYS[1:]:
+            raise ValueError(f"delay '{kind}' is not one of {', '.join(DELAYS)}")
+        if not isinstance(taps, int) or taps < 3 or taps % 2 == 0:
+            raise ValueError(f"delays need an odd number of taps from 3 on, got {taps}")
+        self.kind, self.taps, self.longest = kind, taps, taps // 2
+        shape = {"axonal": (inputs,), "dendritic": (outputs,), "synaptic": (outputs, inputs)}[kind]
+        P = torch.empty(shape).uniform_(-taps / 2, taps / 2)
+        self.P = nn.Parameter(P.clamp_(-self.longest, self.longest))
+        self.register_buffer("sigma", torch.tensor(float(self.longest)))
+
+    def set_progress(self, epoch: int, nb_epochs: int) -> None:
+        """Bring sigma to its value during ``epoch``, from 0, of ``nb_epochs``.
+
+        It starts at floor(D/2), shrinks by a constant factor for a quarter of the training, and
+        stays at ``NARROWEST``. In float32, one epoch after another, as published.
+        """
+        shrinking = max(1, nb_epochs // 4)
+        factor = (NARROWEST / self.longest) ** (1 / shrinking)
+        sigma = torch.tensor(float(self.longest))
+        for _ in range(min(epoch, shrinking)):
+            sigma = sigma * factor if sigma > NARROWEST else sigma
+        self.sigma.copy_(sigma)
+
+    def delays(self) -> Tensor:
+        """The delays as evaluation uses them, whole steps (int64), of the shape of P."""
+        return self.longest - self.P.detach().round().clamp(-self.longest, self.longest).long()
+
+    def forward(self, x: Tensor, W: Linear) -> Tensor:
+        """Delayed currents [B, T, H] that ``x`` [B, T, F] gives through ``W``."""
+        if self.kind == "axonal":
+            return W(self.along(x))
+        if self.kind == "dendritic":
+            current = self.along(W.multiply(x, W.weight))
+        else:
+            current = self.synaptic(x, W)
+        return current if W.bias is None else current + W.bias
+
+    def along(self, x: Tensor) -> Tensor:
+        """x [B, T, F], every feature delayed by itself."""
+        if not self.training:
+            return shifted(x, self.delays(), self.taps - 1)
+        return filtered(x, gaussian(self.P, self.sigma, self.taps))
+
+    def synaptic(self, x: Tensor, W: Linear) -> Tensor:
+        """Currents [B, T, H] of x [B, T, F], delayed at each synapse; a product for every tap."""
+        if self.training:
+            g = gaussian(self.P, self.sigma, self.taps)
+        else:
+            g = F.one_hot(self.taps - 1 - self.delays(), self.taps).to(x.dtype)
+        # Time first, so that the inputs of a tap are rows one after another, and no copy.
+        rows = F.pad(x.transpose(0, 1), (0, 0, 0, 0, self.taps - 1, 0))
+        T = x.shape[1]
+        return sum(
+            W.multiply(rows[k : k + T], W.weight * g[..., k]) for k in range(self.taps)
+        ).transpose(0, 1)
+
+
+def add_delay(layer: nn.Module, kind: str, taps: int) -> None:
+    """Let ``layer``, a ``SpikingLayer`` or ``ReadoutLayer``, delay what it receives."""
+    layer.delay = Delay(kind, taps, layer.W.in_features, layer.W.out_features).to(layer.W.weight)
+    group = ParameterGroup(kind="delay", clamp=(-layer.delay.longest, layer.delay.longest))
+    layer.groups = {**getattr(layer, "groups", {}), "delay.P": group}
