@@ -199,6 +199,15 @@ def choose(
     return Choice("naive", obstacle) if obstacle else Choice(chosen)
 
 
+def per_neuron(x: Tensor | float, I: Tensor) -> Tensor:
+    """``x`` [H] for the neurons of ``I`` [B, T, H], as kernels read it.
+
+    A number is written by the device: copied from the host it could not be part of a CUDA graph.
+    """
+    H = I.shape[2]
+    return x.expand(H) if isinstance(x, Tensor) else I.new_full((H,), x)
+
+
 # Functions with a backward pass of their own. Whatever records a network as a graph (torch.compile,
 # torch.export, torch.jit.trace) or transforms it (torch.func) cannot look into compiled kernels. It
 # sees each as one operator of ``torch.ops``, with a backward operator and the shapes of what it
@@ -236,13 +245,13 @@ class Differentiable(NamedTuple):
 
     def __call__(self, *inputs) -> tuple[Tensor, ...]:
         """The results."""
+        if not in_graph():
+            return _Function.apply(self, *inputs)
         if torch.jit.is_tracing():  # without gradients, though the trace may be used with them
             inputs = *inputs[:-1], True
         if recorded():
             return self.operator(*inputs)[: self.results]
-        if in_graph():
-            return _Transformed.apply(self, *inputs)[: self.results]
-        return _Function.apply(self, *inputs)
+        return _Transformed.apply(self, *inputs)[: self.results]
 
     def operator(self, *inputs) -> tuple[Tensor, ...]:
         """What ``forward`` gives, by the operator."""
@@ -268,6 +277,7 @@ class Differentiable(NamedTuple):
 class _Function(torch.autograd.Function):
     @staticmethod
     def forward(ctx, of, *inputs):
+        ctx.set_materialize_grads(False)
         made = of.forward(*inputs)
         if inputs[-1]:
             inputs, kept = of.saved(made, *inputs)

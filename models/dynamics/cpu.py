@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.dynamics.backends import Differentiable
-from models.dynamics.naive import AdaptiveState, ResonateState, per_neuron
+from models.dynamics.backends import Differentiable, per_neuron
+from models.dynamics.naive import AdaptiveState, ResonateState
 from models.dynamics.numba_support import (
     ONE,
     STEPS_KEPT,
@@ -38,7 +38,7 @@ from models.surrogate import BOXCAR
 
 
 @cache
-def adaptive_kernels(adapts: bool, surrogate: str, learns: bool) -> Kernels:
+def adaptive_kernels(adapts: bool, surrogate: str, each: bool) -> Kernels:
     """Those of neurons with or without adaptation; ``keep`` is 1 - alpha, reset and scale are 1."""
     window = derivative(surrogate)
 
@@ -74,11 +74,11 @@ def adaptive_kernels(adapts: bool, surrogate: str, learns: bool) -> Kernels:
             d_current, d_alpha, ZERO, ZERO, ZERO, -drive, ZERO, ZERO, decayed, d_w, -decayed, ZERO,
         )  # fmt: skip
 
-    return make_kernels(step, adjoint, has_y=adapts, jumps=adapts, learns=learns)
+    return make_kernels(step, adjoint, has_y=adapts, jumps=adapts, each=each)
 
 
 @cache
-def resonate_kernels(reset_inside: bool, surrogate: str, learns: bool) -> Kernels:
+def resonate_kernels(reset_inside: bool, surrogate: str, each: bool) -> Kernels:
     """Those with the reset inside (C-SiLIF) or outside (RF) of A."""
     window = derivative(surrogate)
 
@@ -119,22 +119,23 @@ def resonate_kernels(reset_inside: bool, surrogate: str, learns: bool) -> Kernel
             drift_x, d_A, d_B, d_gain, ZERO, -drive, d_reset, d_scale, d_x, d_y, d_s, ZERO,
         )  # fmt: skip
 
-    return make_kernels(step, adjoint, has_y=True, jumps=False, learns=learns)
+    return make_kernels(step, adjoint, has_y=True, jumps=False, each=each)
 
 
 @cache
-def _kernels(kind: str, surrogate: str, learns: bool) -> Kernels:
+def _kernels(kind: str, surrogate: str, each: bool) -> Kernels:
     """Those of LIF or adaptive neurons, or of resonating ones with the reset inside or outside."""
     if kind in ("LIF", "adaptive"):
-        return adaptive_kernels(kind == "adaptive", surrogate, learns)
-    return resonate_kernels(kind == "inside", surrogate, learns)
+        return adaptive_kernels(kind == "adaptive", surrogate, each)
+    return resonate_kernels(kind == "inside", surrogate, each)
 
 
 class _Inputs(NamedTuple):
-    """I [B, T, H], seven coefficients [H], state x, y, s [B, H] and recurrent weights V [H, H].
+    """I [B, T, H], eight coefficients [H], state x, y, s [B, H] and recurrent weights V [H, H].
 
-    Those that the kernels do not have are None, as are a reset and a scale of 1; ``keep`` follows
-    from c_0 and gets no gradient.
+    Those that the kernels do not have are None; ``keep`` follows from c_0 and gets no gradient.
+    theta, reset and scale are None, and ``numbers`` instead, where they are the same for all
+    neurons: kernels that read them of each are slower.
     """
 
     I: Tensor
@@ -143,22 +144,30 @@ class _Inputs(NamedTuple):
     c_2: Tensor | None
     c_3: Tensor | None
     keep: Tensor
-    theta: Tensor
+    theta: Tensor | None
     reset: Tensor | None
     scale: Tensor | None
     x: Tensor
     y: Tensor | None
     s: Tensor
     V: Tensor | None
+    numbers: list[float]
     kind: str
     surrogate: str
     width: float
     for_backward: bool
 
     @property
-    def coefficients(self) -> list[Tensor]:
+    def kernels(self) -> Kernels:
+        """What computes them."""
+        return _kernels(self.kind, self.surrogate, not self.numbers)
+
+    @property
+    def coefficients(self) -> list[np.ndarray]:
         """c_0 to scale; c_0 stands in for what is missing, and is never read in its place."""
-        return [(self.c_0 if c is None else c).contiguous() for c in self[1:9]]
+        given = self[1:6] if self.numbers else self[1:9]
+        tensors = [(self.c_0 if c is None else c).contiguous() for c in given]
+        return [*arrays(*tensors), *np.array(self.numbers, np.float32)[:, None]]
 
     @property
     def every(self) -> int:
@@ -179,7 +188,7 @@ def _allocate(*inputs):
 def _run(made, *inputs):
     given = _Inputs(*inputs)
     spikes, x, y, s, kept, current = made
-    kernels, V = _kernels(given.kind, given.surrogate, False), given.V
+    kernels, V = given.kernels, given.V
     B, T, H = given.I.shape
     I = given.I.contiguous()
     x.copy_(given.x), s.copy_(given.s)
@@ -189,7 +198,7 @@ def _run(made, *inputs):
         y = x
     current = I if V is None else current
     every = given.every * given.for_backward
-    state = arrays(x, y, s, spikes, kept[0], kept[-1], kept[1], *given.coefficients)
+    state = *arrays(x, y, s, spikes, kept[0], kept[-1], kept[1]), *given.coefficients
 
     def run(start, stop):
         rows = (kernels.forward, B, (stop - start) * H, start, stop, every)
@@ -210,8 +219,8 @@ def _saved(made, I, *inputs):
 
 
 def _backward(inputs, kept, gradients, needed):
-    given, (kept,), learns = _Inputs(*inputs), kept, needed[6:9]
-    kernels, V = _kernels(given.kind, given.surrogate, any(learns)), given.V
+    given, (kept,) = _Inputs(*inputs), kept
+    kernels, V, each = given.kernels, given.V, not given.numbers
     current = given.I.contiguous()
     B, T, H = current.shape
     d_spikes, d_x, d_y, d_s = gradients
@@ -224,13 +233,11 @@ def _backward(inputs, kept, gradients, needed):
     d_y = _own(d_y, given.x) if kernels.has_y else d_x
     by_jump = torch.zeros_like(d_x) if kernels.jumps else d_x
     number = 1 + 2 * kernels.has_y + kernels.jumps
-    sums = d_x.new_zeros(number + 3 * any(learns), B, H)
+    sums = d_x.new_zeros(number + 3 * each, B, H)
     by_coefficient = [*sums[:number], *sums[:1].expand(4 - number, B, H)]
-    by_limit = sums[number:] if any(learns) else sums[:1].expand(3, B, H)
-    arguments = arrays(
-        current, d_spikes, d_I, kept[0], kept[-1], kept[1], d_x, d_y, d_s, by_jump,
-        *by_coefficient, *by_limit, *given.coefficients,
-    )  # fmt: skip
+    by_limit = sums[number:] if each else sums[:1].expand(3, B, H)
+    gradients = d_spikes, d_I, kept[0], kept[-1], kept[1], d_x, d_y, d_s, by_jump
+    arguments = *arrays(current, *gradients, *by_coefficient, *by_limit), *given.coefficients
 
     def run(start, stop):
         run_rows(
@@ -254,15 +261,15 @@ def _backward(inputs, kept, gradients, needed):
     d_s = d_s + by_jump if kernels.jumps else d_s
     by_neuron = sums.sum(dim=1)
     by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
-    by_limit = [by_neuron[number + i] if wanted else None for i, wanted in enumerate(learns)]
+    by_limit = by_neuron[number:] if each else [None] * 3
     return d_I, *by_coefficient, None, *by_limit, d_x, d_y if kernels.has_y else None, d_s, d_V
 
 
 RECURRENCE = Differentiable(
     "cpu_recurrence",
-    "Tensor I, Tensor c_0, Tensor? c_1, Tensor? c_2, Tensor? c_3, Tensor? keep, Tensor theta, "
-    "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, str kind, "
-    "str surrogate, float width, bool for_backward",
+    "Tensor I, Tensor c_0, Tensor? c_1, Tensor? c_2, Tensor? c_3, Tensor? keep, Tensor? theta, "
+    "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, float[] numbers, "
+    "str kind, str surrogate, float width, bool for_backward",
     results=4, made=6, kept=1, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
 )  # fmt: skip
 
@@ -274,16 +281,24 @@ def _own(x: Tensor | None, like: Tensor | None = None) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format)
 
 
+def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float]]:
+    """theta, reset and scale of each neuron, and no numbers; where all are such, only them."""
+    if any(isinstance(x, Tensor) for x in limits):
+        return [per_neuron(x, I) for x in limits], []
+    return [None] * 3, [float(x) for x in limits]
+
+
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     adapts = beta is not None
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
+    limits, numbers = _limits(I, theta, 1.0, 1.0)
     u, w, s = (x.expand(B, H) for x in state)
     spikes, u, new_w, s = RECURRENCE(
-        I, *coefficients, 1 - coefficients[0].detach(), per_neuron(theta, I), None, None,
-        u, w if adapts else None, s, V, "adaptive" if adapts else "LIF", surrogate.name,
-        surrogate.width, torch.is_grad_enabled(),
+        I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s, V,
+        numbers, "adaptive" if adapts else "LIF", surrogate.name, surrogate.width,
+        torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, AdaptiveState(u, new_w if adapts else state.w, s)
 
@@ -296,11 +311,11 @@ def _parts(x: Tensor) -> tuple[Tensor, Tensor]:
 def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.resonate`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
-    gain, theta, reset, scale = (per_neuron(x, I) for x in (gain, theta, reset, scale))
+    limits, numbers = _limits(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
     spikes, x, y, s = RECURRENCE(
-        I, *_parts(A.expand(H)), gain, None, None, theta, reset, scale, *_parts(u), s, V,
-        "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
+        I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s, V,
+        numbers, "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, ResonateState(torch.complex(x, y), s)

@@ -19,7 +19,8 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.naive import AdaptiveState, ResonateState, per_neuron
+from models.dynamics.backends import per_neuron
+from models.dynamics.naive import AdaptiveState, ResonateState
 from models.dynamics.triton_loops import (
     Kind,
     fold_arguments,

@@ -53,15 +53,6 @@ class AdaptiveState(NamedTuple):
     s: Tensor  # spikes of the last step
 
 
-def per_neuron(x: Tensor | float, I: Tensor) -> Tensor:
-    """``x`` [H] for the neurons of ``I`` [B, T, H], as kernels read it.
-
-    A number is written by the device: copied from the host it could not be part of a CUDA graph.
-    """
-    H = I.shape[2]
-    return x.expand(H) if isinstance(x, Tensor) else I.new_full((H,), x)
-
-
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`."""
     u, w, s = state

@@ -120,7 +120,7 @@ def compile_first(compiled: Callable, arguments: tuple) -> None:
 
     Does nothing for a kernel that is compiled already. ``arguments`` follow first and end.
     """
-    if compiled.signatures:
+    if compiled.overloads:  # "signatures" takes longer than a small kernel
         return
     start = time.perf_counter()
     compiled(0, 0, *arguments)
@@ -129,7 +129,7 @@ def compile_first(compiled: Callable, arguments: tuple) -> None:
 
 def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
     """NumPy's views of ``tensors``: what a kernel writes to them it writes to the tensors."""
-    return tuple(x.detach().numpy() for x in tensors)
+    return tuple((x.detach() if x.requires_grad else x).numpy() for x in tensors)
 
 
 @cache
@@ -234,9 +234,9 @@ class Kernels(NamedTuple):
 
 
 def make_kernels(
-    step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool, learns: bool
+    step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool, each: bool
 ) -> Kernels:
-    """Compile a recurrence with five coefficients per neuron, and theta, reset and scale of each.
+    """Compile a recurrence with five coefficients per neuron, and theta, reset and scale.
 
     Args:
         step: (current, x, y, s, five coefficients, theta, reset, scale) -> x, y, s; inlined.
@@ -247,7 +247,8 @@ def make_kernels(
         has_y: whether there is a second state y; without, its arrays and all sums but the first are
             neither read nor written: the compiler drops what has no effect.
         jumps: whether there are a gradient of s by way of y and a fourth sum.
-        learns: whether the backward kernel sums the gradients of theta, reset and scale.
+        each: whether every neuron has theta, reset and scale, and the backward kernel sums their
+            gradients, instead of one for all.
     """
 
     @inlined
@@ -273,7 +274,8 @@ def make_kernels(
                 d_I_now, g_0, g_1, g_2, g_3, g_theta, g_reset, g_scale, dx, dy, ds, jump = adjoint(
                     d_spikes[row, t + i, j] + ds + jump, dx, dy, I[row, t + i, j],
                     X[k + i, j], Y[k + i, j], S[k + i, j], X[k + i + 1, j], Y[k + i + 1, j],
-                    c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta[j], reset[j], scale[j], width,
+                    c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
+                    theta[j * each], reset[j * each], scale[j * each], width,
                 )  # fmt: skip
                 d_I[row, t + i, j] = d_I_now
                 total_0 += g_0
@@ -292,7 +294,7 @@ def make_kernels(
             if jumps:
                 d_jump[row, j] = jump
                 sum_3[row, j] += total_3
-            if learns:
+            if each:
                 d_theta[row, j] += by_theta
                 d_reset[row, j] += by_reset
                 d_scale[row, j] += by_scale
@@ -313,7 +315,8 @@ def make_kernels(
                 for j in range(I.shape[2]):
                     new_x, new_y, new_s = step(
                         I[row, t, j], x[row, j], y[row, j], s[row, j],
-                        c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta[j], reset[j], scale[j],
+                        c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
+                        theta[j * each], reset[j * each], scale[j * each],
                     )  # fmt: skip
                     x[row, j], s[row, j], spikes[row, t, j] = new_x, new_s, new_s
                     if has_y:
@@ -341,7 +344,8 @@ def make_kernels(
                     for j in range(I.shape[2]):
                         X[k + 1, j], y, S[k + 1, j] = step(
                             I[row, t, j], X[k, j], Y[k, j], S[k, j],
-                            c_0[j], c_1[j], c_2[j], c_3[j], c_4[j], theta[j], reset[j], scale[j],
+                            c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
+                            theta[j * each], reset[j * each], scale[j * each],
                         )  # fmt: skip
                         if has_y:
                             Y[k + 1, j] = y

@@ -102,6 +102,16 @@ def test_threshold_reset_and_scale_may_learn(inside):
     assert_like_naive(run, "cpu", inputs | fixed, exact_gradients=EXACT)
 
 
+def test_a_number_is_not_read_for_every_neuron(monkeypatch):
+    """Kernels that read one threshold per neuron are slower."""
+    cpu, each = importlib.import_module("models.dynamics.cpu"), []
+    make = cpu._kernels
+    monkeypatch.setattr(cpu, "_kernels", lambda *kind: each.append(kind[-1]) or make(*kind))
+    for theta in (0.7, torch.tensor(0.7)):
+        run_adaptive("cpu", **adaptive_inputs(1, 3, 2), theta=theta)
+    assert each == [False, True]
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 63, 35), (5, 10, 500), (1, 100, 20)])
 def test_readout(shape, threads):
     # On several threads PyTorch's softmax rounds otherwise for one row than for more.
