@@ -129,16 +129,20 @@ class Network(nn.Module):
                     ) from None
         return found
 
-    def parameter_groups(self) -> list[dict]:
+    def parameter_groups(self, weight_decay: float = 0.0) -> list[dict]:
         """All parameters for an optimiser: dictionaries of params, lr_factor, weight_decay, kind.
 
         The first group holds what no layer names, with factor 1 and no decay; where no layer names
-        any, it is the only one, in the order of ``parameters()``.
+        any, it is the only one, in the order of ``parameters()``. ``weight_decay`` is that of the
+        weights and biases of linear maps that no layer names.
         """
-        named = {id(parameter): group for parameter, group in self.named_groups()}
+        linear = [module for module in self.modules() if isinstance(module, nn.Linear)]
+        decayed = ParameterGroup(weight_decay=weight_decay)
+        known = {id(p): decayed for module in linear for p in module.parameters(recurse=False)}
+        known |= {id(parameter): group for parameter, group in self.named_groups()}
         groups: dict[ParameterGroup, list] = {ParameterGroup(): []}
         for parameter in self.parameters():
-            group = named.get(id(parameter), ParameterGroup())._replace(clamp=None)
+            group = known.get(id(parameter), ParameterGroup())._replace(clamp=None)
             groups.setdefault(group, []).append(parameter)
         return [
             {
@@ -164,9 +168,12 @@ class Network(nn.Module):
         is left of one. A module that has such a value has a method of this name; it computes from
         the two numbers alone, and writes into a buffer in place, as captured steps read it there.
         """
-        for module in self.modules():
-            if module is not self and hasattr(module, "set_progress"):
-                module.set_progress(epoch, nb_epochs)
+        for module in self.scheduled():
+            module.set_progress(epoch, nb_epochs)
+
+    def scheduled(self) -> list[nn.Module]:
+        """The modules that have a method ``set_progress``."""
+        return [m for m in self.modules() if m is not self and hasattr(m, "set_progress")]
 
 
 class LayerOutput(NamedTuple):

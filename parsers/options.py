@@ -36,6 +36,9 @@ ELSEWHERE = {
     "data_folder": "data data_dir data_path data_root datadir root dataset_path",
     "nb_steps": "time_steps timesteps num_steps n_steps n_bins nb_bins bins T",
     "num_workers": "workers num_proc",
+    "scheduler": "lr_scheduler lr_schedule",
+    "optimizer": "optim optimiser opt",
+    "weight_decay": "wd l2",
     "scheduler_patience": "patience lr_patience",
     "scheduler_factor": "gamma lr_decay lr_factor decay_factor",
     "max_grad_norm": "clip grad_clip clip_grad clip_grad_norm gradient_clip_val clip_norm",
@@ -68,16 +71,18 @@ class ConfigError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """An option has an effect only where `option` has one of `values`; `words` say so."""
+    """An option has an effect only where `option` has one of `values`, or where what is `also`
+    enough holds; `words` say so."""
 
     option: str
     values: tuple
     words: str = ""
+    also: "Needs | None" = None
 
     def are_met(self, config: Mapping[str, Any]) -> bool:
         """Whether `config`, values by option name, has it; one part of a joint value suffices."""
-        value = config[self.option]
-        return any(part in self.values for part in parts(value))
+        met = any(part in self.values for part in parts(config[self.option]))
+        return met or (self.also is not None and self.also.are_met(config))
 
     def __str__(self) -> str:
         return self.words or f"--{self.option} {' or '.join(map(str, self.values))}"

@@ -25,6 +25,9 @@ UNVALIDATED = Needs(
 )
 AUGMENTED = Needs("use_augm", (True,))
 REGULARISED = Needs("use_regularizers", (True,))
+SCHEDULERS = ("plateau", "onecycle", "cosine", "linear")
+PLATEAU = Needs("scheduler", ("plateau",), also=Needs("delay_scheduler", ("plateau",)))
+ONECYCLE = Needs("scheduler", ("onecycle",), also=Needs("delay_scheduler", ("onecycle",)))
 BATCHNORM = Needs("normalization", ("batchnorm",))
 
 data = partial(option, group="data", loads=True, recalled=True)
@@ -161,11 +164,48 @@ class TrainingConfig:
         0, "epochs trained before this run, which counts on from there", within=">= 0"
     )
     lr: float = schedule(0.01, "initial learning rate", within="> 0 and <= 1e6")
+    scheduler: str = schedule(
+        "plateau",
+        "learning rate over the epochs: lower when validation stops getting better; one cycle up "
+        "and down; or along a cosine or a line to zero",
+        choices=SCHEDULERS,
+    )
     scheduler_patience: int = schedule(
-        10, "epochs without a better validation accuracy before lr drops", within=">= 0"
+        10,
+        "epochs without a better validation accuracy before lr drops",
+        within=">= 0",
+        needs=PLATEAU,
     )
     scheduler_factor: float = schedule(
-        0.7, "factor by which lr is then multiplied", within="> 0 and < 1"
+        0.7, "factor by which lr is then multiplied", within="> 0 and < 1", needs=PLATEAU
+    )
+    max_lr: float | None = schedule(
+        None,
+        "peak of onecycle, which starts at a 25th of it; default: five times lr",
+        within="> 0 and <= 1e6",
+        needs=ONECYCLE,
+    )
+    cycle_beta1: bool = schedule(
+        True,
+        "onecycle also moves beta1 of Adam from .95 to .85 and back, as published; else it is .9",
+        needs=ONECYCLE,
+    )
+    delay_lr_factor: float = schedule(
+        100.0, "learning rate of the positions of delays, in those of weights", within=">= 0"
+    )
+    delay_scheduler: str = schedule(
+        "cosine", "--scheduler of the positions of delays", choices=SCHEDULERS
+    )
+    optimizer: str = schedule(
+        "adam",
+        "adam, whose weight decay is an L2 penalty in the gradient, or adamw, whose decay acts on "
+        "the weights",
+        choices=("adam", "adamw"),
+    )
+    weight_decay: float = schedule(
+        0.0,
+        "decay of weight matrices and their biases; neurons, norms and delays have none",
+        within=">= 0",
     )
     max_grad_norm: float | None = training(
         None, "norm to which gradients are clipped; default: no limit", within="> 0", grid=True

@@ -28,6 +28,7 @@ from training.device.choice import describe_device
 from training.errors import ExperimentError
 from training.loss import check_loss
 from training.metrics import Metrics, count_parameters, wilson
+from training.schedule import Planned
 from training.terminal.console import log, percent
 
 MIN_LR = 1e-6
@@ -91,29 +92,51 @@ def delays(config: Config) -> dict:
 
 
 def build_optimizer(model: Network, options: TrainingConfig) -> torch.optim.Adam:
-    """Adam over the parameter groups of ``model``, which is on its device; fused on a GPU."""
-    groups = [
-        {
-            "params": group["params"],
-            "lr": options.lr * group["lr_factor"],
-            "weight_decay": group["weight_decay"],
-        }
-        for group in model.parameter_groups()
-    ]
-    return torch.optim.Adam(groups, fused=next(model.parameters()).is_cuda)
+    """Adam over the parameter groups of ``model``, which is on its device; fused on a GPU.
+
+    The groups in it keep their lr_factor and kind.
+    """
+    groups = model.parameter_groups(options.weight_decay)
+    for group in groups:
+        of_kind = options.delay_lr_factor if group["kind"] == "delay" else 1.0
+        group["lr"] = options.lr * group["lr_factor"] * of_kind
+    adam = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+    return adam(groups, fused=next(model.parameters()).is_cuda)
 
 
 def build_scheduler(
-    optimizer: torch.optim.Optimizer, options: TrainingConfig
+    optimizer: torch.optim.Optimizer, options: TrainingConfig, model: Network
 ) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
-    """Lowers the learning rates when the validation accuracy stops rising."""
-    return torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer,
-        mode="max",
-        factor=options.scheduler_factor,
-        patience=options.scheduler_patience,
-        min_lr=[MIN_LR * (group["lr"] / options.lr) for group in optimizer.param_groups],
-    )
+    """Lowers the learning rates when the validation accuracy stops rising, or as planned."""
+    plateau = {
+        "mode": "max",
+        "factor": options.scheduler_factor,
+        "patience": options.scheduler_patience,
+        "min_lr": [MIN_LR * (group["lr"] / options.lr) for group in optimizer.param_groups],
+    }
+    has_delays = any(group["kind"] == "delay" for group in optimizer.param_groups)
+    names = {options.scheduler, *([options.delay_scheduler] if has_delays else [])}
+    if names == {"plateau"} and not model.scheduled():
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **plateau)
+    return Planned(optimizer, options, **plateau)
+
+
+def rates_in_force(optimizer: torch.optim.Optimizer, model: Network) -> dict:
+    """The learning rate, as metrics.jsonl has it; where there are several, that of each kind of
+    parameters ("x" a factor of their own); and the width of delays, where there are any."""
+    rates, widths = {}, {}
+    for group in optimizer.param_groups:
+        factor = "" if group["lr_factor"] == 1 else f" x {group['lr_factor']:g}"
+        rates[(group["kind"] or "weights") + factor] = group["lr"]
+    for name, buffer in model.named_buffers():
+        if name.endswith(".sigma"):
+            widths[name.removesuffix(".sigma")] = buffer.item()
+    found = {"lr": optimizer.param_groups[0]["lr"]}
+    if len(rates) > 1:
+        found["lr_groups"] = rates
+    if widths:
+        found["sigma"] = widths
+    return found
 
 
 def check_options(config: Config, device: torch.device) -> None:

@@ -20,6 +20,7 @@ from training.build import (
     build_optimizer,
     build_scheduler,
     introduce,
+    rates_in_force,
     refuse_unreached,
     warn_of_chance,
     warn_of_idle_layers,
@@ -73,7 +74,7 @@ class Experiment:
         torch.manual_seed(self.options.seed)
         self.model = build_model(config, data.nb_features, data.nb_classes).to(device)
         self.optimizer = build_optimizer(self.model, self.options)
-        self.scheduler = build_scheduler(self.optimizer, self.options)
+        self.scheduler = build_scheduler(self.optimizer, self.options, self.model)
         self.steps = Steps(self.model, self.optimizer, self.options, data.nb_features)
         on_gpu = device.type == "cuda"
         self.launcher = Launcher(self.steps, self.options.cuda_graph) if on_gpu else None
@@ -117,8 +118,9 @@ class Experiment:
 
     def run_epoch(self, epoch: int, last: int) -> None:
         """Train and validate once; keep the best weights; write down both."""
-        begin, lr = time.perf_counter() - self.progress.epoch_seconds, self.lr
+        begin = time.perf_counter() - self.progress.epoch_seconds
         self.model.set_progress(epoch - 1, last)
+        rates = rates_in_force(self.optimizer, self.model)
         train = self.train_pass(epoch, last)
         if self.options.bn_statistics == "recalibrated":
             self.steps.recalibrate(self.data.train)
@@ -129,10 +131,10 @@ class Experiment:
         if is_best:
             self.recorder.best = Best.of(self.model, epoch, valid)
         self.scheduler.step(valid.accuracy)
-        log_epoch(epoch, last, train, valid, lr, is_best, with_header=not self.has_logged)
+        log_epoch(epoch, last, train, valid, rates["lr"], is_best, with_header=not self.has_logged)
         self.has_logged = True
         warn_of_idle_layers(train)
-        self.recorder.epoch(epoch, lr, train, valid)
+        self.recorder.epoch(epoch, rates, train, valid)
         warn_of_chance(self.recorder.history, self.data.valid.labels, self.options.bn_statistics)
         if is_best:
             self.recorder.write_best()

@@ -123,9 +123,20 @@ def show_curves(page: Page, run: OpenedRun) -> None:
         caption = "Synaptic operations per validation clip, by epoch."
         picture = figures.curves("synaptic operations per clip", operations)
         entries.append(("sop_over_epochs", picture, caption))
-    rate = {"learning rate": points("valid", lambda r: r["lr"])}
-    picture = figures.curves("learning rate", rate, log=True)
-    page.figures([*entries, ("learning_rate", picture, "Learning rate by epoch.")])
+    last = records["valid"][-1]
+    rates = {
+        label: points(
+            "valid", lambda r, label=label: r.get("lr_groups", {"weights": r["lr"]})[label]
+        )
+        for label in last.get("lr_groups", ["weights"])
+    }
+    picture = figures.curves("learning rate", rates, log=True)
+    entries.append(("learning_rate", picture, "Learning rate by epoch."))
+    if widths := last.get("sigma"):
+        widths = {name: points("valid", lambda r, name=name: r["sigma"][name]) for name in widths}
+        picture = figures.curves("width of delays (steps)", widths, log=True)
+        entries.append(("delay_widths", picture, "Width of the delays of each layer by epoch."))
+    page.figures(entries)
 
 
 def show_confusion(page: Page, run: OpenedRun, seen: Observation) -> None:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Kill trainings at random moments and resume them: ``python -m tests.tools.kills KILLS``.
 
-For a feed-forward and a recurrent neuron, with dropout and steps of the scheduler, a run is killed
+For a feed-forward neuron, with dropout and steps of the scheduler, and a recurrent one, with AdamW
+in the middle of a cycle of the learning rate, a run is killed
 (SIGKILL) at a moment drawn uniformly from its course after the first saved state (one in five:
 from its whole course), and the same command with ``--resume auto`` completes it. Weights and
 metrics must equal those of an uninterrupted run, bit for bit. Processes are forked from this one,
@@ -29,7 +30,10 @@ from tests.training.resumption import same_results, wait_until
 from training import sweep  # noqa: F401 (imported once, for all children)
 from training.record import checkpoint
 
-MODELS = ("SiLIF", "RadLIF")
+MODELS = {
+    "SiLIF": {"scheduler_patience": 0, "scheduler_factor": 0.5},
+    "RadLIF": {"scheduler": "onecycle", "optimizer": "adamw", "weight_decay": 0.01},
+}
 ANYWHERE = 0.2  # share of kills that may also come before the first state
 OPTIONS = {
     "dataset_name": "shd",
@@ -39,8 +43,6 @@ OPTIONS = {
     "spatial_bin": 35,
     "batch_size": 16,
     "pdrop": 0.3,
-    "scheduler_patience": 0,
-    "scheduler_factor": 0.5,
     "checkpoint_minutes": 0.0005,
     "seed": 3,
     "resume": "auto",
@@ -49,7 +51,8 @@ OPTIONS = {
 
 def start(data: Path, out: Path, model: str) -> int:
     """Fork a training; its process id."""
-    argv = arguments(**OPTIONS, data_folder=data, new_exp_folder=out, model_type=model)
+    options = {**OPTIONS, **MODELS[model]}
+    argv = arguments(**options, data_folder=data, new_exp_folder=out, model_type=model)
     sys.stdout.flush()
     child = os.fork()
     if child:

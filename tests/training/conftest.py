@@ -14,6 +14,7 @@ from wandb_server import WandbServer
 import main
 from tests.command_line import arguments
 from tests.datasets.shd_files import write_spikes
+from training.experiment import Experiment
 from training.tracking import wandb_run
 
 NB_CLASSES = 20
@@ -68,6 +69,36 @@ def train(spikes_folder, tmp_path, monkeypatch):
     def call(*flags: str, **options) -> int:
         values = {**SMALL, "data_folder": spikes_folder, **options}
         return main.main([*flags, *arguments(**values)])
+
+    return call
+
+
+class Crash(BaseException):
+    """Nothing that the program does after it counts, as after kill -9."""
+
+
+def crash():
+    raise Crash
+
+
+@pytest.fixture
+def interrupt(train, monkeypatch):
+    """Train, and let the step after ``steps`` others raise a crash, or do something else."""
+
+    def call(steps, how=crash, **options):
+        done, step = iter(range(10_000)), Experiment.train_step
+
+        def train_step(self, *args):
+            step(self, *args)
+            if next(done) == steps:
+                how()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Experiment, "train_step", train_step)
+            try:
+                return train(**options)
+            except Crash:
+                return None
 
     return call
 

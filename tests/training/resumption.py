@@ -28,11 +28,13 @@ OPTIONS = {
     "batch_size": 24,
     "checkpoint_minutes": 1e-9,
 }
+PLANNED = {"scheduler": "onecycle", "optimizer": "adamw", "weight_decay": 0.01}
 
 
-def whole_run(data_folder, folder) -> list[str]:
-    """The command line of a run with ``OPTIONS``, as `train` makes it."""
-    return arguments(**{**SMALL, **OPTIONS}, data_folder=data_folder, new_exp_folder=folder)
+def whole_run(data_folder, folder, **more) -> list[str]:
+    """The command line of a run with ``OPTIONS`` and ``more``, as `train` makes it."""
+    options = {**SMALL, **OPTIONS, **more}
+    return arguments(**options, data_folder=data_folder, new_exp_folder=folder)
 
 
 def final_state(folder):

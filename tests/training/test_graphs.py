@@ -47,7 +47,7 @@ def epoch(count=7, batch=6, last=2, steps=9):
 
 
 def trained(launcher, epochs=3):
-    """Everything that epochs leave behind; the learning rate is lowered after the first."""
+    """Everything that epochs leave behind; after the first, learning rate and beta1 are lowered."""
     steps = launcher.steps
     torch.manual_seed(7)
     left = []
@@ -57,7 +57,7 @@ def trained(launcher, epochs=3):
             steps.train(x, y, meter, launcher)
         left += [meter.state()["sums"], meter.state()["rates"], torch.tensor(meter.samples)]
         if number == 0:
-            steps.optimizer.param_groups[0]["lr"] = 0.003
+            steps.optimizer.param_groups[0] |= {"lr": 0.003, "betas": (0.7, 0.999)}
     state = copy.deepcopy(steps.optimizer.state_dict())
     left += [value.cpu() for entry in state["state"].values() for value in entry.values()]
     left += [value.cpu().clone() for value in steps.model.state_dict().values()]

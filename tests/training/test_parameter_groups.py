@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Parameters that a layer lets be trained in another way, through training and resumption."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from resumption import OPTIONS, same_results
 
 from models.network import ParameterGroup
 from models.snns import SNN, SiLIFLayer
+from parsers.training_config import TrainingConfig
 from training.build import MIN_LR, build_optimizer, build_scheduler
 from training.experiment import Experiment
 from training.record import checkpoint, files
@@ -55,9 +54,9 @@ def test_every_group_is_scheduled_in_proportion():
     torch.manual_seed(0)
     net = SNN((None, None, 5), [4, 3], "SiLIF")
     before = net.snn[0].alpha.clone()
-    options = SimpleNamespace(lr=0.01, scheduler_factor=0.5, scheduler_patience=0)
+    options = TrainingConfig(lr=0.01, scheduler_factor=0.5, scheduler_patience=0)
     optimizer = build_optimizer(net, options)
-    scheduler = build_scheduler(optimizer, options)
+    scheduler = build_scheduler(optimizer, options, net)
     for _ in range(3):
         net(torch.ones(2, 6, 5))[0].square().sum().backward()
         optimizer.step()
@@ -68,12 +67,3 @@ def test_every_group_is_scheduled_in_proportion():
     for _ in range(20):
         scheduler.step(0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [MIN_LR, 0.0, MIN_LR * 0.1]
-
-
-def test_modules_are_told_of_progress_also_after_a_resumption(train, monkeypatch):
-    told = []
-    monkeypatch.setattr(SiLIFLayer, "set_progress", lambda _, *told_of: told.append(told_of), False)
-    assert train(new_exp_folder="out", nb_epochs=2) == 0
-    assert train(new_exp_folder="out", nb_epochs=3, resume="auto") == 0
-    epochs = [(0, 2), (1, 2), (2, 3)]
-    assert told == [epoch for epoch in epochs for _ in range(2)]  # two hidden layers

@@ -18,7 +18,7 @@ import pytest
 import torch
 from filelock import FileLock
 from refusal import snapshot
-from resumption import OPTIONS, same_results, whole_run
+from resumption import OPTIONS, PLANNED, same_results, whole_run
 
 import main
 from training.experiment import Experiment
@@ -27,36 +27,6 @@ from training.terminal.console import Stopped, stop_request
 
 REPO = Path(__file__).resolve().parents[2]
 STEPS = 3 * 7  # of a whole run
-
-
-class Crash(BaseException):
-    """Nothing that the program does after it counts, as after kill -9."""
-
-
-def crash():
-    raise Crash
-
-
-@pytest.fixture
-def interrupt(train, monkeypatch):
-    """Train, and let the step after ``steps`` others raise a crash, or do something else."""
-
-    def call(steps, how=crash, **options):
-        done, step = iter(range(10_000)), Experiment.train_step
-
-        def train_step(self, *args):
-            step(self, *args)
-            if next(done) == steps:
-                how()
-
-        with monkeypatch.context() as patched:
-            patched.setattr(Experiment, "train_step", train_step)
-            try:
-                return train(**options)
-            except Crash:
-                return None
-
-    return call
 
 
 @pytest.mark.parametrize("model", ["RadLIF", "GRU"])
@@ -177,17 +147,21 @@ def test_a_second_hangup_kills_nothing():
             request.check()
 
 
-def test_kill_9_from_outside(train, spikes_folder, whole, tmp_path):
-    """The real thing, in another process."""
-    folder = tmp_path / "killed"
-    command = [sys.executable, str(REPO / "main.py"), *whole_run(spikes_folder, folder)]
+@pytest.mark.parametrize("planned", [{}, pytest.param(PLANNED, marks=pytest.mark.slow)])
+def test_kill_9_from_outside(train, spikes_folder, whole, tmp_path, planned):
+    """The real thing, in another process; planned: in the middle of a schedule."""
+    folder, options = tmp_path / "killed", {**OPTIONS, **planned}
+    command = [sys.executable, str(REPO / "main.py"), *whole_run(spikes_folder, folder, **planned)]
     killed = subprocess.Popen([*command, "--tracking", "none"], stdout=subprocess.DEVNULL)
     second = folder / checkpoint.previous(checkpoint.LAST)
     while not second.exists() and killed.poll() is None:
         time.sleep(0.005)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    assert train(new_exp_folder=folder, resume="auto", **OPTIONS) == 0
+    assert train(new_exp_folder=folder, resume="auto", **options) == 0
+    if planned:
+        whole = tmp_path / "whole"
+        assert train(new_exp_folder=whole, **options) == 0
     same_results(whole, folder)
 
 

@@ -61,10 +61,15 @@ class Launcher:
         self.stream = stream_for("steps", self.device) if mode != "off" else None
         self.seen: Counter[tuple] = Counter()
         self.captured: Captured | None = None
+        self.betas: list[tuple] = []
 
     def __call__(self, x: Tensor, y: Tensor, meter: Meter) -> None:
         """One step on a batch x [B, T, F], y [B]."""
         self.rates.refresh()
+        betas = [group["betas"] for group in self.steps.optimizer.param_groups]
+        if betas != self.betas:  # by a scheduler; a captured step would keep those before
+            self.betas = betas
+            self.release()
         if self.mode == "off":
             self.step(x, y, meter)
             return

@@ -233,7 +233,7 @@ def for_this_device(content: dict, optimizer: torch.optim.Optimizer) -> dict:
     implementation = ("fused", "foreach", "capturable")
     saved = content["optimizer"]
     groups = [
-        {**group, **{name: own[name] for name in implementation}}
+        {**own, **group, **{name: own[name] for name in implementation}}
         for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
     ]
     return {**saved, "param_groups": groups}

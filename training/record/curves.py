@@ -19,12 +19,18 @@ FONT = 10  # of titles, as Matplotlib has it for all else
 
 
 def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
-    """Draw loss, accuracy and firing rate over epochs from the records of metrics.jsonl."""
+    """Draw loss, accuracy and firing rate over epochs from the records of metrics.jsonl.
+
+    Learning rates are there unless they are constant, and the widths of delays if there are any.
+    """
     from matplotlib.figure import Figure
 
     rates = [record for record in history if record.get("firing_rates")]
-    figure = Figure(figsize=(13 if rates else 9, 4), layout="constrained")
-    axes = figure.subplots(1, 3 if rates else 2)
+    titles = ["loss", "accuracy (%)", *(["firing rate (%)"] if rates else [])]
+    scheduled = courses(history)
+    columns = len(titles) + len(scheduled)
+    figure = Figure(figsize=(4 * columns + 1, 4), layout="constrained")
+    axes = figure.subplots(1, columns)
     for split, colour in (("train", "tab:blue"), ("valid", "tab:orange")):
         draw_band(axes[0], [history], split, "loss", 1, color=colour, label=split)
         draw_band(axes[1], [history], split, "accuracy", 100, color=colour, label=split)
@@ -38,7 +44,11 @@ def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
         for layer, figures in enumerate(zip(*(r["firing_rates"] for r in records), strict=True)):
             shares = [100 * rate for rate in figures]
             axes[2].plot(epochs, shares, marker="o", markersize=3, label=f"layer {layer + 1}")
-    for axis, title in zip(axes, ("loss", "accuracy (%)", "firing rate (%)"), strict=False):
+    for axis, curves in zip(axes[len(titles) :], scheduled.values(), strict=True):
+        axis.set_yscale("log")
+        for label, points in curves.items():
+            axis.plot(*points, marker="o", markersize=3, label=label)
+    for axis, title in zip(axes, [*titles, *scheduled], strict=True):
         axis.set_xlabel("epoch")
         axis.set_title(title, fontsize=FONT)
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -50,6 +60,26 @@ def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
         fontsize=FONT,
     )
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))
+
+
+def courses(history: list[dict]) -> dict[str, dict[str, tuple[list, list]]]:
+    """Learning rates and widths of delays by title and label, as (epochs, values): rates if they
+    change, and of widths that are the same the first."""
+    records = [record for record in history if record["split"] == "valid"]
+    epochs = [record["epoch"] for record in records]
+    found = {
+        "learning rate": [r.get("lr_groups", {"weights": r.get("lr")}) for r in records],
+        "width of delays (steps)": [r.get("sigma", {}) for r in records],
+    }
+    curves: dict[str, dict] = {title: {} for title in found}
+    for title, entries in found.items():
+        for label in entries[0] if entries else ():
+            points = epochs, [entry.get(label) for entry in entries]
+            if points not in curves[title].values():
+                curves[title][label] = points
+    if all(len({*values}) == 1 for _, values in curves["learning rate"].values()):
+        del curves["learning rate"]
+    return {title: labels for title, labels in curves.items() if labels}
 
 
 def draw_bands(groups: list[tuple[str, list[list[dict]]]], path: Path) -> None:

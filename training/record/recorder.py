@@ -48,11 +48,11 @@ class Recorder:
         self.last_saved = time.monotonic()
         code_version()  # before anyone edits the files
 
-    def epoch(self, epoch: int, lr: float, train: Metrics, valid: Metrics) -> None:
-        """Write down the figures of an epoch."""
+    def epoch(self, epoch: int, rates: dict, train: Metrics, valid: Metrics) -> None:
+        """Write down the figures of an epoch, with its learning ``rates``."""
         self.restore_folder()
         for split, metrics in (("train", train), ("valid", valid)):
-            record = {"epoch": epoch, "split": split, "lr": lr, **metrics.to_dict()}
+            record = {"epoch": epoch, "split": split, **rates, **metrics.to_dict()}
             self.history.append(record)
             with continuing_without("metrics.jsonl"):
                 files.append_line(self.folder / "metrics.jsonl", record)
@@ -85,8 +85,15 @@ class Recorder:
         path = self.folder / checkpoint.LAST
         state = checkpoint.load_state(path)
         progress, self.best = checkpoint.restore_state(state, path, trained)
-        self.write_best()  # the disk may have refused them before
         options = self.config.training
+        planned = getattr(trained.scheduler, "planned_epochs", options.nb_epochs)
+        if planned != options.nb_epochs:
+            raise ExperimentError(
+                f"cannot resume {self.folder}: its learning rates or widths of delays are planned "
+                f"over {planned} epochs; leave --nb_epochs at that, or start a run over "
+                f"{options.nb_epochs} in another folder (--new_exp_folder)"
+            )
+        self.write_best()  # the disk may have refused them before
         done = progress.epoch - options.start_epoch
         if done > options.nb_epochs:
             raise ExperimentError(

@@ -206,6 +206,10 @@ class Tracker:
             return
         with self.surviving("logging an epoch"):
             row = {"epoch": records[0]["epoch"], "lr": records[0]["lr"]}
+            for name, rate in records[0].get("lr_groups", {}).items():
+                row[f"lr {name}"] = rate
+            for name, width in records[0].get("sigma", {}).items():
+                row[f"sigma {name}"] = width
             for record in records:
                 row |= named_figures(record)
             self.best = max(self.best, row["valid acc"])
