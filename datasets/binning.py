@@ -17,7 +17,8 @@ from datasets.errors import DataError
 from datasets.files import readable
 
 NB_UNITS = 700  # channels of the published cochlea model (Cramer et al. 2020)
-MOST_UNITS = 1 << 16
+MOST_UNITS = 1 << 19
+LIKE_SHD = "one array for each clip (dtype h5py.vlen_dtype), as datasets.binning.write_shd does"
 CHUNK_CLIPS = 128
 
 
@@ -87,7 +88,9 @@ def bin_events(times: np.ndarray, units: np.ndarray, binning: Binning) -> tuple[
     T, C = binning.nb_steps, binning.nb_features
     # One row more than there are bins, so that events past the end need no mask.
     cells = _time_bins(times, binning) * C
-    cells += units // units.dtype.type(binning.spatial_bin) if units.size else 0
+    if units.size:
+        units = units if units.dtype == np.uint16 else units.astype(np.int64)
+        cells += units // units.dtype.type(binning.spatial_bin)
     counts = np.bincount(cells, minlength=(T + 1) * C)
     dropped = int(counts[T * C :].sum())
     counts = counts[: T * C].reshape(T, C)
@@ -102,7 +105,7 @@ def _check_events(times: np.ndarray, units: np.ndarray, nb_units: int) -> None:
     if times.dtype.kind not in "fiu":
         raise DataError(f"event times are {times.dtype}, not numbers")
     if units.dtype.kind not in "iu":
-        raise DataError(f"units are {units.dtype}, not integers")
+        raise DataError(f"units are {units.dtype}, not whole numbers")
     for unit in (units.min(), units.max()):
         if not 0 <= unit < nb_units:
             raise DataError(
@@ -140,10 +143,14 @@ def _digitize(times: np.ndarray, nb_steps: int, max_time: float) -> np.ndarray:
 
 
 class Annotations(NamedTuple):
-    """What a file says about its clips: ``labels`` [N] int64, ``speakers`` [N] int64 or None."""
+    """What a file says about its clips: ``labels`` [N] int64, ``speakers`` [N] int64 or None.
+
+    Where a file names speakers by texts, ``names`` are these, and ``speakers`` are their indices.
+    """
 
     labels: np.ndarray
     speakers: np.ndarray | None
+    names: tuple[str, ...] = ()
 
 
 class BinnedClips(NamedTuple):
@@ -164,9 +171,14 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
     with _open_spikes(path) as file:
         nb_clips = _count_clips(file, path)
         labels = _read_integers(file, "labels", path)
-        speakers = None
+        speakers, names = None, ()
         if _is_named(file, "extra/speaker"):
-            speakers = _read_integers(file, "extra/speaker", path)
+            if _is_text(file, "extra/speaker"):
+                texts = _texts(_read_list(file, "extra/speaker", path, "speakers"))
+                names = tuple(sorted(set(texts)))
+                speakers = np.array([names.index(text) for text in texts])
+            else:
+                speakers = _read_integers(file, "extra/speaker", path)
             if len(speakers) == 1:  # of all clips
                 speakers = speakers.repeat(nb_clips)
             if len(speakers) != nb_clips:
@@ -176,12 +188,13 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
     outside = np.flatnonzero((labels < 0) | (labels >= nb_classes))
     if outside.size:
         clip = outside[0]
+        wrong = "is negative" if labels[clip] < 0 else f"is outside 0..{nb_classes - 1}"
         raise DataError(
-            f"{path}, clip {clip}: label {labels[clip]} is outside 0..{nb_classes - 1}: count "
-            "labels from 0, and name every class in extra/keys (see 'Add a data set' in "
-            "CONTRIBUTING.md)"
+            f"{path}, clip {clip}: label {labels[clip]} {wrong}: count labels from 0, and name "
+            "every class in extra/keys (see 'Add a data set' in CONTRIBUTING.md), or their number "
+            "with --nb_outputs"
         )
-    return Annotations(labels, speakers)
+    return Annotations(labels, speakers, names)
 
 
 def read_largest_label(path: Path) -> int:
@@ -199,7 +212,8 @@ def _count_clips(file: h5py.File, path: Path) -> int:
         rows = file[name]
         if rows.size != len(rows) or h5py.check_vlen_dtype(rows.dtype) is None:
             raise DataError(
-                f"{path}: {name} is {rows.dtype} {rows.shape}, not a list of lists of numbers"
+                f"{path}: {name} is {rows.dtype} {rows.shape}, not a list of lists of numbers: "
+                f"write {LIKE_SHD}"
             )
         if len(rows) != nb_clips:
             raise DataError(f"{path}: {len(rows)} clips in {name} but {nb_clips} labels")
@@ -213,12 +227,10 @@ def read_largest_unit(path: Path) -> int:
     largest = -1
     with _open_spikes(path) as file:
         nb_clips, units = _count_clips(file, path), file["spikes/units"]
-        if h5py.check_vlen_dtype(units.dtype).kind in "iu":
-            for start in range(0, nb_clips, CHUNK_CLIPS):
-                rows = _read(units, slice(start, start + CHUNK_CLIPS), path).reshape(-1)
-                largest = max(
-                    largest, max((int(row.max()) for row in rows if row.size), default=-1)
-                )
+        for start in range(0, nb_clips, CHUNK_CLIPS):
+            rows = map(_whole, _read(units, slice(start, start + CHUNK_CLIPS), path).reshape(-1))
+            highest = (int(row.max()) for row in rows if row.size and row.dtype.kind in "iu")
+            largest = max(largest, max(highest, default=-1))
     return largest
 
 
@@ -231,10 +243,16 @@ def read_nb_channels(path: Path) -> int | None:
         value = file.attrs.get("nb_channels")
     if value is None:
         return None
-    number = np.ravel(value)
-    if number.size != 1 or number.dtype.kind not in "iu" or not 0 < number[0] <= MOST_UNITS:
-        raise DataError(f"{path}: its attribute nb_channels is {value!r}, not 1 to {MOST_UNITS}")
-    return int(number[0])
+    try:
+        (number,) = np.ravel(value).tolist()
+        if 0 < (whole := int(number)) <= MOST_UNITS and float(number) == whole:
+            return whole
+    except (TypeError, ValueError):
+        pass
+    raise DataError(
+        f"{path}: its attribute nb_channels is {value!s}, not 1 to {MOST_UNITS}: name the number "
+        "with --nb_channels"
+    )
 
 
 def read_class_names(path: Path) -> list[str]:
@@ -248,12 +266,29 @@ def read_class_names(path: Path) -> list[str]:
             return []
         keys = _read_list(file, "extra/keys", path, "names")
         kind = file["extra/keys"].dtype
-    if kind.kind not in "iu" and h5py.check_string_dtype(kind) is None:
-        raise DataError(f"{path}: extra/keys is {kind} {keys.shape}, not a list of names")
-    names = [os.fsdecode(key) if isinstance(key, bytes) else str(key) for key in keys.tolist()]
+        if kind.kind not in "iu" and not _is_text(file, "extra/keys"):
+            raise DataError(f"{path}: extra/keys is {kind} {keys.shape}, not a list of names")
+    names = _texts(keys)
     if len(names) == 1:
         names = [name.strip() for name in re.split("[,;\n]", names[0]) if name.strip()]
-    return [readable(name) for name in names]
+    return names
+
+
+def _is_text(file: h5py.File, name: str) -> bool:
+    return _has_dataset(file, name) and h5py.check_string_dtype(file[name].dtype) is not None
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    """Names as they are compared; some programs pad them with blanks."""
+    texts = (os.fsdecode(v) if isinstance(v, bytes) else str(v) for v in values.tolist())
+    return [readable(text).strip() for text in texts]
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Integers, where a file holds whole numbers as floats."""
+    if values.dtype.kind == "f" and (np.abs(values) < 2**31).all() and (values % 1 == 0).all():
+        return values.astype(np.int64)
+    return values
 
 
 def _open_spikes(path: Path) -> h5py.File:
@@ -287,9 +322,12 @@ def _is_named(file: h5py.File, name: str) -> bool:
 
 
 def _read_integers(file: h5py.File, name: str, path: Path) -> np.ndarray:
-    values = _read_list(file, name, path, "integers")
+    values = _whole(_read_list(file, name, path, "integers"))
     if values.dtype.kind not in "iu":
-        raise DataError(f"{path}: {name} is {values.dtype} {values.shape}, not a list of integers")
+        raise DataError(
+            f"{path}: {name} is {values.dtype} {values.shape}, not a list of integers"
+            + (": number the classes from 0, and name them in extra/keys" * (name == "labels"))
+        )
     return values.astype(np.int64)
 
 
@@ -325,7 +363,7 @@ def read_clips(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
             part = slice(start, start + CHUNK_CLIPS)
             times = _read(file["spikes/times"], part, path).reshape(-1)
             units = _read(file["spikes/units"], part, path).reshape(-1)
-            yield start, times, units
+            yield start, times, [_whole(row) for row in units]
 
 
 def bin_clips(

@@ -29,14 +29,15 @@ LOST, MUCH = 0.99, 0.5
 class FrameSet(Split):
     """Clips of one length, as counts of events per time bin and channel.
 
-    ``counts`` [N, T, C] uint8, ``labels`` [N] int64, ``speakers`` [N] int64 or None. A time bin is
-    ``bin_seconds`` wide.
+    ``counts`` [N, T, C] uint8, ``labels`` [N] int64, ``speakers`` [N] int64 or None, which are
+    indices of ``names`` if there are any. A time bin is ``bin_seconds`` wide.
     """
 
     counts: Tensor
     labels: Tensor
     bin_seconds: float
     speakers: Tensor | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def shape(self) -> torch.Size:
@@ -50,8 +51,9 @@ class FrameSet(Split):
 
     @property
     def speaker_names(self) -> list[str]:
-        """The numbers of the files."""
-        return [] if self.speakers is None else [str(s) for s in self.speakers.tolist()]
+        """The names or numbers of the files."""
+        speakers = [] if self.speakers is None else self.speakers.tolist()
+        return [self.names[s] if self.names else str(s) for s in speakers]
 
     def longest(self) -> tuple[int, str]:
         """T, and no file."""
@@ -137,14 +139,15 @@ def load_frames(
             "clip, do not fit in memory: use fewer nb_steps or a larger spatial_bin"
         ) from error
     _refuse_lost(path, binning, **cached.facts)  # earlier versions cached such frames
-    _report(path, binning, say, **cached.facts)
+    _report(path, binning, say, **{name: cached.facts[name] for name in TOTALS})
     integers = {
         name: torch.from_numpy(cached.arrays[name].astype(np.int64))
         for name in ("labels", "speakers")
         if name in cached.arrays
     }
     counts = torch.from_numpy(cached.arrays["counts"])
-    return FrameSet(counts=counts, bin_seconds=binning.bin_seconds, **integers)
+    names = tuple(cached.facts.get("speakers", ()))
+    return FrameSet(counts=counts, bin_seconds=binning.bin_seconds, names=names, **integers)
 
 
 def largest_unit(path: Path) -> int:
@@ -180,11 +183,11 @@ def _cache_key(path: Path, binning: Binning, nb_classes: int) -> dict[str, Any]:
     }
 
 
-def _bin_into(sink: Sink, path: Path, binning: Binning, nb_classes: int) -> dict[str, int]:
-    """Pass labels, speakers and counts to ``sink``; the totals as a dict."""
+def _bin_into(sink: Sink, path: Path, binning: Binning, nb_classes: int) -> dict[str, Any]:
+    """Pass labels, speakers and counts to ``sink``; the totals and names as a dict."""
     annotations = read_annotations(path, nb_classes)
-    for name, integers in annotations._asdict().items():
-        if integers is not None:
+    for name in ("labels", "speakers"):
+        if (integers := getattr(annotations, name)) is not None:
             sink.append(name, integers.astype(INTEGER))
     nb_clips = len(annotations.labels)
     totals = dict.fromkeys(TOTALS, 0)
@@ -198,7 +201,7 @@ def _bin_into(sink: Sink, path: Path, binning: Binning, nb_classes: int) -> dict
     if totals["total_events"] == 0:
         raise DataError(f"none of the {nb_clips} clips of {path} holds an event")
     _refuse_lost(path, binning, **totals)
-    return totals
+    return {**totals, "speakers": annotations.names} if annotations.names else totals
 
 
 def _refuse_lost(path: Path, binning: Binning, total_events: int, dropped_events: int, **_) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Spiking Heidelberg Digits, Spiking Speech Commands (Cramer et al. 2020) and the shipped demo."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class SpikingDataSet(FramesDataSet):
         if how == AUTO:
             how = self._validation(folder, files.get("train"))
             files |= self._files(folder, how, splits, known=files)
-        classes = self._class_names(list(files.values()), say)
+        classes = self._class_names(list(files.values()), options.nb_outputs or 0, say)
         nb_channels = options.nb_channels or self._nb_channels(list(files.values()), say)
         binning = Binning(options.nb_steps, options.max_time, options.spatial_bin, nb_channels)
         if options.augm_channel_shift >= binning.nb_features:
@@ -149,6 +150,10 @@ class SpikingDataSet(FramesDataSet):
         where = f"no folder {folder} for {name}"
         if folder.is_dir():
             where = f"none of {tried} in {folder}"
+            alike = re.compile(rf"{split}.*\.(h5|hdf5|hdf)(\.gz|\.zip)?$", re.IGNORECASE)
+            files = sorted(path.name for path in folder.iterdir() if path.is_file())
+            if found := list(filter(alike.search, files)):
+                raise DataError(f"{where}: rename {found[0]} if it is that file")
         if self.url is None:
             ships = "it ships with Sprache, restore it or " if self.name == "demo" else ""
             raise DataError(f"{where}: {ships}name its folder with --data_folder")
@@ -181,14 +186,16 @@ class SpikingDataSet(FramesDataSet):
             )
         return number
 
-    def _class_names(self, files: list[Path], say: Callable[[str], None]) -> list[str]:
-        """What ``extra/keys`` of the files names, or else numbers.
+    def _class_names(
+        self, files: list[Path], nb_outputs: int, say: Callable[[str], None]
+    ) -> list[str]:
+        """What ``extra/keys`` of the files names, or else numbers, ``nb_outputs`` if that is more.
 
         Raises DataError where two files name different classes: a label would mean two words.
         """
         named = {file: names for file in files if (names := read_class_names(file))}
         if not named:
-            return self.unnamed_classes
+            return [str(label) for label in range(max(self.nb_classes, nb_outputs))]
         (first, names), *others = named.items()
         for other, other_names in others:
             for label, pair in enumerate(zip_longest(names, other_names)):
@@ -207,9 +214,16 @@ class SpikingDataSet(FramesDataSet):
         if len(names) > self.nb_classes and max(map(read_largest_label, files)) < self.nb_classes:
             say(
                 f"{first.name} names {len(names)} classes, but its labels stay below "
-                f"{self.nb_classes}"
+                f"{self.nb_classes}: the others make no class"
             )
-            return self.unnamed_classes
+            names = names[: self.nb_classes]
+        for label, name in enumerate(names):
+            if (other := names.index(name)) < label:
+                say(
+                    f"{first.name} names two classes {name!r} in extra/keys, labels {other} and "
+                    f"{label}: it takes one name for each label"
+                )
+                break
         if len(names) != self.nb_classes:
             say(
                 f"{self.name}: {len(names)} classes here by extra/keys of {first.name}, where "
@@ -228,7 +242,8 @@ def _sources(how: str, splits: Collection[str]) -> list[str]:
 def _hold_out(how: str, train: FrameSet, path: Path) -> tuple[FrameSet, FrameSet, str]:
     """Split ``train`` into training and validation clips; the sentence says how."""
     speakers = None if train.speakers is None else train.speakers.numpy()
-    is_valid, sentence = _held_out(how, Annotations(train.labels.numpy(), speakers), path)
+    clips = Annotations(train.labels.numpy(), speakers, train.names)
+    is_valid, sentence = _held_out(how, clips, path)
     kept, held = (torch.from_numpy(np.flatnonzero(mask)) for mask in (~is_valid, is_valid))
     return train.subset(kept), train.subset(held), sentence
 
@@ -257,7 +272,8 @@ def _by_speaker(clips: Annotations, path: Path) -> tuple[np.ndarray, str]:
     nb_held = max(1, round(HELD_OUT_SPEAKERS * len(speakers)))
     chosen = [speakers[int((i + 0.5) * len(speakers) / nb_held)] for i in range(nb_held)]
     noun = "speaker" if nb_held == 1 else "speakers"
-    sentence = f"held-out {noun} {', '.join(map(str, chosen))} of the training split"
+    named = [clips.names[speaker] if clips.names else str(speaker) for speaker in chosen]
+    sentence = f"held-out {noun} {', '.join(named)} of the training split"
     return np.isin(clips.speakers, chosen), sentence
 
 

@@ -86,7 +86,7 @@ class TrainingConfig:
     nb_channels: int | None = data(
         None,
         "channels of the spikes; default: 700, unless the files say or hold others",
-        within=">= 1 and <= 65536",
+        within=">= 1 and <= 524288",
         needs=SPIKES,
     )
     skip_bad_files: bool = data(

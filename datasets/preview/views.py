@@ -95,7 +95,7 @@ class SpikeView(View):
     def sheet(self, indices: Tensor) -> Figure:
         clips, titles = self.clips, []
         for i in indices.tolist():
-            speaker = "" if clips.speakers is None else f", speaker {int(clips.speakers[i])}"
+            speaker = "" if clips.speakers is None else f", speaker {clips.speaker_names[i]}"
             events = int(clips.counts[i].sum(dtype=torch.int64))
             titles.append(f"{self.title(i)}{speaker}\nclip {i}, {events:,} events")
         return figures.spike_sheet(clips.counts[indices].numpy(), titles, clips.bin_seconds)

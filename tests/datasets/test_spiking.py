@@ -180,8 +180,19 @@ class TestClasses:
     def test_names_that_no_clip_needs_make_no_class(self, tmp_path, said):
         words = [f"word {i}" for i in range(21)]
         write_named(tmp_path, words, words)
-        assert load("shd", tmp_path, said).classes == [str(label) for label in range(20)]
+        assert load("shd", tmp_path, said).classes == words[:20]
         assert said.about("names 21 classes, but its labels stay below 20")
+
+    def test_one_name_for_two_labels_is_said(self, tmp_path, said):
+        write_named(tmp_path, ["a", "b ", "b"], None)
+        assert load("shd", tmp_path, said).classes == ["a", "b", "b"]
+        assert said.about("names two classes 'b' in extra/keys, labels 1 and 2")
+
+    def test_more_classes_without_names_are_asked_for(self, tmp_path):
+        write_named(tmp_path, None, None, labels=np.arange(12) * 2)
+        with pytest.raises(DataError, match=r"label 20 is outside 0\.\.19: .* --nb_outputs"):
+            load("shd", tmp_path)
+        assert load("shd", tmp_path, nb_outputs=23).classes[19:] == ["19", "20", "21", "22"]
 
     @pytest.mark.parametrize(
         ("names", "message"),
@@ -262,7 +273,8 @@ class TestChannels:
             (1023, (None, None), None, 1024, "1024 channels by the largest unit of shd_train.h5"),
             (63, (64, None), None, 64, "64 channels by the attribute nb_channels of shd_train.h5"),
             (63, (80, None), None, 80, "80 channels by the attribute nb_channels of shd_train.h5"),
-            (63, ([80], [80]), None, 80, "80 channels by the attribute nb_channels"),
+            (63, ([80], "80"), None, 80, "80 channels by the attribute nb_channels"),
+            (63, (80.0, None), None, 80, "80 channels by the attribute nb_channels"),
             (63, (700, 700), None, 700, None),
             (63, (80, 90), 100, 100, None),
         ],
@@ -287,6 +299,35 @@ class TestChannels:
         monkeypatch.setattr(frames, "read_largest_unit", lambda path: pytest.fail("again"))
         assert load("shd", tmp_path, nb_steps=12).nb_channels == 64
 
+    @pytest.mark.parametrize("kind", ["i1", "i8", "u8", "f8"])
+    def test_integers_may_be_stored_in_any_type(self, spikes, tmp_path, kind):
+        clips = random_clips() | {
+            "units": [np.arange(30) * 2] * 12,
+            "times": [np.ones(30) / 2] * 12,
+        }
+        loaded = []
+        for units, labels in ((np.uint16, np.int64), (kind, float)):
+            clips |= {"units": [row.astype(units) for row in clips["units"]]}
+            write_spikes(
+                tmp_path / "shd_test.h5", clips | {"labels": clips["labels"].astype(labels)}
+            )
+            loaded.append(load("shd", tmp_path, splits=("test",)))
+        assert loaded[0].nb_channels == loaded[1].nb_channels == 59
+        assert torch.equal(loaded[0].test.counts, loaded[1].test.counts)
+        assert loaded[0].test.labels.tolist() == loaded[1].test.labels.tolist()
+
+    def test_speakers_may_be_named(self, shd):
+        names = [b"bo", b"gr\xfcn", b"anna", b"eve"]
+        write_spikes(
+            shd / "shd_train.h5",
+            random_clips(60) | {"speakers": np.array([names[i // 3 % 4] for i in range(60)])},
+        )
+        for _ in range(2):  # the second time from the cache
+            data = load("shd", shd)
+            assert data.validation == "held-out speaker eve of the training split"
+            assert set(data.train.speaker_names) == {"anna", "bo", "grün"}
+            assert set(data.valid.speaker_names) == {"eve"}
+
     @pytest.mark.parametrize("speakers", [7, np.full((12, 1), 7), np.full((1, 12), 7)])
     def test_lists_may_be_columns_rows_or_one_value(self, spikes, tmp_path, speakers):
         expected = load("shd", tmp_path, splits=("test",)) if spikes("shd_test.h5") else None
@@ -302,6 +343,14 @@ class TestChannels:
         assert test.speakers.tolist() == [7] * 12
         assert torch.equal(test.counts, expected.test.counts)
         assert torch.equal(test.labels, expected.test.labels)
+
+
+def test_a_file_of_another_name_is_named(shd):
+    (shd / "shd_test.h5").rename(shd / "MyLab_Test.HDF5")
+    with pytest.raises(
+        DataError, match=r"none of shd_test\.h5, .*rename MyLab_Test\.HDF5 if it is"
+    ):
+        load("shd", shd)
 
 
 class TestOwnDataSet:

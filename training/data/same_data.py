@@ -42,7 +42,7 @@ def data_of(folder: Path, options: TrainingConfig, cache: DataCache) -> Data:
 
     Unless ``options`` name a sampling rate or a number of channels, it is that of the training.
     Networks of earlier versions have as many outputs as the published data set has classes, and
-    numbers for names, also where ``extra/keys`` names fewer: their data get these classes.
+    numbers for names, also where ``extra/keys`` names others: their data get these classes.
 
     Raises:
         ExperimentError: the classes of the network are others.
@@ -53,7 +53,7 @@ def data_of(folder: Path, options: TrainingConfig, cache: DataCache) -> Data:
         return cache.get(options)
     data = cache.get(as_recorded(before, options))
     then, now = before["classes"], list(data.classes)
-    if then == DATASETS[options.dataset_name].unnamed_classes and len(now) < len(then):
+    if then == DATASETS[options.dataset_name].unnamed_classes and len(now) <= len(then):
         return replace(data, classes=then)
     if then != now:
         raise ExperimentError(
