@@ -35,9 +35,10 @@ PRECISIONS = OPTIONS["precision"].rules.choices
 SEEDS = (13, 42, 73, 190, 268)
 
 
-def accuracies(flags: list[str], precision: str, seeds: list[int], folder: Path) -> list[float]:
-    """Test accuracy of every seed; ExperimentError if a run did not finish."""
-    argv = ["--config=demo.yaml", *flags, "--precision", precision]
+def accuracies(flags: list[str], seeds: list[int], folder: Path) -> list[float]:
+    """Test accuracy of every seed of the demo config under ``flags``; ExperimentError if a run did
+    not finish."""
+    argv = ["--config=demo.yaml", *flags]
     argv += ["--seed", *map(str, seeds), "--new_exp_folder", str(folder), "--resume", "auto"]
     if sprache.main(argv):
         raise ExperimentError(f"a run in {folder} did not finish, see above")
@@ -56,7 +57,7 @@ def spread(values: list[float]) -> dict:
 
 def compare(flags: list[str], precisions: list[str], seeds: list[int], folder: Path) -> dict:
     """All precisions on one data set; the differences are to the first one, seed by seed."""
-    found = {p: accuracies(flags, p, seeds, folder / p) for p in precisions}
+    found = {p: accuracies([*flags, "--precision", p], seeds, folder / p) for p in precisions}
     first, *others = precisions
     result = {first: {"test_accuracy": spread(found[first]), "difference": None}}
     for name in others:

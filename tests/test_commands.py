@@ -112,6 +112,11 @@ MISTAKES = {
         ("file --dry_run", "file is a file"),
         ("file/below --dry_run", "nothing can be written to file/below"),
     ],
+    "benchmarks.mechanisms": [
+        ("", "FOLDER"),
+        ("nowhere", "nowhere is not a folder"),
+        ("empty --neurons GRU", "'GRU'"),
+    ],
     "benchmarks.precision": [
         *OUT,
         ("--seeds one", "--seeds: 'one' is not a whole number from 0"),

@@ -7,11 +7,12 @@ import json
 import pytest
 import torch
 
-from benchmarks import dynamics, measure, precision, train
+from benchmarks import dynamics, measure, mechanisms, precision, train
 from datasets.binning import Binning, bin_events
 from training.errors import ExperimentError
 
 ACCURACY = {("fp32", 1): 0.90, ("fp32", 2): 0.94, ("bf16", 1): 0.91, ("bf16", 2): 0.93}
+ACCURACY |= {("none", 1): 0.80, ("none", 2): 0.82, ("axonal", 1): 0.85, ("axonal", 2): 0.89}
 
 
 def test_floor_of_a_recurrence():
@@ -65,11 +66,12 @@ def trained(monkeypatch):
     def main(argv):
         commands.append(argv)
         given = dict(zip(argv[1::2], argv[2::2], strict=False))
+        case = given.get("--precision") or given.get("--delay", "none")
         folder = argv[argv.index("--new_exp_folder") + 1]
         for seed in argv[argv.index("--seed") + 1 : argv.index("--new_exp_folder")]:
             path = precision.Path(folder) / f"run_{seed}"
             path.mkdir(parents=True)
-            test = {"accuracy": ACCURACY[given.get("--precision"), int(seed)]}
+            test = {"accuracy": ACCURACY[case, int(seed)]}
             (path / "summary.json").write_text(json.dumps({"seed": int(seed), "test": test}))
         return 0
 
@@ -94,7 +96,21 @@ def test_differences_are_taken_seed_by_seed(trained, tmp_path, capsys):
     assert "± 1.00 %" in shown
 
 
+def test_mechanisms_are_compared_by_welchs_test(trained, tmp_path, capsys):
+    out = tmp_path / "mechanisms.json"
+    cases = ["--neurons", "SiLIF", "--mechanisms", "none", "axonal", "--seeds", "1", "2"]
+    mechanisms.main([str(tmp_path), *cases, "--work", str(tmp_path / "w"), "--out", str(out)])
+    found = json.loads(out.read_text())["neurons"]["SiLIF"]
+    assert found["none"]["welch"] is None
+    assert found["axonal"]["difference"] == pytest.approx(0.06)
+    # (0.87 - 0.81) / sqrt(0.0002 / 2 + 0.0008 / 2), whose degrees of freedom are 25 / 17
+    assert found["axonal"]["welch"]["t"] == pytest.approx(0.06 / 0.0005**0.5)
+    assert found["axonal"]["welch"]["df"] == pytest.approx(25 / 17)
+    assert "87.0 ± 2.8 (t +2.7" in capsys.readouterr().out
+    assert all(str(tmp_path) in command for command in trained)
+
+
 def test_a_run_that_fails_is_not_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(precision.sprache, "main", lambda argv: 1)
     with pytest.raises(ExperimentError, match="did not finish"):
-        precision.accuracies([], "fp32", [1], tmp_path)
+        precision.accuracies([], [1], tmp_path)
