@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.dynamics.backends import compiled
 from models.linear import Linear
 from models.network import ParameterGroup
 
@@ -24,6 +25,7 @@ DELAYS = ("none", "axonal", "dendritic", "synaptic")
 NARROWEST = 0.23  # sigma at which the published schedule ends
 WIDTH = 0.27  # added to sigma
 EPSILON = 1e-7  # added to the sum of the taps
+NEGLIGIBLE = 1e-9  # weights of taps below which they are 0
 
 
 def taps_of(max_delay_ms: float, step_ms: float) -> int:
@@ -42,9 +44,23 @@ def taps_of(max_delay_ms: float, step_ms: float) -> int:
 
 def gaussian(P: Tensor, sigma: Tensor, taps: int) -> Tensor:
     """Weights g [..., taps] of the taps around positions P [...], relative to the middle one."""
-    z = (torch.arange(taps, device=P.device) - taps // 2 - P[..., None]) / (sigma.abs() + WIDTH)
-    g = torch.exp(-0.5 * z**2)
-    return g / (g.sum(-1, keepdim=True) + EPSILON)
+    g = torch.exp(-0.5 * distances(P, sigma, taps) ** 2)
+    g = g / (g.sum(-1, keepdim=True) + EPSILON)
+    # Together they are less than the rounding of the others; most are too small for normal numbers,
+    # and with others processors are slow.
+    return g.masked_fill(g < NEGLIGIBLE, 0)
+
+
+def distances(P: Tensor, sigma: Tensor, taps: int) -> Tensor:
+    """How many widths the taps [..., taps] are away from positions P [...]."""
+    steps = torch.arange(taps, device=P.device) - taps // 2
+    return (steps - P[..., None]) / (sigma.abs() + WIDTH)
+
+
+def slopes(g: Tensor, P: Tensor, sigma: Tensor) -> Tensor:
+    """Derivatives [..., taps] of the weights ``g`` [..., taps] by the positions P [...]."""
+    z = distances(P, sigma, g.shape[-1])
+    return g * (z - (g * z).sum(-1, keepdim=True)) / (sigma.abs() + WIDTH)
 
 
 def filtered(x: Tensor, g: Tensor) -> Tensor:
@@ -104,18 +120,27 @@ class Delay(nn.Module):
     def forward(self, x: Tensor, W: Linear) -> Tensor:
         """Delayed currents [B, T, H] that ``x`` [B, T, F] gives through ``W``."""
         if self.kind == "axonal":
-            return W(self.along(x))
+            return W(self.along(x, W.backend))
         if self.kind == "dendritic":
-            current = self.along(W.multiply(x, W.weight))
+            current = self.along(W.multiply(x, W.weight), W.backend)
         else:
             current = self.synaptic(x, W)
         return current if W.bias is None else current + W.bias
 
-    def along(self, x: Tensor) -> Tensor:
+    def along(self, x: Tensor, backend: str) -> Tensor:
         """x [B, T, F], every feature delayed by itself."""
+        kernels = None
+        if compiled("cpu", backend, x, self.P):
+            from models import delays_cpu as kernels
         if not self.training:
-            return shifted(x, self.delays(), self.taps - 1)
-        return filtered(x, gaussian(self.P, self.sigma, self.taps))
+            delay = self.delays()
+            return kernels.shifted(x, delay) if kernels else shifted(x, delay, self.taps - 1)
+        if kernels is None:
+            return filtered(x, gaussian(self.P, self.sigma, self.taps))
+        with torch.no_grad():
+            g = gaussian(self.P, self.sigma, self.taps)
+            slope = slopes(g, self.P, self.sigma)
+        return kernels.filtered(x, self.P, g, slope)
 
     def synaptic(self, x: Tensor, W: Linear) -> Tensor:
         """Currents [B, T, H] of x [B, T, F], delayed at each synapse; a product for every tap."""

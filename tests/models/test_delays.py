@@ -113,6 +113,22 @@ def test_nothing_is_seen_before_it_happens(kind, backend, training):
     assert torch.equal(delay(x, W)[:, :6], delay(later, W)[:, :6])
 
 
+@every_kind
+@every_backend
+def test_no_copy_is_kept_for_every_tap(kind, backend):
+    x, weight, P = draw(kind, shape=(8, 50))
+    delay, W = make(kind, weight, P, TAPS, 4.0, backend)
+    kept = {}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        delay(x.requires_grad_(), W)
+    assert sum(kept.values()) < 4 * 4 * x.numel()
+
+
 @pytest.mark.parametrize("name", ["dcls_kernel_k25", "dcls_kernel_k9_count2"])
 def test_published_taps(original_goldens, name):
     golden = torch.load(original_goldens / "beyond" / f"{name}.pt", weights_only=True)
