@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
@@ -15,9 +16,7 @@ from datasets.augment import Augmentation, augment_features, augment_waveforms
 from datasets.features import frame_counts, log_mel
 from datasets.interface import Batch, Split, gathered, moved
 from datasets.recordings import FULL_SCALE
-
-# Google Speech Commands (Warden 2018) and Heidelberg Digits (Cramer et al. 2020).
-SPEAKER = re.compile(r"(?P<hash>[^/]+)_nohash_|speaker-(?P<number>\d+)_")
+from datasets.shares import speaker_pattern
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,9 @@ class AudioSet(Split):
     @property
     def speaker_names(self) -> list[str]:
         """What the names of the files say, where all do."""
-        found = [SPEAKER.search(file) for file in self.files]
-        return [match["hash"] or match["number"] for match in found] if all(found) else []
+        names = [Path(file).name for file in self.files]
+        pattern = speaker_pattern(names)
+        return [re.search(pattern, name)[1] for name in names] if pattern else []
 
     def longest(self) -> tuple[int, str]:
         """Frames and file of the longest clip."""

@@ -41,14 +41,9 @@ from tqdm import tqdm
 
 from datasets.binning import Clip, write_shd
 from datasets.errors import DataError
-from datasets.partition import (
-    find_wavs,
-    partition,
-    speaker_numbers,
-    speaker_pattern,
-    why_not,
-)
+from datasets.partition import find_wavs, partition, why_not
 from datasets.recordings import FORMATS, read_or_refuse
+from datasets.shares import speaker_numbers, speaker_pattern
 from datasets.splits import LIST_WORDS, SPLIT_NAMES, SPLITS, some
 from parsers.program import Parser, check_file, deaf_children, numeric, program
 
@@ -350,7 +345,7 @@ def convert(
         print(f"skipped: {some(bad)}")
         good = [i for i, reason in enumerate(reasons) if not reason]
         paths, labels = [paths[i] for i in good], [labels[i] for i in good]
-    pattern = speaker_from or speaker_pattern(paths)
+    pattern = speaker_from or speaker_pattern([path.name for path in paths])
     speakers = speaker_numbers(paths, pattern)
     parts, rule = {"": list(range(len(paths)))}, ""
     if not is_file:

@@ -45,8 +45,8 @@ def readable(name: str) -> str:
 def refuse_file(folder: Path) -> None:
     """DataError for a file in place of a folder of data."""
     if folder.is_file():
-        way = "unpack it, and" if folder.name.lower().endswith(PACKED) else "here"
-        raise DataError(f"{folder} is a file: {way} name the folder of the data")
+        unpack = "unpack it, and " if folder.name.lower().endswith(PACKED) else ""
+        raise DataError(f"{folder} is a file: {unpack}name the folder of the data")
 
 
 def user_cache() -> list[Path]:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Recordings of one's own into training, validation and test clips."""
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import numpy as np
 from datasets.errors import DataError
 from datasets.files import readable, refuse_file
 from datasets.recordings import FORMATS, read_or_refuse
+from datasets.shares import SPLITS, share_out
 from datasets.splits import (
-    SPLITS,
     TABLES,
     WORD_LISTS,
     left_out,
@@ -21,20 +20,6 @@ from datasets.splits import (
     some,
     subfolders,
 )
-
-SHARE = 0.1  # of the clips or speakers, for validation and for test each
-LEAST_TRAINING = 0.3  # of the clips, where speakers decide
-ATTEMPTS = 100  # of a random choice of speakers, of which the best is kept
-# Names that tell who speaks: as in Google Speech Commands, and as in Heidelberg Digits.
-SPEAKER_NAMES = (r"^(.+?)_nohash_", r"speaker[-_]?(\w+?)(?:[-_.]|$)")
-
-
-def speaker_pattern(paths: Sequence[Path]) -> str | None:
-    """The one of ``SPEAKER_NAMES`` that every file name follows, None if there is none."""
-    for pattern in SPEAKER_NAMES:
-        if all(re.search(pattern, path.name) for path in paths):
-            return pattern
-    return None
 
 
 def partition(
@@ -60,11 +45,7 @@ def partition(
         if absent := sorted(map(str, chosen.keys() - set(paths))):
             say(f"listed, but not converted: {some(absent)}")
     else:
-        labels, speakers = np.asarray(labels), np.asarray(speakers)
-        parts = _by_speaker(labels, speakers, np.random.RandomState(seed))
-        rule = f"speaker, of {len(np.unique(speakers))}"
-        if parts is None:
-            parts, rule = _by_class(labels, np.random.RandomState(seed)), "class"
+        parts, rule = share_out(labels, speakers, seed)
     return {split: np.flatnonzero(parts == split).tolist() for split in SPLITS}, rule
 
 
@@ -95,55 +76,3 @@ def why_not(path: Path) -> str:
     except DataError as error:
         return str(error)
     return "" if np.ptp(samples) else f"{path}: audio is silent"
-
-
-def speaker_numbers(paths: list[Path], pattern: str | None) -> list[int]:
-    """Number of each file's speaker: the rank of what group 1 of ``pattern`` finds in its name.
-
-    All 0 without a pattern. Raises DataError for a pattern that is faulty or finds no speaker.
-    """
-    if pattern is None:
-        return [0] * len(paths)
-    names = []
-    for path in paths:
-        try:
-            names.append(re.search(pattern, path.name)[1])
-        except re.error as error:
-            raise DataError(
-                f"--speaker_from {pattern!r} is not a valid regular expression: {error}"
-            ) from error
-        except (TypeError, IndexError):
-            names.append(None)
-        if names[-1] is None:
-            raise DataError(f"--speaker_from {pattern!r} finds no group ( ) in the name of {path}")
-    ranks = {name: i for i, name in enumerate(sorted(set(names)))}
-    return [ranks[name] for name in names]
-
-
-def _by_speaker(labels: np.ndarray, speakers: np.ndarray, random) -> np.ndarray | None:
-    """The split of each clip [N]; None where every choice would leave too few training clips, or
-    none of some class."""
-    numbers = np.unique(speakers)
-    count = max(1, round(SHARE * len(numbers)))
-    best, most = None, 0
-    for _ in range(ATTEMPTS if len(numbers) > 2 * count else 0):
-        order = random.permutation(numbers)
-        parts = np.full(len(labels), "train")
-        parts[np.isin(speakers, order[:count])] = "valid"
-        parts[np.isin(speakers, order[count : 2 * count])] = "test"
-        heard = {split: len(np.unique(labels[parts == split])) for split in SPLITS}
-        complete = heard["train"] == len(np.unique(labels))
-        if complete and (parts == "train").mean() >= LEAST_TRAINING and sum(heard.values()) > most:
-            best, most = parts, sum(heard.values())
-    return best
-
-
-def _by_class(labels: np.ndarray, random) -> np.ndarray:
-    """The split of each clip [N]; a class of one or two clips is for training alone."""
-    parts = np.full(len(labels), "train")
-    for label in np.unique(labels):
-        own = random.permutation(np.flatnonzero(labels == label))
-        count = max(1, round(SHARE * len(own))) if len(own) > 2 else 0
-        parts[own[:count]] = "valid"
-        parts[own[count : 2 * count]] = "test"
-    return parts

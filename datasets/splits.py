@@ -18,8 +18,8 @@ from pathlib import Path
 from datasets.errors import DataError
 from datasets.files import PACKED, readable
 from datasets.recordings import FORMATS, OTHER_SUFFIXES, SUFFIXES
+from datasets.shares import SPLITS, share_out, speaker_numbers, speaker_pattern
 
-SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}  # for the user
 WORD_LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 LIST_WORDS = (  # the way out
@@ -61,7 +61,8 @@ def list_words(folder: Path) -> Listing:
 
     The splits come from ``validation_list.txt`` and ``testing_list.txt``, where train is all the
     rest; else from ``train.csv``, ``val.csv`` and ``test.csv`` with the columns file and class;
-    else from the SHA-1 rule of Speech Commands, `which_set`. Folders that begin with ``_`` or ``.``
+    else from the SHA-1 rule of Speech Commands, `which_set`, or where that leaves a split empty, by
+    speaker or class, see `share_out`. Folders that begin with ``_`` or ``.``
     (background noise) are skipped, and so are those without a recording. A listed file is found
     whatever the case and the encoding of its letters, and whatever its format is now. What shares
     its file name with a listed one that is not found is not for training.
@@ -136,19 +137,27 @@ def _by_hash(clips: list[tuple[str, int]], classes: list[str]) -> Listing:
     by_split = {split: [] for split in SPLITS}
     for path, label in clips:
         by_split[which_set(path)].append((path, label))
+    rule = "the SHA-1 rule of Speech Commands"
+    validation = f"clips chosen by {rule}"
+    rule += f" (there is no {WORD_LISTS['test']} or {TABLES['test']})"
+    mixed = (
+        f"clips of one speaker may be in training and in test; split them with {_names(WORD_LISTS)}"
+    )
     named = sum("_nohash_" in path for path, _ in clips)
-    note = (
-        "file names do not begin like SPEAKER_nohash_, so that clips of one speaker may be in "
-        f"training and in test; split them with {_names(WORD_LISTS)}"
-    )
-    return Listing(
-        by_split,
-        classes,
-        f"the SHA-1 rule of Speech Commands (there is no {WORD_LISTS['test']} or {TABLES['test']})",
-        "clips chosen by the SHA-1 rule of Speech Commands",
-        () if 2 * named >= len(clips) else (note,),
-        LIST_WORDS,
-    )
+    unnamed = f"file names do not begin like SPEAKER_nohash_, so that {mixed}"
+    note = "" if 2 * named >= len(clips) else unnamed
+    if empty := [SPLIT_NAMES[split] for split in SPLITS if not by_split[split]]:
+        names = [Path(path) for path, _ in clips]
+        speakers = speaker_numbers(names, speaker_pattern([path.name for path in names]))
+        parts, how = share_out([label for _, label in clips], speakers, seed=0)
+        if set(parts) == set(SPLITS):
+            by_split = {
+                split: [clip for clip, part in zip(clips, parts, strict=True) if part == split]
+                for split in SPLITS
+            }
+            rule, validation = f"{how}, as {rule} leaves no {empty[0]} clip", f"clips by {how}"
+            note = mixed if how == "class" else ""
+    return Listing(by_split, classes, rule, validation, (note,) if note else (), LIST_WORDS)
 
 
 def which_set(path: str) -> str:

@@ -31,6 +31,8 @@ def remarks(run: OpenedRun, seen: Observation) -> Iterator[str]:
     low, high = wilson(seen.metrics.accuracy, len(seen.labels))
     if low <= float(seen.labels.bincount().max()) / len(seen.labels):
         yield "this is no better than naming one class every time"
+    if len(set(run.experiment.data.test.speaker_names)) == 1:
+        yield "all test clips are of one speaker, so expect less with others"
     if run.summary is not None:
         yield from of_training(run, high)
     for number, rates in enumerate(seen.rates, start=1):

@@ -232,6 +232,9 @@ def test_the_first_sentence_says_what_to_notice():
         "overfits."
     )
     run.summary = None
+    data.test.speaker_names = ["a"] * 80
+    assert next(notice.remarks(run, seen)).startswith("all test clips are of one speaker")
+    data.test.speaker_names = []
     assert list(notice.remarks(run, seen)) == [
         "50% of the neurons of layer 2 never fire",
         "the most frequent mistake is 'd' taken for 'c', in 20 of 20 clips",

@@ -315,7 +315,29 @@ def test_likely_mistakes_are_reported(words, said):
 def test_names_that_tell_no_speaker_are_reported(tmp_path, said):
     write_words(tmp_path, nb_clips=40, lists=False)
     load(tmp_path, said)
-    assert said.about("file names do not begin like SPEAKER_nohash_, so that clips of one")
+    assert said.about("file names do not begin like SPEAKER_nohash_, so that clips of")
+
+
+@pytest.mark.parametrize(
+    ("names", "rule"),
+    [
+        ("{0}.wav", "class, as the SHA-1 rule of Speech Commands"),
+        ("speaker{0}_{1}.wav", "speaker, of 4, as the SHA-1 rule"),
+    ],
+)
+def test_few_clips_are_split_otherwise_than_by_the_hash(tmp_path, said, names, rule):
+    for word in WORDS:
+        for clip in range(4):
+            write_wav(tmp_path / word / names.format(clip, word), chirp(0, clip))
+    clips = [names.format(clip, word) for clip in range(4) for word in WORDS]
+    assert len(set(map(splits.which_set, clips))) == 2
+    data = load(tmp_path, said)
+    assert said.about(
+        f"sc: 6 training, 3 validation and 3 test clips of 3 classes, split by {rule}"
+    )
+    assert load(tmp_path).test.files == data.test.files
+    assert bool(said.about("clips of one speaker may be")) == rule.startswith("class")
+    assert len(set(data.train.speaker_names)) == (2 if rule.startswith("speaker") else 0)
 
 
 def test_tables_that_may_be_wrong_are_reported(words, said):

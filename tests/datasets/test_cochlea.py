@@ -217,7 +217,7 @@ def named(pattern, speakers=10, words=3, takes=2):
 )
 def test_clips_are_split_by_speaker_where_names_tell(tmp_path, pattern, speakers, known, rule):
     paths, labels = named(pattern, speakers)
-    found = partition.speaker_pattern(paths)
+    found = cochlea.speaker_pattern([path.name for path in paths])
     assert (found is not None) == known
     numbers = cochlea.speaker_numbers(paths, found)
     (parts, said), again, other = (
