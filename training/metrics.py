@@ -115,3 +115,12 @@ class Meter:
 def count_parameters(model: nn.Module) -> int:
     """Trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def protocol(validated_on: str) -> str:
+    """What the epoch of a reported test accuracy was chosen on, by ``validated_on``."""
+    if "test split" in validated_on:
+        return "published: epoch chosen on the test split"
+    clean = {"held-out speaker": "held-out speakers", "of the training split": "held-out clips"}
+    words = (kind for mark, kind in clean.items() if mark in validated_on)
+    return f"clean: {next(words, 'validation split of the data')}"

@@ -13,7 +13,7 @@ from analysis.report.notice import by_speaker
 from analysis.report.page import Page
 from analysis.trained import OpenedRun
 from models.snns import AdaptiveLayer, ResonateLayer
-from training.metrics import count_parameters, wilson
+from training.metrics import count_parameters, protocol, wilson
 from training.record import checkpoint
 from training.terminal.console import interval_in_words, percent
 
@@ -51,6 +51,7 @@ def show_run(page: Page, run: OpenedRun, seen: Observation) -> None:
         valid = percent(run.summary["valid"]["accuracy"])
         rows.append(("validation accuracy", f"{valid} at epoch {run.summary['best_epoch']}"))
         rows.append(("validated on", run.summary["validated_on"]))
+        rows.append(("protocol", protocol(run.summary["validated_on"])))
     if model.is_snn:
         rows.append(("state variables", f"{model.nb_state_variables():,}"))
         rows.append(("synaptic operations", f"{seen.metrics.sop:,.0f} per clip"))

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_the_figures_of_a_sweep(train, tmp_path, capsys):
     said = capsys.readouterr().out
     rows = [line[2:].split() for line in said.splitlines() if line[:3] in ("1) ", "2) ")]
     assert sorted(rows) == sorted(line.split() for line in of_the_sweep)
-    assert "*: best epoch chosen on the test split, as published" in said
+    assert "*: protocol published: epoch chosen on the test split" in said
     (sweep,) = tmp_path.glob("exp/test_exps/*_sweep")
     rows, _ = table_of(capsys, sweep)
     assert [row["runs"] for row in rows] == ["2", "2"]
@@ -125,6 +126,46 @@ def test_the_figures_of_a_sweep(train, tmp_path, capsys):
         shutil.rmtree(folder)
     (sweep / "sweep_summary.json").rename(sweep / "sweep_summary_host_7.json")
     assert table_of(capsys, sweep)[0] == rows
+
+
+PUBLISHED, CLEAN = "test split (as published)", "held-out speakers 1, 4 of the training split"
+
+
+def test_protocols_are_rows_of_their_own(tmp_path, monkeypatch, capsys):
+    """Whatever makes the runs alike otherwise, even the same seeds; also in earlier summaries."""
+    monkeypatch.chdir(tmp_path)
+    for number, validated_on in enumerate((PUBLISHED, CLEAN, PUBLISHED, CLEAN)):
+        folder = write_run(Path("out") / str(number), 0.8 + 0.01 * number, seed=number // 2)
+        path = folder / "summary.json"
+        summary = {**json.loads(path.read_text()), "validated_on": validated_on}
+        path.write_text(json.dumps(summary))
+    write_run(Path("out") / "unfinished", finished=False, seed=7)
+    assert call("out", "--compare", "1", "2") == 0
+    said = capsys.readouterr().out
+    shown = [line.split() for line in said.splitlines() if line[:3] in ("1) ", "2) ")]
+    assert [row[7:12] for row in shown] == [
+        ["81.00", "±", "1.41*", "published", "2"],
+        ["82.00", "±", "1.41", "clean", "2"],
+    ]
+    assert "*: protocol published: epoch chosen on the test split" in said
+    assert "\nprotocol clean: held-out speakers" in said
+    assert "of the test accuracy, published against clean:" in said
+    rows, _ = table_of(capsys, "out")
+    assert [row["protocol"].split(":")[0] for row in rows] == ["published", "clean"]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"dataset_name": "shd", "shd_validation": "test"}, "published"),
+        ({"dataset_name": "shd", "shd_validation": "speakers"}, "clean: held-out speakers"),
+        ({"dataset_name": "shd", "shd_validation": "random"}, "clean: held-out clips"),
+        ({"dataset_name": "demo", "shd_validation": "file"}, "clean: validation split"),
+        ({"dataset_name": "ssc", "shd_validation": "test"}, "None"),  # SSC has one of its own
+    ],
+)
+def test_options_tell_the_protocol_of_runs_without_figures(options, found):
+    assert str(groups.protocol_of({"values": options})).startswith(found)
 
 
 def spoil(change):

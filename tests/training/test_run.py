@@ -233,10 +233,20 @@ def test_evaluations_never_replace_one_another(whole, train, tmp_path):
     assert written == ["run_evaluation", "run_evaluation_2"]
 
 
-def test_speakers_held_out_are_named(train, tmp_path):
-    assert train(new_exp_folder="out", shd_validation="speakers", nb_epochs=1) == 0
+def test_held_out_speakers_leave_the_test_split_for_the_end(train, tmp_path, monkeypatch, capsys):
+    seen, evaluate = [], Experiment.evaluate
+
+    def noted(self, split, label):
+        seen.append("test" if split is self.data.test else label)
+        return evaluate(self, split, label)
+
+    monkeypatch.setattr(Experiment, "evaluate", noted)
+    assert train(new_exp_folder="out", shd_validation="speakers", nb_epochs=2) == 0
+    assert seen == ["epoch 1/2 valid", "epoch 2/2 valid", "test"]
+    assert "clean: held-out speakers" in capsys.readouterr().out
     summary = summary_of(tmp_path / "out")
     assert "held-out speaker" in summary["validated_on"]
+    assert summary["protocol"] == "clean: held-out speakers"
     assert summary["clips"] == {"train": 120, "valid": 40, "test": 60}
 
 

@@ -17,7 +17,7 @@ from models.network import Network
 from parsers.load import Config
 from training.data.loading import data_record
 from training.errors import ExperimentError
-from training.metrics import Metrics, count_parameters, wilson
+from training.metrics import Metrics, count_parameters, protocol, wilson
 from training.record import checkpoint, files
 from training.record.checkpoint import Best, Progress, Trained
 from training.record.curves import draw_curves
@@ -132,6 +132,7 @@ class Recorder:
             "best_epoch": self.best.epoch,
             "epochs": options.nb_epochs,
             "validated_on": self.data.validation,
+            "protocol": protocol(self.data.validation),
             "valid": self.best.valid.to_dict(),
             "test": test.to_dict(),
             "test_accuracy_interval": wilson(test.accuracy, test.samples),

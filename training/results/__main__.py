@@ -134,7 +134,7 @@ def main(argv: list[str] | None) -> None:
         test = welch(*(groups[row] for row in rows), names)
         print(f"\n{test}", file=sys.stderr if to_stdout else sys.stdout)
     if arguments.curves:
-        draw(groups, list(grouped(results, axes).values()), Path(arguments.curves))
+        draw(groups, grouped(results, axes), Path(arguments.curves))
 
 
 def formatted(name: str, groups: list[dict]) -> str:
@@ -170,6 +170,7 @@ def as_csv(groups: list[dict]) -> str:
             "best_epoch_mean": sum(best) / len(best) if best else None,
             "seconds_mean": group["seconds"],
             "validated_on": group["validated_on"],
+            "protocol": group["protocol"],
         }
         rows.append(row)
     text = io.StringIO()
@@ -198,11 +199,12 @@ def notes_on(runs: list[GatheredRun]) -> list[str]:
 
 def label(groups: list[dict], row: int) -> str:
     """What distinguishes a group from the others, in words."""
-    parts = []  # data, model, size and resolution of each, as the table has them
+    parts = []  # data, model, size, resolution and protocol of each, as the table has them
     for group in groups:
         setup = group["setup"]
         model, size = model_name(setup["model_type"]), f"{setup['nb_hiddens']} hidden"
-        parts.append([group["data"], model, size, f"{setup['ms_per_step']:g} ms"])
+        of_group = [group["data"], model, size, f"{setup['ms_per_step']:g} ms"]
+        parts.append([*of_group, (group["protocol"] or "").split(":")[0]])
     kept = [part for part, *others in zip(parts[row], *parts, strict=True) if len({*others}) > 1]
     options = options_in_words(groups, groups[row])
     return ", ".join(filter(None, [*kept, options])) or parts[row][1]

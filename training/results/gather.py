@@ -15,6 +15,7 @@ from parsers.load import OPTIONS
 from parsers.options import UserError
 from training.errors import ExperimentError
 from training.record import files
+from training.results.groups import protocol_of
 
 SWEEP_SUMMARIES = "sweep_summary*.json"  # processes that share a sweep write one each
 MARKERS = ("config.yaml", "summary.json", "metrics.jsonl")
@@ -207,7 +208,8 @@ def mark_repeated_seeds(runs: list[GatheredRun], axes: list[str]) -> None:
     first: dict[tuple, GatheredRun] = {}
     for run in runs:
         if run.trouble is None:
-            key = (*(run.values[axis] for axis in axes), run.values["seed"])
+            key = (*(run.values[axis] for axis in axes), protocol_of(run.result()))
+            key = (*key, run.values["seed"])
             same = first.setdefault(key, run)
             if same is not run:
                 run.trouble = f"seed {run.values['seed']} is counted already, from {same.folder}"

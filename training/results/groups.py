@@ -11,14 +11,14 @@ from types import SimpleNamespace
 
 from datasets.registry import DATASETS
 from parsers.load import OPTIONS, Plan
-from parsers.options import parts
-from training.metrics import wilson
+from parsers.options import AUTO, parts
+from parsers.training_config import UNVALIDATED
+from training.metrics import protocol, wilson
 from training.record import files
 from training.terminal.console import columns, duration, log, table, wrapped
 
 # As papers spell them.
 MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
-SEES_THE_TEST_SPLIT = "best epoch chosen on the test split, as published"
 FEW = 100  # test clips
 # Columns that are left out one after another where the terminal has no room for them.
 SPARE = (
@@ -29,6 +29,7 @@ SPARE = (
     "states",
     "valid acc (%)",
     "params",
+    "protocol",
     "seeds",
     "ms/step",
 )
@@ -39,25 +40,42 @@ SETUP = ("dataset_name", "model_type", "nb_hiddens", "ms_per_step")
 TUNED = {*SETUP, *(name for name, option in OPTIONS.items() if option.rules.tuned)}
 
 
-def grouped(results: list[dict], axes: list[str]) -> dict[tuple, list[dict]]:
-    """The results that agree in ``axes``, by their values there; in each group by seed.
+def protocol_of(run: dict) -> str | None:
+    """The `protocol` of a result, of one without figures by its options; None: unknown."""
+    values = run["values"]
+    chosen = values["shd_validation"] if UNVALIDATED.are_met(values) else AUTO
+    sentences = {
+        "test": "test split",
+        "speakers": "held-out speakers",
+        "random": "random clips of the training split",
+        "file": "file",
+        AUTO: None,
+    }
+    sentence = run.get("validated_on") or sentences[chosen]
+    return sentence and protocol(sentence)
+
+
+def grouped(results: list[dict], axes: list[str]) -> list[list[dict]]:
+    """The results that agree in ``axes`` and in their protocol; in each group by seed.
 
     A result holds the options of a run ("values"), the figures of its summary.json, and "error"
-    where there are none to count.
+    where there are none to count. One whose protocol is unknown joins the first group.
     """
-    groups: dict[tuple, list[dict]] = {}
-    for result in results:
-        groups.setdefault(tuple(result["values"][axis] for axis in axes), []).append(result)
-    for runs in groups.values():
-        runs.sort(key=lambda run: run["values"]["seed"])
-    return groups
+    keys = [tuple(result["values"][axis] for axis in axes) for result in results]
+    groups: dict[tuple, dict[str | None, list[dict]]] = {key: {} for key in keys}
+    known = [(protocol_of(result), key, result) for key, result in zip(keys, results, strict=True)]
+    for found, key, result in sorted(known, key=lambda entry: entry[0] is None):
+        alike = groups[key]
+        alike.setdefault(found if found or not alike else next(iter(alike)), []).append(result)
+    runs = [some for alike in groups.values() for some in alike.values()]
+    return [sorted(some, key=lambda run: run["values"]["seed"]) for some in runs]
 
 
 def group_over_seeds(results: list[dict], axes: list[str]) -> list[dict]:
     """Statistics of each of the groups of `grouped`."""
     return [
-        {"values": dict(zip(axes, values, strict=True)), **statistics_of(runs)}
-        for values, runs in grouped(results, axes).items()
+        {"values": {axis: runs[0]["values"][axis] for axis in axes}, **statistics_of(runs)}
+        for runs in grouped(results, axes)
     ]
 
 
@@ -79,6 +97,7 @@ def statistics_of(runs: list[dict]) -> dict:
         "parameters": only(sound, "parameters"),
         "state_variables": only(sound, "state_variables"),
         "validated_on": only(sound, "validated_on"),
+        "protocol": protocol_of(sound[0] if sound else runs[0]),
         "best_epochs": [run["best_epoch"] for run in sound if "best_epoch" in run],
         "seconds": statistics.fmean(seconds) if seconds else None,
     }
@@ -179,6 +198,7 @@ def text_table(
     The columns ``without`` which it does are in `SPARE`.
     """
     options = telling_options(groups) if options is None else options
+    protocols = {group["protocol"] for group in groups}
     cells_of = {
         "data": lambda group: group["data"],
         "model": lambda group: model_name(group["setup"]["model_type"]),
@@ -189,6 +209,9 @@ def text_table(
         "states": lambda group: count(group["state_variables"]),
         "test acc (%)": lambda group: (
             spread(group["test_accuracy"]) + ("*" if sees_the_test_split(group) else "")
+        ),
+        "protocol": lambda group: (
+            (group["protocol"] or "-").split(":")[0] if len(protocols) > 1 else "-"
         ),
         "seeds": seeds,
         "95%\ninterval": interval,
@@ -241,8 +264,8 @@ def legend(groups: list[dict]) -> list[str]:
     lines = ["acc: mean ± sample standard deviation over seeds; SOP and time: mean of a run"]
     if any(interval(group) != "-" for group in groups):
         lines.append("95% interval: of one run with that accuracy, by its number of test clips")
-    if any(map(sees_the_test_split, groups)):
-        lines.append(f"*: {SEES_THE_TEST_SPLIT}")
+    for found in dict.fromkeys(group["protocol"] for group in groups if group["protocol"]):
+        lines.append(f"{'*: ' if found.startswith('published') else ''}protocol {found}")
     for data in dict.fromkeys(group["data"] for group in groups):
         few = [g for g in groups if g["data"] == data and 0 < g["test_clips"] < FEW]
         if few:
@@ -257,7 +280,7 @@ def legend(groups: list[dict]) -> list[str]:
 
 def sees_the_test_split(group: dict) -> bool:
     """Whether an epoch of the group was chosen by the accuracy that is reported."""
-    return "test split" in (group["validated_on"] or "")
+    return (group["protocol"] or "").startswith("published")
 
 
 def interval(group: dict) -> str:

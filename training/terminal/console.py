@@ -30,7 +30,7 @@ from parsers.program import (
     what_failed,
 )
 from training.errors import DivergedError
-from training.metrics import Meter, Metrics, wilson
+from training.metrics import Meter, Metrics, protocol, wilson
 
 log = logging.getLogger("sprache")
 # SIGUSR1 is what a batch system is asked to send some time before it ends a job, SIGHUP what comes
@@ -297,6 +297,7 @@ def closing_table(summary: dict) -> str:
             f"{percent(summary['valid']['accuracy'])} at epoch {summary['best_epoch']}",
         ),
         ("validated on", summary["validated_on"]),
+        ("protocol", protocol(summary["validated_on"])),
         *activity_rows(test),
         ("trainable parameters", f"{summary['parameters']:,}"),
     ]
