@@ -214,14 +214,19 @@ def firing_rates(x: Tensor, counts: Tensor | None, keep: float) -> Tensor:
 @torch.no_grad()
 def events(x: Tensor, counts: Tensor | None = None) -> Tensor:
     """Number of non-zero entries of ``x`` [B, ...]; ``counts`` [B, H] if they are known already."""
-    return torch.count_nonzero(x) if counts is None else counts.sum(dtype=torch.int64)
+    return nonzero(x) if counts is None else counts.sum(dtype=torch.int64)
+
+
+def nonzero(x: Tensor) -> Tensor:
+    """How many entries of ``x`` are not 0; ONNX knows no `torch.count_nonzero`."""
+    return (x != 0).sum() if torch.onnx.is_in_onnx_export() else torch.count_nonzero(x)
 
 
 @torch.no_grad()
 def recurrent_operations(spikes: Tensor, layer: nn.Module) -> Tensor:
     """Operations through V of ``layer``: each of ``spikes`` [B, T, H] before the last step reaches
     all of its neurons, or all others."""
-    return torch.count_nonzero(spikes[:, :-1]) * recurrent_fan_out(layer)
+    return nonzero(spikes[:, :-1]) * recurrent_fan_out(layer)
 
 
 def recurrent_fan_out(layer: nn.Module) -> int:

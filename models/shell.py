@@ -274,8 +274,12 @@ class CompiledLayer(SpikingLayer):
         """Matrix [H, H] from neuron to neuron, None for a feed-forward layer."""
         if not self.recurrent:
             return None
-        weight = self.V.weight
-        return weight if self.self_connections else weight.clone().fill_diagonal_(0)
+        for hook in self.V._forward_pre_hooks.values():  # V is not called, but may be pruned
+            hook(self.V, ())
+        V = self.V.weight
+        if self.self_connections:
+            return V
+        return V.masked_fill(torch.eye(V.shape[0], dtype=torch.bool, device=V.device), 0)
 
 
 class RecurrentMixin:

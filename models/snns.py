@@ -415,5 +415,6 @@ class SNN(Network):
         if self.counts_spikes:
             x = find_readout(self.readout).scores(x)
             rates.pop()  # only those of the hidden layers are reported, and regularised
-        sop, recurrent_sop = sop / len(x), recurrent_sop / len(x)
+        clips = x.shape[0]  # not len(x), which graphs would take for a constant
+        sop, recurrent_sop = sop / clips, recurrent_sop / clips
         return Activity(x, torch.cat(rates), sop, recurrent_sop, layers, potentials)

@@ -31,6 +31,10 @@ def start() -> None:
     sys.stdout, sys.stderr = (lasting(stream) for stream in (sys.stdout, sys.stderr))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
+    try:
+        os.getcwd()
+    except OSError:
+        end("error: the working directory is gone: cd to one that exists", 2)
 
 
 def find_room_for_caches() -> None:
@@ -50,11 +54,16 @@ def find_room_for_caches() -> None:
 
 def leave(signum: int, frame: object) -> NoReturn:
     """End at Ctrl-C while there is nothing to tidy up: until `parsers.program.run_command`."""
+    end("interrupted", 128 + signum)
+
+
+def end(line: str, status: int) -> NoReturn:
+    """End the program at once, with one line."""
     spec = sys.modules["__main__"].__spec__
     name = os.path.basename(sys.argv[0]) if spec is None else spec.name.removesuffix(".__main__")
     with contextlib.suppress(OSError):
-        os.write(2, f"{name}: interrupted\n".encode())
-    os._exit(128 + signum)
+        os.write(2, f"{name}: {line}\n".encode())
+    os._exit(status)
 
 
 def plug_closed_numbers() -> None:

@@ -83,6 +83,8 @@ def _in_graph(name, backend, tensors, *variant) -> Callable:
 def _module_in_graph(name, backend, kinds, surrogate=None, learns=False) -> str:
     """Its module, whose operators are made."""
     if torch.onnx.is_in_onnx_export():
+        if any(dtype.is_complex for _, dtype in kinds):
+            raise TypeError("ONNX has no complex numbers, in which CSiLIF and RF compute")
         say_plain("for ONNX, which knows standard operators only")
         backend = "naive"
     tensors = [torch.empty(0, device=device, dtype=dtype) for device, dtype in kinds]

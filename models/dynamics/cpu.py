@@ -384,7 +384,7 @@ def _sum(made, steps, for_backward):
 
 SUM = Differentiable(
     "cpu_sum", "Tensor steps, bool for_backward", results=1, made=1, kept=0,
-    allocate=lambda steps, _: (steps.new_empty(len(steps), steps.shape[2]),), run=_sum,
+    allocate=lambda steps, _: (steps.new_empty(steps.shape[0], steps.shape[2]),), run=_sum,
     saved=lambda made, *inputs: (inputs, ()),
     backward=lambda inputs, kept, gradients, needed: (
         gradients[0][:, None].expand(inputs[0].shape),

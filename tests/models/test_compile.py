@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from snn_cases import SIZES, B, F, T, make_input, make_net
-from torch.nn.utils import skip_init
+from torch.nn.utils import prune, skip_init
 
 from models.dynamics import AdaptiveState, adaptive
 from models.snns import SNN
@@ -67,12 +67,44 @@ def test_recorded_networks_compute_the_same(neuron, record):
     assert sum("sprache" in name for name in operators) == len(SIZES) + 1  # two of the readout
 
 
+@pytest.mark.parametrize("record", [exported, traced])
+def test_recorded_networks_take_batches_of_another_size(record):
+    net = make_net("RLIF", init_state="zero").eval()
+    x = make_input()
+    if record is exported:
+        sizes = {"x": {0: torch.export.Dim("clips", min=1, max=64)}}
+        module = torch.export.export(net, (x,), dynamic_shapes=sizes).module()
+    else:
+        module, _ = record(net, x)
+    for found, expected in zip(module(x[:2]), net(x[:2]), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_pruned_recurrent_weights_learn():
+    net = make_net("RadLIF")
+    prune.l1_unstructured(net.snn[0].V, "weight", 0.5)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(2):
+        before = net.snn[0].recurrent_weights().detach()
+        optimizer.zero_grad()
+        step(net, net)
+        optimizer.step()
+    assert not torch.equal(net.snn[0].recurrent_weights(), before)
+
+
+def test_onnx_has_no_complex_neurons(monkeypatch):
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    with pytest.raises(TypeError, match="ONNX has no complex numbers"):
+        torch.jit.trace(make_net("CSiLIF", init_state="zero").eval(), (make_input(),))
+
+
 def test_graphs_of_standard_operators_are_made_by_plain_pytorch(monkeypatch, caplog):
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
-    net = make_net("SiLIF", init_state="zero").eval()
+    net = make_net("SiLIF+RLIF", init_state="zero").eval()
     with caplog.at_level("INFO", logger="sprache"):
         _, operators = exported(net, make_input())
-    assert not any("sprache" in name for name in operators)
+    for missing in ("sprache", "count_nonzero", "as_strided", "diagonal"):
+        assert not any(missing in name for name in operators)
     assert [record.getMessage() for record in caplog.records] == [
         "Plain PyTorch computes the recurrences for ONNX, which knows standard operators only"
     ]

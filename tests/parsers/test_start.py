@@ -97,6 +97,14 @@ def test_ctrl_c_among_the_imports_is_one_line(tmp_path):
         assert (done.returncode, done.stderr) == (130, f"{name}: interrupted\n")
 
 
+def test_a_working_directory_that_is_gone_is_one_line(tmp_path):
+    around = f'mkdir "{tmp_path}/gone"; cd "{tmp_path}/gone"; rmdir "{tmp_path}/gone"; exec "$@"'
+    command = ["sh", "-c", around, "sh", sys.executable, str(REPO / "main.py"), "--debug"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    line = "main.py: error: the working directory is gone: cd to one that exists\n"
+    assert (done.returncode, done.stderr) == (2, line)
+
+
 def test_ctrl_c_is_the_parents_where_children_work():
     child = [sys.executable, "-c", "import os; os.kill(os.getpid(), 2); print('on')"]
     before = signal.getsignal(signal.SIGINT)
