@@ -34,6 +34,7 @@ from datasets.recordings import (
     FULL_SCALE,
     MAX_RATE,
     MIN_RATE,
+    SUFFIXES,
     BadRecordingError,
     Recording,
     prevailing_rate,
@@ -92,7 +93,7 @@ class AudioDataSet(DataSet):
     def look_up(self, options) -> None:
         """See `DataSet.look_up`."""
         folder = self.folder(options)
-        if not folder.is_dir():
+        if not any(path.name.lower().endswith(SUFFIXES) for path in folder.glob("*/*")):
             self._list_clips(folder)
 
     def load(

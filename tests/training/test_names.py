@@ -101,3 +101,5 @@ def test_a_second_data_folder_and_a_third_that_is_not_there(train, spikes_folder
     used = next(tmp_path.glob("exp/test_exps/*"))
     assert train(nb_epochs=1, data_folder="/nope", new_exp_folder=used) == 2
     assert "no folder /nope" in capsys.readouterr().err
+    assert train(dataset_name="sc", data_folder=used, new_exp_folder=used) == 2
+    assert "has no folders of words" in capsys.readouterr().err
