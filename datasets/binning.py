@@ -247,7 +247,7 @@ def read_nb_channels(path: Path) -> int | None:
         (number,) = np.ravel(value).tolist()
         if 0 < (whole := int(number)) <= MOST_UNITS and float(number) == whole:
             return whole
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         pass
     raise DataError(
         f"{path}: its attribute nb_channels is {value!s}, not 1 to {MOST_UNITS}: name the number "
@@ -286,8 +286,10 @@ def _texts(values: np.ndarray) -> list[str]:
 
 def _whole(values: np.ndarray) -> np.ndarray:
     """Integers, where a file holds whole numbers as floats."""
-    if values.dtype.kind == "f" and (np.abs(values) < 2**31).all() and (values % 1 == 0).all():
-        return values.astype(np.int64)
+    if values.dtype.kind == "f":
+        exact = values.astype(np.float64)
+        if ((np.abs(exact) < 2**31) & (np.floor(exact) == exact)).all():
+            return values.astype(np.int64)
     return values
 
 

@@ -128,6 +128,7 @@ def zip_of(*names):
         (changed(speakers=np.linspace(0, 1, 24)), "extra/speaker is float64"),
         (attribute(10), "outside 0..9"),
         (attribute("many"), "its attribute nb_channels is many, not 1 to 524288"),
+        (attribute(np.inf), "its attribute nb_channels is inf, not"),
         (attribute([6, 4]), "its attribute nb_channels is"),
         (changed(keys=np.zeros((3, 4), int)), "extra/keys is int64 (3, 4), not a list of names"),
         (changed(keys=np.array([0.5, 1.5])), "not a list of names"),

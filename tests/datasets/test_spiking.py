@@ -299,7 +299,7 @@ class TestChannels:
         monkeypatch.setattr(frames, "read_largest_unit", lambda path: pytest.fail("again"))
         assert load("shd", tmp_path, nb_steps=12).nb_channels == 64
 
-    @pytest.mark.parametrize("kind", ["i1", "i8", "u8", "f8"])
+    @pytest.mark.parametrize("kind", ["i1", "i8", "u8", "f2", "f8"])
     def test_integers_may_be_stored_in_any_type(self, spikes, tmp_path, kind):
         clips = random_clips() | {
             "units": [np.arange(30) * 2] * 12,
