@@ -155,7 +155,10 @@ def _by_hash(clips: list[tuple[str, int]], classes: list[str]) -> Listing:
                 split: [clip for clip, part in zip(clips, parts, strict=True) if part == split]
                 for split in SPLITS
             }
-            rule, validation = f"{how}, as {rule} leaves no {empty[0]} clip", f"clips by {how}"
+            rule, validation = (
+                f"{how}, as {rule} leaves no {empty[0]} clip",
+                f"clips split by {how}",
+            )
             note = mixed if how == "class" else ""
     return Listing(by_split, classes, rule, validation, (note,) if note else (), LIST_WORDS)
 

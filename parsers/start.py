@@ -16,6 +16,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from typing import NoReturn, TextIO
 
 
@@ -25,6 +26,9 @@ def start() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Pictures go into files; a notebook's back end may not even be installed here.
     os.environ["MPLBACKEND"] = "agg"
+    # Where the font of pictures lacks the letters of a name, boxes stand for them, and the page
+    # beside them has the name.
+    warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
     find_room_for_caches()
     plug_closed_numbers()
     ready_streams()

@@ -30,6 +30,12 @@ def shell(code: str, around: str = '"$@"', **environment) -> subprocess.Complete
     return subprocess.run(command, cwd=REPO, env=os.environ | environment, capture_output=True)
 
 
+def test_letters_that_no_font_has_are_no_lines_on_the_terminal():
+    draw = "from matplotlib.figure import Figure; f = Figure(); f.text(0, 0, '\\u306f');"
+    done = shell(f"{BEGIN} {draw} f.savefig(os.devnull, format='png')")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_program_begins_with_it(program):
     _, first, *_ = ast.parse((REPO / program).read_text(encoding="utf-8")).body
