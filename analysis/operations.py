@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.network import events, recurrent_fan_out, recurrent_operations
+from models.neurons import BRFLayer, ResettingLayer
 from models.readouts import ANNReadoutLayer
 from models.shell import SpikingLayer
 from models.snns import Activity, AdaptiveLayer, ResonateFireLayer, ResonateLayer
@@ -87,6 +88,13 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
         return ac + 1, mac + 6  # u + dt (A u + I) - s
     if isinstance(layer, ResonateLayer):
         return ac + 1, mac + 5  # A (u - s / 2) + b I
+    if isinstance(layer, BRFLayer):
+        return ac + 2, mac + 7  # step (p - q), u + (b u - omega v + I), v + ..., 0.9 q + s
+    if isinstance(layer, ResettingLayer):
+        form, adapts = layer.form(), 2 * (layer.states_per_neuron == 2)
+        # alpha u + (1 - alpha) (I - w), less theta; beta w + a u + b s
+        ac, mac = ac + adapts + (not form.get("hard", True)), mac + adapts
+        return ac, mac + 1 + form.get("scales", True)
     if not isinstance(layer, AdaptiveLayer):
         return ac, mac
     if layer.states_per_neuron == 1:

@@ -19,7 +19,7 @@ from models.surrogate import BOXCAR, Surrogate, spike
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
 INIT_STATES = ("rand", "zero")
-RECURRENT = ("none", "dense")
+RECURRENT = ("auto", "none", "dense")
 ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))  # decay of a potential per step
 
 
@@ -98,7 +98,7 @@ class SpikingLayer(nn.Module):
         init_state: "rand" (uniform in [0, 1), drawn at every forward pass) or "zero".
         backend: implementation of the recurrence, see ``models.dynamics``.
         surrogate: derivative of a spike in the backward pass.
-        recurrent: "dense" adds recurrent weights V between the neurons, "none" what the class has.
+        recurrent: "dense": with recurrent weights V between the neurons; "auto": as the class has.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
     """
 
@@ -126,7 +126,7 @@ class SpikingLayer(nn.Module):
         init_state: str = "rand",
         backend: str = "auto",
         surrogate: Surrogate = BOXCAR,
-        recurrent: str = "none",
+        recurrent: str = "auto",
         extra_features: dict | None = None,
     ):
         super().__init__()
@@ -142,7 +142,7 @@ class SpikingLayer(nn.Module):
         self.extra_features = dict(extra_features or {})
         self.asked = set()  # names of extra features that the neuron knows
         self.checked = False  # whether a pass has shown that states and spikes fit
-        self.W = Linear(input_size, hidden_size, use_bias, backend=backend)
+        self.create_weights(use_bias)
         self.add_recurrence(recurrent)
         self.delay = None  # or a module, see `models.delays.add_delay`
         before = dict(vars(self))
@@ -176,7 +176,7 @@ class SpikingLayer(nn.Module):
         """
         if kind not in RECURRENT:
             raise ValueError(f"recurrent '{kind}' is not one of {', '.join(RECURRENT)}")
-        self.recurrent = kind == "dense" or isinstance(self, RecurrentMixin)
+        self.recurrent = kind == "dense" or (kind == "auto" and isinstance(self, RecurrentMixin))
         if not self.recurrent:
             return
         if not isinstance(self, CompiledLayer):
@@ -194,6 +194,10 @@ class SpikingLayer(nn.Module):
     def output_size(self) -> int:
         """Features that the next layer sees."""
         return self.hidden_size * (2 if self.bidirectional else 1)
+
+    def create_weights(self, use_bias: bool) -> None:
+        """Create W; a neuron overrides it whose published code draws other numbers first."""
+        self.W = Linear(self.input_size, self.hidden_size, use_bias, backend=self.backend)
 
     def create_parameters(self) -> None:
         """Create the neuron's own parameters; W exists already."""
@@ -283,7 +287,7 @@ class CompiledLayer(SpikingLayer):
 
 
 class RecurrentMixin:
-    """Marks a neuron model that has recurrent weights V between its neurons in any case.
+    """Marks a neuron model that has recurrent weights V between its neurons unless told otherwise.
 
     It is named first among the bases of a class.
     """

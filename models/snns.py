@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Spiking neural networks: eight neuron models, the readout, and the network of layers.
+"""Spiking neural networks: neuron models, the readout, and the network of layers.
 
 A layer is a parametrisation of one of two recurrences (``models.dynamics``): it creates its
 parameters and turns them into the coefficients of the recurrence. Everything around that (weights,
@@ -29,6 +29,7 @@ from models.network import (
     input_rates,
     recurrent_operations,
 )
+from models.neurons import BRFLayer, EFadLIFLayer, LIFNodeLayer, SEadLIFLayer
 from models.readouts import ReadoutLayer, find_readout
 from models.shell import (
     ALPHA_BOUNDS,
@@ -250,6 +251,10 @@ LAYERS: dict[str, type[SpikingLayer]] = {
     "ResonateFire": ResonateFireLayer,
     "SiLIF": SiLIFLayer,
     "CSiLIF": CSiLIFLayer,
+    "LIFNode": LIFNodeLayer,
+    "SEadLIF": SEadLIFLayer,
+    "EFadLIF": EFadLIFLayer,
+    "BRF": BRFLayer,
 }
 ALIASES = {"RF": "ResonateFire", "C-SiLIF": "CSiLIF"}
 
@@ -322,7 +327,7 @@ class SNN(Network):
         readout: str = "softmax_sum",
         keep_potentials: bool = False,
         learn_threshold: bool = False,
-        recurrent: str = "none",
+        recurrent: str = "auto",
         delay: str = "none",
         delay_taps: int = 25,
         delay_layers: Sequence[int] | None = None,

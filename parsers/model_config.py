@@ -8,7 +8,10 @@ from functools import partial
 
 from parsers.options import JOINT, Needs, option
 
-SNN_TYPES = ("LIF", "RLIF", "adLIF", "RadLIF", "CadLIF", "ResonateFire", "SiLIF", "CSiLIF")
+SNN_TYPES = (
+    *("LIF", "RLIF", "adLIF", "RadLIF", "CadLIF", "ResonateFire", "SiLIF", "CSiLIF"),
+    *("LIFNode", "SEadLIF", "EFadLIF", "BRF"),
+)
 ANN_TYPES = ("MLP", "RNN", "LiGRU", "GRU")
 SURROGATES = (
     "boxcar",
@@ -22,12 +25,14 @@ SURROGATES = (
 DELAYS = ("none", "axonal", "dendritic", "synaptic")
 DELAYED = Needs("delay", DELAYS[1:])
 CSILIF = Needs("model_type", ("CSiLIF",))
+LIF_NODE = Needs("model_type", ("LIFNode",))
 SPIKING = Needs("model_type", SNN_TYPES, "spiking models")
 STATEFUL = Needs("model_type", (*SNN_TYPES, "RNN", "LiGRU", "GRU"), "models with a state")
 
 network = partial(option, group="model", recalled=True)
 gradient = partial(network, needs=SPIKING, grid=True, in_tests=False)
 time_step = partial(network, within="> 0", needs=CSILIF, grid=True, in_tests=False, tuned=True)
+of_node = partial(network, needs=LIF_NODE, grid=True)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,19 @@ class ModelConfig:
     )
     dt_min: float = time_step(0.01, "smallest initial time step", not_above="dt_max")
     dt_max: float = time_step(0.5, "largest initial time step")
+    tau: float = of_node(2.0, "time constant of LIFNode in steps, which is fixed", within=">= 1")
+    reset: str = of_node(
+        "hard",
+        "reset of LIFNode: to 0 (hard), or by the threshold (soft)",
+        choices=("hard", "soft"),
+    )
+    detach_reset: bool = of_node(True, "LIFNode's reset gets no gradient")
+    adaptation_gain: float | None = network(
+        None,
+        "gain q of the adaptation of SEadLIF or EFadLIF; default: 120 or 60",
+        needs=Needs("model_type", ("SEadLIF", "EFadLIF")),
+        grid=True,
+    )
     init_state: str = network(
         "rand",
         "initial state of the neurons: random, as published, or zero",
@@ -71,10 +89,10 @@ class ModelConfig:
         False, "learn the firing threshold of every neuron, which starts at 1", needs=SPIKING
     )
     recurrent: str = network(
-        "none",
-        "recurrent weights between the neurons of every hidden layer, which RLIF and RadLIF have "
-        "in any case",
-        choices=("none", "dense"),
+        "auto",
+        "recurrent weights between the neurons of every hidden layer; auto: as published, those of "
+        "RLIF, RadLIF, SEadLIF, EFadLIF and BRF have them",
+        choices=("auto", "none", "dense"),
         needs=SPIKING,
         grid=True,
     )

@@ -24,7 +24,16 @@ from models.dynamics.backends import (
     in_graph,
     say_plain,
 )
-from models.dynamics.naive import AdaptiveState, Fold, ResonateState, gru, ligru, rnn, summed  # noqa: F401
+from models.dynamics.naive import (  # noqa: F401
+    AdaptiveState,
+    BalancedState,
+    Fold,
+    ResonateState,
+    gru,
+    ligru,
+    rnn,
+    summed,
+)
 from models.dynamics.operators import constant, register
 from models.dynamics.trial import adaptive_trials, readout_trials, resonate_trials
 from models.surrogate import BOXCAR, Surrogate
@@ -41,6 +50,8 @@ def _operation(name: str, trials, folds: bool = False) -> Operation:
 OPERATIONS = {
     "adaptive": _operation("adaptive", adaptive_trials, folds=True),
     "resonate": _operation("resonate", resonate_trials, folds=True),
+    "resetting": _operation("resetting", list)._replace(kernels=()),
+    "balanced": _operation("balanced", list)._replace(kernels=()),
     "readout": _operation("readout", readout_trials),
     "potentials": _operation("potentials", readout_trials),
 }
@@ -106,6 +117,13 @@ def _integrate(name, backend, I, alpha, state):
     return implementation(name, choice.backend)(I, alpha, state=state)
 
 
+def check_adaptation(*coefficients: Tensor | None) -> None:
+    """ValueError unless beta, a and b are given together or not at all."""
+    given = [x is not None for x in coefficients]
+    if any(given) and not all(given):
+        raise ValueError("beta, a and b are given together or not at all")
+
+
 def adaptive(
     I: Tensor,
     alpha: Tensor,
@@ -147,9 +165,7 @@ def adaptive(
     Raises:
         ValueError: only some of beta, a and b are given, or the back end cannot run here.
     """
-    given = [x is not None for x in (beta, a, b)]
-    if any(given) and not all(given):
-        raise ValueError("beta, a and b are given together or not at all")
+    check_adaptation(beta, a, b)
     return _recur(
         "adaptive", backend, I, (alpha, beta, a, b), (theta,), state, V, fold, theta=theta,
         surrogate=surrogate,
@@ -208,6 +224,89 @@ def resonate(
     return _recur(
         "resonate", backend, I, (A, reset, gain), (theta, reset, scale), state, V, fold,
         scale=scale, theta=theta, reset_inside=reset_inside, surrogate=surrogate,
+    )  # fmt: skip
+
+
+def resetting(
+    I: Tensor,
+    alpha: Tensor,
+    beta: Tensor | None = None,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    *,
+    theta: Tensor | float,
+    state: AdaptiveState,
+    scales: bool = True,
+    hard: bool = True,
+    detached: bool = True,
+    symplectic: bool = True,
+    V: Tensor | None = None,
+    fold: Fold | None = None,
+    surrogate: Surrogate = BOXCAR,
+    backend: str = "auto",
+) -> tuple[Tensor, AdaptiveState]:
+    """Run leaky neurons that are reset in the step in which they spike.
+
+    Per step, in this order (SE-adLIF: Baronig et al. 2024; LIF: Fang et al. 2023)::
+
+        u' = alpha * u + (1 - alpha) * (I_t + s @ V - w)
+        s' = 1 if u' > theta else 0
+        u = u' * (1 - s') if hard else u' - s' * theta
+        w = beta * w + a * u + b * s'
+
+    Args:
+        scales: whether the current is multiplied by ``1 - alpha``.
+        hard: whether a spike takes u to 0, else by theta.
+        detached: whether the reset, not the spike, is without gradient.
+        symplectic: whether w sees u and s of this step, as above (symplectic Euler), or those
+            before it (Euler-forward).
+
+    The other arguments, what is returned and what is raised are those of :func:`adaptive`.
+    """
+    check_adaptation(beta, a, b)
+    return _recur(
+        "resetting", backend, I, (alpha, beta, a, b), (theta,), state, V, fold, theta=theta,
+        scales=scales, hard=hard, detached=detached, symplectic=symplectic, surrogate=surrogate,
+    )  # fmt: skip
+
+
+def balanced(
+    I: Tensor,
+    omega: Tensor,
+    damping: Tensor,
+    *,
+    step: float,
+    decay: float,
+    theta: Tensor | float,
+    state: BalancedState,
+    V: Tensor | None = None,
+    fold: Fold | None = None,
+    surrogate: Surrogate = BOXCAR,
+    backend: str = "auto",
+) -> tuple[Tensor, BalancedState]:
+    """Run balanced resonate-and-fire neurons over time.
+
+    Per step, from the u, v and q before it (BRF: Higuchi et al. 2024)::
+
+        b = step * (damping - q)
+        u, v = u + b * u - step * omega * v + step * (I_t + s @ V), v + step * omega * u + b * v
+        s = 1 if u > theta + q else 0
+        q = decay * q + s
+
+    Args:
+        I: input current [B, T, H].
+        omega: angular frequency [H], in 1/s.
+        damping: what decays without spikes, [H], negative, in 1/s.
+        step: the time step in seconds.
+        decay: of the refractoriness q per step.
+        theta: firing threshold, [H] or one for all.
+        state: u, v, q and s before the first step, each [B, H].
+
+    The other arguments, what is returned and what is raised are those of :func:`adaptive`.
+    """
+    return _recur(
+        "balanced", backend, I, (omega, damping), (theta,), state, V, fold, theta=theta,
+        step=step, decay=decay, surrogate=surrogate,
     )  # fmt: skip
 
 

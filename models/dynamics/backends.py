@@ -58,6 +58,7 @@ class Operation(NamedTuple):
     trials: Callable[..., Iterable[Trial]]
     # The same within a ``Fold``
     folded: "Operation | None" = None
+    kernels: tuple[str, ...] = tuple(_LIBRARIES)  # back ends that have any
 
 
 def implementation(function: str, backend: str) -> Callable:
@@ -190,6 +191,9 @@ def choose(
     chosen = data[0].device.type if backend == "auto" else backend
     if chosen not in _LIBRARIES:
         return Choice("naive", f"device {chosen}")
+    if chosen not in operation.kernels:
+        say_plain(f"of {operation.name}, for which '{chosen}' has no kernels")
+        return Choice("naive", f"no {chosen} kernels")
     obstacle = _obstacle(chosen, data, surrogate)
     if obstacle and backend != "auto":
         raise ValueError(f"backend '{backend}' cannot run here: {obstacle}")

@@ -93,6 +93,51 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, su
     return torch.stack(spikes, dim=1), ResonateState(u, s)
 
 
+def resetting(
+    I, alpha, beta, a, b, *, theta, state, V=None, scales=True, hard=True, detached=True,
+    symplectic=True, surrogate=BOXCAR,
+):  # fmt: skip
+    """See :func:`models.dynamics.resetting`."""
+    u, w, s = state
+    spikes = []
+    for I_t in I.unbind(dim=1):
+        current = I_t if V is None else I_t + s @ V
+        if beta is not None:
+            current = current - w
+        fired = alpha * u + ((1 - alpha) * current if scales else current)
+        before, s = (u, s), spike(fired - theta, surrogate)
+        taken = s.detach() if detached else s
+        u = fired * (1 - taken) if hard else fired - taken * theta
+        if beta is not None:
+            seen, jump = (u, s) if symplectic else before
+            w = beta * w + (a * seen + b * jump)
+        spikes.append(s)
+    return torch.stack(spikes, dim=1), AdaptiveState(u, w, s)
+
+
+class BalancedState(NamedTuple):
+    """State of a layer of balanced resonators between two time steps; each field is [B, H]."""
+
+    u: Tensor  # membrane potential
+    v: Tensor  # the resonator's second part
+    q: Tensor  # refractoriness
+    s: Tensor  # spikes of the last step
+
+
+def balanced(I, omega, damping, *, step, decay, theta, state, V=None, surrogate=BOXCAR):
+    """See :func:`models.dynamics.balanced`."""
+    u, v, q, s = state
+    turn, spikes = step * omega, []
+    for I_t in I.unbind(dim=1):
+        current = I_t if V is None else I_t + s @ V
+        b = step * (damping - q)
+        u, v = u + (b * u - turn * v + step * current), v + (turn * u + b * v)
+        s = spike(u - theta - q, surrogate)
+        q = decay * q + s
+        spikes.append(s)
+    return torch.stack(spikes, dim=1), BalancedState(u, v, q, s)
+
+
 def readout(I, alpha, *, state):
     """See :func:`models.dynamics.readout`."""
     u = state

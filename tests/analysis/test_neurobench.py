@@ -13,7 +13,6 @@ from analysis.neurobench import Spikes, hookable, main
 from models.snns import LAYERS, SNN
 
 H, C, F, T = 12, 20, 35, 15
-RECURRENT = ("RLIF", "RadLIF")
 COUNTS = {"model_type": "RadLIF+SiLIF", "readout": "spike_count"}
 
 
@@ -54,19 +53,19 @@ def test_what_both_count_is_the_same(make_run, bench, model, options):
         assert rows[name]["agrees"], rows[name]
     found, ours = rows["ACs and MACs"]["theirs"], rows["ACs and MACs"]["ours"]
     directions = 2 if options.get("bidirectional") else 1
-    starts = model in RECURRENT and options.get("init_state") != "zero"
-    first_step = 2 * directions * H * (H - 1) if starts else 0
+    recurrent, itself = LAYERS[model].recurrent, LAYERS[model].self_connections
+    starts = recurrent and options.get("init_state") != "zero"
+    first_step = 2 * directions * H * (H - (not itself)) if starts else 0
     assert found == pytest.approx(ours + first_step, rel=1e-5)
     assert ("random initial spikes" in said) == starts
     if directions == 1:
         test = summary["test"]
         assert ours == pytest.approx(test["sop"] + test["recurrent_sop"], rel=1e-5)
     dense = T * directions * (F * H + directions * H * H + H * C)
-    recurrent = 2 * T * directions * H if model in RECURRENT else 0
-    if model in RECURRENT:
-        dense += 2 * T * directions * H * H
+    dense += 2 * T * directions * H * H * recurrent
+    diagonals = 2 * T * directions * H * (recurrent and not itself)
     assert rows["dense operations"]["theirs"] == pytest.approx(dense)
-    assert rows["dense operations"]["ours"] == pytest.approx(dense - recurrent)
+    assert rows["dense operations"]["ours"] == pytest.approx(dense - diagonals)
     buffers = 2 * (2 * H + C) * 4 + 3 * 8  # means and variances, and how many batches they saw
     assert rows["footprint (bytes)"]["theirs"] == 4 * summary["parameters"] + buffers
 

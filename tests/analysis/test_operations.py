@@ -42,8 +42,9 @@ def test_multiplications_of_a_neuron_are_those_of_its_recurrence(neuron):
             with Multiplications() as seen:
                 layer.dynamics(current.expand(1, steps, 1), state)
             counts.append(seen.count)
-    # A product with a spike only adds: b s, and the reset of complex neurons.
-    spikes = {"CSiLIF": 1, "ResonateFire": 1}.get(neuron, int(layer.states_per_neuron == 2))
+    # A product with a spike only adds: b s, and the reset of complex neurons. One takes u to 0.
+    resets = neuron in ("CSiLIF", "ResonateFire", "LIFNode", "SEadLIF", "EFadLIF")
+    spikes = resets + (neuron not in ("CSiLIF", "ResonateFire") and layer.states_per_neuron == 2)
     # The factor of u at the threshold; real times real.
     threshold = int(neuron in ("CSiLIF", "ResonateFire"))
     _, mac = update_operations(layer)

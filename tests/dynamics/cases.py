@@ -7,10 +7,21 @@ import itertools
 
 import torch
 
-from models.dynamics import AdaptiveState, ResonateState, adaptive, potentials, readout, resonate
+from models.dynamics import (
+    AdaptiveState,
+    BalancedState,
+    ResonateState,
+    adaptive,
+    balanced,
+    potentials,
+    readout,
+    resetting,
+    resonate,
+)
 from models.surrogate import BOXCAR, surrogate
 
 SHAPES = [(1, 1, 1), (2, 1, 500), (1, 63, 500), (3, 63, 17), (2, 20, 1024), (9, 48, 5)]
+BRF_STEP = 0.01
 VECTOR = 16  # complex numbers that PyTorch multiplies at once on a CPU with AVX-512; 8 with AVX2
 
 
@@ -98,6 +109,49 @@ def run_resonate(
         V=V, fold=fold, surrogate=surrogate, backend=backend,
     )  # fmt: skip
     return [x[..., :H] for x in (spikes, *state)]
+
+
+def resetting_inputs(
+    B, T, H, *, adapts=True, recurrent=False, learns=False, seed=0, dtype=torch.float32
+):
+    """As ``adaptive_inputs``; LIF of small currents, as they are not scaled."""
+    inputs = adaptive_inputs(
+        B, T, H, adapts=adapts, recurrent=recurrent, learns=learns, seed=seed, dtype=dtype
+    )
+    if not adapts:
+        return inputs | {"I": inputs["I"] * 0.3}
+    return inputs | {"a": inputs["a"] * 0.6, "b": inputs["b"] * 0.6}
+
+
+def run_resetting(
+    backend, I, alpha, beta, a, b, u, w, s, V, *, theta=1.0, fold=None, surrogate=BOXCAR, **form
+):
+    """Spikes and final state."""
+    spikes, state = resetting(
+        I, alpha, beta, a, b, theta=theta, state=AdaptiveState(u, w, s), V=V, fold=fold,
+        surrogate=surrogate, backend=backend, **form,
+    )  # fmt: skip
+    return [spikes, *state]
+
+
+def balanced_inputs(B, T, H, *, recurrent=True, learns=False, seed=0, dtype=torch.float32):
+    """Coefficients of BRF, at frequencies where some neurons fire often."""
+    draw = random(seed, dtype)
+    inputs = {"I": draw(-20, 60, B, T, H), "omega": draw(5, 40, H), "damping": draw(-6, -1, H)}
+    inputs |= {name: draw(0, 1, B, H) for name in ("u", "v", "q", "s")}
+    inputs["V"] = draw(-10, 10, H, H) * (2 / H) ** 0.5 if recurrent else None
+    return inputs | ({"theta": draw(0.6, 1.4, H)} if learns else {})
+
+
+def run_balanced(
+    backend, I, omega, damping, u, v, q, s, V, *, theta=1.0, fold=None, surrogate=BOXCAR
+):
+    """Spikes and final state."""
+    spikes, state = balanced(
+        I, omega, damping, step=BRF_STEP, decay=0.9, theta=theta, state=BalancedState(u, v, q, s),
+        V=V, fold=fold, surrogate=surrogate, backend=backend,
+    )  # fmt: skip
+    return [spikes, *state]
 
 
 run_inside, run_outside = (functools.partial(run_resonate, inside=x) for x in (True, False))

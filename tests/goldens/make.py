@@ -47,7 +47,8 @@ PLAIN = {
     "bidir": False,
     "readout": True,
 }
-THRESHOLD = {name: {"threshold": 0.02 if name == "ResonateFire" else 0.15} for name in SNN_LAYERS}
+THRESHOLD = {name: {"threshold": 0.15} for name in SNN_LAYERS}
+THRESHOLD |= {name: {"threshold": 0.02} for name in ("ResonateFire", "BRF")}
 BIDIRECTIONAL = {"bidir": True, "bias": True, "dropout": 0.0}
 VARIANTS = {
     "LIF_bidirectional": ("LIF", BIDIRECTIONAL),
@@ -62,7 +63,7 @@ VARIANTS = {
 DISTURBANCE = 1e-5
 DISTURBED_RUNS = 5
 TOLERANCE = 3e-3
-LEAST_RATE = 0.04
+LEAST_RATE = 0.03
 SEEDS = range(13, 213)
 
 

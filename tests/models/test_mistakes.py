@@ -253,7 +253,7 @@ def test_a_recurrence_of_its_own_takes_no_recurrent_weights():
 
     with pytest.raises(ValueError, match=r"Own has a recurrence of its own.*--recurrent none"):
         Own(F, H, recurrent="dense")
-    with pytest.raises(ValueError, match="recurrent 'sparse' is not one of none, dense"):
+    with pytest.raises(ValueError, match="recurrent 'sparse' is not one of auto, none, dense"):
         Mine(F, H, recurrent="sparse")
 
 
