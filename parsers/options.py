@@ -201,7 +201,9 @@ class Option:
         try:
             converted = tuple(self.convert(value) for value in values)
         except ValueError as error:
-            raise ConfigError(f"{place}: {error}") from None
+            lists = self.rules.grid and any("," in value for value in map(str, values))
+            hint = "; put spaces between several values, and no commas" if lists else ""
+            raise ConfigError(f"{place}: {error}{hint}") from None
         repeated = [value for i, value in enumerate(converted) if value in converted[:i]]
         if not converted:
             problem = "is an empty list; give at least one value"

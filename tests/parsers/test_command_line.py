@@ -207,6 +207,11 @@ def test_parsers_do_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 
+def test_commas_between_values_get_a_hint(repository):
+    hint = "'1,2' is not a whole number; put spaces between several values, and no commas"
+    assert hint in repository.error("--seed", "1,2")
+
+
 def test_several_devices_are_no_grid(repository):
     plan = repository.plan("--seed", "1", "2", "--gpu_device", "0", "2")
     assert plan.axes == {"seed": (1, 2)}
