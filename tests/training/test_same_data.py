@@ -199,6 +199,8 @@ def test_a_network_from_before_names_counted_is_used_as_it_is(
     assert train_spikes(spoken, part, "--resume", "auto") == 0
     assert outputs(part) == 20
     assert "'up' is new" not in "".join(capsys.readouterr())
+    name_classes(spoken, [f"word {label}" for label in range(22)])
+    assert run_main(tmp_path, run, "--evaluate_pretrained", "True", "--seed", 3) == 0
 
 
 def test_the_number_of_channels_is_that_of_the_training(spikes_folder, tmp_path):
