@@ -212,6 +212,13 @@ def per_neuron(x: Tensor | float, I: Tensor) -> Tensor:
     return x.expand(H) if isinstance(x, Tensor) else I.new_full((H,), x)
 
 
+def limits_of(I: Tensor, *given: Tensor | float) -> list[Tensor] | list[float]:
+    """``given`` [H] for each neuron of ``I``; where all are numbers, these, for faster kernels."""
+    if any(isinstance(x, Tensor) for x in given):
+        return [per_neuron(x, I) for x in given]
+    return [float(x) for x in given]
+
+
 # Functions with a backward pass of their own. Whatever records a network as a graph (torch.compile,
 # torch.export, torch.jit.trace) or transforms it (torch.func) cannot look into compiled kernels. It
 # sees each as one operator of ``torch.ops``, with a backward operator and the shapes of what it

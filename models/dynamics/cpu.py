@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.dynamics.backends import Differentiable, per_neuron
+from models.dynamics.backends import Differentiable, limits_of, per_neuron
 from models.dynamics.naive import AdaptiveState, ResonateState
 from models.dynamics.numba_support import (
     ONE,
@@ -283,9 +283,8 @@ def _own(x: Tensor | None, like: Tensor | None = None) -> Tensor:
 
 def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float]]:
     """theta, reset and scale of each neuron, and no numbers; where all are such, only them."""
-    if any(isinstance(x, Tensor) for x in limits):
-        return [per_neuron(x, I) for x in limits], []
-    return [None] * 3, [float(x) for x in limits]
+    found = limits_of(I, *limits)
+    return (found, []) if isinstance(found[0], Tensor) else ([None] * 3, found)
 
 
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):

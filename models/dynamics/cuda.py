@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.backends import per_neuron
+from models.dynamics.backends import limits_of, per_neuron
 from models.dynamics.naive import AdaptiveState, ResonateState
 from models.dynamics.triton_loops import (
     Kind,
@@ -78,7 +78,7 @@ def _adaptive_adjoint(
 @triton.jit(do_not_specialize=["step", *SIZES])
 def _forward(
     I, recurrent, alpha, beta, a, b, u, w, s, new_u, new_w, new_s, spikes, kept_u, kept_I, step, T,
-    theta, H, ADAPTS: tl.constexpr, KEEP: tl.constexpr, BLOCK: tl.constexpr,
+    theta, H, ADAPTS: tl.constexpr, KEEP: tl.constexpr, EACH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One step, with recurrent weights, from u, w and s [B, H]."""
     row, j, mask, at = place(H, BLOCK)
@@ -91,7 +91,7 @@ def _forward(
     if KEEP:
         tl.store(kept_u, u_t, mask)
         tl.store(kept_I + at_t, current, mask)
-    limits = load_limits(theta, theta, theta, j, mask, False)
+    limits = load_limits(theta, theta, theta, j, mask, False, EACH)
     u_t, w_t = _adaptive_step(current, u_t, w_t, s_t, c, limits, ADAPTS)
     s_t = spike(u_t - limits[0])
     tl.store(spikes + at_t, s_t, mask)
@@ -108,7 +108,7 @@ def _backward(
     I, d_spikes, by_V, d_I, d_I_now, kept_u, initial_w, initial_s, alpha, beta, a, b,
     d_u, d_w, by_reset, by_jump, filtered_u, filtered_w, d_alpha, d_beta, d_a, d_b, d_theta,
     step, given, T, theta, H, ADAPTS: tl.constexpr, SURROGATE: tl.constexpr, WIDTH: tl.constexpr,
-    LEARNS: tl.constexpr, BLOCK: tl.constexpr,
+    LEARNS: tl.constexpr, EACH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One step back, with recurrent weights.
 
@@ -139,7 +139,7 @@ def _backward(
     u_t, u_new = tl.load(kept_u, mask, 0.0), tl.load(kept_u + H, mask, 0.0)
     current, d_spike = tl.load(I + at_t, mask, 0.0), tl.load(d_spikes + at_t, mask, 0.0)
     d_spike += tl.load(by_V + at, later, 0.0)
-    limits = load_limits(theta, theta, theta, j, mask, False)
+    limits = load_limits(theta, theta, theta, j, mask, False, EACH)
     s_t = tl.where(step > 0, spike(u_t - limits[0]), tl.load(initial_s + at, mask, 0.0))
     g_I, g, sums = _adaptive_adjoint(
         current, d_spike, u_t, u_new, zero, s_t, g, sums, c, limits, ADAPTS, SURROGATE, WIDTH,
@@ -175,7 +175,7 @@ def _dense(alpha, beta, a, b, u, w, s):
 
 
 class _Adaptive(torch.autograd.Function):
-    """Inputs [B, T, H], [H] and [B, H]; beta, a, b and w are None together.
+    """Inputs [B, T, H], [H] and [B, H]; beta, a, b and w are None together, theta may be a number.
 
     So may be mean, slope and shift [H], seed [1], and counts [B, H], which is written.
     """
@@ -191,7 +191,7 @@ class _Adaptive(torch.autograd.Function):
         coefficients, before = _dense(alpha, beta, a, b, u, w, s)
         after = u, w, s = [torch.empty_like(before[2]) for _ in before]
         spikes = run_forward(
-            ctx, kind, I.contiguous(), coefficients, [theta.contiguous()] * 3, before, after,
+            ctx, kind, I.contiguous(), coefficients, [theta] * 3, before, after,
             (mean, slope, shift, seed, counts, p), surrogate, for_backward,
         )  # fmt: skip
         return spikes, u, w if adapts else None, s
@@ -217,7 +217,8 @@ class _Recurrent(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         B, T, H = I.shape
         adapts = beta is not None
-        I, theta = I.contiguous(), theta.contiguous()
+        I, each = I.contiguous(), isinstance(theta, torch.Tensor)
+        theta = theta.contiguous() if each else theta
         coefficients, before = _dense(alpha, beta, a, b, u, w, s)
         after = u, w, s = [torch.empty_like(before[2]) for _ in before]
         spikes, recurrent = torch.empty_like(I), torch.empty_like(u)
@@ -227,8 +228,10 @@ class _Recurrent(torch.autograd.Function):
             launch(
                 _forward, B, H, I, recurrent, *coefficients, *(after if t else before), *after,
                 spikes, kept_u, kept_I, t, T, theta, ADAPTS=adapts, KEEP=for_backward,
+                EACH=each,
             )  # fmt: skip
         if for_backward:
+            theta, ctx.number = (theta, None) if each else (None, theta)
             ctx.save_for_backward(kept_I, *coefficients, theta, kept_u, *before[1:], V, spikes)
             ctx.adapts, ctx.surrogate = adapts, surrogate
         return spikes, u, w if adapts else None, s
@@ -250,8 +253,8 @@ class _Recurrent(torch.autograd.Function):
                 _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_u, initial_w, initial_s,
                 alpha, beta, a, b, d_u, d_w, by_reset, by_jump, *filtered,
                 *sums[:number], *sums[:1].expand(4 - number, B, H), sums[-1], t, int(given), T,
-                theta, ADAPTS=ctx.adapts, SURROGATE=ctx.surrogate.name, WIDTH=ctx.surrogate.width,
-                LEARNS=learns,
+                ctx.number if theta is None else theta, ADAPTS=ctx.adapts, LEARNS=learns,
+                SURROGATE=ctx.surrogate.name, WIDTH=ctx.surrogate.width, EACH=theta is not None,
             )  # fmt: skip
             torch.mm(d_I_now, V.T, out=by_V)
         d_V = None
@@ -274,9 +277,10 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate
     B, _, H = I.shape
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
     u, w, s = (x.expand(B, H) for x in state)
+    (theta,) = limits_of(I, theta)
     run, more = (_Adaptive, fold_arguments(fold)) if V is None else (_Recurrent, (V,))
     spikes, u, new_w, s = run.apply(
-        I, *coefficients, per_neuron(theta, I), u, None if beta is None else w, s, *more,
+        I, *coefficients, theta, u, None if beta is None else w, s, *more,
         surrogate, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, AdaptiveState(u, state.w if beta is None else new_w, s)
@@ -332,7 +336,8 @@ def _resonate_adjoint(
 
 
 class _Resonate(torch.autograd.Function):
-    """I [B, T, H]; A complex, gain, theta, reset, scale [H]; u complex, s [B, H].
+    """I [B, T, H]; A complex, gain [H]; theta, reset, scale all [H] or numbers; u complex,
+    s [B, H].
 
     mean, slope and shift [H] are a ``Fold``'s; they, seed [1] and counts [B, H], which is written,
     may be None.
@@ -347,9 +352,8 @@ class _Resonate(torch.autograd.Function):
         I, A, gain, u, s = (x.contiguous() for x in (I, _pairs(A), gain, _pairs(u), s))
         new_u, new_s = torch.empty_like(u), torch.empty_like(s)
         kind = Kind(_resonate_step, _resonate_adjoint, flag=reset_inside, scales=True, stride=2)
-        limits = [x.contiguous() for x in (theta, reset, scale)]
         spikes = run_forward(
-            ctx, kind, I, (*A.unbind(-1), gain, gain), limits, (*u.unbind(-1), s),
+            ctx, kind, I, (*A.unbind(-1), gain, gain), (theta, reset, scale), (*u.unbind(-1), s),
             (*new_u.unbind(-1), new_s), (mean, slope, shift, seed, counts, p), surrogate,
             for_backward,
         )  # fmt: skip
@@ -381,10 +385,10 @@ def resonate(
 ):  # fmt: skip
     """See :func:`models.dynamics.resonate`; float32 on a GPU, no second derivatives."""
     B, _, H = I.shape
-    gain, theta, reset, scale = (per_neuron(x, I) for x in (gain, theta, reset, scale))
+    gain, limits = per_neuron(gain, I), limits_of(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
     spikes, u, s = _Resonate.apply(
-        I, A.expand(H), gain, theta, reset, scale, u, s, *fold_arguments(fold), reset_inside,
-        surrogate, torch.is_grad_enabled(),
+        I, A.expand(H), gain, *limits, u, s, *fold_arguments(fold), reset_inside, surrogate,
+        torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, ResonateState(u, s)

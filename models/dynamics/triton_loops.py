@@ -69,11 +69,18 @@ def load_coefficients(c_0, c_1, c_2, c_3, j, mask, STRIDE: tl.constexpr):
 
 
 @triton.jit
-def load_limits(theta, reset, scale, j, mask, SCALES: tl.constexpr):
-    """theta, reset and scale of the neurons j; without the last two 0 and 1."""
-    limits = (tl.load(theta + j, mask, 0.0), 0.0, 1.0)
+def load_limits(theta, reset, scale, j, mask, SCALES: tl.constexpr, EACH: tl.constexpr):
+    """theta, reset and scale, of the neurons j where there are some of EACH; else they are numbers.
+
+    Without the last two 0 and 1.
+    """
+    if EACH:
+        theta = tl.load(theta + j, mask, 0.0)
+    limits = (theta, 0.0, 1.0)
     if SCALES:
-        limits = (limits[0], tl.load(reset + j, mask, 0.0), tl.load(scale + j, mask, 0.0))
+        if EACH:
+            reset, scale = tl.load(reset + j, mask, 0.0), tl.load(scale + j, mask, 0.0)
+        limits = (theta, reset, scale)
     return limits
 
 
@@ -163,7 +170,7 @@ def _forward(
     seed, counts, p, grown, T, theta, reset, scale, H,
     STEP: tl.constexpr, FLAG: tl.constexpr, HAS_Y: tl.constexpr, SCALES: tl.constexpr,
     STRIDE: tl.constexpr, KEEP: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
-    COUNTS: tl.constexpr, BLOCK: tl.constexpr,
+    COUNTS: tl.constexpr, EACH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """All steps from x, y and s [B, H].
 
@@ -174,7 +181,7 @@ def _forward(
     x_t, y_t = tl.load(x + at * STRIDE, mask, 0.0), tl.load(y + at * STRIDE, mask, 0.0)
     s_t = tl.load(s + at, mask, 0.0)
     c = load_coefficients(c_0, c_1, c_2, c_3, j, mask, STRIDE)
-    limits = load_limits(theta, reset, scale, j, mask, SCALES)
+    limits = load_limits(theta, reset, scale, j, mask, SCALES, EACH)
     norm, random = _load_fold(mean, slope, shift, seed, j, mask, NORMALIZES, DROPS)
     runs = T // _RUN
     I, spikes = I + row * T * H, spikes + row * T * H
@@ -235,7 +242,7 @@ def _backward(
     STEP: tl.constexpr, ADJOINT: tl.constexpr, FLAG: tl.constexpr, HAS_Y: tl.constexpr,
     FILTERS: tl.constexpr, SCALES: tl.constexpr, STRIDE: tl.constexpr, SURROGATE: tl.constexpr,
     WIDTH: tl.constexpr, LEARNS: tl.constexpr, NORMALIZES: tl.constexpr, DROPS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    EACH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """d_x, d_y and d_s [B, H] are read, if they are ``given`` (1, else 0), and then written; the
     other gradients are written.
@@ -251,7 +258,7 @@ def _backward(
     g = (g_x, g_y, tl.load(d_s + at, starts, 0.0), zero, zero, zero)
     s_0 = tl.load(initial_s + at, mask, 0.0)
     c = load_coefficients(c_0, c_1, c_2, c_3, j, mask, STRIDE)
-    limits = load_limits(theta, reset, scale, j, mask, SCALES)
+    limits = load_limits(theta, reset, scale, j, mask, SCALES, EACH)
     norm, random = _load_fold(mean, slope, shift, seed, j, mask, NORMALIZES, DROPS)
     sums, by_fold = (zero, zero, zero, zero, zero, zero, zero), (zero, zero)
     runs, odd = T // _RUN, T % _RUN
@@ -355,11 +362,13 @@ def run_forward(
 ):  # fmt: skip
     """The spikes [B, T, H]; ``after`` is written, and ``ctx`` keeps what the backward pass needs.
 
-    ``before`` and ``after`` are x, y and s [B, H], ``limits`` theta, reset and scale [H], ``fold``
-    what ``fold_arguments`` gave.
+    ``before`` and ``after`` are x, y and s [B, H], ``limits`` theta, reset and scale, all [H] or
+    numbers, ``fold`` what ``fold_arguments`` gave.
     """
     B, T, H = I.shape
     *tensors, counts, p = fold
+    each = isinstance(limits[0], torch.Tensor)
+    limits = [x.contiguous() for x in limits] if each else limits
     ctx.normalizes, ctx.p = tensors[0] is not None, p
     tensors = [before[2] if x is None else x.contiguous() for x in tensors]
     spikes = torch.empty_like(I)
@@ -369,8 +378,10 @@ def run_forward(
         _forward, B, H, I, *coefficients, *before, *after, spikes, kept[0], kept[-1], *tensors,
         before[2] if counts is None else counts, p, 1 / (1 - p), T, *limits, **kind.flags(),
         KEEP=for_backward, NORMALIZES=ctx.normalizes, DROPS=p > 0, COUNTS=counts is not None,
+        EACH=each,
     )  # fmt: skip
     if for_backward:
+        limits, ctx.numbers = (limits, None) if each else ([None] * 3, limits)
         ctx.save_for_backward(I, *coefficients, *limits, kept, *before[1:], *tensors)
         ctx.kind, ctx.surrogate = kind, surrogate
     return spikes
@@ -387,7 +398,7 @@ def run_backward(ctx, d_spikes, d_state, given: bool, learns: tuple[bool, ...]):
     *limits, kept, y, s = rest[:6]
     tensors = rest[6:]
     B, T, H = I.shape
-    kind = ctx.kind
+    kind, limits = ctx.kind, ctx.numbers or limits
     d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
     d_I = torch.empty_like(I)
     number = 1 + 2 * kind.has_y + kind.filters
@@ -403,6 +414,7 @@ def run_backward(ctx, d_spikes, d_state, given: bool, learns: tuple[bool, ...]):
         *by_row, *tensors, ctx.p, 1 / (1 - ctx.p), int(given), T, *limits, **kind.flags(),
         ADJOINT=kind.adjoint, FILTERS=kind.filters, SURROGATE=ctx.surrogate.name,
         WIDTH=ctx.surrogate.width, LEARNS=any(learns), NORMALIZES=ctx.normalizes, DROPS=ctx.p > 0,
+        EACH=ctx.numbers is None,
     )  # fmt: skip
     by_neuron = sums.sum(dim=1)
     by_limit = [by_neuron[number + i] if needed else None for i, needed in enumerate(learns)]

@@ -24,19 +24,18 @@ TYPES = {
     "fp32": {"p", "grown", "momentum", "eps", "unbiased", "count"},
     "*i64": {"seed"},
 }
-FOLD = {"NORMALIZES", "DROPS", "COUNTS"}
+FOLD = {"NORMALIZES", "DROPS", "EACH"}
 CASES = {  # module and kernel, flags that are on or off together, and what is always so
-    "adaptive forward": ("triton_loops._forward", {"FLAG", "HAS_Y", "KEEP", *FOLD}, ADAPTIVE),
+    "adaptive forward": (
+        "triton_loops._forward", {"FLAG", "HAS_Y", "KEEP", "COUNTS", *FOLD}, ADAPTIVE,
+    ),
     "adaptive backward": (
-        "triton_loops._backward", {"FLAG", "HAS_Y", "FILTERS", "LEARNS", "NORMALIZES", "DROPS"},
-        ADAPTIVE,
+        "triton_loops._backward", {"FLAG", "HAS_Y", "FILTERS", "LEARNS", *FOLD}, ADAPTIVE,
     ),
-    "resonate forward": ("triton_loops._forward", {"FLAG", "KEEP", *FOLD}, RESONATE),
-    "resonate backward": (
-        "triton_loops._backward", {"FLAG", "LEARNS", "NORMALIZES", "DROPS"}, RESONATE,
-    ),
-    "recurrent forward": ("cuda._forward", {"ADAPTS", "KEEP"}, {}),
-    "recurrent backward": ("cuda._backward", {"ADAPTS", "LEARNS"}, {}),
+    "resonate forward": ("triton_loops._forward", {"FLAG", "KEEP", "COUNTS", *FOLD}, RESONATE),
+    "resonate backward": ("triton_loops._backward", {"FLAG", "LEARNS", *FOLD}, RESONATE),
+    "recurrent forward": ("cuda._forward", {"ADAPTS", "KEEP", "EACH"}, {}),
+    "recurrent backward": ("cuda._backward", {"ADAPTS", "LEARNS", "EACH"}, {}),
     "readout forward": ("triton_readout._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
     "readout backward": ("triton_readout._backward", {"SUMS"}, {"BLOCK": 64}),
 }  # fmt: skip
@@ -52,6 +51,8 @@ def compiled(kernel, constants: dict, capability: int):
     signature = {}
     for name in kernel.arg_names:
         kind = [kind for kind, names in TYPES.items() if name in names]
+        if name in ("theta", "reset", "scale") and not constants["EACH"]:
+            kind = ["fp32"]
         signature[name] = "constexpr" if name in constants else kind[0] if kind else "*fp32"
     positions = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(fn=kernel, signature=signature, constexprs=positions)

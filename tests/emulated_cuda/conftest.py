@@ -15,7 +15,13 @@ if "SPRACHE_EMULATES_CUDA" not in os.environ:
     collect_ignore_glob = ["test_*.py"]
 
 SMALL = arguments(
-    dataset_name="shd", seed=3, nb_hiddens=8, nb_steps=8, spatial_bin=70, batch_size=4
+    dataset_name="shd",
+    shd_validation="test",
+    seed=3,
+    nb_hiddens=8,
+    nb_steps=8,
+    spatial_bin=70,
+    batch_size=4,
 )
 
 
