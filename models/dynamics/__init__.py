@@ -93,16 +93,19 @@ def _in_graph(name, backend, tensors, *variant) -> Callable:
 @constant
 def _module_in_graph(name, backend, kinds, surrogate=None, learns=False) -> str:
     """Its module, whose operators are made."""
+    where = ""
     if torch.onnx.is_in_onnx_export():
         if any(dtype.is_complex for _, dtype in kinds):
             raise TypeError("ONNX has no complex numbers, in which CSiLIF and RF compute")
-        say_plain("for ONNX, which knows standard operators only")
-        backend = "naive"
-    tensors = [torch.empty(0, device=device, dtype=dtype) for device, dtype in kinds]
-    choice = choose(OPERATIONS[name], backend, *tensors, surrogate=surrogate, learns=learns)
-    if choice.backend == "cuda":
-        say_plain("within graphs on a GPU, for which its kernels are no operators")
+        where = "for ONNX, which knows standard operators only"
+    elif backend == "cuda" or (backend == "auto" and kinds[0][0].type == "cuda"):
+        where = "within graphs on a GPU, for which its kernels are no operators"
+    if where and backend != "naive":
+        say_plain(where)
         choice = Choice("naive")
+    else:
+        tensors = [torch.empty(0, device=device, dtype=dtype) for device, dtype in kinds]
+        choice = choose(OPERATIONS[name], backend, *tensors, surrogate=surrogate, learns=learns)
     module = implementation(name, choice.backend).__module__
     for value in vars(sys.modules[module]).values():
         if isinstance(value, Differentiable):

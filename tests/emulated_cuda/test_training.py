@@ -82,3 +82,11 @@ def test_a_layer_takes_few_operations(neuron):
     two, three = operations(neuron, 2), operations(neuron, 3)
     assert three.count("our kernel") - two.count("our kernel") == 4
     assert len(three) - len(two) <= MOST[neuron]
+
+
+def test_networks_are_exported_without_trying_kernels():
+    torch.manual_seed(0)
+    net = SNN((None, None, 8), [8, 4], "SiLIF", init_state="zero", surrogate="atan").cuda().eval()
+    x = torch.ones(2, 9, 8, device="cuda")
+    program = torch.export.export(net, (x,)).module()
+    assert torch.equal(program(x)[0], net(x)[0])

@@ -10,8 +10,10 @@ import torch
 from snn_cases import SIZES, B, F, T, make_input, make_net
 from torch.nn.utils import prune, skip_init
 
-from models.dynamics import AdaptiveState, adaptive
+from models.dynamics import AdaptiveState, _module_in_graph, adaptive
+from models.dynamics.backends import say_plain
 from models.snns import SNN
+from models.surrogate import BOXCAR
 from tests.dynamics.cases import adaptive_inputs, run_adaptive
 
 pytest.importorskip("numba")
@@ -108,6 +110,15 @@ def test_graphs_of_standard_operators_are_made_by_plain_pytorch(monkeypatch, cap
     assert [record.getMessage() for record in caplog.records] == [
         "Plain PyTorch computes the recurrences for ONNX, which knows standard operators only"
     ]
+
+
+def test_graphs_on_gpus_are_made_by_plain_pytorch(caplog):
+    say_plain.cache_clear()
+    with caplog.at_level("INFO", logger="sprache"):
+        kinds = ((torch.device("cuda"), torch.float32),)
+        assert _module_in_graph("adaptive", "auto", kinds, BOXCAR) == "models.dynamics.naive"
+    (record,) = caplog.records
+    assert "within graphs on a GPU" in record.getMessage()
 
 
 @pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF"])
