@@ -124,7 +124,8 @@ def _decode(content: bytes) -> Recording:
         raise BadRecordingError(f"claims {promised} samples, more than memory holds") from None
     except soundfile.LibsndfileError as error:
         reason = str(error).removeprefix("Error opening <_io.BytesIO").split(": ")[-1].rstrip(".")
-        raise BadRecordingError(f"is not a {FORMATS} file, or is damaged ({reason})") from error
+        way = f"{reason}; ffmpeg -i IN -ac 1 OUT.wav converts others, whatever their names end in"
+        raise BadRecordingError(f"is not a {FORMATS} file, or is damaged ({way})") from error
     if len(samples) == 0:
         raise BadRecordingError("holds no samples")
     if len(samples) < promised:

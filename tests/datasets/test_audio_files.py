@@ -75,6 +75,10 @@ BAD = {
         lambda p: p.write_text("<html>404</html>\n" * 9),
         "is not a WAV, FLAC, MP3 or Ogg file",
     ),
+    "another format": (
+        lambda p: p.write_bytes(b"\0\0\0 ftypM4A " + bytes(400)),
+        "Format not recognised; ffmpeg -i IN -ac 1 OUT.wav converts others",
+    ),
     "zeros": (lambda p: p.write_bytes(bytes(9644)), "is not a WAV, FLAC, MP3 or Ogg file"),
     "not finite": (
         recording(np.full(4800, np.nan), subtype="FLOAT"),
