@@ -89,7 +89,8 @@ def resume(point: Config, folder: Path, cache: DataCache) -> Iterator[Experiment
 
 def say_settled(asked: Config, config: Config, data: Data) -> None:
     """Say what a run on other than published data takes where nothing is asked for."""
-    before, idle = asked.values(), config.without_effect()
+    before = asked.values()
+    idle = {*config.without_effect(), "feature_backend"}  # which no data decide, but what imports
     taken = [
         f"--{name} {value}"
         for name, value in config.values().items()

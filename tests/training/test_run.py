@@ -104,7 +104,8 @@ def test_recalibrated_statistics_leave_training_as_it_is(train, tmp_path):
 
 
 def test_own_words_take_other_statistics_than_published_ones(train_words, tmp_path, capsys):
-    summary = train_words(config="sc_silif.yaml", bn_statistics="auto", batch_size=4, nb_epochs=1)
+    auto = {"bn_statistics": "auto", "feature_backend": "auto"}
+    summary = train_words(config="sc_silif.yaml", **auto, batch_size=4, nb_epochs=1)
     said = capsys.readouterr().out
     found = "Not the published data (48 clips, where GSC has 105,829)"
     assert f"{found}: --bn_statistics recalibrated\n" in said
