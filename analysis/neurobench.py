@@ -94,6 +94,10 @@ def main(argv: Sequence[str] | None) -> None:
             f"{opened.folder} counts the spikes of its output neurons, which NeuroBench would take "
             "for hidden ones: it measures networks whose readout has potentials"
         )
+    if any(layer.recurrent_delay is not None for layer in opened.model.hidden_layers):
+        raise ExperimentError(
+            f"{opened.folder} has recurrent delays, of which NeuroBench counts no operations"
+        )
     seen = Observer(opened).observe()
     found = measure(opened)
     rows = compare(opened, seen, found)

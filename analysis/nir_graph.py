@@ -62,6 +62,11 @@ def check_exportable(model: nn.Module) -> None:
             reason = "its potential is complex, and NIR has no node with an oscillating state"
         if not isinstance(layer, AdaptiveLayer):
             raise ExperimentError(f"{model.neuron_type} cannot be exported: {reason}")
+        if layer.recurrent_delay is not None:
+            raise ExperimentError(
+                "recurrent delays cannot be exported: a spike returns spread over several steps, "
+                "for which NIR has no node"
+            )
     if model.readout != "softmax_sum":
         raise ExperimentError(
             "only networks with --readout softmax_sum are exported: the graph ends in potentials, "

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from analysis.operations import LayerOperations, OperationCounter
 from analysis.trained import OpenedRun
 from datasets.interface import Batch, Split
+from models.dynamics import Delayed
 from models.shell import SpikingLayer, join_directions
 from models.snns import SNN, AdaptiveLayer, ResonateLayer
 from training.data.loading import order_of_batches
@@ -60,6 +61,7 @@ def named_states(state: tuple | Tensor) -> dict[str, Tensor]:
     """The states of a layer [B, H] by their names; those of a plain tuple are numbered."""
     if isinstance(state, Tensor):
         return {"u": state}
+    state = state.neurons if isinstance(state, Delayed) else state
     names = getattr(state, "_fields", [f"state {i}" for i in range(1, len(state) + 1)])
     return dict(zip(names, state, strict=True))
 

@@ -134,8 +134,13 @@ class OperationCounter:
                 fired, others = activity.layers[i].spikes, recurrent_fan_out(layer)
                 operations = float(recurrent_operations(fired, layer))
                 sums.recurrent_sop += operations
-                sums.ac += operations
-                sums.dense_mac += len(fired) * x.shape[1] * layer.hidden_size * others
+                ways = layer.hidden_size
+                if layer.recurrent_delay is None:
+                    sums.ac += operations
+                else:  # graded
+                    sums.mac += operations
+                    ways = int(layer.recurrent_delay.ways().sum())
+                sums.dense_mac += len(fired) * x.shape[1] * ways * others
 
     def _add_layer(self, layer: nn.Module, given: Tensor, sums: LayerOperations) -> None:
         clips, steps, size = given.shape

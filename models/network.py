@@ -225,8 +225,11 @@ def nonzero(x: Tensor) -> Tensor:
 @torch.no_grad()
 def recurrent_operations(spikes: Tensor, layer: nn.Module) -> Tensor:
     """Operations through V of ``layer``: each of ``spikes`` [B, T, H] before the last step reaches
-    all of its neurons, or all others."""
-    return nonzero(spikes[:, :-1]) * recurrent_fan_out(layer)
+    all of its neurons, or all others; one that is spread over several steps does so several times.
+    """
+    if layer.recurrent_delay is None:
+        return nonzero(spikes[:, :-1]) * recurrent_fan_out(layer)
+    return layer.recurrent_delay.arrivals(spikes) * recurrent_fan_out(layer)
 
 
 def recurrent_fan_out(layer: nn.Module) -> int:

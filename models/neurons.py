@@ -64,7 +64,7 @@ class ResettingLayer(CompiledLayer):
             **self.form(),
             surrogate=self.surrogate,
             state=state,
-            V=self.recurrent_weights(),
+            V=self.feedback(current),
             fold=fold,
             backend=self.backend,
         )
@@ -123,9 +123,9 @@ class SEadLIFLayer(RecurrentMixin, ResettingLayer):
         if use_bias:
             nn.init.zeros_(self.W.bias)
 
-    def add_recurrence(self, kind):
+    def add_recurrence(self, *options):
         with torch.device("meta"):
-            super().add_recurrence(kind)
+            super().add_recurrence(*options)
         if self.recurrent:
             self.V.to_empty(device=self.m_u.device)
             nn.init.orthogonal_(self.V.weight)
@@ -217,7 +217,7 @@ class BRFLayer(RecurrentMixin, CompiledLayer):
             theta=self.threshold,
             surrogate=self.surrogate,
             state=state,
-            V=self.recurrent_weights(),
+            V=self.feedback(current),
             fold=fold,
             backend=self.backend,
         )

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from models.dynamics import Fold
+from models.dynamics import Delayed, Feedback, Fold
 from models.dynamics.backends import compiled, recorded
 from models.folding import can_fold, fold_of
 from models.linear import Dropout, Linear
@@ -20,6 +21,7 @@ NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
 INIT_STATES = ("rand", "zero")
 RECURRENT = ("auto", "none", "dense")
+RECURRENT_DELAYS = ("none", "axonal")
 ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))  # decay of a potential per step
 
 
@@ -99,6 +101,10 @@ class SpikingLayer(nn.Module):
         backend: implementation of the recurrence, see ``models.dynamics``.
         surrogate: derivative of a spike in the backward pass.
         recurrent: "dense": with recurrent weights V between the neurons; "auto": as the class has.
+        recurrent_delay: "axonal": spikes return through V after delays that are learned, see
+            ``models.recurrent_delays``; "none": after one step.
+        recurrent_dropout: probability of dropping in training, for all steps of a clip, what
+            arrives at a neuron through V.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
     """
 
@@ -127,6 +133,8 @@ class SpikingLayer(nn.Module):
         backend: str = "auto",
         surrogate: Surrogate = BOXCAR,
         recurrent: str = "auto",
+        recurrent_delay: str = "none",
+        recurrent_dropout: float = 0.0,
         extra_features: dict | None = None,
     ):
         super().__init__()
@@ -143,12 +151,16 @@ class SpikingLayer(nn.Module):
         self.asked = set()  # names of extra features that the neuron knows
         self.checked = False  # whether a pass has shown that states and spikes fit
         self.create_weights(use_bias)
-        self.add_recurrence(recurrent)
+        self.add_recurrence(recurrent, recurrent_delay, recurrent_dropout)
         self.delay = None  # or a module, see `models.delays.add_delay`
         before = dict(vars(self))
         self.create_parameters()
         if self.recurrent:
             self.draw_recurrent_weights()
+        if recurrent_delay != "none":
+            from models.recurrent_delays import add_recurrent_delay  # most networks have none
+
+            add_recurrent_delay(self)
         check_parameters(self, before)
         self.norm = make_norm(normalization, hidden_size)
         self.drop = Dropout(dropout, backend=backend)
@@ -169,16 +181,26 @@ class SpikingLayer(nn.Module):
         else:
             self.register_buffer("threshold", values)
 
-    def add_recurrence(self, kind: str) -> None:
+    def add_recurrence(self, kind: str, delay: str, dropout: float) -> None:
         """Add the recurrent weights V, to be drawn later, that the class has or ``kind`` asks for.
 
-        ValueError for a kind that there is not, or that the layer cannot have.
+        ValueError for what there is not, or what the layer cannot have.
         """
         if kind not in RECURRENT:
             raise ValueError(f"recurrent '{kind}' is not one of {', '.join(RECURRENT)}")
+        if delay not in RECURRENT_DELAYS:
+            raise ValueError(f"recurrent_delay '{delay}' is not one of none, axonal")
         self.recurrent = kind == "dense" or (kind == "auto" and isinstance(self, RecurrentMixin))
+        self.recurrent_dropout, self.recurrent_delay = dropout, None
         if not self.recurrent:
+            if delay != "none" or dropout:
+                name = "delay" if delay != "none" else "dropout"
+                raise ValueError(
+                    f"--recurrent_{name} is for recurrent weights, which {type(self).__name__} has "
+                    "not: --recurrent dense adds them"
+                )
             return
+        self.self_connections = self.self_connections or delay != "none"  # as published
         if not isinstance(self, CompiledLayer):
             raise ValueError(
                 f"{type(self).__name__} has a recurrence of its own, to which no recurrent weights "
@@ -285,6 +307,18 @@ class CompiledLayer(SpikingLayer):
             return V
         return V.masked_fill(torch.eye(V.shape[0], dtype=torch.bool, device=V.device), 0)
 
+    def feedback(self, current: Tensor) -> Tensor | Feedback | None:
+        """Recurrent weights as the recurrence takes them for ``current`` [B, T, H]."""
+        V, mask = self.recurrent_weights(), None
+        if V is None:
+            return None
+        if self.training and self.recurrent_dropout > 0:
+            ones = torch.ones_like(current[:, 0], requires_grad=False)
+            mask = functional.dropout(ones, self.recurrent_dropout)
+        if self.recurrent_delay is not None:
+            return self.recurrent_delay.feedback(V, mask)
+        return V if mask is None else Feedback(V, mask)
+
 
 class RecurrentMixin:
     """Marks a neuron model that has recurrent weights V between its neurons unless told otherwise.
@@ -375,6 +409,7 @@ def check_fields(
     types that are written there. Tensors expand to ``shape``; ``complex_fields`` are complex.
     """
     name = f"{type(layer).__name__}.{method}()"
+    found = found.neurons if isinstance(found, Delayed) else found
     if method == "initial_state":
         name += " (or the state handed to the layer)"
     if not isinstance(found, kind):

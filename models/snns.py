@@ -79,7 +79,7 @@ class AdaptiveLayer(CompiledLayer):
             theta=self.threshold,
             surrogate=self.surrogate,
             state=state,
-            V=self.recurrent_weights(),
+            V=self.feedback(current),
             fold=fold,
             backend=self.backend,
         )
@@ -183,7 +183,7 @@ class ResonateLayer(CompiledLayer):
             theta=self.threshold,
             surrogate=self.surrogate,
             state=state,
-            V=self.recurrent_weights(),
+            V=self.feedback(current),
             fold=fold,
             backend=self.backend,
         )
@@ -287,7 +287,7 @@ class SNN(Network):
         layer_sizes: neurons of each layer, the last being the classes if there is a readout.
         neuron_type: of the hidden layers, see :func:`neuron_types`.
         threshold, learn_threshold, dropout, normalization, use_bias, bidirectional, init_state,
-            recurrent, backend: see ``SpikingLayer``.
+            recurrent, recurrent_delay, recurrent_dropout, backend: see ``SpikingLayer``.
         use_readout_layer: end in a readout; otherwise the spikes of the last layer.
         extra_features: options of single neuron models, such as dt_min and dt_max of C-SiLIF.
         surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
@@ -328,6 +328,8 @@ class SNN(Network):
         keep_potentials: bool = False,
         learn_threshold: bool = False,
         recurrent: str = "auto",
+        recurrent_delay: str = "none",
+        recurrent_dropout: float = 0.0,
         delay: str = "none",
         delay_taps: int = 25,
         delay_layers: Sequence[int] | None = None,
@@ -352,6 +354,8 @@ class SNN(Network):
             "threshold": threshold,
             "learn_threshold": learn_threshold,
             "recurrent": recurrent,
+            "recurrent_delay": recurrent_delay,
+            "recurrent_dropout": recurrent_dropout,
             "extra_features": extra_features,
             "surrogate": find_surrogate(surrogate, surrogate_width),
         }
@@ -381,7 +385,12 @@ class SNN(Network):
     def nb_state_variables(self) -> int:
         """Values that a chip must hold for the spiking neurons between two steps."""
         spiking = [layer for layer in self.snn if isinstance(layer, SpikingLayer)]
-        return sum(layer.states_per_neuron * layer.output_size for layer in spiking)
+        neurons = sum(layer.states_per_neuron * layer.output_size for layer in spiking)
+        return neurons + sum(
+            layer.recurrent_delay.nb_state_variables() * (1 + layer.bidirectional)
+            for layer in spiking
+            if layer.recurrent_delay is not None
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run on ``x`` [B, T, F] or [B, T, F, K].

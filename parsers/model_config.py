@@ -27,10 +27,12 @@ DELAYED = Needs("delay", DELAYS[1:])
 CSILIF = Needs("model_type", ("CSiLIF",))
 LIF_NODE = Needs("model_type", ("LIFNode",))
 SPIKING = Needs("model_type", SNN_TYPES, "spiking models")
+DELAYED = Needs("recurrent_delay", ("axonal",))
 STATEFUL = Needs("model_type", (*SNN_TYPES, "RNN", "LiGRU", "GRU"), "models with a state")
 
 network = partial(option, group="model", recalled=True)
 gradient = partial(network, needs=SPIKING, grid=True, in_tests=False)
+delays = partial(network, needs=DELAYED, grid=True, in_tests=False)
 time_step = partial(network, within="> 0", needs=CSILIF, grid=True, in_tests=False, tuned=True)
 of_node = partial(network, needs=LIF_NODE, grid=True)
 
@@ -95,6 +97,44 @@ class ModelConfig:
         choices=("auto", "none", "dense"),
         needs=SPIKING,
         grid=True,
+    )
+    recurrent_dropout: float = network(
+        0.0,
+        "probability of dropping, for all steps of a clip, what a neuron receives through "
+        "recurrent weights",
+        within=">= 0 and < 1",
+        needs=SPIKING,
+        grid=True,
+        in_tests=False,
+    )
+    recurrent_delay: str = network(
+        "none",
+        "delays after which spikes return through recurrent weights: none, one step; or axonal, "
+        "learned for every neuron (DelRec), with self-connections",
+        choices=("none", "axonal"),
+        needs=SPIKING,
+        grid=True,
+    )
+    recurrent_delay_init: str = delays(
+        "normal",
+        "how recurrent delays are drawn: normal, as absolute values, or uniform",
+        choices=("normal", "uniform"),
+    )
+    recurrent_delay_mean: float = delays(
+        0.0, "mean of the initial recurrent delays in time steps", within=">= 0"
+    )
+    recurrent_delay_width: float = delays(
+        12.0,
+        "standard deviation of the initial recurrent delays, or half the range of uniform ones",
+        within=">= 0",
+    )
+    recurrent_sigma: float = delays(
+        10.0,
+        "spread of recurrent delays in the first epoch, in time steps; it shrinks with the epochs",
+        within=">= 0",
+    )
+    recurrent_spread: bool = network(
+        False, "learn the spread of every neuron's recurrent delay", needs=DELAYED
     )
     surrogate: str = gradient(
         "boxcar",

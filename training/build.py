@@ -67,6 +67,8 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
                 init_state=options.init_state,
                 learn_threshold=options.learn_threshold,
                 recurrent=options.recurrent,
+                recurrent_delay=options.recurrent_delay,
+                recurrent_dropout=options.recurrent_dropout,
                 surrogate=options.surrogate,
                 surrogate_width=options.surrogate_width,
                 **delays(config),

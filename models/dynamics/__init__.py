@@ -27,6 +27,8 @@ from models.dynamics.backends import (
 from models.dynamics.naive import (  # noqa: F401
     AdaptiveState,
     BalancedState,
+    Delayed,
+    Feedback,
     Fold,
     ResonateState,
     gru,
@@ -62,7 +64,10 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
     operation, surrogate = OPERATIONS[name], options["surrogate"]
     given = [x for x in limits if isinstance(x, Tensor)]
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in given)
-    tensors = (I, *coefficients, *given, *state, V)
+    if isinstance(state, Delayed):
+        state, V = state.neurons, V._replace(line=state.line)
+    ways = V[:3] if isinstance(V, Feedback) else (V,)
+    tensors = (I, *coefficients, *given, *state, *ways)
     variant = surrogate, learns
     if in_graph():
         run = partial(_in_graph(name, backend, tensors, *variant), state=state, **options)
@@ -70,6 +75,9 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
         choice = choose(operation, backend, *tensors, surrogate=surrogate, learns=learns)
         if choice.backend == "cuda" and V is not None and name != "adaptive":
             say_plain("of resonating neurons with recurrent weights")
+            choice = Choice("naive")
+        elif choice.backend == "cuda" and isinstance(V, Feedback):
+            say_plain("with delays or dropout in recurrent weights")
             choice = Choice("naive")
         run = partial(operation.load(choice.backend), state=state, **options)
         folds = fold is not None and V is None
@@ -136,7 +144,7 @@ def adaptive(
     *,
     theta: Tensor | float,
     state: AdaptiveState,
-    V: Tensor | None = None,
+    V: Tensor | Feedback | None = None,
     fold: Fold | None = None,
     surrogate: Surrogate = BOXCAR,
     backend: str = "auto",
@@ -156,7 +164,7 @@ def adaptive(
             three None: no adaptation (LIF), the ``w`` of ``state`` is returned unchanged.
         theta: firing threshold, [H] or one for all.
         state: u, w and s before the first step, each [B, H].
-        V: recurrent weights [H, H] (from neuron, to neuron), or None.
+        V: recurrent weights [H, H] (from neuron, to neuron), a ``Feedback`` of such, or None.
         fold: normalisation and dropout around the recurrence, done by the kernels if they have room
             for them and there is no V, and otherwise apart.
         surrogate: what the backward pass uses as the derivative of a spike.
@@ -185,7 +193,7 @@ def resonate(
     theta: Tensor | float,
     state: ResonateState,
     reset_inside: bool,
-    V: Tensor | None = None,
+    V: Tensor | Feedback | None = None,
     fold: Fold | None = None,
     surrogate: Surrogate = BOXCAR,
     backend: str = "auto",
@@ -212,7 +220,7 @@ def resonate(
         theta: firing threshold, [H] or one for all.
         state: u (complex) and s before the first step, each [B, H].
         reset_inside: whether the reset passes through A.
-        V: recurrent weights [H, H] (from neuron, to neuron), or None.
+        V: recurrent weights [H, H] (from neuron, to neuron), a ``Feedback`` of such, or None.
         fold: normalisation and dropout around the recurrence, done by the kernels if they have room
             for them and there is no V, and otherwise apart.
         surrogate: what the backward pass uses as the derivative of a spike.
@@ -243,7 +251,7 @@ def resetting(
     hard: bool = True,
     detached: bool = True,
     symplectic: bool = True,
-    V: Tensor | None = None,
+    V: Tensor | Feedback | None = None,
     fold: Fold | None = None,
     surrogate: Surrogate = BOXCAR,
     backend: str = "auto",
@@ -282,7 +290,7 @@ def balanced(
     decay: float,
     theta: Tensor | float,
     state: BalancedState,
-    V: Tensor | None = None,
+    V: Tensor | Feedback | None = None,
     fold: Fold | None = None,
     surrogate: Surrogate = BOXCAR,
     backend: str = "auto",

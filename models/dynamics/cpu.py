@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from models.dynamics.backends import Differentiable, limits_of, per_neuron
-from models.dynamics.naive import AdaptiveState, ResonateState
+from models.dynamics.naive import AdaptiveState, Delayed, Feedback, ResonateState
 from models.dynamics.numba_support import (
     ONE,
     STEPS_KEPT,
@@ -131,7 +131,8 @@ def _kernels(kind: str, surrogate: str, each: bool) -> Kernels:
 
 
 class _Inputs(NamedTuple):
-    """I [B, T, H], eight coefficients [H], state x, y, s [B, H] and recurrent weights V [H, H].
+    """I [B, T, H], eight coefficients [H], state x, y, s [B, H], recurrent weights V [H, H], and
+    what else a ``Feedback`` has.
 
     Those that the kernels do not have are None; ``keep`` follows from c_0 and gets no gradient.
     theta, reset and scale are None, and ``numbers`` instead, where they are the same for all
@@ -151,6 +152,11 @@ class _Inputs(NamedTuple):
     y: Tensor | None
     s: Tensor
     V: Tensor | None
+    mask: Tensor | None
+    taps: Tensor | None
+    first: Tensor | None
+    line: Tensor | None
+    span: int
     numbers: list[float]
     kind: str
     surrogate: str
@@ -176,18 +182,20 @@ class _Inputs(NamedTuple):
 
 
 def _allocate(*inputs):
-    """Spikes, state, what is kept of it (x, s and y, or s instead), and the current with V."""
+    """Spikes, state and delay line, what is kept (x, s and y, or s instead; z) and the current."""
     given = _Inputs(*inputs)
     I, has_y, recurrent = given.I, given.y is not None, given.V is not None
     B, T, H = I.shape
     count = -(-T // given.every) if given.for_backward else 0
-    shapes = (B, T, H), (B, H), (B, H * has_y), (B, H), (2 + has_y, B, count, H)
-    return tuple(I.new_empty(shape) for shape in (*shapes, (B, T * recurrent, H)))
+    due = T + given.span if given.span else 0
+    shapes = (B, T, H), (B, H), (B, H * has_y), (B, H), (B, given.span, H)
+    kept = (2 + has_y, B, count, H), (B, due, H), (B, T * recurrent, H)
+    return tuple(I.new_empty(shape) for shape in (*shapes, *kept))
 
 
 def _run(made, *inputs):
     given = _Inputs(*inputs)
-    spikes, x, y, s, kept, current = made
+    spikes, x, y, s, line, kept, z, current = made
     kernels, V = given.kernels, given.V
     B, T, H = given.I.shape
     I = given.I.contiguous()
@@ -206,24 +214,22 @@ def _run(made, *inputs):
 
     if V is None:
         run(0, T)
-        return
-    recurrent = torch.empty_like(x)
-    for t in range(T):  # the same product as the specification's, so that it rounds alike
-        torch.mm(s, V, out=recurrent)
-        torch.add(I[:, t], recurrent, out=current[:, t])
-        run(t, t + 1)
+    else:
+        from models.dynamics.cpu_recurrent import step_by_step
+
+        step_by_step(run, given, s, z, line, current)
 
 
 def _saved(made, I, *inputs):
-    return (I if inputs[11] is None else made[5], *inputs), made[4:5]
+    return (I if inputs[11] is None else made[7], *inputs), made[5:7]
 
 
 def _backward(inputs, kept, gradients, needed):
-    given, (kept,) = _Inputs(*inputs), kept
+    given, (kept, z) = _Inputs(*inputs), kept
     kernels, V, each = given.kernels, given.V, not given.numbers
     current = given.I.contiguous()
     B, T, H = current.shape
-    d_spikes, d_x, d_y, d_s = gradients
+    d_spikes, d_x, d_y, d_s, d_line = gradients
     if d_spikes is None:
         d_spikes = torch.zeros_like(current)
     else:
@@ -246,31 +252,29 @@ def _backward(inputs, kept, gradients, needed):
             scratch=lambda: tuple(np.empty((3, given.every + 1, H), np.float32)),
         )  # fmt: skip
 
-    d_V = None
+    by_way = None, None, None, None, None
     if V is None:
         run(0, T)
     else:
-        for t in reversed(range(T)):
-            run(t, t + 1)
-            by_V = torch.mm(d_I[:, t].contiguous(), V.T)
-            if t > 0:
-                d_spikes[:, t - 1] += by_V
-        if needed[12]:
-            d_V = kept[1].flatten(0, 1).T @ d_I.flatten(0, 1)
+        from models.dynamics.cpu_recurrent import step_back
+
+        by_V, by_way = step_back(run, given, kept[1], z, d_I, d_spikes, d_line, needed)
         d_s = by_V + d_s
     d_s = d_s + by_jump if kernels.jumps else d_s
     by_neuron = sums.sum(dim=1)
     by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
     by_limit = by_neuron[number:] if each else [None] * 3
-    return d_I, *by_coefficient, None, *by_limit, d_x, d_y if kernels.has_y else None, d_s, d_V
+    d_y = d_y if kernels.has_y else None
+    return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way
 
 
 RECURRENCE = Differentiable(
     "cpu_recurrence",
     "Tensor I, Tensor c_0, Tensor? c_1, Tensor? c_2, Tensor? c_3, Tensor? keep, Tensor? theta, "
-    "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, float[] numbers, "
-    "str kind, str surrogate, float width, bool for_backward",
-    results=4, made=6, kept=1, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
+    "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, Tensor? mask, "
+    "Tensor? taps, Tensor? first, Tensor? line, int span, float[] numbers, str kind, "
+    "str surrogate, float width, bool for_backward",
+    results=5, made=8, kept=2, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
 )  # fmt: skip
 
 
@@ -287,6 +291,17 @@ def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float
     return (found, []) if isinstance(found[0], Tensor) else ([None] * 3, found)
 
 
+def _way(V: Tensor | Feedback | None) -> tuple:
+    """V, mask, taps, first, line and span of recurrent weights."""
+    way = V if isinstance(V, Feedback) else Feedback(V)
+    return way.V, way.mask, way.taps, way.first, way.line, way.span
+
+
+def _state(neurons: NamedTuple, V: Tensor | Feedback | None, line: Tensor) -> NamedTuple:
+    """The state of a layer after the last step."""
+    return Delayed(neurons, line) if isinstance(V, Feedback) and V.span else neurons
+
+
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
@@ -294,12 +309,12 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
     limits, numbers = _limits(I, theta, 1.0, 1.0)
     u, w, s = (x.expand(B, H) for x in state)
-    spikes, u, new_w, s = RECURRENCE(
-        I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s, V,
-        numbers, "adaptive" if adapts else "LIF", surrogate.name, surrogate.width,
+    spikes, u, new_w, s, line = RECURRENCE(
+        I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
+        *_way(V), numbers, "adaptive" if adapts else "LIF", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
-    return spikes, AdaptiveState(u, new_w if adapts else state.w, s)
+    return spikes, _state(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
 
 
 def _parts(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -312,12 +327,12 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, su
     B, _, H = I.shape
     limits, numbers = _limits(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
-    spikes, x, y, s = RECURRENCE(
-        I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s, V,
+    spikes, x, y, s, line = RECURRENCE(
+        I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s, *_way(V),
         numbers, "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
-    return spikes, ResonateState(torch.complex(x, y), s)
+    return spikes, _state(ResonateState(torch.complex(x, y), s), V, line)
 
 
 @kernel

@@ -45,6 +45,64 @@ class Fold(NamedTuple):
         return spikes
 
 
+class Feedback(NamedTuple):
+    """Recurrent weights, and what becomes of spikes on their way through them.
+
+    A spike of neuron j returns ``first[j] + i`` steps later with the strength ``taps[j, i]``, for
+    i = 0 ... W-1: what is multiplied by V at a step is z, the sum of all that returns then. Without
+    taps it returns one step later.
+    """
+
+    V: Tensor  # [H, H] from neuron, to neuron
+    mask: Tensor | None = None  # [B, H] what arrives is multiplied by it: dropout
+    taps: Tensor | None = None  # [H, W]
+    first: Tensor | None = None  # [H] int64, at least 1
+    span: int = 0  # L, the longest way of a spike
+    line: Tensor | None = None  # [B, L, H] z of the next steps as far as it is known
+
+    def start(self, I: Tensor) -> Tensor:
+        """``line`` before the first step of I [B, T, H]: empty unless it is given."""
+        return I.new_zeros(I.shape[0], self.span, I.shape[2]) if self.line is None else self.line
+
+    def dense(self) -> Tensor:
+        """Strengths [L, H] of a spike after 1 ... L steps."""
+        at = self.first[:, None] - 1 + torch.arange(self.taps.shape[1], device=self.taps.device)
+        return self.taps.new_zeros(len(at), self.span).scatter(1, at, self.taps).T
+
+
+class Delayed(NamedTuple):
+    """State of a layer whose spikes return after delays."""
+
+    neurons: NamedTuple  # the state of its neurons
+    line: Tensor  # see ``Feedback``, without the spikes of the last step
+
+
+class _Returning:
+    """Adds to the current of a step what spikes bring back."""
+
+    def __init__(self, V: Tensor | Feedback | None, I: Tensor):
+        self.V = V
+        self.delays = isinstance(V, Feedback) and V.taps is not None
+        if self.delays:
+            self.line, self.taps = V.start(I), V.dense()
+
+    def __call__(self, I_t: Tensor, s: Tensor) -> Tensor:
+        """The current [B, H] of a step behind spikes s [B, H]."""
+        if self.V is None:
+            return I_t
+        if isinstance(self.V, Tensor):
+            return I_t + s @ self.V
+        if self.delays:
+            due = self.line + s[:, None] * self.taps
+            s, self.line = due[:, 0], functional.pad(due[:, 1:], (0, 0, 0, 1))
+        returned = s @ self.V.V
+        return I_t + (returned if self.V.mask is None else returned * self.V.mask)
+
+    def state(self, neurons: NamedTuple) -> NamedTuple:
+        """The state of the layer after the last step."""
+        return Delayed(neurons, self.line) if self.delays else neurons
+
+
 class AdaptiveState(NamedTuple):
     """State of a layer of adaptive neurons between two time steps; each field is [B, H]."""
 
@@ -56,19 +114,19 @@ class AdaptiveState(NamedTuple):
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`."""
     u, w, s = state
-    spikes = []
+    spikes, returning = [], _Returning(V, I)
     for I_t in I.unbind(dim=1):
         if beta is not None:
             w = beta * w + a * u + b * s
         # In this order autograd sums the gradients of s as in the published code, to the last bit.
         decayed = alpha * (u - s)
-        current = I_t if V is None else I_t + s @ V
+        current = returning(I_t, s)
         if beta is not None:
             current = current - w
         u = decayed + (1 - alpha) * current
         s = spike(u - theta, surrogate)
         spikes.append(s)
-    return torch.stack(spikes, dim=1), AdaptiveState(u, w, s)
+    return torch.stack(spikes, dim=1), returning.state(AdaptiveState(u, w, s))
 
 
 class ResonateState(NamedTuple):
@@ -81,16 +139,16 @@ class ResonateState(NamedTuple):
 def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.resonate`."""
     u, s = state
-    spikes = []
+    spikes, returning = [], _Returning(V, I)
     for I_t in I.unbind(dim=1):
         # The reset first, as in ``adaptive``, for the order in which autograd sums.
         taken = reset * s
         decayed = A * (u - taken) if reset_inside else None
-        current = I_t if V is None else I_t + s @ V
+        current = returning(I_t, s)
         u = decayed + gain * current if reset_inside else u + gain * (A * u + current) - taken
         s = spike(scale * u.real - theta, surrogate)
         spikes.append(s)
-    return torch.stack(spikes, dim=1), ResonateState(u, s)
+    return torch.stack(spikes, dim=1), returning.state(ResonateState(u, s))
 
 
 def resetting(
@@ -99,9 +157,9 @@ def resetting(
 ):  # fmt: skip
     """See :func:`models.dynamics.resetting`."""
     u, w, s = state
-    spikes = []
+    spikes, returning = [], _Returning(V, I)
     for I_t in I.unbind(dim=1):
-        current = I_t if V is None else I_t + s @ V
+        current = returning(I_t, s)
         if beta is not None:
             current = current - w
         fired = alpha * u + ((1 - alpha) * current if scales else current)
@@ -112,7 +170,7 @@ def resetting(
             seen, jump = (u, s) if symplectic else before
             w = beta * w + (a * seen + b * jump)
         spikes.append(s)
-    return torch.stack(spikes, dim=1), AdaptiveState(u, w, s)
+    return torch.stack(spikes, dim=1), returning.state(AdaptiveState(u, w, s))
 
 
 class BalancedState(NamedTuple):
@@ -127,15 +185,15 @@ class BalancedState(NamedTuple):
 def balanced(I, omega, damping, *, step, decay, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.balanced`."""
     u, v, q, s = state
-    turn, spikes = step * omega, []
+    turn, spikes, returning = step * omega, [], _Returning(V, I)
     for I_t in I.unbind(dim=1):
-        current = I_t if V is None else I_t + s @ V
+        current = returning(I_t, s)
         b = step * (damping - q)
         u, v = u + (b * u - turn * v + step * current), v + (turn * u + b * v)
         s = spike(u - theta - q, surrogate)
         q = decay * q + s
         spikes.append(s)
-    return torch.stack(spikes, dim=1), BalancedState(u, v, q, s)
+    return torch.stack(spikes, dim=1), returning.state(BalancedState(u, v, q, s))
 
 
 def readout(I, alpha, *, state):

@@ -184,7 +184,9 @@ def upstream(outputs):
 def outputs_and_gradients(run, backend, inputs, device="cpu"):
     """Outputs, and every input's gradient for the ``upstream`` gradients of all outputs."""
     leaves = {
-        name: x.to(device).detach().requires_grad_() if isinstance(x, torch.Tensor) else x
+        name: x.to(device).detach().requires_grad_(x.dtype != torch.int64)
+        if isinstance(x, torch.Tensor)
+        else x
         for name, x in inputs.items()
     }
     outputs = run(backend, **leaves)

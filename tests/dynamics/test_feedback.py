@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Recurrent weights whose spikes return after delays, in plain PyTorch and on the CPU."""
+
+import functools
+
+import pytest
+import torch
+
+from models.dynamics import AdaptiveState, Delayed, Feedback, adaptive, resonate
+from models.dynamics.naive import ResonateState
+from tests.dynamics.cases import (
+    adaptive_inputs,
+    assert_like_naive,
+    outputs_and_gradients,
+    random,
+    resonate_inputs,
+)
+
+H = 16  # a whole vector of complex numbers, and products that sum alike
+W = 5  # taps
+NAMES = ("V", "taps", "line")
+
+
+def way(B, T, *, first=None, dropout=True, seed=7, dtype=torch.float32):
+    """What a ``Feedback`` has, by name; some spikes return after the last step."""
+    draw = random(seed, dtype)
+    if first is None:
+        first = torch.randint(1, 8, (H,), generator=torch.Generator().manual_seed(seed))
+    span = int(first.max()) + W - 1
+    return {
+        "V": draw(-1, 1, H, H) * (2 / H) ** 0.5,
+        "taps": draw(0, 0.6, H, W),
+        "first": first,
+        "span": span,
+        "line": draw(-0.2, 0.6, B, span, H),
+        "mask": (draw(0, 1, B, H) > 0.2) / 0.8 if dropout else None,
+    }
+
+
+def run(backend, neuron, I, s, V, taps, first, span, line, mask, **values):
+    """Spikes, and the state with its line."""
+    given = Feedback(V, None if mask is None else mask.detach(), taps, first, span)
+    if neuron == "adaptive":
+        state = AdaptiveState(values["u"], values["w"], s)
+        coefficients = (values[name] for name in ("alpha", "beta", "a", "b"))
+        spikes, state = adaptive(
+            I, *coefficients, theta=1.0, state=Delayed(state, line), V=given, backend=backend
+        )
+    else:
+        state = Delayed(ResonateState(values["u"], s), line)
+        spikes, state = resonate(
+            I, values["A"], 0.5, values["gain"], scale=2.0, theta=1.0, state=state, V=given,
+            reset_inside=neuron == "inside", backend=backend,
+        )  # fmt: skip
+    return [spikes, *state.neurons, state.line]
+
+
+def inputs_of(neuron, B, T, dtype=torch.float32, **options):
+    if neuron == "adaptive":
+        inputs = adaptive_inputs(B, T, H, dtype=dtype)
+    else:
+        inputs = resonate_inputs(B, T, H, inside=neuron == "inside", dtype=dtype)
+    return {**inputs, **way(B, T, dtype=dtype, **options)}
+
+
+@pytest.mark.parametrize("neuron", ["adaptive", "inside", "outside"])
+@pytest.mark.parametrize(("B", "T"), [(3, 41), (1, 1), (9, 4)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_cpu_like_naive(neuron, B, T, threads, monkeypatch):
+    monkeypatch.setattr("models.dynamics.numba_support._WORTH_A_THREAD", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert_like_naive(functools.partial(run, neuron=neuron), "cpu", inputs_of(neuron, B, T))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+def test_spikes_return_when_and_where_they_should(backend):
+    """LIF, number by number in double precision."""
+    B, T = 2, 30
+    given = inputs_of("adaptive", B, T) | {"w": torch.zeros(B, H)}
+    given |= dict.fromkeys(("beta", "a", "b"))
+    spikes, u, _, _, line = run(backend, "adaptive", **given)
+    x = {k: v.double().tolist() if isinstance(v, torch.Tensor) else v for k, v in given.items()}
+    first, span = given["first"].tolist(), given["span"]
+    for n in range(B):
+        potential, fired = x["u"][n], {-1: x["s"][n]}
+
+        def arriving(t, n=n, fired=fired):
+            """z of step t: what was on its way, and every earlier spike that returns now."""
+            return [
+                (x["line"][n][t][j] if t < span else 0.0)
+                + sum(
+                    x["taps"][j][t - then - first[j]] * s[j]
+                    for then, s in fired.items()
+                    if 0 <= t - then - first[j] < W
+                )
+                for j in range(H)
+            ]
+
+        for t in range(T):
+            z, s = arriving(t), fired[t - 1]
+            returned = [
+                x["mask"][n][i] * sum(z[j] * x["V"][j][i] for j in range(H)) for i in range(H)
+            ]
+            potential = [
+                x["alpha"][i] * (potential[i] - s[i])
+                + (1 - x["alpha"][i]) * (x["I"][n][t][i] + returned[i])
+                for i in range(H)
+            ]
+            fired[t] = [float(v > 1) for v in potential]
+            assert spikes[n, t].tolist() == fired[t]
+        assert u[n].tolist() == pytest.approx(potential, abs=1e-5)
+        last = fired.pop(T - 1)  # not on its way yet
+        assert any(last)
+        for k in range(span):
+            assert line[n, k].tolist() == pytest.approx(arriving(T + k), abs=1e-5)
+    assert 0.02 < spikes.mean() < 0.6
+
+
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+def test_no_delay_is_the_plain_recurrence_to_the_last_bit(backend):
+    inputs = adaptive_inputs(3, 40, H, recurrent=True)
+    values = {k: v for k, v in inputs.items() if k not in ("u", "w", "s", "V")}
+    state = AdaptiveState(*(inputs[name] for name in ("u", "w", "s")))
+    taps = torch.tensor([1.0, 0.0, 0.0]).expand(H, 3)
+    found = []
+    for V in (inputs["V"], Feedback(inputs["V"], None, taps, torch.ones(H, dtype=torch.int64), 3)):
+        I = values["I"].clone().requires_grad_()
+        spikes, _ = adaptive(**values | {"I": I}, theta=1.0, state=state, V=V, backend=backend)
+        (spikes * torch.arange(H).cos()).sum().backward()
+        found.append((spikes, I.grad))
+    for plain, delayed in zip(*found, strict=True):
+        assert torch.equal(plain, delayed)
+
+
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+def test_a_clip_in_two_parts_is_one_clip(backend):
+    """The line carries spikes, and their gradients, from one part to the next."""
+
+    def halves(backend, I, u, w, s, line, **rest):
+        parts, fired = I.split([7, 6], dim=1), []
+        for part in parts:
+            spikes, u, w, s, line = run(backend, "adaptive", part, s, u=u, w=w, line=line, **rest)
+            fired.append(spikes)
+        return [torch.cat(fired, dim=1), u, w, s, line]
+
+    whole = functools.partial(run, neuron="adaptive")
+    inputs = inputs_of("adaptive", 2, 13)
+    expected, gradients = outputs_and_gradients(whole, backend, inputs)
+    found, ours = outputs_and_gradients(halves, backend, inputs)
+    for x, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(x, reference, rtol=1e-5, atol=1e-6)
+    for name in ("I", "V", "taps", "line", "alpha", "s"):
+        torch.testing.assert_close(ours[name], gradients[name], rtol=1e-4, atol=1e-4)
+        assert gradients[name].any(), name
