@@ -37,7 +37,13 @@ from models.dynamics.naive import (  # noqa: F401
     summed,
 )
 from models.dynamics.operators import constant, register
-from models.dynamics.trial import adaptive_trials, readout_trials, resonate_trials
+from models.dynamics.trial import (
+    adaptive_trials,
+    balanced_trials,
+    readout_trials,
+    resetting_trials,
+    resonate_trials,
+)
 from models.surrogate import BOXCAR, Surrogate
 
 
@@ -52,8 +58,8 @@ def _operation(name: str, trials, folds: bool = False) -> Operation:
 OPERATIONS = {
     "adaptive": _operation("adaptive", adaptive_trials, folds=True),
     "resonate": _operation("resonate", resonate_trials, folds=True),
-    "resetting": _operation("resetting", list)._replace(kernels=()),
-    "balanced": _operation("balanced", list)._replace(kernels=()),
+    "resetting": _operation("resetting", resetting_trials)._replace(kernels=("cpu",)),
+    "balanced": _operation("balanced", balanced_trials)._replace(kernels=()),
     "readout": _operation("readout", readout_trials),
     "potentials": _operation("potentials", readout_trials),
 }

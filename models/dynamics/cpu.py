@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from models.dynamics.backends import Differentiable, limits_of, per_neuron
+from models.dynamics.cpu_kinds import FORM, resetting_kernels, resonate_kernels
 from models.dynamics.naive import AdaptiveState, Delayed, Feedback, ResonateState
 from models.dynamics.numba_support import (
     ONE,
@@ -78,56 +79,14 @@ def adaptive_kernels(adapts: bool, surrogate: str, each: bool) -> Kernels:
 
 
 @cache
-def resonate_kernels(reset_inside: bool, surrogate: str, each: bool) -> Kernels:
-    """Those with the reset inside (C-SiLIF) or outside (RF) of A."""
-    window = derivative(surrogate)
-
-    @inlined
-    def step(I, x, y, s, A, B, gain, _0, _1, theta, reset, scale):
-        """One neuron u = x + iy with A + iB, one step in the order of the specification."""
-        if reset_inside:
-            x = x - reset * s
-            x, y = (A * x - B * y) + gain * I, A * y + B * x
-        else:
-            drift_x, drift_y = (A * x - B * y) + I, A * y + B * x
-            x, y = (x + gain * drift_x) - reset * s, y + gain * drift_y
-        s = ONE if scale * x - theta > ZERO else ZERO
-        return x, y, s
-
-    @inlined
-    def adjoint(
-        d_s, d_x, d_y, I, x, y, s, new_x, new_y, A, B, gain, _0, _1, theta, reset, scale, width
-    ):
-        """Gradients of one step: of I, the coefficients, and of the state before it."""
-        drive = d_s * window(scale * new_x - theta, width)
-        d_x, d_scale = d_x + scale * drive, drive * new_x
-        if reset_inside:
-            x = x - reset * s
-            d_A, d_B, d_gain = d_x * x + d_y * y, d_y * x - d_x * y, d_x * I
-            d_I = gain * d_x
-            d_x, d_y = A * d_x + B * d_y, A * d_y - B * d_x
-            d_s, d_reset = -reset * d_x, -s * d_x
-            return (
-                d_I, d_A, d_B, d_gain, ZERO, -drive, d_reset, d_scale, d_x, d_y, d_s, ZERO,
-            )  # fmt: skip
-        d_gain = d_x * ((A * x - B * y) + I) + d_y * (A * y + B * x)
-        drift_x, drift_y = gain * d_x, gain * d_y
-        d_A, d_B = drift_x * x + drift_y * y, drift_y * x - drift_x * y
-        d_s, d_reset = -reset * d_x, -s * d_x
-        d_x, d_y = d_x + (A * drift_x + B * drift_y), d_y + (A * drift_y - B * drift_x)
-        return (
-            drift_x, d_A, d_B, d_gain, ZERO, -drive, d_reset, d_scale, d_x, d_y, d_s, ZERO,
-        )  # fmt: skip
-
-    return make_kernels(step, adjoint, has_y=True, jumps=False, each=each)
-
-
-@cache
 def _kernels(kind: str, surrogate: str, each: bool) -> Kernels:
-    """Those of LIF or adaptive neurons, or of resonating ones with the reset inside or outside."""
+    """Those of LIF or adaptive neurons, of resonating ones with the reset inside or outside, or of
+    neurons that are reset at once, whose kind has the names of the options that are True."""
     if kind in ("LIF", "adaptive"):
         return adaptive_kernels(kind == "adaptive", surrogate, each)
-    return resonate_kernels(kind == "inside", surrogate, each)
+    if kind in ("inside", "outside"):
+        return resonate_kernels(kind == "inside", surrogate, each)
+    return resetting_kernels(*(name in kind.split() for name in FORM), surrogate, each)
 
 
 class _Inputs(NamedTuple):
@@ -312,6 +271,28 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     spikes, u, new_w, s, line = RECURRENCE(
         I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
         *_way(V), numbers, "adaptive" if adapts else "LIF", surrogate.name, surrogate.width,
+        torch.is_grad_enabled(),
+    )  # fmt: skip
+    return spikes, _state(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
+
+
+def resetting(
+    I, alpha, beta, a, b, *, theta, state, V=None, scales=True, hard=True, detached=True,
+    symplectic=True, surrogate=BOXCAR,
+):  # fmt: skip
+    """See :func:`models.dynamics.resetting`; float32 on the CPU, no second derivatives."""
+    B, _, H = I.shape
+    adapts = beta is not None
+    alpha, *adaptation = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
+    keep = 1 - alpha.detach() if scales else torch.ones_like(alpha)
+    limits, numbers = _limits(I, theta, 1.0, 1.0)
+    u, w, s = (x.expand(B, H) for x in state)
+    if V is None and (symplectic or not adapts):
+        s = s.detach()  # nothing sees it
+    flags = zip(FORM, (adapts, scales, hard, detached, symplectic), strict=True)
+    spikes, u, new_w, s, line = RECURRENCE(
+        I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s, *_way(V), numbers,
+        " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, _state(AdaptiveState(u, new_w if adapts else state.w, s), V, line)

@@ -159,16 +159,16 @@ def resetting(
     u, w, s = state
     spikes, returning = [], _Returning(V, I)
     for I_t in I.unbind(dim=1):
+        adapts = beta is not None
+        drift = a * u + b * s if adapts and not symplectic else None
         current = returning(I_t, s)
-        if beta is not None:
-            current = current - w
+        current = current - w if adapts else current
         fired = alpha * u + ((1 - alpha) * current if scales else current)
-        before, s = (u, s), spike(fired - theta, surrogate)
+        s = spike(fired - theta, surrogate)
         taken = s.detach() if detached else s
         u = fired * (1 - taken) if hard else fired - taken * theta
-        if beta is not None:
-            seen, jump = (u, s) if symplectic else before
-            w = beta * w + (a * seen + b * jump)
+        if adapts:
+            w = beta * w + (a * u + b * s if symplectic else drift)
         spikes.append(s)
     return torch.stack(spikes, dim=1), returning.state(AdaptiveState(u, w, s))
 

@@ -22,6 +22,16 @@ from models.surrogate import BOXCAR, surrogate
 
 SHAPES = [(1, 1, 1), (2, 1, 500), (1, 63, 500), (3, 63, 17), (2, 20, 1024), (9, 48, 5)]
 BRF_STEP = 0.01
+# Forms of `resetting`: whether it adapts, and its options
+RESETTING = {
+    "SE-adLIF": (True, {}),
+    "EF-adLIF": (True, {"symplectic": False}),
+    "EF-adLIF, soft, attached": (True, {"symplectic": False, "hard": False, "detached": False}),
+    "LIF, hard": (False, {"scales": False}),
+    "LIF, soft": (False, {"scales": False, "hard": False}),
+    "LIF, hard, attached": (False, {"scales": False, "detached": False}),
+    "LIF, soft, attached": (False, {"scales": False, "hard": False, "detached": False}),
+}
 VECTOR = 16  # complex numbers that PyTorch multiplies at once on a CPU with AVX-512; 8 with AVX2
 
 

@@ -13,6 +13,7 @@ import torch
 
 from tests.dynamics.cases import (
     BRF_STEP,
+    RESETTING,
     adaptive_inputs,
     balanced_inputs,
     outputs_and_gradients,
@@ -215,15 +216,6 @@ def readout_adjoint(inputs: dict, grad_out, grad_state) -> dict:
     return grads | {"u": gu}
 
 
-RESETTING = {
-    "SE-adLIF": (True, {}),
-    "EF-adLIF": (True, {"symplectic": False}),
-    "EF-adLIF, soft, attached": (True, {"symplectic": False, "hard": False, "detached": False}),
-    "LIF, hard": (False, {"scales": False}),
-    "LIF, soft": (False, {"scales": False, "hard": False}),
-    "LIF, hard, attached": (False, {"scales": False, "detached": False}),
-    "LIF, soft, attached": (False, {"scales": False, "hard": False, "detached": False}),
-}
 CASES = {
     "readout": (run_readout, readout_inputs, readout_adjoint),
     "balanced": (run_balanced, functools.partial(balanced_inputs, learns=True), balanced_adjoint),

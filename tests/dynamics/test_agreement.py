@@ -26,7 +26,7 @@ ADAPTIVE, RESONATE = OPERATIONS["adaptive"], OPERATIONS["resonate"]
 
 
 def variant_of(name):
-    return (BOXCAR,) if name in ("adaptive", "resonate") else ()
+    return () if name in ("readout", "potentials") else (BOXCAR,)
 
 
 def tried_on_cpu(name):

@@ -21,6 +21,7 @@ from models.dynamics import OPERATIONS, AdaptiveState, adaptive, backends, descr
 from models.snns import SNN
 from models.surrogate import SURROGATES, Surrogate, surrogate
 from tests.dynamics.cases import (
+    RESETTING,
     SHAPES,
     VECTOR,
     adaptive_inputs,
@@ -29,10 +30,12 @@ from tests.dynamics.cases import (
     largest_error,
     outputs_and_gradients,
     readout_inputs,
+    resetting_inputs,
     resonate_inputs,
     run_adaptive,
     run_potentials,
     run_readout,
+    run_resetting,
     run_resonate,
 )
 
@@ -82,6 +85,16 @@ def test_resonate(shape, inside, gain_is_tensor, recurrent, threads):
     inputs = resonate_inputs(B, T, H, inside=inside, **options)
     run = functools.partial(run_resonate, inside=inside)
     assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("case", RESETTING)
+def test_resetting(case, recurrent, threads):
+    adapts, form = RESETTING[case]
+    run = functools.partial(run_resetting, **form)
+    for shape, learns in ((SHAPES[2], False), (SHAPES[-1], False), ((3, 63, 17), True)):
+        inputs = resetting_inputs(*shape, adapts=adapts, recurrent=recurrent, learns=learns)
+        assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])

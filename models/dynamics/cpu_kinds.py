@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""The steps of recurrences other than ``adaptive``, and their adjoints, for the CPU kernels."""
+
+from functools import cache
+
+from models.dynamics.numba_support import ONE, ZERO, Kernels, derivative, inlined, make_kernels
+
+# Names of the options of ``resetting_kernels``
+FORM = ("adapts", "scales", "hard", "detached", "symplectic")
+
+
+@cache
+def resonate_kernels(reset_inside: bool, surrogate: str, each: bool) -> Kernels:
+    """Those with the reset inside (C-SiLIF) or outside (RF) of A."""
+    window = derivative(surrogate)
+
+    @inlined
+    def step(I, x, y, s, A, B, gain, _0, _1, theta, reset, scale):
+        """One neuron u = x + iy with A + iB, one step in the order of the specification."""
+        if reset_inside:
+            x = x - reset * s
+            x, y = (A * x - B * y) + gain * I, A * y + B * x
+        else:
+            drift_x, drift_y = (A * x - B * y) + I, A * y + B * x
+            x, y = (x + gain * drift_x) - reset * s, y + gain * drift_y
+        s = ONE if scale * x - theta > ZERO else ZERO
+        return x, y, s
+
+    @inlined
+    def adjoint(
+        d_s, d_x, d_y, I, x, y, s, new_x, new_y, A, B, gain, _0, _1, theta, reset, scale, width
+    ):
+        """Gradients of one step: of I, the coefficients, and of the state before it."""
+        drive = d_s * window(scale * new_x - theta, width)
+        d_x, d_scale = d_x + scale * drive, drive * new_x
+        if reset_inside:
+            x = x - reset * s
+            d_A, d_B, d_gain = d_x * x + d_y * y, d_y * x - d_x * y, d_x * I
+            d_I = gain * d_x
+            d_x, d_y = A * d_x + B * d_y, A * d_y - B * d_x
+            d_s, d_reset = -reset * d_x, -s * d_x
+            return (
+                d_I, d_A, d_B, d_gain, ZERO, -drive, d_reset, d_scale, d_x, d_y, d_s, ZERO,
+            )  # fmt: skip
+        d_gain = d_x * ((A * x - B * y) + I) + d_y * (A * y + B * x)
+        drift_x, drift_y = gain * d_x, gain * d_y
+        d_A, d_B = drift_x * x + drift_y * y, drift_y * x - drift_x * y
+        d_s, d_reset = -reset * d_x, -s * d_x
+        d_x, d_y = d_x + (A * drift_x + B * drift_y), d_y + (A * drift_y - B * drift_x)
+        return (
+            drift_x, d_A, d_B, d_gain, ZERO, -drive, d_reset, d_scale, d_x, d_y, d_s, ZERO,
+        )  # fmt: skip
+
+    return make_kernels(step, adjoint, has_y=True, jumps=False, each=each)
+
+
+@cache
+def resetting_kernels(
+    adapts: bool, scales: bool, hard: bool, detached: bool, symplectic: bool, surrogate: str,
+    each: bool,
+) -> Kernels:  # fmt: skip
+    """Those of neurons that are reset at once; ``keep`` is 1 - alpha or 1, reset and scale are 1.
+
+    A reset hides the potential at which a neuron fired, so that the adjoint computes it again.
+    """
+    window = derivative(surrogate)
+
+    @inlined
+    def step(current, u, w, s, alpha, beta, a, b, keep, theta, reset, scale):
+        """One neuron, one step, in the operation order of the specification."""
+        drift = a * u + b * s
+        fired = alpha * u + keep * (current - w if adapts else current)
+        s = ONE if fired - theta > ZERO else ZERO
+        u = fired * (ONE - s) if hard else fired - s * theta
+        if adapts:
+            w = beta * w + (a * u + b * s if symplectic else drift)
+        return u, w, s
+
+    @inlined
+    def adjoint(
+        d_s, d_u, d_w, current, u, w, s, new_u, new_w, alpha, beta, a, b, keep, theta, reset, scale,
+        width,
+    ):  # fmt: skip
+        """Gradients of one step, summed in the order of autograd."""
+        current = current - w if adapts else current
+        fired = alpha * u + keep * current
+        gone = ONE if fired - theta > ZERO else ZERO
+        seen, jump, early, by_jump = u, s, ZERO, ZERO
+        if adapts:
+            if symplectic:
+                seen, jump = new_u, gone
+                d_u, d_s = d_u + a * d_w, d_s + b * d_w
+            else:
+                early, by_jump = a * d_w, b * d_w
+        d_theta = ZERO
+        if not hard:
+            d_theta = -(d_u * gone)
+        if not detached:
+            d_s = d_s - d_u * (fired if hard else theta)
+        drive = d_s * window(fired - theta, width)
+        d_fired = (d_u * (ONE - gone) if hard else d_u) + drive
+        d_current = keep * d_fired
+        d_alpha = d_fired * (u - current if scales else u)
+        return (
+            d_current, d_alpha, d_w * w, d_w * seen, d_w * jump, d_theta - drive, ZERO, ZERO,
+            alpha * d_fired + early, beta * d_w - d_current, ZERO, by_jump,
+        )  # fmt: skip
+
+    return make_kernels(step, adjoint, has_y=adapts, jumps=adapts, each=each)
