@@ -28,7 +28,12 @@ OPTIONS = {
     "batch_size": 24,
     "checkpoint_minutes": 1e-9,
 }
-PLANNED = {"scheduler": "onecycle", "optimizer": "adamw", "weight_decay": 0.01}
+PLANNED = {  # over all epochs
+    "scheduler": "onecycle",
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "delay": "axonal",
+}
 
 
 def whole_run(data_folder, folder, **more) -> list[str]:

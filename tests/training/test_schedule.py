@@ -8,50 +8,17 @@ import math
 import pytest
 import torch
 from resumption import OPTIONS, PLANNED, same_results
-from torch import nn
 
-from models.network import ParameterGroup
-from models.snns import SNN, SiLIFLayer
+from models.snns import SNN
 from parsers.training_config import TrainingConfig
 from training.build import build_optimizer, build_scheduler
 from training.record import checkpoint, files
 from training.record.curves import courses
 
 
-class Delay(nn.Module):
-    """Trained as the positions of learnable delays are; its width follows the epochs."""
-
-    def __init__(self):
-        super().__init__()
-        self.P = nn.Parameter(torch.ones(3))
-        self.register_buffer("sigma", torch.ones(()))
-
-    def set_progress(self, epoch, nb_epochs):
-        self.sigma.fill_(10 * 0.5 ** (epoch / nb_epochs))
-
-
-@pytest.fixture
-def delayed(monkeypatch):
-    create = SiLIFLayer.create_parameters
-
-    def create_parameters(self):
-        create(self)
-        self.delay = Delay()
-
-    def forward(self, x, state=None):
-        shift = self.delay.P.mean() * self.delay.sigma
-        return super(SiLIFLayer, self).forward(x * (1 + 0.01 * shift), state)
-
-    monkeypatch.setattr(SiLIFLayer, "create_parameters", create_parameters)
-    monkeypatch.setattr(SiLIFLayer, "forward", forward, raising=False)
-    groups = {"delay.P": ParameterGroup(kind="delay", clamp=(-2, 2))}
-    monkeypatch.setattr(SiLIFLayer, "groups", groups)
-
-
-def rates(options, groups=2):
-    """Learning rate and beta1 of each group in every epoch, as training makes them."""
-    torch.manual_seed(0)
-    net = SNN((None, None, 5), [4, 3], "SiLIF", use_readout_layer=False)
+def rates(options):
+    """Learning rate and beta1 of weights and delays in every epoch, as training makes them."""
+    net = SNN((None, None, 5), [4, 3], "SiLIF", delay="axonal", delay_taps=9)
     optimizer = build_optimizer(net, options)
     scheduler = build_scheduler(optimizer, options, net)
     found = []
@@ -59,7 +26,7 @@ def rates(options, groups=2):
         found.append([(g["lr"], g["betas"][0]) for g in optimizer.param_groups])
         optimizer.step()
         scheduler.step(0.5)
-    assert len(optimizer.param_groups) == groups
+    assert [group["kind"] for group in optimizer.param_groups] == ["", "delay"]
     return torch.tensor(found, dtype=torch.float64).unbind(1)
 
 
@@ -72,7 +39,6 @@ PUBLISHED = {  # as its authors train it
 }
 
 
-@pytest.mark.usefixtures("delayed")
 @pytest.mark.parametrize("case", PUBLISHED)
 def test_published_schedules(original_goldens, case):
     source, name = case.split()
@@ -86,7 +52,6 @@ def test_published_schedules(original_goldens, case):
         torch.testing.assert_close(found, golden[key], rtol=1e-12, atol=0)
 
 
-@pytest.mark.usefixtures("delayed")
 def test_what_the_schedules_are():
     options = TrainingConfig(lr=0.01, nb_epochs=10, scheduler="linear", delay_scheduler="cosine")
     weights, delays = rates(options)
@@ -125,7 +90,6 @@ def test_weights_decay_and_nothing_else(optimizer):
     torch.testing.assert_close(weight, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.usefixtures("delayed")
 def test_a_crash_within_a_schedule(train, interrupt, tmp_path, capsys):
     """Rates, beta1, decay and widths are as in a whole run; other numbers of epochs are refused."""
     options = {**OPTIONS, **PLANNED, "delay_scheduler": "linear"}
@@ -141,8 +105,7 @@ def test_a_crash_within_a_schedule(train, interrupt, tmp_path, capsys):
     records = files.read_lines(tmp_path / "crashed" / "metrics.jsonl")[:-1]
     assert [r["lr_groups"]["delay"] for r in records[::2]] == pytest.approx([1, 2 / 3, 1 / 3])
     assert [r["lr_groups"]["weights"] == r["lr"] for r in records] == [True] * 6
-    widths = [10 * 0.5 ** (epoch / 3) for epoch in range(3)]
-    assert [r["sigma"]["snn.0.delay"] for r in records[::2]] == pytest.approx(widths)
+    assert [r["sigma"]["snn.0.delay"] for r in records[::2]] == pytest.approx([2, 0.23, 0.23])
     curves = courses(records)
     assert curves["learning rate"].keys() == {"weights", "delay"}
     assert curves["width of delays (steps)"].keys() == {"snn.0.delay"}
