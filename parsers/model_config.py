@@ -27,12 +27,13 @@ DELAYED = Needs("delay", DELAYS[1:])
 CSILIF = Needs("model_type", ("CSiLIF",))
 LIF_NODE = Needs("model_type", ("LIFNode",))
 SPIKING = Needs("model_type", SNN_TYPES, "spiking models")
-DELAYED = Needs("recurrent_delay", ("axonal",))
+RECURRENT_DELAYED = Needs("recurrent_delay", ("axonal",))
+ANY_DELAYS = Needs("delay", DELAYS[1:], "delays", also=RECURRENT_DELAYED)
 STATEFUL = Needs("model_type", (*SNN_TYPES, "RNN", "LiGRU", "GRU"), "models with a state")
 
 network = partial(option, group="model", recalled=True)
 gradient = partial(network, needs=SPIKING, grid=True, in_tests=False)
-delays = partial(network, needs=DELAYED, grid=True, in_tests=False)
+delays = partial(network, needs=RECURRENT_DELAYED, grid=True, in_tests=False)
 time_step = partial(network, within="> 0", needs=CSILIF, grid=True, in_tests=False, tuned=True)
 of_node = partial(network, needs=LIF_NODE, grid=True)
 
@@ -110,7 +111,7 @@ class ModelConfig:
     recurrent_delay: str = network(
         "none",
         "delays after which spikes return through recurrent weights: none, one step; or axonal, "
-        "learned for every neuron (DelRec), with self-connections",
+        "learned for every neuron (DelRec), which they also lead back to itself",
         choices=("none", "axonal"),
         needs=SPIKING,
         grid=True,
@@ -134,7 +135,7 @@ class ModelConfig:
         within=">= 0",
     )
     recurrent_spread: bool = network(
-        False, "learn the spread of every neuron's recurrent delay", needs=DELAYED
+        False, "learn the spread of every neuron's recurrent delay", needs=RECURRENT_DELAYED
     )
     surrogate: str = gradient(
         "boxcar",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from parsers.model_config import SPIKING
+from parsers.model_config import ANY_DELAYS, SPIKING
 from parsers.options import AUTO, Needs, option
 
 # The names of all data sets, each of them a line in datasets/registry.py.
@@ -191,10 +191,16 @@ class TrainingConfig:
         needs=ONECYCLE,
     )
     delay_lr_factor: float = schedule(
-        100.0, "learning rate of the positions of delays, in those of weights", within=">= 0"
+        100.0,
+        "learning rate of the positions of delays, in that of weights",
+        within=">= 0",
+        needs=ANY_DELAYS,
     )
     delay_scheduler: str = schedule(
-        "cosine", "--scheduler of the positions of delays", choices=SCHEDULERS
+        "cosine",
+        "--scheduler of the positions of delays",
+        choices=SCHEDULERS,
+        needs=ANY_DELAYS,
     )
     optimizer: str = schedule(
         "adam",

@@ -176,6 +176,12 @@ EVALUATE_HERE = "--evaluate_pretrained True --load_exp_folder . --batch_size 8 -
             "--dataset_name sc --nb_steps 50",
             "--nb_steps has no effect here: it is for spiking data",
         ),
+        ("--max_lr 1", "--max_lr has no effect here: it is for --scheduler onecycle"),
+        ("--delay_lr_factor 1", "--delay_lr_factor has no effect here: it is for delays"),
+        (
+            "--max_delay_ms 9 --recurrent_delay axonal",
+            "--max_delay_ms has no effect here: it is for --delay axonal or dendritic or synaptic",
+        ),
         ("--dt_min 0.1", "--dt_min has no effect here: it is for --model_type CSiLIF"),
         ("--dt_min 0.1 --model_type SiLIF CSiLIF", None),
         ("--reg_fmin 0.1", "--reg_fmin has no effect here: it is for --use_regularizers True"),

@@ -32,7 +32,12 @@ from training.record import checkpoint
 
 MODELS = {
     "SiLIF": {"scheduler_patience": 0, "scheduler_factor": 0.5},
-    "RadLIF": {"scheduler": "onecycle", "optimizer": "adamw", "weight_decay": 0.01, "delay": "axonal"},
+    "RadLIF": {
+        "scheduler": "onecycle",
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "delay": "axonal",
+    },
 }
 ANYWHERE = 0.2  # share of kills that may also come before the first state
 OPTIONS = {

@@ -4,11 +4,13 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from resumption import OPTIONS, PLANNED, same_results
 
+import main
 from models.snns import SNN
 from parsers.training_config import TrainingConfig
 from training.build import build_optimizer, build_scheduler
@@ -130,3 +132,14 @@ def test_a_state_of_earlier_versions(train, whole, tmp_path):
     torch.save(state, path)
     assert train(new_exp_folder="out", resume="auto", **OPTIONS) == 0
     same_results(whole, tmp_path / "out")
+
+
+def test_the_demo_recipe(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = ["--config=demo_silif_axonal.yaml", "--debug", "--nb_epochs", "4", "--nb_hiddens", "16"]
+    assert main.main([*argv, "--new_exp_folder", "out"]) == 0
+    assert "clean: held-out speakers" in capsys.readouterr().out
+    train = files.read_lines(Path("out") / "metrics.jsonl")[:-1:2]
+    assert train[-1]["loss"] < train[0]["loss"]
+    assert [r["sigma"]["snn.2.delay"] for r in train] == pytest.approx([6, 0.23, 0.23, 0.23])
+    assert [r["lr_groups"]["delay"] for r in train][::2] == pytest.approx([0.1, 0.05])
