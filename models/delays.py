@@ -13,19 +13,21 @@ The last two are of Bouhadjar et al. 2026. Nothing is seen before it happens, an
 steps stays: what would arrive after the last one is lost.
 """
 
+import importlib
+from types import ModuleType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.dynamics.backends import compiled
+from models import delays_spectral
+from models.dynamics.backends import compiled, in_graph
+from models.gaussians import gaussian, slopes, width_of
 from models.linear import Linear
 from models.network import ParameterGroup
 
 DELAYS = ("none", "axonal", "dendritic", "synaptic")
 NARROWEST = 0.23  # sigma at which the published schedule ends
-WIDTH = 0.27  # added to sigma
-EPSILON = 1e-7  # added to the sum of the taps
-NEGLIGIBLE = 1e-9  # weights of taps below which they are 0
 
 
 def taps_of(max_delay_ms: float, step_ms: float) -> int:
@@ -40,27 +42,6 @@ def taps_of(max_delay_ms: float, step_ms: float) -> int:
             f"{max_delay_ms:g} ms are less than two time steps of {step_ms:g} ms: no delay fits"
         )
     return taps
-
-
-def gaussian(P: Tensor, sigma: Tensor, taps: int) -> Tensor:
-    """Weights g [..., taps] of the taps around positions P [...], relative to the middle one."""
-    g = torch.exp(-0.5 * distances(P, sigma, taps) ** 2)
-    g = g / (g.sum(-1, keepdim=True) + EPSILON)
-    # Together they are less than the rounding of the others; most are too small for normal numbers,
-    # and with others processors are slow.
-    return g.masked_fill(g < NEGLIGIBLE, 0)
-
-
-def distances(P: Tensor, sigma: Tensor, taps: int) -> Tensor:
-    """How many widths the taps [..., taps] are away from positions P [...]."""
-    steps = torch.arange(taps, device=P.device) - taps // 2
-    return (steps - P[..., None]) / (sigma.abs() + WIDTH)
-
-
-def slopes(g: Tensor, P: Tensor, sigma: Tensor) -> Tensor:
-    """Derivatives [..., taps] of the weights ``g`` [..., taps] by the positions P [...]."""
-    z = distances(P, sigma, g.shape[-1])
-    return g * (z - (g * z).sum(-1, keepdim=True)) / (sigma.abs() + WIDTH)
 
 
 def filtered(x: Tensor, g: Tensor) -> Tensor:
@@ -129,12 +110,11 @@ class Delay(nn.Module):
 
     def along(self, x: Tensor, backend: str) -> Tensor:
         """x [B, T, F], every feature delayed by itself."""
-        kernels = None
-        if compiled("cpu", backend, x, self.P):
-            from models import delays_cpu as kernels
+        kernels = kernels_for(backend, x, self.P)
         if not self.training:
-            delay = self.delays()
-            return kernels.shifted(x, delay) if kernels else shifted(x, delay, self.taps - 1)
+            if kernels and not torch.is_grad_enabled():
+                return kernels.shifted(x, self.delays())
+            return shifted(x, self.delays(), self.taps - 1)
         if kernels is None:
             return filtered(x, gaussian(self.P, self.sigma, self.taps))
         with torch.no_grad():
@@ -143,10 +123,17 @@ class Delay(nn.Module):
         return kernels.filtered(x, self.P, g, slope)
 
     def synaptic(self, x: Tensor, W: Linear) -> Tensor:
-        """Currents [B, T, H] of x [B, T, F], delayed at each synapse; a product for every tap."""
+        """Currents [B, T, H] of x [B, T, F], delayed at each synapse."""
         if self.training:
+            plain = W.backend == "naive" or W.precision != "fp32" or in_graph()
+            if not plain and delays_spectral.is_worth_it(x, self.P, self.taps):
+                width = width_of(self.sigma)
+                return delays_spectral.delayed(x, W.weight, self.P, width, self.taps)
             g = gaussian(self.P, self.sigma, self.taps)
         else:
+            kernels = kernels_for(W.backend, x, self.P)
+            if kernels and W.precision == "fp32" and not torch.is_grad_enabled():
+                return kernels.delayed(x, W.weight, self.delays())
             g = F.one_hot(self.taps - 1 - self.delays(), self.taps).to(x.dtype)
         # Time first, so that the inputs of a tap are rows one after another, and no copy.
         rows = F.pad(x.transpose(0, 1), (0, 0, 0, 0, self.taps - 1, 0))
@@ -154,6 +141,13 @@ class Delay(nn.Module):
         return sum(
             W.multiply(rows[k : k + T], W.weight * g[..., k]) for k in range(self.taps)
         ).transpose(0, 1)
+
+
+def kernels_for(backend: str, *tensors: Tensor) -> ModuleType | None:
+    """The module of compiled kernels for these ``tensors``, None where plain PyTorch computes."""
+    if not compiled("cpu", backend, *tensors):
+        return None
+    return importlib.import_module("models.delays_cpu")
 
 
 def add_delay(layer: nn.Module, kind: str, taps: int) -> None:

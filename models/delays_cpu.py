@@ -2,106 +2,167 @@
 # SPDX-License-Identifier: MIT
 """Compiled CPU kernels for delays: filters over time, and shifts by whole steps.
 
-A filter reads the steps before, which are in the cache, once for every tap, eight at a time. In the
-backward pass the gradient of a position is a sum over time of the input and of a second filter of
-the gradient, by the derivatives of the taps; nothing is kept for it but the input.
+A filter takes LANES features at a time, whose steps and taps stay in the nearest cache, and gives
+four steps at once by eight taps at once. In the backward pass the gradient of a position is a sum
+over time of the input and of a second filter of the gradient, by the derivatives of the taps;
+nothing is kept for it but the input.
 """
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import arrays, kernel, run_rows
+from models.dynamics.numba_support import arrays, contracting_kernel, kernel, run_rows
+
+LANES, STEPS, TAPS = 128, 4, 8
+
+
+@contracting_kernel
+def add_taps(out, g, m, v, t):
+    """out_i += sum of g_{m+k} v_{t+i+k} over TAPS k, for STEPS i."""
+    for j in range(LANES):
+        g0, g1, g2, g3 = g[m, j], g[m + 1, j], g[m + 2, j], g[m + 3, j]
+        g4, g5, g6, g7 = g[m + 4, j], g[m + 5, j], g[m + 6, j], g[m + 7, j]
+        v3, v4, v5, v6 = v[t + 3, j], v[t + 4, j], v[t + 5, j], v[t + 6, j]
+        v0, v1, v2, v7 = v[t, j], v[t + 1, j], v[t + 2, j], v[t + 7, j]
+        v8, v9, v10 = v[t + 8, j], v[t + 9, j], v[t + 10, j]
+        a = out[0, j] + g0 * v0 + g1 * v1 + g2 * v2 + g3 * v3
+        b = out[1, j] + g0 * v1 + g1 * v2 + g2 * v3 + g3 * v4
+        c = out[2, j] + g0 * v2 + g1 * v3 + g2 * v4 + g3 * v5
+        d = out[3, j] + g0 * v3 + g1 * v4 + g2 * v5 + g3 * v6
+        out[0, j] = a + g4 * v4 + g5 * v5 + g6 * v6 + g7 * v7
+        out[1, j] = b + g4 * v5 + g5 * v6 + g6 * v7 + g7 * v8
+        out[2, j] = c + g4 * v6 + g5 * v7 + g6 * v8 + g7 * v9
+        out[3, j] = d + g4 * v7 + g5 * v8 + g6 * v9 + g7 * v10
 
 
 @kernel
-def add_eight(out, g, m, x, t):
-    """out += g[m] * x[t] + ... + g[m + 7] * x[t + 7]."""
-    for j in range(out.size):
-        total = out[j] + g[m, j] * x[t, j] + g[m + 1, j] * x[t + 1, j] + g[m + 2, j] * x[t + 2, j]
-        total = total + g[m + 3, j] * x[t + 3, j] + g[m + 4, j] * x[t + 4, j]
-        total = total + g[m + 5, j] * x[t + 5, j] + g[m + 6, j] * x[t + 6, j]
-        out[j] = total + g[m + 7, j] * x[t + 7, j]
+def filter_rows(first, end, x, g, lead, y, v, out):
+    """Rows first to end of y_t = sum_k g_k x_{t-lead+k}: x, y [B, T, F], g [blocks, taps, LANES].
 
-
-@kernel
-def add_taps(out, g, begin, end, x, t):
-    """out += g[begin] * x[t] + ... + g[end - 1] * x[t + end - 1 - begin]."""
-    m = begin
-    while m + 8 <= end:
-        add_eight(out, g, m, x, t + m - begin)
-        m += 8
-    while m < end:
-        row, at = g[m], x[t + m - begin]
-        for j in range(out.size):
-            out[j] += row[j] * at[j]
-        m += 1
-
-
-@kernel
-def filter_rows(first, end, x, g, y):
-    """Rows first to end of y_t = sum_k g_k x_{t-(D-1)+k}: x, y [B, T, F], g [D, F]."""
-    taps = len(g)
-    for row in range(first, end):
-        for t in range(x.shape[1]):
-            y[row, t, :] = 0
-            begin = max(0, taps - 1 - t)
-            add_taps(y[row, t], g, begin, taps, x[row], t - (taps - 1) + begin)
-
-
-@kernel
-def pull_back(first, end, x, g, slope, d_y, d_x, d_P, work):
-    """Gradients of rows first to end of x, and of the positions by each row, d_P [B, F].
-
-    ``g`` and ``slope`` [D, F], the derivatives of g by the position, from the shortest delay on.
+    ``v`` [T + room, LANES] is 0 but for the steps of a block, which begin at ``lead``; ``out``
+    [STEPS, LANES].
     """
-    taps, steps = len(g), x.shape[1]
+    T, size = x.shape[1:]
+    for row in range(first, end):
+        for block in range(len(g)):
+            f = block * LANES
+            lanes = min(LANES, size - f)
+            for t in range(T):
+                given, to = x[row, t, f : f + lanes], v[lead + t]
+                for j in range(given.size):
+                    to[j] = given[j]
+            for t in range(0, T, STEPS):
+                for i in range(STEPS):
+                    for j in range(LANES):
+                        out[i, j] = 0
+                for m in range(0, g.shape[1], TAPS):
+                    add_taps(out, g[block], m, v, t + m)
+                for i in range(min(STEPS, T - t)):
+                    made, to = out[i], y[row, t + i, f : f + lanes]
+                    for j in range(to.size):
+                        to[j] = made[j]
+
+
+@kernel
+def sum_slopes(first, end, x, slope, d_y, d_P, v, out):
+    """Gradient d_P [B, F] of the positions by rows first to end; ``slope`` like g, reversed."""
+    T, size = x.shape[1:]
     for row in range(first, end):
         d_P[row, :] = 0
-        for t in range(steps):
-            most = min(taps, steps - t)
-            if len(d_x) > 0:
-                d_x[row, t, :] = 0
-                add_taps(d_x[row, t], g, 0, most, d_y[row], t)
-            work[:] = 0
-            add_taps(work, slope, 0, most, d_y[row], t)
-            for j in range(work.size):
-                d_P[row, j] += x[row, t, j] * work[j]
+        for block in range(len(slope)):
+            f = block * LANES
+            lanes = min(LANES, size - f)
+            total = d_P[row, f : f + lanes]
+            for t in range(T):
+                given, to = d_y[row, t, f : f + lanes], v[t]
+                for j in range(given.size):
+                    to[j] = given[j]
+            for t in range(0, T, STEPS):
+                for i in range(STEPS):
+                    for j in range(LANES):
+                        out[i, j] = 0
+                for m in range(0, slope.shape[1], TAPS):
+                    add_taps(out, slope[block], m, v, t + m)
+                for i in range(min(STEPS, T - t)):
+                    seen, by = x[row, t + i, f : f + lanes], out[i]
+                    for j in range(total.size):
+                        total[j] += seen[j] * by[j]
 
 
 @kernel
 def shift_rows(first, end, x, delay, y):
-    """Rows first to end of y_t = x_{t - delay}: x, y [B, T, F], delay [F]."""
+    """Rows first to end of y_t = x_{t - delay}, y being 0 before: x, y [B, T, F], delay [F]."""
+    T = x.shape[1]
     for row in range(first, end):
-        for t in range(x.shape[1]):
-            for j in range(delay.size):
-                y[row, t, j] = x[row, t - delay[j], j] if t >= delay[j] else np.float32(0)
+        for t in range(T):
+            now = x[row, t]
+            for j in range(now.size):
+                if now[j] != 0 and t + delay[j] < T:
+                    y[row, t + delay[j], j] = now[j]
+
+
+@kernel
+def scatter_rows(first, end, x, weight, places, y, work):
+    """Rows first to end of currents y [B, T, H] of x [B, T, F], weight [F, H].
+
+    Each event adds its weights to ``places`` [F, H] of ``work``, steps of H currents.
+    """
+    T, H = y.shape[1:]
+    for row in range(first, end):
+        work[:] = 0
+        for t in range(T):
+            now, later = x[row, t], work[t * H :]
+            for f in range(now.size):
+                value = now[f]
+                if value != 0:
+                    weights, at = weight[f], places[f]
+                    for h in range(weights.size):
+                        later[at[h]] += value * weights[h]
+        for t in range(T):
+            made, to = work[t * H : (t + 1) * H], y[row, t]
+            for h in range(to.size):
+                to[h] = made[h]
+
+
+def in_blocks(g: Tensor) -> Tensor:
+    """g [F, D] as blocks of LANES features [blocks, taps, LANES], 0 beyond F and D."""
+    size, taps = g.shape
+    padded = F.pad(g, (0, -taps % TAPS, 0, -size % LANES))
+    return padded.view(-1, LANES, padded.shape[1]).transpose(1, 2).contiguous()
+
+
+def room(x: Tensor, taps: int):
+    """Makes the working arrays of a thread for x [B, T, F] and filters of so many taps."""
+    rows = x.shape[1] + 2 * (taps + TAPS + STEPS)
+    sizes = (rows, LANES), (STEPS, LANES)
+    return lambda: tuple(np.zeros(size, np.float32) for size in sizes)
 
 
 class _Filtered(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, P, g, slope):
         ctx.save_for_backward(x, g, slope)
-        y = torch.empty_like(x)
-        run_rows(filter_rows, len(x), x[0].numel() * g.shape[1], *arrays(x, g.T.contiguous(), y))
+        y, taps = torch.empty_like(x), g.shape[1]
+        given = *arrays(x, in_blocks(g)), taps - 1, *arrays(y)
+        run_rows(filter_rows, len(x), x[0].numel(), *given, scratch=room(x, taps))
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_y):
-        x, g, slope = ctx.saved_tensors
-        d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(0, *x.shape[1:])
+        (x, g, slope), d_x, d_y = ctx.saved_tensors, None, d_y.contiguous()
+        count, working = x[0].numel(), room(x, g.shape[1])
+        if ctx.needs_input_grad[0]:
+            d_x = torch.empty_like(x)
+            given = *arrays(d_y, in_blocks(g.flip(1))), 0, *arrays(d_x)
+            run_rows(filter_rows, len(x), count, *given, scratch=working)
         d_P = x.new_empty(len(x), x.shape[2])
-        g, slope = (values.flip(1).T.contiguous() for values in (g, slope))
-        run_rows(
-            pull_back,
-            len(x),
-            2 * x[0].numel() * len(g),
-            *arrays(x, g, slope, d_y.contiguous(), d_x, d_P),
-            scratch=lambda: (np.empty(x.shape[2], np.float32),),
-        )
-        return d_x if ctx.needs_input_grad[0] else None, d_P.sum(0), None, None
+        given = arrays(x, in_blocks(slope.flip(1)), d_y, d_P)
+        run_rows(sum_slopes, len(x), count, *given, scratch=working)
+        return d_x, d_P.sum(0), None, None
 
 
 def filtered(x: Tensor, P: Tensor, g: Tensor, slope: Tensor) -> Tensor:
@@ -112,23 +173,20 @@ def filtered(x: Tensor, P: Tensor, g: Tensor, slope: Tensor) -> Tensor:
     return _Filtered.apply(x.contiguous(), P, g, slope)
 
 
-class _Shifted(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, delay):
-        ctx.save_for_backward(delay)
-        y = torch.empty_like(x)
-        run_rows(shift_rows, len(x), x[0].numel(), *arrays(x, delay, y))
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_y):
-        (delay,) = ctx.saved_tensors
-        backwards, d_x = d_y.flip(1), torch.empty_like(d_y)
-        run_rows(shift_rows, len(d_x), d_x[0].numel(), *arrays(backwards, delay, d_x))
-        return d_x.flip(1), None
-
-
 def shifted(x: Tensor, delay: Tensor) -> Tensor:
-    """x [B, T, F] of every feature, ``delay`` [F] whole steps later."""
-    return _Shifted.apply(x.contiguous(), delay)
+    """x [B, T, F] of every feature, ``delay`` [F] whole steps later; without gradients."""
+    y = torch.zeros_like(x, memory_format=torch.contiguous_format)
+    run_rows(shift_rows, len(x), x[0].numel(), *arrays(x.contiguous(), delay, y))
+    return y
+
+
+def delayed(x: Tensor, weight: Tensor, delay: Tensor) -> Tensor:
+    """Currents [B, T, H] of x [B, T, F], ``delay`` [H, F] whole steps later; without gradients."""
+    (B, T, _), H = x.shape, len(weight)
+    places = (delay * H + torch.arange(H)[:, None]).T.contiguous().numpy().astype(np.uint32)
+    steps = T + int(delay.max())
+    y = x.new_empty(B, T, H)
+    given = *arrays(x.contiguous(), weight.T.contiguous()), places, *arrays(y)
+    work = lambda: (np.empty(steps * H, np.float32),)  # noqa: E731
+    run_rows(scatter_rows, B, x[0].numel(), *given, scratch=work)
+    return y

@@ -24,7 +24,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,18 +101,22 @@ class _DistinctArrays(Compiler):
         return super().define_pipelines()
 
 
-def kernel(function: Callable) -> Callable:
+def kernel(function: Callable, **options) -> Callable:
     """Compile ``function(first_row, end_row, ...)`` on its first call; keep the result on disk.
 
     Strict IEEE arithmetic: nothing is re-associated or contracted, so that spikes equal the
     specification's. Array arguments must not overlap.
     """
-    options = {"nogil": True, "error_model": "numpy", "pipeline_class": _DistinctArrays}
+    options |= {"nogil": True, "error_model": "numpy", "pipeline_class": _DistinctArrays}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError as error:  # neither beside the source nor in the user's cache folder
         log.debug("compiled kernels are not kept: %s", error)
         return numba.njit(**options)(function)
+
+
+# Where only rounding is at stake, a product and a sum may be one instruction.
+contracting_kernel = partial(kernel, fastmath={"contract"})
 
 
 def compile_first(compiled: Callable, arguments: tuple) -> None:

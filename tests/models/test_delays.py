@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.delays import Delay, gaussian, taps_of
+from models import delays_spectral
+from models.delays import Delay, taps_of
+from models.gaussians import gaussian
 from models.linear import Linear
 from tests.models.snn_cases import all_neurons, check_gradients, make_input, make_net
 
@@ -74,8 +76,13 @@ def in_loops(kind, x, weight, P, sigma, taps):
 def test_currents_and_gradients_are_those_of_loops_in_double_precision(kind, backend, sigma):
     x, weight, P = draw(kind)
     delay, W = make(kind, weight, P, TAPS, sigma, backend, bias=torch.randn(3))
-    exact = [v.double().requires_grad_() for v in (x, weight, P)]
-    expected = in_loops(kind, *exact, sigma, TAPS) + W.bias
+    check_against_loops(kind, delay, W, x, sigma)
+
+
+def check_against_loops(kind, delay, W, x, sigma):
+    """Currents and gradients of ``x`` against those of loops in double precision."""
+    exact = [v.detach().double().requires_grad_() for v in (x, W.weight, delay.P)]
+    expected = in_loops(kind, *exact, sigma, TAPS) + (0 if W.bias is None else W.bias)
     x.requires_grad_()
     found = delay(x, W)
     torch.testing.assert_close(found.double(), expected, **CLOSE)
@@ -89,15 +96,25 @@ def test_currents_and_gradients_are_those_of_loops_in_double_precision(kind, bac
         torch.testing.assert_close(value.double(), of, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("steps", [12, 61])  # one piece, and three
+@every_sigma
+def test_spectra_give_the_currents_and_gradients_of_loops(monkeypatch, steps, sigma):
+    monkeypatch.setattr(delays_spectral, "WORTH_IT", 0)
+    x, weight, P = draw("synaptic", shape=(2, steps))
+    delay, W = make("synaptic", weight, P, TAPS, sigma)
+    check_against_loops("synaptic", delay, W, x, sigma)
+
+
 @every_kind
 @every_backend
 def test_evaluation_takes_whole_steps_of_a_copy(kind, backend):
     x, weight, P = draw(kind)
     delay, W = make(kind, weight, P, TAPS, 4.0, backend)
     delay.eval()
-    found = delay(x, W)
     expected = in_loops(kind, x.double(), weight.double(), P.double(), None, TAPS)
-    torch.testing.assert_close(found.double(), expected, **CLOSE)
+    torch.testing.assert_close(delay(x, W).double(), expected, **CLOSE)
+    with torch.no_grad():
+        torch.testing.assert_close(delay(x, W).double(), expected, **CLOSE)
     assert torch.equal(delay.P, P)
 
 

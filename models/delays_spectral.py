@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Synaptic delays by products of spectra: a few dense products in place of one for every tap.
+
+With X and K the discrete Fourier transforms of N steps of the input and of the taps, the product
+X conj(K) is that of y_t = sum_k K_k x_{t+k}, of which the steps that do not wrap around are used.
+A clip is cut into pieces, each with the D - 1 steps before it. The transforms are matrix products
+themselves, and real numbers: [X_re X_im] and [X_im -X_re] times [K_re K_im] are the two parts.
+Frequencies come in chunks, so that no spectrum of all weights is held. Currents differ from sums
+over taps by rounding, before a spike, too.
+"""
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from models.gaussians import EPSILON, NEGLIGIBLE, exponent
+
+WORTH_IT = 1 << 28  # multiply-adds of all taps
+AT_ONCE = 8  # frequencies
+
+
+class Plan(NamedTuple):
+    """How [B, T, F] is cut: pieces of ``length`` steps, and ``taps`` - 1 before each."""
+
+    steps: int
+    taps: int
+    length: int
+    pieces: int
+
+    @classmethod
+    def of(cls, steps: int, taps: int) -> "Plan":
+        length = min(steps, 4 * taps)
+        length += length % 2 == 0  # so that the only frequency without a partner is 0
+        return cls(steps, taps, length, -(-steps // length))
+
+    @property
+    def window(self) -> int:
+        """Steps of a piece and of those before it."""
+        return self.length + self.taps - 1
+
+    def cut(self, x: Tensor) -> Tensor:
+        """x [B, T, F] -> windows [N, pieces * B, F]."""
+        behind = self.pieces * self.length - self.steps
+        padded = F.pad(x.transpose(0, 1), (0, 0, 0, 0, self.taps - 1, behind))
+        return torch.cat([padded[i : i + self.window] for i in self.starts()], dim=1)
+
+    def paste(self, d_windows: Tensor, batch: int) -> Tensor:
+        """The adjoint of ``cut``."""
+        rows = self.pieces * self.length + self.taps - 1
+        total = d_windows.new_zeros(rows, batch, d_windows.shape[2])
+        for i, part in zip(self.starts(), d_windows.split(batch, dim=1), strict=True):
+            total[i : i + self.window] += part
+        return total[self.taps - 1 :][: self.steps].transpose(0, 1).contiguous()
+
+    def starts(self) -> range:
+        return range(0, self.pieces * self.length, self.length)
+
+
+@cache
+def transforms(plan: Plan, dtype: torch.dtype, device: torch.device) -> list[tuple]:
+    """For chunks of c frequencies: to the spectrum [2c, N] of steps and [2c, D] of taps, and back
+    [length, 2c]; real and imaginary parts alternate."""
+    N, found = plan.window, []
+    angle = 2 * math.pi / N * torch.outer(torch.arange((N + 1) // 2), torch.arange(N)).double()
+    forth = torch.stack([angle.cos(), -angle.sin()], dim=1)
+    back = forth[:, :, : plan.length] * (2 / N)
+    back[0] /= 2
+    for f in range(0, len(forth), AT_ONCE):
+        to, fro = (x[f : f + AT_ONCE].flatten(0, 1).to(device, dtype) for x in (forth, back))
+        found.append((to, to[:, : plan.taps], fro.T))
+    return found
+
+
+def is_worth_it(x: Tensor, P: Tensor, taps: int) -> bool:
+    """Whether so many operations pay for the transforms of x [B, T, F] and P [H, F]."""
+    return len(x) * x.shape[1] * P.numel() * taps > WORTH_IT
+
+
+def stacked(X: Tensor) -> Tensor:
+    """Spectra [c, 2, b, F] as [c, 2b, 2F], to be multiplied by those of the taps [c, 2F, H]."""
+    real, imaginary = X.unbind(1)
+    return torch.cat([torch.cat([real, imaginary], 2), torch.cat([imaginary, -real], 2)], 1)
+
+
+def unstacked(d: Tensor) -> Tensor:
+    """The adjoint of ``stacked``."""
+    (a, b), (c, d) = (part.chunk(2, 2) for part in d.chunk(2, 1))
+    return torch.stack([a - d, b + c], dim=1)
+
+
+class _Delayed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, P, width, taps):
+        ctx.save_for_backward(x, weight, P, width)
+        plan = ctx.plan = Plan.of(x.shape[1], taps)
+        windows, y = plan.cut(x), x.new_zeros(plan.length, plan.pieces * len(x) * len(weight))
+        K, products = Taps(weight, P, width, taps).weighted(), Products(windows, weight)
+        for to, of_taps, back in transforms(plan, x.dtype, x.device):
+            spectra, multiplied = products.factors(to, of_taps, K)
+            y.addmm_(back, torch.bmm(spectra, multiplied).view(len(to), -1))
+        y = y.view(plan.length, plan.pieces, len(x), len(weight))
+        return y.permute(2, 1, 0, 3).flatten(1, 2)[:, : plan.steps].contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_y):
+        (x, weight, P, width), plan = ctx.saved_tensors, ctx.plan
+        windows, taps = plan.cut(x), Taps(weight, P, width, plan.taps)
+        K, products = taps.weighted(), Products(windows, weight)
+        behind = plan.pieces * plan.length - plan.steps
+        d_y = F.pad(d_y, (0, 0, 0, behind)).unflatten(1, (plan.pieces, plan.length))
+        d_y = d_y.permute(2, 1, 0, 3).reshape(plan.length, -1)
+        d_windows, d_K = torch.zeros_like(windows).flatten(1), torch.zeros_like(K)
+        for to, of_taps, back in transforms(plan, x.dtype, x.device):
+            spectra, multiplied = products.factors(to, of_taps, K)
+            d = torch.mm(back.T, d_y).view(*spectra.shape[:2], len(weight))
+            if ctx.needs_input_grad[0]:
+                d_spectra = unstacked(torch.bmm(d, multiplied.transpose(1, 2)))
+                d_windows.addmm_(to.T, d_spectra.view(len(to), -1))
+            d_multiplied = torch.bmm(spectra.transpose(1, 2), d, out=multiplied)
+            d_K.addmm_(of_taps.T, d_multiplied.view(len(to), -1))
+        d_x = plan.paste(d_windows.view_as(windows), len(x)) if ctx.needs_input_grad[0] else None
+        return d_x, *taps.gradients(d_K), None, None
+
+
+class Taps:
+    """Taps of weights [H, F] at positions P [H, F], one tap after another, as caches hold one."""
+
+    def __init__(self, weight: Tensor, P: Tensor, width: Tensor, taps: int):
+        self.weight, self.P = weight.T.contiguous(), P.T.contiguous()
+        self.width = width
+        self.g = weight.new_empty(taps, *self.P.shape)  # [D, F, H]
+        total = torch.full_like(self.P, EPSILON)
+        for k, g in enumerate(self.g):
+            torch.exp(exponent(self.z(k)), out=g)
+            total += g
+        self.reciprocal = total.reciprocal_()
+        for g in self.g:
+            g *= self.reciprocal
+            g.masked_fill_(g < NEGLIGIBLE, 0)
+
+    def z(self, k: int) -> Tensor:
+        """How many widths tap k is away from each position."""
+        return (k - len(self.g) // 2 - self.P).div_(self.width)
+
+    def weighted(self) -> Tensor:
+        """[D, F * H], times the weights."""
+        return (self.g * self.weight).flatten(1)
+
+    def gradients(self, d_K: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of weights and positions [H, F], from one of ``weighted``."""
+        d_weight, centre, moved = (torch.zeros_like(self.P) for _ in range(3))
+        for k, (g, d) in enumerate(zip(self.g, d_K.view_as(self.g), strict=True)):
+            z = self.z(k)
+            centre.addcmul_(g, z)
+            by = d * g
+            d_weight += by
+            moved.addcmul_(by, z)
+        d_P = moved.sub_(centre.mul_(d_weight)).mul_(self.weight).div_(self.width)
+        return d_weight.T, d_P.T
+
+
+class Products:
+    """The factors of the products of a chunk of frequencies, in memory that is used again."""
+
+    def __init__(self, windows: Tensor, weight: Tensor):
+        self.windows, self.shape = windows, weight.shape
+        self.room = windows.new_empty(2 * AT_ONCE, weight.numel())
+
+    def factors(self, to: Tensor, of_taps: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra of inputs [c, 2b, 2F] and of taps [c, 2F, H], the latter until the next call."""
+        X = torch.mm(to, self.windows.flatten(1)).view(-1, 2, *self.windows.shape[1:])
+        torch.mm(of_taps, K, out=self.room[: len(to)])
+        H, size = self.shape
+        return stacked(X), self.room[: len(to)].view(len(X), 2 * size, H)
+
+
+def delayed(x: Tensor, weight: Tensor, P: Tensor, width: Tensor, taps: int) -> Tensor:
+    """y_t = sum_k (weight * g_k) x_{t-(D-1)+k} of x [B, T, F], weight [H, F].
+
+    ``g`` are the Gaussians of this ``width`` around positions P [H, F], see ``models.delays``.
+    """
+    return _Delayed.apply(x, weight, P, width, taps)
