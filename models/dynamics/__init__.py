@@ -43,6 +43,7 @@ from models.dynamics.trial import (
     readout_trials,
     resetting_trials,
     resonate_trials,
+    scan_trials,
 )
 from models.surrogate import BOXCAR, Surrogate
 
@@ -62,6 +63,7 @@ OPERATIONS = {
     "balanced": _operation("balanced", balanced_trials)._replace(kernels=()),
     "readout": _operation("readout", readout_trials),
     "potentials": _operation("potentials", readout_trials),
+    "selective_scan": _operation("selective_scan", scan_trials)._replace(kernels=("cpu",)),
 }
 
 
@@ -127,11 +129,11 @@ def _module_in_graph(name, backend, kinds, surrogate=None, learns=False) -> str:
     return module
 
 
-def _integrate(name, backend, I, alpha, state):
+def _integrate(name, backend, *tensors, state):
     if in_graph():
-        return _in_graph(name, backend, (I, alpha, state))(I, alpha, state=state)
-    choice = choose(OPERATIONS[name], backend, I, alpha, state)
-    return implementation(name, choice.backend)(I, alpha, state=state)
+        return _in_graph(name, backend, (*tensors, state))(*tensors, state=state)
+    choice = choose(OPERATIONS[name], backend, *tensors, state)
+    return implementation(name, choice.backend)(*tensors, state=state)
 
 
 def check_adaptation(*coefficients: Tensor | None) -> None:
@@ -346,7 +348,7 @@ def readout(
     Raises:
         ValueError: the back end cannot run here.
     """
-    return _integrate("readout", backend, I, alpha, state)
+    return _integrate("readout", backend, I, alpha, state=state)
 
 
 def potentials(
@@ -359,7 +361,44 @@ def potentials(
     Returns:
         The potential after every step [B, T, C], and after the last [B, C].
     """
-    return _integrate("potentials", backend, I, alpha, state)
+    return _integrate("potentials", backend, I, alpha, state=state)
+
+
+def selective_scan(
+    x: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    *,
+    state: Tensor,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Run linear states whose decay, input and output weights differ from step to step.
+
+    Per step, for each channel d and its states n (Mamba: Gu & Dao 2023, algorithm 2)::
+
+        h[d, n] = exp(delta_t[d] * A[d, n]) * h[d, n] + delta_t[d] * B_t[n] * x_t[d]
+        y_t[d] = sum_n C_t[n] * h[d, n] + D[d] * x_t[d]
+
+    Args:
+        x: input [B, T, D].
+        delta: step sizes [B, T, D], above 0.
+        A: continuous decay [D, N], negative.
+        B, C: input and output weights [B, T, N].
+        D: what passes by the states, [D], or None.
+        state: h before the first step [B, D, N].
+        backend: a name of ``models.dynamics.backends.BACKENDS``.
+
+    Returns:
+        The output [B, T, D] and the state after the last step.
+
+    Raises:
+        ValueError: the back end cannot run here.
+    """
+    y, state = _integrate("selective_scan", backend, x, delta, A, B, C, state=state)
+    return y if D is None else y + D * x, state
 
 
 def describe(network: torch.nn.Module) -> str:

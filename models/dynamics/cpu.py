@@ -22,6 +22,7 @@ from torch import Tensor
 
 from models.dynamics.backends import Differentiable, limits_of, per_neuron
 from models.dynamics.cpu_kinds import FORM, resetting_kernels, resonate_kernels
+from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, Delayed, Feedback, ResonateState
 from models.dynamics.numba_support import (
     ONE,

@@ -215,6 +215,17 @@ def potentials(I, alpha, *, state):
     return torch.stack(steps, dim=1), u
 
 
+def selective_scan(x, delta, A, B, C, *, state):
+    """See :func:`models.dynamics.selective_scan`."""
+    h, outputs = state, []
+    steps = (z.unbind(dim=1) for z in (x, delta, B, C))
+    for x_t, delta_t, B_t, C_t in zip(*steps, strict=True):
+        decay = torch.exp(delta_t[:, :, None] * A)
+        h = decay * h + (delta_t * x_t)[:, :, None] * B_t[:, None]
+        outputs.append((h @ C_t[:, :, None]).squeeze(2))
+    return torch.stack(outputs, dim=1), h
+
+
 def _start(current):
     return torch.zeros_like(current[:, 0])
 

@@ -208,6 +208,19 @@ def _run_readout(function, I, alpha, u):
     return {"the scores": scores, "u": u}
 
 
+def scan_trials() -> Iterator[Trial]:
+    """The selective scan, of more channels than a program has."""
+    draw, N = uniform(), 13
+    inputs = {"x": draw(-1, 1, B, T, H), "delta": draw(0.001, 0.1, B, T, H)}
+    inputs |= {"A": draw(-16, -1, H, N), "B": draw(-1, 1, B, T, N), "C": draw(-1, 1, B, T, N)}
+    yield Trial("selective scan", inputs | {"h": draw(-1, 1, B, H, N)}, _run_scan)
+
+
+def _run_scan(function, *, h, **tensors):
+    y, h = function(*tensors.values(), state=h)
+    return {"the outputs": y, "h": h}
+
+
 def disagreement(
     trials: Iterable[Trial], found: Callable, expected: Callable, device: torch.device
 ) -> str:

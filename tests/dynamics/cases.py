@@ -17,6 +17,7 @@ from models.dynamics import (
     readout,
     resetting,
     resonate,
+    selective_scan,
 )
 from models.surrogate import BOXCAR, surrogate
 
@@ -178,6 +179,19 @@ def run_readout(backend, I, alpha, u):
 
 def run_potentials(backend, I, alpha, u):
     return list(potentials(I, alpha, state=u, backend=backend))
+
+
+def scan_inputs(B, T, D, N, *, seed=0, dtype=torch.float32):
+    """Steps and decays as Mamba starts from them; D is what passes by the states."""
+    draw = random(seed, dtype)
+    inputs = {"x": draw(-1, 1, B, T, D), "delta": torch.exp(draw(-6.9, -2.3, B, T, D))}
+    inputs |= {"A": -torch.arange(1, N + 1) * draw(0.5, 1.5, D, N), "B": draw(-1, 1, B, T, N)}
+    return inputs | {"C": draw(-1, 1, B, T, N), "D": draw(0, 1, D), "h": draw(-1, 1, B, D, N)}
+
+
+def run_scan(backend, *, h, **tensors):
+    """The outputs and the last state."""
+    return list(selective_scan(**tensors, state=h, backend=backend))
 
 
 def upstream(outputs):
