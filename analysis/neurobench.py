@@ -94,9 +94,10 @@ def main(argv: Sequence[str] | None) -> None:
             f"{opened.folder} counts the spikes of its output neurons, which NeuroBench would take "
             "for hidden ones: it measures networks whose readout has potentials"
         )
-    if any(layer.recurrent_delay is not None for layer in opened.model.hidden_layers):
+    delays = [getattr(layer, "recurrent_delay", None) for layer in opened.model.snn]
+    if any(delay is not None for delay in [*delays, *(layer.delay for layer in opened.model.snn)]):
         raise ExperimentError(
-            f"{opened.folder} has recurrent delays, of which NeuroBench counts no operations"
+            f"{opened.folder} has learned delays, of which NeuroBench counts no operations"
         )
     seen = Observer(opened).observe()
     found = measure(opened)

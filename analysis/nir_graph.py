@@ -56,6 +56,8 @@ def check_exportable(model: nn.Module) -> None:
     """ExperimentError, with the reason, for a network that NIR cannot hold faithfully."""
     if not isinstance(model, SNN):
         raise ExperimentError("only spiking networks are exported; this one does not spike")
+    if any(layer.delay is not None for layer in model.snn):
+        raise ExperimentError("a network with --delay cannot be exported: only undelayed ones are")
     for layer in model.hidden_layers:
         reason = "only neurons of the adaptive recurrence can, and it has one of its own"
         if isinstance(layer, ResonateLayer):

@@ -102,6 +102,15 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
     return ac + 3, mac + 4  # and beta w + a u + b s, which is taken from I
 
 
+def of_delays(layer: nn.Module, given: Tensor) -> list[int]:
+    """Operations of what the layer is ``given`` [B, T, F] that are due after the last step.
+
+    One number for each direction in which it reads. Delays of whole steps take none themselves.
+    """
+    both = (given, given.flip(1)) if getattr(layer, "bidirectional", False) else (given,)
+    return [0 if layer.delay is None else int(layer.delay.lost(x)) for x in both]
+
+
 def total(layers: Sequence[LayerOperations]) -> LayerOperations:
     """The sums over the layers."""
     names = [name for name in vars(layers[0]) if name != "name"]
@@ -145,11 +154,12 @@ class OperationCounter:
     def _add_layer(self, layer: nn.Module, given: Tensor, sums: LayerOperations) -> None:
         clips, steps, size = given.shape
         fan_out = getattr(layer, "output_size", layer.hidden_size)
-        number = int(events(given))
-        sums.sop += number * layer.hidden_size
-        ones = int((given == 1).sum())
-        sums.ac += ones * fan_out
-        sums.mac += (number - ones) * fan_out
+        ones = (given == 1).to(given.dtype)
+        number, lost = int(events(given)), of_delays(layer, given)
+        unit, lost_unit = int(ones.sum()), of_delays(layer, ones)
+        sums.sop += number * layer.hidden_size - lost[0]
+        sums.ac += unit * fan_out - sum(lost_unit)
+        sums.mac += (number - unit) * fan_out - (sum(lost) - sum(lost_unit))
         sums.dense_mac += clips * steps * size * fan_out
         ac, mac = update_operations(layer)
         sums.update_ac += clips * steps * fan_out * ac

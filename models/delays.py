@@ -76,6 +76,7 @@ class Delay(nn.Module):
         if not isinstance(taps, int) or taps < 3 or taps % 2 == 0:
             raise ValueError(f"delays need an odd number of taps from 3 on, got {taps}")
         self.kind, self.taps, self.longest = kind, taps, taps // 2
+        self.inputs, self.outputs = inputs, outputs
         shape = {"axonal": (inputs,), "dendritic": (outputs,), "synaptic": (outputs, inputs)}[kind]
         P = torch.empty(shape).uniform_(-taps / 2, taps / 2)
         self.P = nn.Parameter(P.clamp_(-self.longest, self.longest))
@@ -97,6 +98,21 @@ class Delay(nn.Module):
     def delays(self) -> Tensor:
         """The delays as evaluation uses them, whole steps (int64), of the shape of P."""
         return self.longest - self.P.detach().round().clamp(-self.longest, self.longest).long()
+
+    def nb_state_variables(self) -> int:
+        """Values that a chip must hold: the last D - 1 of each input, or current of a neuron."""
+        lines = self.outputs if self.kind == "dendritic" else self.inputs
+        return (self.taps - 1) * lines
+
+    @torch.no_grad()
+    def lost(self, x: Tensor) -> Tensor:
+        """How many operations of the events in x [B, T, F] are due after the last step."""
+        shape = {"axonal": (1, -1), "dendritic": (-1, 1), "synaptic": self.P.shape}[self.kind]
+        delays = self.delays().view(shape)
+        late = torch.count_nonzero(x[:, 1 - self.taps :], dim=0)  # [steps, F]
+        left = range(len(late) - 1, -1, -1)
+        waiting = torch.stack([(delays > steps).sum(dim=0) for steps in left])
+        return (late * waiting).sum() * (self.outputs // len(delays))
 
     def forward(self, x: Tensor, W: Linear) -> Tensor:
         """Delayed currents [B, T, H] that ``x`` [B, T, F] gives through ``W``."""

@@ -383,14 +383,17 @@ class SNN(Network):
         return layers[:-1] if self.use_readout_layer else layers
 
     def nb_state_variables(self) -> int:
-        """Values that a chip must hold for the spiking neurons between two steps."""
-        spiking = [layer for layer in self.snn if isinstance(layer, SpikingLayer)]
-        neurons = sum(layer.states_per_neuron * layer.output_size for layer in spiking)
-        return neurons + sum(
-            layer.recurrent_delay.nb_state_variables() * (1 + layer.bidirectional)
-            for layer in spiking
-            if layer.recurrent_delay is not None
-        )
+        """Values that a chip must hold for spiking neurons and delays between two steps."""
+        count = 0
+        for layer in self.snn:
+            directions = 1 + getattr(layer, "bidirectional", False)
+            if isinstance(layer, SpikingLayer):
+                count += layer.states_per_neuron * layer.output_size
+                if layer.recurrent_delay is not None:
+                    count += layer.recurrent_delay.nb_state_variables() * directions
+            if layer.delay is not None:
+                count += layer.delay.nb_state_variables() * directions
+        return count
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run on ``x`` [B, T, F] or [B, T, F, K].
@@ -414,6 +417,8 @@ class SNN(Network):
         counts = None  # of what the layer sees, where they are known
         for layer in self.snn:
             sop = torch.add(sop, events(x, counts), alpha=layer.hidden_size)
+            if layer.delay is not None:
+                sop = sop - layer.delay.lost(x)
             if isinstance(layer, SpikingLayer):
                 result = layer(x)
                 layers.append(result)

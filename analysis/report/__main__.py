@@ -112,6 +112,7 @@ def make_page(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron]) ->
         neurons.show_clips(page, run, seen, observer, clips, chosen)
         neurons.show_rates(page, run, seen)
         neurons.show_parameters(page, run)
+        neurons.show_delays(page, run)
         neurons.show_clamped(page, run)
     course.show_energy(page, run, seen)
     return page

@@ -210,11 +210,23 @@ def bars(axis: Axes, values: np.ndarray, edges: np.ndarray, **look) -> None:
     axis.stairs(np.histogram(values, edges)[0], edges, **look)
 
 
-def before_and_after(before: np.ndarray, after: np.ndarray, title: str, unit: str) -> Figure:
-    """Two distributions [H] over common bars; logarithmic where the values span a decade."""
+def before_and_after(
+    before: np.ndarray,
+    after: np.ndarray,
+    title: str,
+    unit: str,
+    of: str = "neurons",
+    edges: np.ndarray | None = None,
+) -> Figure:
+    """Two distributions [H] over common bars; logarithmic where the values span a decade.
+
+    Unless ``edges`` of the bars are given. ``of`` are those whose values these are.
+    """
     figure, (axis,) = new_figure(3.2)
     before, after = before[np.isfinite(before)], after[np.isfinite(after)]
-    edges, logarithmic = common_edges(np.concatenate([before, after]))
+    logarithmic = False
+    if edges is None:
+        edges, logarithmic = common_edges(np.concatenate([before, after]))
     bars(axis, before, edges, color=GREY, alpha=0.6, fill=True, label="before training")
     bars(axis, after, edges, color=BLUE, linewidth=1.8, label="after")
     if logarithmic:
@@ -224,7 +236,7 @@ def before_and_after(before: np.ndarray, after: np.ndarray, title: str, unit: st
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(fontsize=FONT, loc="outside upper right", ncols=2)
-    label_axis(axis, title, unit, "neurons")
+    label_axis(axis, title, unit, of)
     return figure
 
 

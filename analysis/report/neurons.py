@@ -23,6 +23,7 @@ MEMBRANE = "membrane time constant"
 ADAPTATION = "adaptation time constant"
 DECAY = "decay time constant"
 FREQUENCY = "frequency"
+OWNERS = {"axonal": "inputs", "dendritic": "neurons", "synaptic": "weights"}  # of delays
 UNITS = {MEMBRANE: "ms", ADAPTATION: "ms", DECAY: "ms", FREQUENCY: "Hz"}
 
 
@@ -174,6 +175,36 @@ def show_parameters(page: Page, run: OpenedRun) -> None:
     page.table(rows, titles)
     page.figures(entries)
     page.numbers["parameters"] = numbers
+
+
+def show_delays(page: Page, run: OpenedRun) -> None:
+    """Learned delays of every layer before and after training; nothing where there are none."""
+    rows, entries, numbers, step_ms = [], [], {}, 1000 * run.step_seconds
+    for number, before, after in layers_before_and_after(run):
+        if after.delay is None:
+            continue
+        middle, of = after.delay.longest, OWNERS[after.delay.kind]
+        old, new = (
+            (middle - layer.delay.P).flatten().detach().cpu().numpy() * step_ms
+            for layer in (before, after)
+        )
+        edges = (np.arange(after.delay.taps + 1) - 0.5) * step_ms  # one bar a whole step
+        title = f"{number}: {after.delay.kind} delay"
+        picture = figures.before_and_after(old, new, title, "ms", of, edges)
+        entries.append((title.replace(": ", "_").replace(" ", "_"), picture, f"{title}s in ms."))
+        rows.append((number, after.delay.kind, f"{len(new):,} {of}", spread(old), spread(new)))
+        counts = (np.histogram(values, edges)[0].tolist() for values in (old, new))
+        numbers[number] = dict(zip(("before", "after"), counts, strict=True))
+    if not rows:
+        return
+    page.section("delays", "Delays")
+    page.say(
+        f"In ms, a bar for each step of {run.step_ms:g} ms, to which tests round them. Before "
+        "training: what the run's seed draws again."
+    )
+    page.table(rows, ["layer", "kind", "of", "before: median (5 to 95 %)", "after"])
+    page.figures(entries)
+    page.numbers["delays"] = numbers
 
 
 def show_clamped(page: Page, run: OpenedRun) -> None:

@@ -76,6 +76,7 @@ def test_graphs_spike_as_their_networks(neuron, normalization, discretization, t
         (lambda: network("ResonateFire"), "ResonateFire cannot be exported: its potential is"),
         (lambda: network("LIF+CSiLIF"), r"LIF\+CSiLIF cannot be exported: its potential is"),
         (lambda: network("LIF", bidirectional=True), "bidirectional"),
+        (lambda: network("LIF", delay="axonal", delay_layers=[2]), "--delay cannot be exported"),
         (lambda: network("LIF", readout="last"), "only networks with --readout softmax_sum"),
         (lambda: network("SiLIF", normalization="layernorm"), "layer normalisation"),
         (lambda: ANN((B, T, F), [5, 4], "GRU"), "does not spike"),

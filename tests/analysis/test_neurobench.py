@@ -76,6 +76,7 @@ def test_what_both_count_is_the_same(make_run, bench, model, options):
     [
         ({"model_type": "GRU"}, "holds a GRU, which does not spike"),
         (COUNTS, "counts the spikes of its output neurons"),
+        ({"delay": "axonal", "delay_layers": "3"}, "has learned delays"),
     ],
 )
 def test_networks_that_cannot_be_measured_are_refused(make_run, bench, options, reason):

@@ -173,6 +173,22 @@ def test_parameters_before_training_are_those_of_the_seed(make_run, report):
     assert found["before"] != found["after"]
 
 
+def test_delays_are_shown_before_and_after_training(make_run, report):
+    options = {"delay": "synaptic", "max_delay_ms": 500, "delay_layers": "1+3"}
+    folder = make_run(model_type="LIF", **options)
+    numbers, run = report(folder)[2], open_run(folder)
+    torch.manual_seed(13)
+    first = build_model(run.config, run.experiment.data.nb_features, NB_CLASSES)
+    assert list(numbers["delays"]) == ["layer 1", "readout"]
+    for name, layer in {"layer 1": 0, "readout": 2}.items():
+        for when, model in (("before", first), ("after", run.model)):
+            delays = model.snn[layer].delay.delays()
+            counts = [int((delays == step).sum()) for step in range(7)]
+            assert numbers["delays"][name][when] == counts
+    assert numbers["delays"]["layer 1"]["before"] != numbers["delays"]["layer 1"]["after"]
+    assert {"layer_1_synaptic_delay.png", "readout_synaptic_delay.png"} <= {*numbers["pictures"]}
+
+
 def test_clamped_parameters_are_counted(make_run, report, tmp_path):
     run = shutil.copytree(make_run(model_type="CadLIF"), tmp_path / "run")
     weights = torch.load(run / checkpoint.BEST, weights_only=True)
