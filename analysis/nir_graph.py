@@ -69,10 +69,10 @@ def check_exportable(model: nn.Module) -> None:
                 "recurrent delays cannot be exported: a spike returns spread over several steps, "
                 "for which NIR has no node"
             )
-    if model.readout != "softmax_sum":
+    if model.readout != "softmax_sum" or getattr(model.layers[-1], "first", 0):
         raise ExperimentError(
-            "only networks with --readout softmax_sum are exported: the graph ends in potentials, "
-            "and the program that runs it must sum their softmax"
+            "only networks with --readout softmax_sum of all steps are exported: the graph ends in "
+            "potentials, and the program that runs it must sum their softmax"
         )
     first = model.hidden_layers[0]
     if first.bidirectional:

@@ -32,6 +32,7 @@ class Readout(NamedTuple):
 READOUTS = {
     "softmax_sum": Readout(lambda u: summed(torch.softmax(u, dim=2))),  # Bittar & Garner 2022
     "mean": Readout(lambda u: u.mean(dim=1)),
+    "sum": Readout(lambda u: u.sum(dim=1)),
     "max": Readout(lambda u: u.amax(dim=1)),
     "last": Readout(lambda u: u[:, -1]),
     "spike_count": Readout(lambda s: s.sum(dim=1), of_spikes=True),
@@ -84,16 +85,36 @@ class ANNReadoutLayer(nn.Module):
 
 
 class ReadoutLayer(ANNReadoutLayer):
-    """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> class scores [B, C]."""
+    """Non-spiking leaky integrator (Bittar & Garner 2022): [B, T, F] -> class scores [B, C].
+
+    Args:
+        readout_decay: decay per step of all potentials, which is fixed; None: one is learned for
+            each.
+        readout_start: first steps that count for no class; the last one always counts.
+    """
 
     states_per_neuron = 1
     ranges = {"alpha": ALPHA_BOUNDS}  # noqa: RUF012
 
-    def __init__(self, input_size: int, hidden_size: int, *, init_state: str = "rand", **options):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        init_state: str = "rand",
+        readout_decay: float | None = None,
+        readout_start: int = 0,
+        **options,
+    ):
         super().__init__(input_size, hidden_size, **options)
-        self.operation = "readout" if self.readout == "softmax_sum" else "potentials"
+        sums = self.readout == "softmax_sum" and readout_start == 0
+        self.operation = "readout" if sums else "potentials"
         self.init_state = init_state
-        self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
+        self.first = readout_start
+        if readout_decay is None:
+            self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
+        else:
+            self.register_buffer("alpha", torch.full((hidden_size,), float(readout_decay)))
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
         """Class scores [B, C]; ``state``: potential [B, C] before the first step."""
@@ -111,11 +132,20 @@ class ReadoutLayer(ANNReadoutLayer):
 
     def dynamics(self, current: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Class scores [B, C] of ``current`` [B, T, C], and the potential after the last step."""
-        if self.readout == "softmax_sum":
+        if self.operation == "readout":
             return readout(current, self.decay(), state=state, backend=self.backend)
         found, state = potentials(current, self.decay(), state=state, backend=self.backend)
         return self.scores(found), state
 
+    def scores(self, steps: Tensor) -> Tensor:
+        """Class scores [B, C] of potentials [B, T, C]."""
+        return super().scores(self.counted(steps))
+
+    def counted(self, steps: Tensor) -> Tensor:
+        """Those of ``steps`` [B, T, C] that count for a class."""
+        return steps[:, min(self.first, steps.shape[1] - 1) :]
+
     def decay(self) -> Tensor:
         """Decay per step [C], as the recurrence uses it."""
-        return clamped(self, "alpha")
+        learned = isinstance(self.alpha, nn.Parameter)
+        return clamped(self, "alpha") if learned else self.alpha

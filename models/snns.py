@@ -293,6 +293,8 @@ class SNN(Network):
         surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
         readout: a name of ``models.readouts.READOUTS``: a ``ReadoutLayer``, or, for those of
             spikes, a layer like the last hidden one, with a neuron per class and no dropout.
+        readout_decay, readout_start: see ``ReadoutLayer``.
+        readout_normalization: of the last layer; None: as of the others.
         device: where the parameters are made, for torch.nn.utils.skip_init as well.
         keep_potentials: let ``activity`` return the potentials of a ``ReadoutLayer``.
         delay, delay_taps: kind and length of the learnable delays in front of the neurons, see
@@ -325,6 +327,9 @@ class SNN(Network):
         surrogate: str = "boxcar",
         surrogate_width: float | None = None,
         readout: str = "softmax_sum",
+        readout_decay: float | None = None,
+        readout_normalization: str | None = None,
+        readout_start: int = 0,
         keep_potentials: bool = False,
         learn_threshold: bool = False,
         recurrent: str = "auto",
@@ -340,7 +345,8 @@ class SNN(Network):
         self.neuron_type = "+".join(names if len(set(names)) > 1 else names[:1])
         self.readout = readout
         self.counts_spikes = find_readout(readout).of_spikes and use_readout_layer
-        if keep_potentials and self.counts_spikes:
+        of_potentials = keep_potentials or readout_start or readout_decay is not None
+        if of_potentials and self.counts_spikes:
             raise ValueError(f"readout '{readout}' has no potentials: its output neurons spike")
         self.keep_potentials = keep_potentials
         self.dropout = dropout
@@ -360,9 +366,11 @@ class SNN(Network):
             "surrogate": find_surrogate(surrogate, surrogate_width),
         }
         hidden = {"dropout": dropout, "bidirectional": bidirectional} | spiking
-        last = partial(ReadoutLayer, readout=readout, **common)
+        decay = {"readout_decay": readout_decay, "readout_start": readout_start}
+        own_norm = {"normalization": readout_normalization or normalization}
+        last = partial(ReadoutLayer, readout=readout, **common | own_norm, **decay)
         if self.counts_spikes:
-            last = partial(LAYERS[names[-1]], **spiking)
+            last = partial(LAYERS[names[-1]], **spiking | own_norm)
         self.snn = self.stack([partial(LAYERS[name], **hidden) for name in names], last, device)
         if delay != "none":
             numbers = range(1, len(self.snn) + 1)
@@ -428,7 +436,7 @@ class SNN(Network):
                     recurrent_sop = recurrent_sop + recurrent_operations(result.spikes, layer)
             elif self.keep_potentials:
                 potentials = layer.potentials(x)
-                x = layer.scores(potentials)
+                x, potentials = layer.scores(potentials), layer.counted(potentials)
             else:
                 x = layer(x)
         if self.counts_spikes:

@@ -149,11 +149,29 @@ class ModelConfig:
     readout: str = network(
         "softmax_sum",
         "class scores from the output neurons: the softmax of the potentials summed over "
-        "time, as published; the mean, maximum or last value of the potentials; or the spike "
+        "time, as published; the mean, sum, maximum or last value of the potentials; or the spike "
         "counts of output neurons that spike",
-        choices=("softmax_sum", "mean", "max", "last", "spike_count"),
+        choices=("softmax_sum", "mean", "sum", "max", "last", "spike_count"),
         registry="models/readouts.py",
         grid=True,
+    )
+    readout_decay: float | None = network(
+        None,
+        "share of its potential that an output neuron keeps in a time step, which is then fixed; "
+        "default: learned, from .82 to .96",
+        within=">= 0 and < 1",
+        needs=SPIKING,
+        grid=True,
+    )
+    readout_normalization: str | None = network(
+        None,
+        "normalization of the input current of output neurons; default: that of other layers",
+        choices=("batchnorm", "layernorm", "none"),
+        needs=SPIKING,
+        grid=True,
+    )
+    readout_start: int = network(
+        0, "first time steps that count for no class", within=">= 0", needs=SPIKING, grid=True
     )
     delay: str = network(
         "none",

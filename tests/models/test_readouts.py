@@ -19,6 +19,7 @@ OF_POTENTIALS = [name for name, readout in READOUTS.items() if not readout.of_sp
 BY_HAND = {
     "softmax_sum": lambda u: torch.stack([row.softmax(0) for row in u]).sum(0),
     "mean": lambda u: sum(u) / len(u),
+    "sum": sum,
     "max": lambda u: torch.stack([max(column) for column in u.T]),
     "last": lambda u: u[-1],
 }
@@ -150,6 +151,34 @@ def test_the_surrogate_reaches_every_layer(neuron):
     for seen in found:
         seen.output.square().sum().backward()
     assert not torch.allclose(*(net.snn[0].W.weight.grad for net in nets))
+
+
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+@pytest.mark.parametrize("start", [0, 3])
+@pytest.mark.parametrize("readout", OF_POTENTIALS)
+def test_a_fixed_decay_and_a_late_start(readout, start, backend):
+    """Against the equation, step by step in float64; clips that are too short count by the end."""
+    options = {"readout_decay": 0.9, "readout_start": start, "readout_normalization": "none"}
+    net = make_net("LIF", readout=readout, init_state="zero", backend=backend, **options)
+    layer, x = net.snn[-1], torch.randn(B, T, SIZES[-2])
+    assert "alpha" in layer.state_dict()
+    assert [name for name, _ in layer.named_parameters()] == ["W.weight"]
+    assert isinstance(net.snn[0].norm, torch.nn.BatchNorm1d)
+    u, kept = torch.zeros(B, SIZES[-1], dtype=torch.float64), []
+    for t in range(T):
+        u = 0.9 * u + 0.1 * (x[:, t].double() @ layer.W.weight.double().T)
+        kept.append(u)
+    expected = torch.stack([BY_HAND[readout](late) for late in torch.stack(kept[start:], dim=1)])
+    torch.testing.assert_close(layer(x).double(), expected, atol=1e-5, rtol=1e-5)
+    net.keep_potentials = True
+    assert net.activity(torch.ones(B, T, F)).potentials.shape == (B, T - start, SIZES[-1])
+    assert net.activity(torch.ones(B, 1, F)).potentials.shape == (B, 1, SIZES[-1])
+
+
+@pytest.mark.parametrize("option", [{"readout_decay": 0.9}, {"readout_start": 1}])
+def test_what_acts_on_potentials_needs_them(option):
+    with pytest.raises(ValueError, match="has no potentials: its output neurons spike"):
+        make_net("LIF", readout="spike_count", **option)
 
 
 # Groups of parameters
