@@ -26,7 +26,7 @@ ADAPTIVE, RESONATE = OPERATIONS["adaptive"], OPERATIONS["resonate"]
 
 
 def variant_of(name):
-    return () if name in ("readout", "potentials") else (BOXCAR,)
+    return () if name in ("readout", "potentials", "selective_scan") else (BOXCAR,)
 
 
 def tried_on_cpu(name):
