@@ -27,11 +27,19 @@ from training.device.choice import choose_device
 from training.errors import ExperimentError
 
 PROGRAM = "benchmarks.mechanisms"
-NEURONS = ("LIF", "adLIF", "SiLIF", "CSiLIF", "SEadLIF", "BRF")
+NEURONS = {  # and the options that they are not trained without
+    "LIF": {},
+    "adLIF": {},
+    "SiLIF": {},
+    "CSiLIF": {},
+    "SEadLIF": {"surrogate": "slayer"},
+    "BRF": {"normalization": "none", "surrogate": "double_gaussian", "lr": 0.02},
+}
 MECHANISMS = {
-    "none": [],
-    "axonal": ["--delay", "axonal", "--max_delay_ms", "240"],
-    "recurrent": ["--recurrent", "dense", "--recurrent_delay", "axonal"],
+    "none": {"recurrent": "none"},
+    "axonal": {"recurrent": "none", "delay": "axonal", "max_delay_ms": 240},
+    "dense": {"recurrent": "dense"},
+    "recurrent": {"recurrent": "dense", "recurrent_delay": "axonal"},
 }
 SEEDS = tuple(range(1, 11))
 COMMON = {
@@ -43,7 +51,7 @@ COMMON = {
     "lr": 0.002,
     "pdrop": 0.1,
     "batch_size": 64,
-    "nb_epochs": 30,
+    "nb_epochs": 20,
     "scheduler": "onecycle",
 }
 
@@ -75,12 +83,12 @@ def main(argv: list[str] | None) -> None:
     """Train and compare; see the module's docstring."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="files in the SHD layout")
-    parser.add_argument("--neurons", nargs="+", choices=NEURONS, default=NEURONS, metavar="N")
+    parser.add_argument("--neurons", nargs="+", choices=NEURONS, default=list(NEURONS), metavar="N")
     parser.add_argument(
         "--mechanisms", nargs="+", choices=MECHANISMS, default=list(MECHANISMS), metavar="M"
     )
     parser.add_argument("--seeds", nargs="+", type=numeric(int, 0), default=SEEDS, metavar="N")
-    parser.add_argument("--nb_epochs", type=numeric(int, 1), help="by default 30")
+    parser.add_argument("--nb_epochs", type=numeric(int, 1), help="by default 20")
     parser.add_argument("--work", type=Path, default=Path("exp/mechanisms"), help="folder of runs")
     add_common(parser, timed=False)
     options = parser.parse_args(argv)
@@ -89,15 +97,16 @@ def main(argv: list[str] | None) -> None:
         raise ExperimentError(f"{options.folder} is not a folder")
     file = to_write(options.out, f"mechanisms_{choose_device(0).type}.json")
     common = COMMON | ({"nb_epochs": options.nb_epochs} if options.nb_epochs else {})
-    given = common | {"data_folder": options.folder}
-    flags = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    common["data_folder"] = options.folder
     result = {"benchmark": "mechanisms", "machine": machine(), "seeds": list(options.seeds)}
-    result |= {"options": common, "mechanisms": MECHANISMS, "neurons": {}}
+    result |= {"options": dict(common), "options_of_neurons": NEURONS, "mechanisms": MECHANISMS}
+    result["neurons"] = {}
     for neuron in options.neurons:
         found = {}
         for name in options.mechanisms:
-            case = [*flags, "--model_type", neuron, *MECHANISMS[name]]
-            found[name] = accuracies(case, options.seeds, options.work / f"{neuron}_{name}")
+            case = common | {"model_type": neuron} | NEURONS[neuron] | MECHANISMS[name]
+            flags = [part for option, value in case.items() for part in (f"--{option}", str(value))]
+            found[name] = accuracies(flags, options.seeds, options.work / f"{neuron}_{name}")
         reference = found[options.mechanisms[0]]
         result["neurons"][neuron] = {n: compare(v, reference) for n, v in found.items()}
         write(file, result)
