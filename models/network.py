@@ -19,7 +19,9 @@ class ParameterGroup(NamedTuple):
     lr_factor: float = 1.0  # times the learning rate of the run; 0: it is not trained
     weight_decay: float = 0.0  # of the optimiser
     clamp: tuple[float, float] | None = None  # its range, restored after every step
-    kind: str = ""  # "delay": positions of delays, whose rate and schedule are options of the run
+    # "delay": positions of delays, whose rate and schedule are options of the run; "ssm": steps
+    # dt and A of state-space models, see --s4_opt
+    kind: str = ""
 
 
 def as_input(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from parsers.options import ConfigError, near, show
-from parsers.plan import DEBUG_SEED, OPTIONS, RETIRED, Config, Plan, make_plan
+from parsers.plan import DEBUG_SEED, OPTIONS, Config, Plan, make_plan
 from parsers.program import CommandLine, read_command_line
 from parsers.training_config import TrainingConfig
 
@@ -35,12 +35,10 @@ class ConfigFile:
 
     values: those of each option.
     by_model: by the name of a model, the options that only it gets, of one value each.
-    retired: the options of earlier versions that are not at their defaults, as in recorded runs.
     """
 
     values: dict[str, tuple] = dataclasses.field(default_factory=dict)
     by_model: dict[str, dict[str, tuple]] = dataclasses.field(default_factory=dict)
-    retired: tuple[str, ...] = ()
 
 
 def load_plan(argv: Sequence[str] | None = None) -> Plan:
@@ -48,13 +46,12 @@ def load_plan(argv: Sequence[str] | None = None) -> Plan:
 
     Raises ConfigError, with one line, for every mistake of the user.
     """
-    typed = read_command_line(argv, OPTIONS | RETIRED)
+    typed = read_command_line(argv, OPTIONS)
     path, config = None, ConfigFile()
     if typed.config is not None:
         path = find_config(typed.config).absolute()
         config = read_config(path)
     from_argv = _located(_typed_values(typed), Path.cwd())
-    retired = [name for name in RETIRED if from_argv.pop(name, None)]
     recorded, notes = _recorded_options(typed, from_argv)
     from_yaml = _located(config.values | recorded, REPOSITORY)
     by_model, sections = {}, {}
@@ -72,11 +69,7 @@ def load_plan(argv: Sequence[str] | None = None) -> Plan:
         by_model=by_model,
         debug_seed=values["seed"][0] if keeps_seed else DEBUG_SEED,
         config_file=path,
-        notes=notes
-        + tuple(
-            f"--{name} has no effect here: it is for {RETIRED[name].rules.help}"
-            for name in dict.fromkeys([*retired, *config.retired])
-        ),
+        notes=notes,
     )
     for point in plan.points:
         _check_pretrained(point.training, typed.pretrained)
@@ -89,8 +82,7 @@ def load_plan(argv: Sequence[str] | None = None) -> Plan:
 
 def _typed_values(typed: CommandLine) -> dict[str, tuple]:
     """Convert what the command line gives; the positional folder overrides --load_exp_folder."""
-    known = OPTIONS | RETIRED
-    values = {name: known[name].read(raw, f"--{name}") for name, raw in typed.values.items()}
+    values = {name: OPTIONS[name].read(raw, f"--{name}") for name, raw in typed.values.items()}
     if typed.pretrained is not None:
         folder = OPTIONS["load_exp_folder"].read([typed.pretrained], "pretrained folder")
         values["load_exp_folder"] = folder
@@ -313,10 +305,7 @@ def read_config(path: Path) -> ConfigFile:
         if model in by_model:
             raise ConfigError(f"{path}: {BY_MODEL}: {model} is given twice; merge its options")
         by_model[model] = _of_one_model(section, f"{path}: {BY_MODEL}: {model}")
-    values = _values(content, str(path))
-    old = {name: values.pop(name) for name in RETIRED if name in values}
-    retired = tuple(name for name, given in old.items() if given != (RETIRED[name].default,))
-    return ConfigFile(values, by_model, retired)
+    return ConfigFile(_values(content, str(path)), by_model)
 
 
 def _of_one_model(section: Any, place: str) -> dict[str, tuple]:
@@ -334,19 +323,19 @@ def _of_one_model(section: Any, place: str) -> dict[str, tuple]:
             raise ConfigError(
                 f"{place}: {name}: takes one value, of an option other than the grid's"
             )
-    return {name: several for name, several in values.items() if name not in RETIRED}
+    return values
 
 
 def _values(content: dict, place: str) -> dict[str, tuple]:
-    """The values of each option that `content` holds, those of earlier versions included."""
-    values, known = {}, OPTIONS | RETIRED
+    """The values of each option that `content` holds."""
+    values = {}
     for key, entry in content.items():
-        if key not in known:
+        if key not in OPTIONS:
             hint = near(key, OPTIONS) or "; python main.py --help lists the options"
             raise ConfigError(f"{place}: unknown key {show(key)}{hint}")
         where = f"{place}: {key}"
-        raw = _raw_values(entry, where, may_join=bool(known[key].rules.joined))
-        values[key] = known[key].read(raw, where)
+        raw = _raw_values(entry, where, may_join=bool(OPTIONS[key].rules.joined))
+        values[key] = OPTIONS[key].read(raw, where)
     return values
 
 

@@ -13,6 +13,7 @@ SNN_TYPES = (
     *("LIFNode", "SEadLIF", "EFadLIF", "BRF"),
 )
 ANN_TYPES = ("MLP", "RNN", "LiGRU", "GRU")
+SSM_TYPES = ("S4D", "SpikingS4D")
 SURROGATES = (
     "boxcar",
     "triangle",
@@ -24,17 +25,22 @@ SURROGATES = (
 )
 DELAYS = ("none", "axonal", "dendritic", "synaptic")
 DELAYED = Needs("delay", DELAYS[1:])
-CSILIF = Needs("model_type", ("CSiLIF",))
+STEPPED = Needs("model_type", ("CSiLIF", *SSM_TYPES))
 LIF_NODE = Needs("model_type", ("LIFNode",))
-SPIKING = Needs("model_type", SNN_TYPES, "spiking models")
 RECURRENT_DELAYED = Needs("recurrent_delay", ("axonal",))
 ANY_DELAYS = Needs("delay", DELAYS[1:], "delays", also=RECURRENT_DELAYED)
-STATEFUL = Needs("model_type", (*SNN_TYPES, "RNN", "LiGRU", "GRU"), "models with a state")
+NEURONS = Needs("model_type", SNN_TYPES, "models of spiking neurons")
+SPIKING = Needs("model_type", (*SNN_TYPES, "SpikingS4D"), "spiking models")
+STATEFUL = Needs(
+    "model_type", (*SNN_TYPES, *SSM_TYPES, "RNN", "LiGRU", "GRU"), "models with a state"
+)
+STATE_SPACE = Needs("model_type", SSM_TYPES, "state-space models")
+CHOSEN_HEAD = Needs("model_type", SNN_TYPES + ANN_TYPES, "models other than state-space models")
 
 network = partial(option, group="model", recalled=True)
 gradient = partial(network, needs=SPIKING, grid=True, in_tests=False)
 delays = partial(network, needs=RECURRENT_DELAYED, grid=True, in_tests=False)
-time_step = partial(network, within="> 0", needs=CSILIF, grid=True, in_tests=False, tuned=True)
+time_step = partial(network, within="> 0", needs=STEPPED, grid=True, in_tests=False, tuned=True)
 of_node = partial(network, needs=LIF_NODE, grid=True)
 
 
@@ -46,7 +52,7 @@ class ModelConfig:
         "SiLIF",
         "neuron of the hidden layers, or of each hidden layer, as in SiLIF+RadLIF; RF and "
         "C-SiLIF are short for ResonateFire and CSiLIF",
-        choices=SNN_TYPES + ANN_TYPES,
+        choices=SNN_TYPES + ANN_TYPES + SSM_TYPES,
         aliases={"RF": "ResonateFire", "C-SiLIF": "CSiLIF"},
         registry="models/snns.py",
         joined=SNN_TYPES,
@@ -69,6 +75,13 @@ class ModelConfig:
     )
     dt_min: float = time_step(0.01, "smallest initial time step", not_above="dt_max")
     dt_max: float = time_step(0.5, "largest initial time step")
+    state_size: int = network(
+        64,
+        "real numbers in the state of each channel of S4D or SpikingS4D",
+        within=">= 2",
+        needs=STATE_SPACE,
+        grid=True,
+    )
     tau: float = of_node(2.0, "time constant of LIFNode in steps, which is fixed", within=">= 1")
     reset: str = of_node(
         "hard",
@@ -86,17 +99,17 @@ class ModelConfig:
         "rand",
         "initial state of the neurons: random, as published, or zero",
         choices=("rand", "zero"),
-        needs=SPIKING,
+        needs=NEURONS,
     )
     learn_threshold: bool = network(
-        False, "learn the firing threshold of every neuron, which starts at 1", needs=SPIKING
+        False, "learn the firing threshold of every neuron, which starts at 1", needs=NEURONS
     )
     recurrent: str = network(
         "auto",
         "recurrent weights between the neurons of every hidden layer; auto: as published, those of "
         "RLIF, RadLIF, SEadLIF, EFadLIF and BRF have them",
         choices=("auto", "none", "dense"),
-        needs=SPIKING,
+        needs=NEURONS,
         grid=True,
     )
     recurrent_dropout: float = network(
@@ -104,7 +117,7 @@ class ModelConfig:
         "probability of dropping, for all steps of a clip, what a neuron receives through "
         "recurrent weights",
         within=">= 0 and < 1",
-        needs=SPIKING,
+        needs=NEURONS,
         grid=True,
         in_tests=False,
     )
@@ -113,7 +126,7 @@ class ModelConfig:
         "delays after which spikes return through recurrent weights: none, one step; or axonal, "
         "learned for every neuron (DelRec), which they also lead back to itself",
         choices=("none", "axonal"),
-        needs=SPIKING,
+        needs=NEURONS,
         grid=True,
     )
     recurrent_delay_init: str = delays(
@@ -153,6 +166,7 @@ class ModelConfig:
         "counts of output neurons that spike",
         choices=("softmax_sum", "mean", "sum", "max", "last", "spike_count"),
         registry="models/readouts.py",
+        needs=CHOSEN_HEAD,
         grid=True,
     )
     readout_decay: float | None = network(
@@ -160,25 +174,25 @@ class ModelConfig:
         "share of its potential that an output neuron keeps in a time step, which is then fixed; "
         "default: learned, from .82 to .96",
         within=">= 0 and < 1",
-        needs=SPIKING,
+        needs=NEURONS,
         grid=True,
     )
     readout_normalization: str | None = network(
         None,
         "normalization of the input current of output neurons; default: that of other layers",
         choices=("batchnorm", "layernorm", "none"),
-        needs=SPIKING,
+        needs=NEURONS,
         grid=True,
     )
     readout_start: int = network(
-        0, "first time steps that count for no class", within=">= 0", needs=SPIKING, grid=True
+        0, "first time steps that count for no class", within=">= 0", needs=NEURONS, grid=True
     )
     delay: str = network(
         "none",
         "learnable delays in front of the neurons of a layer: one for each of its inputs (axonal), "
         "neurons (dendritic) or weights (synaptic)",
         choices=DELAYS,
-        only_for=SPIKING,
+        only_for=NEURONS,
         grid=True,
     )
     max_delay_ms: float = network(

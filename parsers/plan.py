@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parsers.model_config import ANN_TYPES, ModelConfig
+from parsers.model_config import ANN_TYPES, SSM_TYPES, ModelConfig
 from parsers.options import AUTO, ConfigError, near, options_of, parts, show
-from parsers.training_config import SPIKES, Retired, TrainingConfig
+from parsers.training_config import SPIKES, TrainingConfig
 
 OPTIONS = options_of(ModelConfig, TrainingConfig)
-RETIRED = options_of(Retired)
 SHD_CHANNELS = 700
 DEBUG_SEED = 13
 MOST_RUNS = 10_000
@@ -63,8 +62,6 @@ class Config:
         """
         converted = {}
         for name, value in values.items():
-            if name in RETIRED:
-                continue
             if name not in OPTIONS:
                 raise ConfigError(f"unknown option {show(name)}{near(str(name), OPTIONS)}")
             (converted[name],) = OPTIONS[name].read([value], name)
@@ -284,6 +281,11 @@ def _check_layers(model: ModelConfig) -> None:
         raise ConfigError(
             f"--readout spike_count needs spiking neurons, not --model_type {model.model_type}: "
             "choose another readout"
+        )
+    if model.state_size % 2 and model.model_type in SSM_TYPES:
+        raise ConfigError(
+            f"--state_size {model.state_size} is odd: states of {model.model_type} come in pairs, "
+            "the parts of complex modes"
         )
     if model.delay_layers != "all":
         try:

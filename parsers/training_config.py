@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from parsers.model_config import ANY_DELAYS, SPIKING
+from parsers.model_config import ANY_DELAYS, SPIKING, STATE_SPACE
 from parsers.options import AUTO, Needs, option
 
 # The names of all data sets, each of them a line in datasets/registry.py.
@@ -41,8 +41,6 @@ regulariser = partial(option, group="regulariser", needs=REGULARISED, in_tests=F
 run = partial(option, group="run")
 carrying_out = partial(run, may_change=True, compared=False)  # how and where, not what
 spread = partial(carrying_out, within=">= 1", scope="plan")
-no_models = "state-space models, which do not exist here yet"
-retired = partial(option, group="", grid=True, help=no_models)
 
 
 @dataclass(frozen=True)
@@ -213,6 +211,12 @@ class TrainingConfig:
         "decay of weight matrices and their biases; neurons, norms and delays have none",
         within=">= 0",
     )
+    s4_opt: bool = schedule(
+        False,
+        "adamw as published for S4D: decay 0.01 for all parameters but the time steps and A, whose "
+        "learning rate is at most 0.001",
+        needs=STATE_SPACE,
+    )
     max_grad_norm: float | None = training(
         None, "norm to which gradients are clipped; default: no limit", within="> 0", grid=True
     )
@@ -351,11 +355,3 @@ class TrainingConfig:
     only_createsweep: bool = carrying_out(
         False, "create the wandb sweep and stop before the first run", scope="process"
     )
-
-
-@dataclass(frozen=True)
-class Retired:
-    """Options of earlier versions, accepted without effect."""
-
-    state_size: int = retired(64, within=">= 1")
-    s4_opt: bool = retired(False)

@@ -22,6 +22,7 @@ from models.dynamics.backends import why_not
 from models.linear import set_precision
 from models.network import Network
 from models.snns import SNN
+from models.ssms import BLOCKS, SSM
 from parsers.load import Config
 from parsers.training_config import TrainingConfig
 from training.device.choice import describe_device
@@ -32,6 +33,7 @@ from training.schedule import Planned
 from training.terminal.console import log, percent
 
 MIN_LR = 1e-6
+S4_DECAY, S4_LR = 0.01, 0.001  # of --s4_opt: the decay, and the highest rate of kind "ssm"
 SILENT, SATURATED = 1e-5, 0.95  # firing rates that no layer computes with
 CHANCE_EPOCHS = 3
 FEW_CLIPS = 100  # of which one is a whole point of accuracy or more
@@ -52,12 +54,15 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
         "normalization": options.normalization,
         "use_bias": options.use_bias,
         "bidirectional": options.bidirectional,
-        "readout": options.readout,
         "backend": config.training.backend,
     }
+    gradient = {"surrogate": options.surrogate, "surrogate_width": options.surrogate_width}
     try:
         if options.model_type in ANN_LAYERS:
-            model = ANN(shape, sizes, options.model_type, **common)
+            model = ANN(shape, sizes, options.model_type, readout=options.readout, **common)
+        elif options.model_type in BLOCKS:
+            features = {"extra_features": asdict(options), **gradient}
+            model = SSM(shape, sizes, options.model_type, **features, **common)
         else:
             model = SNN(
                 shape,
@@ -72,8 +77,8 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
                 recurrent=options.recurrent,
                 recurrent_delay=options.recurrent_delay,
                 recurrent_dropout=options.recurrent_dropout,
-                surrogate=options.surrogate,
-                surrogate_width=options.surrogate_width,
+                readout=options.readout,
+                **gradient,
                 **delays(config),
                 **common,
             )
@@ -105,7 +110,12 @@ def build_optimizer(model: Network, options: TrainingConfig) -> torch.optim.Adam
     for group in groups:
         of_kind = options.delay_lr_factor if group["kind"] == "delay" else 1.0
         group["lr"] = options.lr * group["lr_factor"] * of_kind
-    adam = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+    of_s4 = options.s4_opt and any(group["kind"] == "ssm" for group in groups)
+    for group in groups if of_s4 else []:
+        is_ssm = group["kind"] == "ssm"
+        group["weight_decay"] = 0.0 if is_ssm else S4_DECAY
+        group["lr"] = min(group["lr"], S4_LR) if is_ssm else group["lr"]
+    adam = torch.optim.AdamW if options.optimizer == "adamw" or of_s4 else torch.optim.Adam
     return adam(groups, fused=next(model.parameters()).is_cuda)
 
 

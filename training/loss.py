@@ -12,8 +12,8 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
-from models.anns import LAYERS as ANN_LAYERS
 from parsers.load import Config
+from parsers.model_config import NEURONS
 from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
 
@@ -82,7 +82,7 @@ def check_loss(config: Config) -> None:
     name, model = config.training.loss, config.model
     if not needs_potentials(name):
         return
-    if model.model_type in ANN_LAYERS:
+    if not NEURONS.are_met(vars(model)):
         raise ExperimentError(
             f"--loss {name} needs the potentials of a spiking network, and {model.model_type} has "
             "none: use --loss cross_entropy"

@@ -11,6 +11,7 @@ from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.network import Network
 from models.snns import LAYERS, SNN
+from models.ssms import BLOCKS, SSM
 
 B, T, F = 3, 9, 7
 SIZES = [6, 5, 4]
@@ -30,6 +31,8 @@ def make_net(name: str, *, sizes=SIZES, seed: int = 0, shape=(B, T, F), **option
     torch.manual_seed(seed)
     if name in list(ANN_LAYERS):  # it may be a list
         return ANN(shape, sizes, name, **options)
+    if name in list(BLOCKS):
+        return SSM(shape, sizes, name, **{"threshold": 0.15} | options)
     options = {"threshold": 0.02 if name == "ResonateFire" else 0.15} | options
     return SNN(shape, sizes, name, **options)
 

@@ -15,9 +15,10 @@ from models.anns import ANN, ANNLayer
 from models.anns import LAYERS as ANN_LAYERS
 from models.dynamics import summed
 from models.snns import LAYERS, SNN
+from models.ssms import BLOCKS
 from parsers.model_config import ANN_TYPES
 
-MODELS = [*LAYERS, *ANN_LAYERS]
+MODELS = [*LAYERS, *ANN_LAYERS, *BLOCKS]
 KINDS = {"SiLIF": SNN, "GRU": ANN}
 
 all_models = pytest.mark.parametrize("name", MODELS)

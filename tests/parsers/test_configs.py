@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from parsers.load import REPOSITORY, load_plan
-from parsers.model_config import SNN_TYPES
+from parsers.model_config import SNN_TYPES, SSM_TYPES
 from parsers.training_config import SPIKING_DATASETS
 from training.build import build_model, build_optimizer, build_scheduler, check_options
 from training.metrics import count_parameters
@@ -84,6 +84,9 @@ PUBLISHED = {
     | {"scheduler": "linear", "batch_size": 32, "nb_epochs": 20, "loss": "nll_steps"},
     "sc_silif": network(SC, "SiLIF", 0.001, 0.5),
     "sc_silif_1024": network(SC, "SiLIF", 0.001, 0.5, nb_hiddens=1024),
+    "sc_s4d": network(
+        SC, "S4D", 0.005, 0.2, nb_layers=7, nb_hiddens=128, dt_min=0.001, dt_max=0.1, s4_opt=True
+    ),
 }
 
 
@@ -114,6 +117,7 @@ PARAMETERS = {  # as published
     "shd_seadlif": 450_020,
     "ssc_seadlif": 1_688_435,
     "shd_brf": 108_820,
+    "sc_s4d": 310_691 - 1_536,  # that nothing uses
 }
 
 
@@ -134,10 +138,10 @@ def test_every_shipped_config_describes_a_network_that_can_be_trained(path):
         assert count_parameters(model) == PARAMETERS[path.stem]
 
 
-def test_every_spiking_neuron_has_an_shd_config():
+def test_every_neuron_and_state_space_model_has_an_shd_config():
     names = [path.name for path in CONFIGS if path.stem.startswith("shd_")]
     models = {load_plan([f"--config={name}"]).points[0].model.model_type for name in names}
-    assert models == set(SNN_TYPES)
+    assert models == {*SNN_TYPES, *SSM_TYPES}
 
 
 @pytest.mark.parametrize("where", [".", "configs", "/"])

@@ -182,7 +182,19 @@ EVALUATE_HERE = "--evaluate_pretrained True --load_exp_folder . --batch_size 8 -
             "--max_delay_ms 9 --recurrent_delay axonal",
             "--max_delay_ms has no effect here: it is for --delay axonal or dendritic or synaptic",
         ),
-        ("--dt_min 0.1", "--dt_min has no effect here: it is for --model_type CSiLIF"),
+        (
+            "--dt_min 0.1",
+            "--dt_min has no effect here: it is for --model_type CSiLIF or S4D or SpikingS4D",
+        ),
+        (
+            "--state_size 16 --s4_opt True",
+            "--state_size, --s4_opt have no effect here: they are for state-space models",
+        ),
+        ("--state_size 16 --s4_opt True --model_type S4D", None),
+        (
+            "--model_type S4D --readout mean",
+            "--readout has no effect here: it is for models other than state-space models",
+        ),
         ("--dt_min 0.1 --model_type SiLIF CSiLIF", None),
         ("--reg_fmin 0.1", "--reg_fmin has no effect here: it is for --use_regularizers True"),
         ("--reg_fmin 0.1 --use_regularizers True --nb_steps 50", None),

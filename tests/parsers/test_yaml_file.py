@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -73,26 +72,6 @@ def test_a_grid_of_mixed_and_other_networks(repository):
     plan = repository.plan("--config=mine", "--seed=1")
     assert plan.axes == {"model_type": axis}
     assert [Config.from_dict(p.to_dict()).model.model_type for p in plan.points] == list(axis)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "state_size: [16, 32]\ns4_opt: true\nseed: 1\n",
-        "parameters: {state_size: {values: [16, 32]}, s4_opt: {value: 1}, seed: {value: 1}}\n",
-    ],
-)
-def test_retired_options_are_accepted_with_a_note(repository, text):
-    repository.write(text)
-    plan = repository.plan("--config=mine", "--state_size", "16", "32", "--s4_opt", "False")
-    assert plan == dataclasses.replace(repository.plan("--config=mine"), notes=plan.notes)
-    assert [note.split(" has ")[0] for note in plan.notes] == ["--state_size", "--s4_opt"]
-    assert plan.points == repository.plan("--seed=1").points
-    repository.write("seed: 1\nby_model:\n  SiLIF: {s4_opt: true, lr: 0.5}\n")
-    assert repository.plan("--config=mine").points[0].training.lr == 0.5
-    repository.write("s4_opt: fast\n")
-    assert "'fast' is not a boolean" in repository.error("--config=mine", "--list_points")
-    assert "'big' is not a whole number" in repository.error("--state_size", "big")
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ import main
 from datasets import recordings
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS as SNN_LAYERS
+from models.ssms import BLOCKS
 from parsers.load import Config
 from training.experiment import Experiment
 from training.record import files
 
-MODELS = [*SNN_LAYERS, *ANN_LAYERS]
+MODELS = [*SNN_LAYERS, *ANN_LAYERS, *BLOCKS]
 
 
 def summary_of(folder):
@@ -79,11 +80,11 @@ def test_every_model_trains_and_is_tested(train, tmp_path, model, capsys):
     assert train(model_type=model, new_exp_folder="out", nb_epochs=1) == 0
     summary = summary_of(tmp_path / "out")
     assert summary["model_type"] == model
-    is_snn = model in SNN_LAYERS
+    is_snn = model in SNN_LAYERS or model == "SpikingS4D"
     assert ("sop" in summary["test"]) == is_snn
     assert (summary["state_variables"] is not None) == is_snn
     recurrent = summary["test"].get("recurrent_sop", 0.0)
-    assert (recurrent > 0) == (model in ("RLIF", "RadLIF"))
+    assert (recurrent > 0) == (model in ("RLIF", "RadLIF", "SEadLIF", "EFadLIF"))
 
 
 def test_it_learns(train, tmp_path):
