@@ -147,9 +147,8 @@ def _allocate(*inputs):
     I, has_y, recurrent = given.I, given.y is not None, given.V is not None
     B, T, H = I.shape
     count = -(-T // given.every) if given.for_backward else 0
-    due = T + given.span if given.span else 0
-    shapes = (B, T, H), (B, H), (B, H * has_y), (B, H), (B, given.span, H)
-    kept = (2 + has_y, B, count, H), (B, due, H), (B, T * recurrent, H)
+    shapes = (B, T, H), (B, H), (B, H * has_y), (B, H), (B, max(0, given.span - 1), H)
+    kept = (2 + has_y, B, count, H), (B, T * (given.span > 0), H), (B, T * recurrent, H)
     return tuple(I.new_empty(shape) for shape in (*shapes, *kept))
 
 

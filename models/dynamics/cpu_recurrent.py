@@ -2,112 +2,156 @@
 # SPDX-License-Identifier: MIT
 """The loop over time with recurrent weights on the CPU: a matrix product at every step, and delays.
 
-Where a spike is due is written when it is fired, ahead of time: a spike of neuron j adds its taps
-to W neighbouring steps of z [B, T + L, H]. Most neurons are silent at most steps and cost one
-comparison. The matrix V is applied to z once a step, whatever the delays. Backwards, every spike
-collects the gradients of the same steps.
+Delayed spikes are gathered before the product, so that there is one whatever the delays. Neurons
+whose delays are alike are brought side by side (V has its rows in the same order), so that vector
+instructions compute several: neuron j of a group takes ``weights[-1 - i, j] x[t - start - i, j]``,
+where ``start`` is the shortest delay of the group and weights that a neuron lacks are 0. The
+backward pass gathers gradients in the same way. Time goes first, so that products read and write
+whole blocks.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.dynamics.numba_support import ZERO, arrays, kernel, run_rows
+from models.dynamics.numba_support import ZERO, arrays, inlined, kernel, run_rows
+
+ALIKE = 8  # steps by which the delays of a group differ at most
+UNROLLED = 4  # taps at once
+
+
+@inlined
+def add_four(total, w_0, w_1, w_2, w_3, x_0, x_1, x_2, x_3):
+    """Four taps of the neurons of a group, one after another."""
+    for j in range(total.shape[0]):
+        value = total[j] + w_0[j] * x_0[j]
+        value = value + w_1[j] * x_1[j]
+        value = value + w_2[j] * x_2[j]
+        total[j] = value + w_3[j] * x_3[j]
 
 
 @kernel
-def _send(begin, end, t, s, z, taps, first):
-    """What spikes s [B, H] before step t add to z."""
-    H, W = taps.shape
+def _arrive(begin, end, t, s, order, groups, weights, sent, z):
+    """Spikes s [B, H] before step t set out, and z of step t; the earliest spikes are added first.
+
+    sent [L + T, B, H] has those before the first step in front.
+    """
+    L = sent.shape[0] - z.shape[1]
+    count = weights.shape[0]
     for row in range(begin, end):
-        for j in range(H):
-            if s[row, j] != ZERO:
-                due = t + first[j] - 1
-                for i in range(W):
-                    z[row, due + i, j] += taps[j, i] * s[row, j]
+        for j in range(order.shape[0]):
+            sent[L + t - 1, row, j] = s[row, order[j]]
+            z[row, t, j] = ZERO
+        for g in range(groups.shape[0]):
+            a, b, then = groups[g, 0], groups[g, 1], L + t - groups[g, 2] - count + 1
+            for i in range(0, count, 4):
+                add_four(
+                    z[row, t, a:b], weights[i, a:b], weights[i + 1, a:b],
+ weights[i + 2, a:b], weights[i + 3, a:b], sent[then + i, row, a:b],
+                    sent[then + i + 1, row, a:b], sent[then + i + 2, row, a:b],
+                    sent[then + i + 3, row, a:b],
+                )  # fmt: skip
 
 
 @kernel
-def _collect(begin, end, t, d_z, d_s, taps, first):
-    """Gradient d_s [B, H] of the spikes before step t, by that of z."""
-    H, W = taps.shape
+def _depart(begin, end, t, d_z, order, groups, weights, d_s, found):
+    """Gradient d_s [B, H] of the spikes before step t, by that of z [T + L, B, H]."""
+    count = weights.shape[0]
     for row in range(begin, end):
-        for j in range(H):
-            due = t + first[j] - 1
-            total = ZERO
-            for i in range(W):
-                total += taps[j, i] * d_z[row, due + i, j]
-            d_s[row, j] = total
+        found[:] = ZERO
+        for g in range(groups.shape[0]):
+            a, b, then = groups[g, 0], groups[g, 1], t + groups[g, 2] + count - 2
+            for i in range(0, count, 4):
+                add_four(
+                    found[a:b], weights[i, a:b], weights[i + 1, a:b],
+ weights[i + 2, a:b], weights[i + 3, a:b], d_z[then - i, row, a:b],
+                    d_z[then - i - 1, row, a:b], d_z[then - i - 2, row, a:b],
+                    d_z[then - i - 3, row, a:b],
+                )  # fmt: skip
+        for j in range(order.shape[0]):
+            d_s[row, order[j]] = found[j]
 
 
 @kernel
-def _by_taps(begin, end, s, d_z, first, d_taps):
-    """Gradient [H, W] of the taps of neurons ``begin`` to ``end``; s [B, T, H] before each step."""
-    B, T, _ = s.shape
-    for row in range(B):
-        for t in range(T):
+def _by_taps(begin, end, s, d_z, place, first, d_taps):
+    """Gradient [H, W] of the taps of neurons ``begin`` to ``end``, whose places in the order are
+    given; s [B, T, H] are the spikes before each step."""
+    for row in range(s.shape[0]):
+        for t in range(s.shape[1]):
             for j in range(begin, end):
                 if s[row, t, j] != ZERO:
-                    due = t + first[j] - 1
+                    due = t - 1 + first[j]
                     for i in range(d_taps.shape[1]):
-                        d_taps[j, i] += s[row, t, j] * d_z[row, due + i, j]
+                        d_taps[j, i] += s[row, t, j] * d_z[due + i, row, place[j]]
 
 
 class Line:
-    """The delay line of a layer: z [B, T + L, H] of the forward pass, or its gradient.
+    """The delays of ``given`` inputs, by which spikes, or gradients, are gathered."""
 
-    taps [H, W] and first [H] are those of a ``Feedback``.
-    """
+    def __init__(self, given):
+        first, taps = (x.contiguous().numpy() for x in (given.first, given.taps.detach()))
+        H, W = taps.shape
+        start = (first - 1) // ALIKE * ALIKE + 1
+        order = np.argsort(start, kind="stable")
+        edges = [0, *(np.flatnonzero(np.diff(start[order])) + 1), H]
+        count = -(-(W + ALIKE - 1) // UNROLLED) * UNROLLED
+        weights = np.zeros((count, H), np.float32)
+        for i in range(W):
+            weights[count - 1 - (first - start)[order] - i, np.arange(H)] = taps[order, i]
+        groups = [(a, b, start[order[a]]) for a, b in pairwise(edges)]
+        self.arrays = order, np.array(groups), weights
+        self.order, self.work = torch.from_numpy(order), count * H
+        self.first, self.shape = first, taps.shape
+        self.length = int(start.max()) + count
 
-    def __init__(self, z: Tensor, taps: Tensor, first: Tensor):
-        self.z = z
-        self.arrays = arrays(z, taps.contiguous(), first.contiguous())
+    def arrive(self, t: int, s: Tensor, sent: Tensor, z: Tensor) -> None:
+        """Gather z of step t behind spikes s [B, H]."""
+        run_rows(_arrive, len(s), self.work, t, *arrays(s), *self.arrays, *arrays(sent, z))
 
-    def send(self, t: int, s: Tensor) -> None:
-        """Spikes s [B, H] before step t set out."""
-        z, *taps = self.arrays
-        run_rows(_send, len(z), z.shape[2], t, *arrays(s), z, *taps)
+    def depart(self, t: int, d_z: Tensor, d_s: Tensor) -> None:
+        """Gather the gradient d_s [B, H] of these spikes."""
+        given = t, *arrays(d_z), *self.arrays, *arrays(d_s)
+        scratch = len(self.order)
+        run_rows(
+            _depart, len(d_s), self.work, *given,
+            scratch=lambda: (np.empty(scratch, np.float32),),
+        )  # fmt: skip
 
-    def collect(self, t: int, d_s: Tensor) -> None:
-        """Write the gradient d_s [B, H] of these spikes."""
-        z, taps, first = self.arrays
-        run_rows(_collect, len(z), taps.size, t, z, *arrays(d_s), taps, first)
-
-    def by_taps(self, s: Tensor) -> Tensor:
-        """Gradient of the taps; spikes s [B, T, H] before each step."""
-        z, taps, first = self.arrays
-        found = np.zeros_like(taps)
-        steps = s.shape[0] * s.shape[1]
-        run_rows(_by_taps, len(taps), steps, *arrays(s), z, first, found)
-        return torch.from_numpy(found)
-
-
-def _line(given, z: Tensor) -> Line | None:
-    """The delay line of inputs ``given``, where they have any."""
-    return None if given.taps is None else Line(z, given.taps, given.first)
+    def by_taps(self, s: Tensor, d_z: Tensor) -> Tensor:
+        """Gradient [H, W] of the taps; spikes s [B, T, H] before each step."""
+        place, d_taps = np.argsort(self.arrays[0]), np.zeros(self.shape, np.float32)
+        given = *arrays(s, d_z), place, self.first, d_taps
+        run_rows(_by_taps, len(d_taps), s.shape[0] * s.shape[1], *given)
+        return torch.from_numpy(d_taps)
 
 
 def step_by_step(run: Callable, given, s, z, line, current) -> None:
     """All steps of ``run(start, stop)``, which leaves its spikes in s [B, H].
 
-    The current [B, T, H] is written, z if there are delays, and the line behind the last step.
+    The current [B, T, H] is written, z [B, T, H] if there are delays, and the line behind the last
+    step.
     """
-    T, delays, returned = current.shape[1], _line(given, z), torch.empty_like(s)
+    (B, T, H), V, returned = current.shape, given.V, torch.empty_like(s)
+    delays = None if given.taps is None else Line(given)
     if delays:
-        z.zero_()
+        V, L, span = V[delays.order], delays.length, given.span
+        sent = s.new_empty(L + T, B, H)
+        sent[:L] = 0
         if given.line is not None:
-            z[:, : given.span] = given.line
+            sent[L - span : L - 1] = given.line[..., delays.order].transpose(0, 1)
     for t in range(T):  # the same product as the specification's, so that it rounds alike
         if delays:
-            delays.send(t, s)
-        torch.mm(z[:, t] if delays else s, given.V, out=returned)
+            delays.arrive(t, s, sent, z)
+        torch.mm(z[:, t] if delays else s, V, out=returned)
         if given.mask is not None:
             returned.mul_(given.mask)
         torch.add(given.I[:, t], returned, out=current[:, t])
         run(t, t + 1)
-    line.copy_(z[:, T:])
+    if delays:
+        line[..., delays.order] = sent[L + T - span : L + T - 1].transpose(0, 1)
 
 
 def step_back(
@@ -118,25 +162,40 @@ def step_back(
     ``spikes`` [B, T, H] are those before each step; ``d_spikes`` of those after it are overwritten.
     Returns the gradient of the initial spikes by way of V, and those of what a ``Feedback`` has.
     """
-    T, V, mask, d_z = d_I.shape[1], given.V, given.mask, torch.zeros_like(z)
-    delays = _line(given, d_z)
-    if delays and d_line is not None:
-        d_z[:, T:] = d_line
+    (B, T, H), V, mask = d_I.shape, given.V, given.mask
+    delays = None if given.taps is None else Line(given)
+    by_V, by_line, d_V, d_taps = d_I.new_empty(B, H), None, None, None
+    if delays:
+        V, span = V[delays.order], given.span
+        d_z = d_I.new_empty(T + delays.length, B, H)
+        d_z[T:] = 0
+        # Of the spikes from step -span to T - 2, those that the lines hold and the initial ones
+        d_sent = d_I.new_zeros(B, span + T - 1, H)
+        if d_line is not None:
+            d_sent[:, T:] = d_line
+            d_spikes[:, : T - 1] += d_sent[:, span:]
     for t in reversed(range(T)):
         run(t, t + 1)
         arrived = d_I[:, t].contiguous() if mask is None else d_I[:, t] * mask
-        by_V = torch.mm(arrived, V.T)
+        torch.mm(arrived, V.T, out=d_z[t] if delays else by_V)
         if delays:
-            d_z[:, t] = by_V
-            delays.collect(t, by_V)
+            delays.depart(t, d_z, by_V)
         if t > 0:
             d_spikes[:, t - 1] += by_V
-    d_V = d_taps = None
     if needed[12]:
         arrived = d_I if mask is None else d_I * mask[:, None]
-        sent = z[:, :T] if delays else spikes
-        d_V = sent.flatten(0, 1).T @ arrived.flatten(0, 1)
-    if delays and needed[14]:
-        d_taps = delays.by_taps(spikes)
-    d_line = d_z[:, : given.span].clone() if needed[16] else None
-    return by_V, (d_V, None, d_taps, None, d_line)
+        d_V = (z if delays else spikes).flatten(0, 1).T @ arrived.flatten(0, 1)
+    if delays:
+        if needed[12]:
+            d_V = torch.empty_like(d_V).index_copy_(0, delays.order, d_V)
+        by_V += d_sent[:, span - 1]
+        if given.line is not None:
+            d_z = torch.cat([d_z.new_zeros(span - 1, B, H), d_z])
+            spikes = torch.cat([given.line, spikes], dim=1)
+        d_taps = delays.by_taps(spikes, d_z) if needed[14] else None
+    if needed[16]:
+        by_line, earlier = d_sent[:, : span - 1], torch.empty_like(by_V)
+        for k in range(span - 1):
+            delays.depart(k, d_z, earlier)
+            by_line[:, k] += earlier
+    return by_V, (d_V, None, d_taps, None, by_line)

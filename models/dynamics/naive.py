@@ -58,11 +58,8 @@ class Feedback(NamedTuple):
     taps: Tensor | None = None  # [H, W]
     first: Tensor | None = None  # [H] int64, at least 1
     span: int = 0  # L, the longest way of a spike
-    line: Tensor | None = None  # [B, L, H] z of the next steps as far as it is known
-
-    def start(self, I: Tensor) -> Tensor:
-        """``line`` before the first step of I [B, T, H]: empty unless it is given."""
-        return I.new_zeros(I.shape[0], self.span, I.shape[2]) if self.line is None else self.line
+    # [B, L - 1, H] spikes before those of the last step, the earliest first; None: there were none
+    line: Tensor | None = None
 
     def dense(self) -> Tensor:
         """Strengths [L, H] of a spike after 1 ... L steps."""
@@ -74,7 +71,7 @@ class Delayed(NamedTuple):
     """State of a layer whose spikes return after delays."""
 
     neurons: NamedTuple  # the state of its neurons
-    line: Tensor  # see ``Feedback``, without the spikes of the last step
+    line: Tensor  # see ``Feedback``
 
 
 class _Returning:
@@ -84,7 +81,19 @@ class _Returning:
         self.V = V
         self.delays = isinstance(V, Feedback) and V.taps is not None
         if self.delays:
-            self.line, self.taps = V.start(I), V.dense()
+            B, _, H = I.shape
+            line = I.new_zeros(B, V.span - 1, H) if V.line is None else V.line
+            self.taps, self.due = V.dense(), I.new_zeros(B, V.span, H)
+            self.sent = []
+            for earlier in line.unbind(dim=1):
+                self.arriving(earlier)
+
+    def arriving(self, s: Tensor) -> Tensor:
+        """z [B, H] of a step behind spikes s [B, H]; the other steps wait in ``due`` [B, L, H]."""
+        self.sent.append(s)
+        due = self.due + s[:, None] * self.taps
+        self.due = functional.pad(due[:, 1:], (0, 0, 0, 1))
+        return due[:, 0]
 
     def __call__(self, I_t: Tensor, s: Tensor) -> Tensor:
         """The current [B, H] of a step behind spikes s [B, H]."""
@@ -92,15 +101,14 @@ class _Returning:
             return I_t
         if isinstance(self.V, Tensor):
             return I_t + s @ self.V
-        if self.delays:
-            due = self.line + s[:, None] * self.taps
-            s, self.line = due[:, 0], functional.pad(due[:, 1:], (0, 0, 0, 1))
-        returned = s @ self.V.V
+        returned = (self.arriving(s) if self.delays else s) @ self.V.V
         return I_t + (returned if self.V.mask is None else returned * self.V.mask)
 
     def state(self, neurons: NamedTuple) -> NamedTuple:
         """The state of the layer after the last step."""
-        return Delayed(neurons, self.line) if self.delays else neurons
+        if not self.delays:
+            return neurons
+        return Delayed(neurons, torch.stack(self.sent[1 - self.V.span :], dim=1))
 
 
 class AdaptiveState(NamedTuple):
