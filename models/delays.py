@@ -14,14 +14,17 @@ steps stays: what would arrive after the last one is lost.
 """
 
 import importlib
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from models import delays_spectral
-from models.dynamics.backends import compiled, in_graph
+from models.dynamics.backends import Operation, compiled, in_graph, tried
+from models.dynamics.trial import B, H, T, Trial, uniform
 from models.gaussians import gaussian, slopes, width_of
 from models.linear import Linear
 from models.network import ParameterGroup
@@ -126,17 +129,14 @@ class Delay(nn.Module):
 
     def along(self, x: Tensor, backend: str) -> Tensor:
         """x [B, T, F], every feature delayed by itself."""
-        kernels = kernels_for(backend, x, self.P)
         if not self.training:
-            if kernels and not torch.is_grad_enabled():
+            if kernels := kernels_without_gradients(backend, x):
                 return kernels.shifted(x, self.delays())
             return shifted(x, self.delays(), self.taps - 1)
+        kernels = kernels_for(backend, x, self.P)
         if kernels is None:
             return filtered(x, gaussian(self.P, self.sigma, self.taps))
-        with torch.no_grad():
-            g = gaussian(self.P, self.sigma, self.taps)
-            slope = slopes(g, self.P, self.sigma)
-        return kernels.filtered(x, self.P, g, slope)
+        return _Filtered.apply(x.contiguous(), self.P, self.sigma, self.taps, kernels)
 
     def synaptic(self, x: Tensor, W: Linear) -> Tensor:
         """Currents [B, T, H] of x [B, T, F], delayed at each synapse."""
@@ -147,8 +147,8 @@ class Delay(nn.Module):
                 return delays_spectral.delayed(x, W.weight, self.P, width, self.taps)
             g = gaussian(self.P, self.sigma, self.taps)
         else:
-            kernels = kernels_for(W.backend, x, self.P)
-            if kernels and W.precision == "fp32" and not torch.is_grad_enabled():
+            kernels = kernels_without_gradients(W.backend, x, W.weight)
+            if kernels and W.precision == "fp32":
                 return kernels.delayed(x, W.weight, self.delays())
             g = F.one_hot(self.taps - 1 - self.delays(), self.taps).to(x.dtype)
         # Time first, so that the inputs of a tap are rows one after another, and no copy.
@@ -159,11 +159,67 @@ class Delay(nn.Module):
         ).transpose(0, 1)
 
 
+class _Filtered(torch.autograd.Function):
+    """The filter by compiled kernels, which keep nothing for the backward pass but their input."""
+
+    @staticmethod
+    def forward(ctx, x, P, sigma, taps, kernels):
+        g = gaussian(P, sigma, taps)
+        ctx.save_for_backward(x, g, slopes(g, P, sigma))
+        ctx.kernels = kernels
+        return kernels.apply(x, g)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_y):
+        of_x = ctx.needs_input_grad[0]
+        return *ctx.kernels.gradients(*ctx.saved_tensors, d_y.contiguous(), of_x), None, None, None
+
+
+def trials() -> Iterator[Trial]:
+    """A filter of real numbers, at a wide and at a narrow sigma."""
+    draw = uniform()
+    inputs = {"x": draw(-1, 1, B, T, H), "P": draw(-4, 4, H)}
+    for sigma in (4.0, NARROWEST):
+
+        def run(filter_of, x, P, sigma=sigma):
+            return {"the filtered input": filter_of(x, P, torch.tensor(sigma, device=x.device), 9)}
+
+        yield Trial(f"sigma {sigma:g}", inputs, run)
+
+
+def filter_of(backend: str) -> Callable[[Tensor, Tensor, Tensor, int], Tensor]:
+    """The filter by ``backend``, of x [B, T, F], P [F], sigma and the number of taps."""
+    if backend == "naive":
+        return lambda x, P, sigma, taps: filtered(x, gaussian(P, sigma, taps))
+    return lambda *given: _Filtered.apply(*given, kernels_of(backend))
+
+
+DELAYS_OF_FEATURES = Operation("delays", filter_of, trials)
+
+
+def kernels_of(backend: str) -> ModuleType:
+    """The module of compiled kernels of a back end."""
+    return importlib.import_module(
+        {"cpu": "models.delays_cpu", "cuda": "models.delays_triton"}[backend]
+    )
+
+
 def kernels_for(backend: str, *tensors: Tensor) -> ModuleType | None:
     """The module of compiled kernels for these ``tensors``, None where plain PyTorch computes."""
-    if not compiled("cpu", backend, *tensors):
+    if compiled("cpu", backend, *tensors):
+        return kernels_of("cpu")
+    if not compiled("cuda", backend, *tensors):
         return None
-    return importlib.import_module("models.delays_cpu")
+    if backend == "auto" and tried(DELAYS_OF_FEATURES, "cuda", tensors[0].device):
+        return None
+    return kernels_of("cuda")
+
+
+def kernels_without_gradients(backend: str, *tensors: Tensor) -> ModuleType | None:
+    """The same for delays of whole steps where no gradient is asked for; CPU kernels alone."""
+    plain = torch.is_grad_enabled() or not compiled("cpu", backend, *tensors)
+    return None if plain else kernels_of("cpu")
 
 
 def add_delay(layer: nn.Module, kind: str, taps: int) -> None:

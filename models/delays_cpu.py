@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import arrays, contracting_kernel, kernel, run_rows
 
@@ -141,36 +140,30 @@ def room(x: Tensor, taps: int):
     return lambda: tuple(np.zeros(size, np.float32) for size in sizes)
 
 
-class _Filtered(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, P, g, slope):
-        ctx.save_for_backward(x, g, slope)
-        y, taps = torch.empty_like(x), g.shape[1]
-        given = *arrays(x, in_blocks(g)), taps - 1, *arrays(y)
-        run_rows(filter_rows, len(x), x[0].numel(), *given, scratch=room(x, taps))
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_y):
-        (x, g, slope), d_x, d_y = ctx.saved_tensors, None, d_y.contiguous()
-        count, working = x[0].numel(), room(x, g.shape[1])
-        if ctx.needs_input_grad[0]:
-            d_x = torch.empty_like(x)
-            given = *arrays(d_y, in_blocks(g.flip(1))), 0, *arrays(d_x)
-            run_rows(filter_rows, len(x), count, *given, scratch=working)
-        d_P = x.new_empty(len(x), x.shape[2])
-        given = arrays(x, in_blocks(slope.flip(1)), d_y, d_P)
-        run_rows(sum_slopes, len(x), count, *given, scratch=working)
-        return d_x, d_P.sum(0), None, None
+def apply(x: Tensor, g: Tensor) -> Tensor:
+    """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F]; g [F, D]."""
+    y, taps = torch.empty_like(x), g.shape[1]
+    given = *arrays(x, in_blocks(g)), taps - 1, *arrays(y)
+    run_rows(filter_rows, len(x), x[0].numel(), *given, scratch=room(x, taps))
+    return y
 
 
-def filtered(x: Tensor, P: Tensor, g: Tensor, slope: Tensor) -> Tensor:
-    """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F].
+def gradients(
+    x: Tensor, g: Tensor, slope: Tensor, d_y: Tensor, of_x: bool
+) -> tuple[Tensor | None, Tensor]:
+    """Those of x [B, T, F], if they are asked for, and of the positions [F].
 
-    ``g`` [F, D] belongs to positions P [F], by which its derivative is ``slope``.
+    ``slope`` [F, D] is the derivative of ``g`` by the position.
     """
-    return _Filtered.apply(x.contiguous(), P, g, slope)
+    d_x, count, working = None, x[0].numel(), room(x, g.shape[1])
+    if of_x:
+        d_x = torch.empty_like(x)
+        given = *arrays(d_y, in_blocks(g.flip(1))), 0, *arrays(d_x)
+        run_rows(filter_rows, len(x), count, *given, scratch=working)
+    d_P = x.new_empty(len(x), x.shape[2])
+    given = arrays(x, in_blocks(slope.flip(1)), d_y, d_P)
+    run_rows(sum_slopes, len(x), count, *given, scratch=working)
+    return d_x, d_P.sum(0)
 
 
 def shifted(x: Tensor, delay: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from models.delays import DELAYS_OF_FEATURES, filter_of
 from models.dynamics import OPERATIONS, Fold, trial
 from models.dynamics.backends import try_kernels
 from models.folding import BATCH_STATISTICS
@@ -61,6 +62,7 @@ TRIED = {  # operations, and what their trials are made for
     "readout": (OPERATIONS["readout"],),
     "potentials": (OPERATIONS["potentials"],),
     "batch statistics": (BATCH_STATISTICS,),
+    "delays": (DELAYS_OF_FEATURES,),
 }
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu
 SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
@@ -331,6 +333,21 @@ def test_the_trial_before_first_use_passes(name, monkeypatch):
             monkeypatch.setattr(module, name, size)
             monkeypatch.setattr(trial, name, size)
     assert try_kernels(operation, "cuda", torch.device(DEVICE), *variant) == ""
+
+
+@with_or_without_gpu
+@pytest.mark.parametrize("shape", SMALL_SHAPES)
+@pytest.mark.parametrize("sigma", [3.0, 0.23])
+def test_delays(shape, sigma):
+    x, P = random(1)(-1, 1, *shape), random(2)(-3, 3, shape[2])
+    outputs, gradient = [], torch.randn(shape, device=DEVICE)
+    for backend in ("naive", "cuda"):
+        given = [v.to(DEVICE).requires_grad_() for v in (x, P)]
+        y = filter_of(backend)(*given, torch.tensor(sigma, device=DEVICE), 7)
+        outputs.append([y.detach(), *torch.autograd.grad(y, given, gradient)])
+    for found, expected in zip(*outputs[::-1], strict=True):
+        scale = float(expected.abs().max().clamp(min=1))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * scale)
 
 
 @without_gpu

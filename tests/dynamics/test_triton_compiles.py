@@ -20,7 +20,7 @@ ADAPTIVE = {"STEP": cuda._adaptive_step, "ADJOINT": cuda._adaptive_adjoint, "STR
 RESONATE = {"STEP": cuda._resonate_step, "ADJOINT": cuda._resonate_adjoint, "SCALES": True,
             "STRIDE": 2, "HAS_Y": True}  # fmt: skip
 TYPES = {
-    "i32": {"step", "given", "T", "H", "C"},
+    "i32": {"step", "given", "T", "D", "H", "C"},
     "fp32": {"p", "grown", "momentum", "eps", "unbiased", "count"},
     "*i64": {"seed"},
 }
@@ -75,11 +75,19 @@ def test_kernels_compile_and_contract_nothing(case, on, tmp_path, monkeypatch):
     assert "fma" not in result.asm["ptx"] or "readout" in case
 
 
-@pytest.mark.parametrize("name", ["_remember", "_backward"])
-def test_the_kernels_of_batch_normalisation_compile(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "name", "constants"),
+    [
+        ("folding_triton", "_remember", {"BLOCK": 128}),
+        ("folding_triton", "_backward", {"BLOCK": 128}),
+        ("delays_triton", "_filter", {"BLOCK": 64, "LATER": True}),
+        ("delays_triton", "_slopes", {"BLOCK": 64}),
+    ],
+)
+def test_kernels_around_the_recurrences_compile(module, name, constants, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = getattr(importlib.import_module("models.folding_triton"), name)
-    assert len(compiled(kernel, {"BLOCK": 128}, 80).asm["cubin"]) > 1000
+    kernel = getattr(importlib.import_module(f"models.{module}"), name)
+    assert len(compiled(kernel, constants, 80).asm["cubin"]) > 1000
 
 
 @pytest.mark.parametrize("case", CASES)
