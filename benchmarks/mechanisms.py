@@ -97,14 +97,14 @@ def main(argv: list[str] | None) -> None:
         raise ExperimentError(f"{options.folder} is not a folder")
     file = to_write(options.out, f"mechanisms_{choose_device(0).type}.json")
     common = COMMON | ({"nb_epochs": options.nb_epochs} if options.nb_epochs else {})
-    common["data_folder"] = options.folder
     result = {"benchmark": "mechanisms", "machine": machine(), "seeds": list(options.seeds)}
-    result |= {"options": dict(common), "options_of_neurons": NEURONS, "mechanisms": MECHANISMS}
+    result |= {"options": common, "options_of_neurons": NEURONS, "mechanisms": MECHANISMS}
     result["neurons"] = {}
     for neuron in options.neurons:
         found = {}
         for name in options.mechanisms:
-            case = common | {"model_type": neuron} | NEURONS[neuron] | MECHANISMS[name]
+            case = common | {"data_folder": options.folder, "model_type": neuron}
+            case |= NEURONS[neuron] | MECHANISMS[name]
             flags = [part for option, value in case.items() for part in (f"--{option}", str(value))]
             found[name] = accuracies(flags, options.seeds, options.work / f"{neuron}_{name}")
         reference = found[options.mechanisms[0]]
