@@ -60,7 +60,7 @@ OPERATIONS = {
     "adaptive": _operation("adaptive", adaptive_trials, folds=True),
     "resonate": _operation("resonate", resonate_trials, folds=True),
     "resetting": _operation("resetting", resetting_trials)._replace(kernels=("cpu",)),
-    "balanced": _operation("balanced", balanced_trials)._replace(kernels=()),
+    "balanced": _operation("balanced", balanced_trials)._replace(kernels=("cpu",)),
     "readout": _operation("readout", readout_trials),
     "potentials": _operation("potentials", readout_trials),
     "selective_scan": _operation("selective_scan", scan_trials)._replace(kernels=("cpu",)),

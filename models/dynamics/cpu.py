@@ -21,9 +21,14 @@ import torch
 from torch import Tensor
 
 from models.dynamics.backends import Differentiable, limits_of, per_neuron
-from models.dynamics.cpu_kinds import FORM, resetting_kernels, resonate_kernels
+from models.dynamics.cpu_kinds import (
+    FORM,
+    balanced_kernels,
+    resetting_kernels,
+    resonate_kernels,
+)
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
-from models.dynamics.naive import AdaptiveState, Delayed, Feedback, ResonateState
+from models.dynamics.naive import AdaptiveState, BalancedState, Delayed, Feedback, ResonateState
 from models.dynamics.numba_support import (
     ONE,
     STEPS_KEPT,
@@ -81,18 +86,20 @@ def adaptive_kernels(adapts: bool, surrogate: str, each: bool) -> Kernels:
 
 @cache
 def _kernels(kind: str, surrogate: str, each: bool) -> Kernels:
-    """Those of LIF or adaptive neurons, of resonating ones with the reset inside or outside, or of
-    neurons that are reset at once, whose kind has the names of the options that are True."""
+    """Those of LIF or adaptive neurons, of resonating ones with the reset inside or outside, of
+    balanced ones, or of neurons that are reset at once, whose kind names the options that hold."""
     if kind in ("LIF", "adaptive"):
         return adaptive_kernels(kind == "adaptive", surrogate, each)
     if kind in ("inside", "outside"):
         return resonate_kernels(kind == "inside", surrogate, each)
+    if kind == "balanced":
+        return balanced_kernels(surrogate, each)
     return resetting_kernels(*(name in kind.split() for name in FORM), surrogate, each)
 
 
 class _Inputs(NamedTuple):
-    """I [B, T, H], eight coefficients [H], state x, y, s [B, H], recurrent weights V [H, H], and
-    what else a ``Feedback`` has.
+    """I [B, T, H], eight coefficients [H], state x, y, s [B, H], recurrent weights V [H, H], what
+    else a ``Feedback`` has, and a third state q [B, H].
 
     Those that the kernels do not have are None; ``keep`` follows from c_0 and gets no gradient.
     theta, reset and scale are None, and ``numbers`` instead, where they are the same for all
@@ -116,6 +123,7 @@ class _Inputs(NamedTuple):
     taps: Tensor | None
     first: Tensor | None
     line: Tensor | None
+    q: Tensor | None
     span: int
     numbers: list[float]
     kind: str
@@ -142,19 +150,20 @@ class _Inputs(NamedTuple):
 
 
 def _allocate(*inputs):
-    """Spikes, state and delay line, what is kept (x, s and y, or s instead; z) and the current."""
+    """Spikes, state, delay line, q, what is kept (x, s, q and y, or s instead; z), the current."""
     given = _Inputs(*inputs)
     I, has_y, recurrent = given.I, given.y is not None, given.V is not None
+    has_q = given.q is not None
     B, T, H = I.shape
     count = -(-T // given.every) if given.for_backward else 0
     shapes = (B, T, H), (B, H), (B, H * has_y), (B, H), (B, max(0, given.span - 1), H)
-    kept = (2 + has_y, B, count, H), (B, T * (given.span > 0), H), (B, T * recurrent, H)
-    return tuple(I.new_empty(shape) for shape in (*shapes, *kept))
+    kept = (2 + has_y + has_q, B, count, H), (B, T * (given.span > 0), H), (B, T * recurrent, H)
+    return tuple(I.new_empty(shape) for shape in (*shapes, (B, H * has_q), *kept))
 
 
 def _run(made, *inputs):
     given = _Inputs(*inputs)
-    spikes, x, y, s, line, kept, z, current = made
+    spikes, x, y, s, line, q, kept, z, current = made
     kernels, V = given.kernels, given.V
     B, T, H = given.I.shape
     I = given.I.contiguous()
@@ -163,9 +172,16 @@ def _run(made, *inputs):
         y.copy_(given.y)
     else:
         y = x
+    if kernels.has_q:
+        q.copy_(given.q)
+    else:
+        q = x
     current = I if V is None else current
     every = given.every * given.for_backward
-    state = *arrays(x, y, s, spikes, kept[0], kept[-1], kept[1]), *given.coefficients
+    state = (
+        *arrays(x, y, q, s, spikes, kept[0], kept[-1], kept[1 + kernels.has_q], kept[1]),
+        *given.coefficients,
+    )
 
     def run(start, stop):
         rows = (kernels.forward, B, (stop - start) * H, start, stop, every)
@@ -180,7 +196,7 @@ def _run(made, *inputs):
 
 
 def _saved(made, I, *inputs):
-    return (I if inputs[11] is None else made[7], *inputs), made[5:7]
+    return (I if inputs[11] is None else made[8], *inputs), made[6:8]
 
 
 def _backward(inputs, kept, gradients, needed):
@@ -188,7 +204,7 @@ def _backward(inputs, kept, gradients, needed):
     kernels, V, each = given.kernels, given.V, not given.numbers
     current = given.I.contiguous()
     B, T, H = current.shape
-    d_spikes, d_x, d_y, d_s, d_line = gradients
+    d_spikes, d_x, d_y, d_s, d_line, d_q = gradients
     if d_spikes is None:
         d_spikes = torch.zeros_like(current)
     else:
@@ -196,12 +212,13 @@ def _backward(inputs, kept, gradients, needed):
     d_I, d_x, d_s = torch.empty_like(current), _own(d_x, given.x), _own(d_s, given.x)
     # As in the forward pass, d_x and the first sum stand in for what is missing.
     d_y = _own(d_y, given.x) if kernels.has_y else d_x
-    by_jump = torch.zeros_like(d_x) if kernels.jumps else d_x
+    by_jump = _own(d_q if kernels.has_q else None, d_x) if kernels.jumps or kernels.has_q else d_x
     number = 1 + 2 * kernels.has_y + kernels.jumps
     sums = d_x.new_zeros(number + 3 * each, B, H)
     by_coefficient = [*sums[:number], *sums[:1].expand(4 - number, B, H)]
     by_limit = sums[number:] if each else sums[:1].expand(3, B, H)
-    gradients = d_spikes, d_I, kept[0], kept[-1], kept[1], d_x, d_y, d_s, by_jump
+    before = kept[0], kept[-1], kept[1 + kernels.has_q]
+    gradients = d_spikes, d_I, *before, d_x, d_y, d_s, by_jump
     arguments = *arrays(current, *gradients, *by_coefficient, *by_limit), *given.coefficients
 
     def run(start, stop):
@@ -222,18 +239,21 @@ def _backward(inputs, kept, gradients, needed):
     d_s = d_s + by_jump if kernels.jumps else d_s
     by_neuron = sums.sum(dim=1)
     by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
+    by_coefficient = [
+        x if c is not None else None for x, c in zip(by_coefficient, inputs[1:5], strict=True)
+    ]
     by_limit = by_neuron[number:] if each else [None] * 3
-    d_y = d_y if kernels.has_y else None
-    return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way
+    d_y, d_q = d_y if kernels.has_y else None, by_jump if kernels.has_q else None
+    return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way, d_q
 
 
 RECURRENCE = Differentiable(
     "cpu_recurrence",
     "Tensor I, Tensor c_0, Tensor? c_1, Tensor? c_2, Tensor? c_3, Tensor? keep, Tensor? theta, "
     "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, Tensor? mask, "
-    "Tensor? taps, Tensor? first, Tensor? line, int span, float[] numbers, str kind, "
+    "Tensor? taps, Tensor? first, Tensor? line, Tensor? q, int span, float[] numbers, str kind, "
     "str surrogate, float width, bool for_backward",
-    results=5, made=8, kept=2, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
+    results=6, made=9, kept=2, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
 )  # fmt: skip
 
 
@@ -250,10 +270,10 @@ def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float
     return (found, []) if isinstance(found[0], Tensor) else ([None] * 3, found)
 
 
-def _way(V: Tensor | Feedback | None) -> tuple:
-    """V, mask, taps, first, line and span of recurrent weights."""
+def _way(V: Tensor | Feedback | None, q: Tensor | None = None) -> tuple:
+    """V, mask, taps, first and line of recurrent weights, a state q, and the span."""
     way = V if isinstance(V, Feedback) else Feedback(V)
-    return way.V, way.mask, way.taps, way.first, way.line, way.span
+    return way.V, way.mask, way.taps, way.first, way.line, q, way.span
 
 
 def _state(neurons: NamedTuple, V: Tensor | Feedback | None, line: Tensor) -> NamedTuple:
@@ -268,7 +288,7 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
     limits, numbers = _limits(I, theta, 1.0, 1.0)
     u, w, s = (x.expand(B, H) for x in state)
-    spikes, u, new_w, s, line = RECURRENCE(
+    spikes, u, new_w, s, line, _ = RECURRENCE(
         I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
         *_way(V), numbers, "adaptive" if adapts else "LIF", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
@@ -290,7 +310,7 @@ def resetting(
     if V is None and (symplectic or not adapts):
         s = s.detach()  # nothing sees it
     flags = zip(FORM, (adapts, scales, hard, detached, symplectic), strict=True)
-    spikes, u, new_w, s, line = RECURRENCE(
+    spikes, u, new_w, s, line, _ = RECURRENCE(
         I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s, *_way(V), numbers,
         " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
@@ -308,12 +328,26 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, su
     B, _, H = I.shape
     limits, numbers = _limits(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
-    spikes, x, y, s, line = RECURRENCE(
+    spikes, x, y, s, line, _ = RECURRENCE(
         I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s, *_way(V),
         numbers, "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, _state(ResonateState(torch.complex(x, y), s), V, line)
+
+
+def balanced(I, omega, damping, *, step, decay, theta, state, V=None, surrogate=BOXCAR):
+    """See :func:`models.dynamics.balanced`; float32 on the CPU, no second derivatives."""
+    B, _, H = I.shape
+    turn, damping = (x.expand(H) for x in (step * omega, damping))
+    limits, numbers = _limits(I, theta, decay, step)
+    u, v, q, s = (x.expand(B, H) for x in state)
+    s = s.detach() if V is None else s  # nothing sees it
+    spikes, u, v, s, line, q = RECURRENCE(
+        I, turn, damping, None, None, None, *limits, u, v, s, *_way(V, q), numbers, "balanced",
+        surrogate.name, surrogate.width, torch.is_grad_enabled(),
+    )  # fmt: skip
+    return spikes, _state(BalancedState(u, v, q, s), V, line)
 
 
 @kernel

@@ -108,3 +108,36 @@ def resetting_kernels(
         )  # fmt: skip
 
     return make_kernels(step, adjoint, has_y=adapts, jumps=adapts, each=each)
+
+
+@cache
+def balanced_kernels(surrogate: str, each: bool) -> Kernels:
+    """Those of BRF, whose coefficients are ``turn`` and ``damping``; reset is the decay of q, scale
+    the time step."""
+    window = derivative(surrogate)
+
+    @inlined
+    def step(current, u, v, q, s, turn, damping, _0, _1, _2, theta, decay, dt):
+        """One neuron, one step, in the operation order of the specification."""
+        b = dt * (damping - q)
+        u, v = u + (b * u - turn * v + dt * current), v + (turn * u + b * v)
+        s = ONE if u - theta - q > ZERO else ZERO
+        return u, v, decay * q + s, s
+
+    @inlined
+    def adjoint(
+        d_s, d_u, d_v, d_q, current, u, v, q, new_u, new_v, turn, damping, _0, _1, _2, theta,
+        decay, dt, width,
+    ):  # fmt: skip
+        """Gradients of one step, summed in the order of autograd."""
+        drive = d_s * window(new_u - theta - q, width)
+        d_u = d_u + drive
+        b = dt * (damping - q)
+        d_b = dt * (d_v * v + d_u * u)
+        return (
+            dt * d_u, d_v * u - d_u * v, d_b, ZERO, ZERO, -drive, ZERO, ZERO,
+            (turn * d_v + d_u) + b * d_u, (d_v + b * d_v) - turn * d_u, ZERO,
+            (decay * d_q - drive) - d_b,
+        )  # fmt: skip
+
+    return make_kernels(step, adjoint, has_y=True, has_q=True, jumps=False, each=each)

@@ -229,16 +229,38 @@ def run_rows(
 
 
 class Kernels(NamedTuple):
-    """A recurrence of one or two states x and y per neuron, as :func:`make_kernels` makes it."""
+    """A recurrence of one to three states x, y and q per neuron, by :func:`make_kernels`."""
 
     forward: Callable
     backward: Callable
     has_y: bool
+    has_q: bool
     jumps: bool
 
 
+def _pass_q(step: Callable, adjoint: Callable) -> tuple[Callable, Callable]:
+    """The functions of a recurrence without a third state q as those of one that has it."""
+
+    @inlined
+    def step_past(current, x, y, q, s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale):
+        x, y, s = step(current, x, y, s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale)
+        return x, y, q, s
+
+    @inlined
+    def adjoint_past(
+        d_s, d_x, d_y, d_q, current, x, y, s, new_x, new_y, c_0, c_1, c_2, c_3, c_4, theta, reset,
+        scale, width,
+    ):  # fmt: skip
+        return adjoint(
+            d_s, d_x, d_y, current, x, y, s, new_x, new_y, c_0, c_1, c_2, c_3, c_4, theta, reset,
+            scale, width,
+        )  # fmt: skip
+
+    return step_past, adjoint_past
+
+
 def make_kernels(
-    step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool, each: bool
+    step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool, each: bool, has_q: bool = False
 ) -> Kernels:
     """Compile a recurrence with five coefficients per neuron, and theta, reset and scale.
 
@@ -250,10 +272,16 @@ def make_kernels(
             s by way of y; inlined.
         has_y: whether there is a second state y; without, its arrays and all sums but the first are
             neither read nor written: the compiler drops what has no effect.
+        has_q: whether there is a third state q as well, and the gradient of a spike by way of it is
+            that of q. ``step`` takes and returns q between y and s; ``adjoint`` takes its gradient
+            behind that of y, q for s, and returns its gradient for that of s by way of y.
         jumps: whether there are a gradient of s by way of y and a fourth sum.
         each: whether every neuron has theta, reset and scale, and the backward kernel sums their
             gradients, instead of one for all.
     """
+
+    if not has_q:
+        step, adjoint = _pass_q(step, adjoint)
 
     @inlined
     def back(
@@ -269,14 +297,14 @@ def make_kernels(
             dx, ds, dy, jump = d_x[row, j], d_s[row, j], ZERO, ZERO
             if has_y:
                 dy = d_y[row, j]
-            if jumps:
+            if jumps or has_q:
                 jump = d_jump[row, j]
             total_0, total_1, total_2, total_3 = ZERO, ZERO, ZERO, ZERO
             by_theta, by_reset, by_scale = ZERO, ZERO, ZERO
             for later in range(n):
                 i = n - 1 - later
                 d_I_now, g_0, g_1, g_2, g_3, g_theta, g_reset, g_scale, dx, dy, ds, jump = adjoint(
-                    d_spikes[row, t + i, j] + ds + jump, dx, dy, I[row, t + i, j],
+                    d_spikes[row, t + i, j] + ds + jump, dx, dy, jump, I[row, t + i, j],
                     X[k + i, j], Y[k + i, j], S[k + i, j], X[k + i + 1, j], Y[k + i + 1, j],
                     c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                     theta[j * each], reset[j * each], scale[j * each], width,
@@ -295,8 +323,9 @@ def make_kernels(
                 d_y[row, j] = dy
                 sum_1[row, j] += total_1
                 sum_2[row, j] += total_2
-            if jumps:
+            if jumps or has_q:
                 d_jump[row, j] = jump
+            if jumps:
                 sum_3[row, j] += total_3
             if each:
                 d_theta[row, j] += by_theta
@@ -305,7 +334,7 @@ def make_kernels(
 
     @kernel
     def forward_steps(
-        first, end, start, stop, every, I, x, y, s, spikes, kept_x, kept_y, kept_s,
+        first, end, start, stop, every, I, x, y, q, s, spikes, kept_x, kept_y, kept_q, kept_s,
         c_0, c_1, c_2, c_3, c_4, theta, reset, scale,
     ):  # fmt: skip
         for row in range(first, end):
@@ -316,15 +345,19 @@ def make_kernels(
                         kept_s[row, t // every, j] = s[row, j]
                         if has_y:
                             kept_y[row, t // every, j] = y[row, j]
+                        if has_q:
+                            kept_q[row, t // every, j] = q[row, j]
                 for j in range(I.shape[2]):
-                    new_x, new_y, new_s = step(
-                        I[row, t, j], x[row, j], y[row, j], s[row, j],
+                    new_x, new_y, new_q, new_s = step(
+                        I[row, t, j], x[row, j], y[row, j], q[row, j], s[row, j],
                         c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                         theta[j * each], reset[j * each], scale[j * each],
                     )  # fmt: skip
                     x[row, j], s[row, j], spikes[row, t, j] = new_x, new_s, new_s
                     if has_y:
                         y[row, j] = new_y
+                    if has_q:
+                        q[row, j] = new_q
 
     @kernel
     def backward_steps(
@@ -341,18 +374,21 @@ def make_kernels(
                     X[0, j], S[0, j] = kept_x[row, kept, j], kept_s[row, kept, j]
                     if has_y:
                         Y[0, j] = kept_y[row, kept, j]
+                # S holds q where there is one: nothing but V sees the spikes then. (Calls of more
+                # than 30 arguments cannot be inlined.)
                 # One step after another, as several would read several rows of I at once from
                 # memory, which is slower.
                 for t in range(begin, until):
                     k = t - begin
                     for j in range(I.shape[2]):
-                        X[k + 1, j], y, S[k + 1, j] = step(
-                            I[row, t, j], X[k, j], Y[k, j], S[k, j],
+                        X[k + 1, j], y, q, s = step(
+                            I[row, t, j], X[k, j], Y[k, j], S[k, j], S[k, j],
                             c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                             theta[j * each], reset[j * each], scale[j * each],
                         )  # fmt: skip
                         if has_y:
                             Y[k + 1, j] = y
+                        S[k + 1, j] = q if has_q else s
                 for t in range(until - 1, whole - 1, -1):
                     back(
                         1, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
@@ -366,4 +402,4 @@ def make_kernels(
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
                     )  # fmt: skip
 
-    return Kernels(forward_steps, backward_steps, has_y, jumps)
+    return Kernels(forward_steps, backward_steps, has_y, has_q, jumps)

@@ -27,12 +27,14 @@ from tests.dynamics.cases import (
     adaptive_inputs,
     assert_like_naive,
     assert_surrogate_like_double_precision,
+    balanced_inputs,
     largest_error,
     outputs_and_gradients,
     readout_inputs,
     resetting_inputs,
     resonate_inputs,
     run_adaptive,
+    run_balanced,
     run_potentials,
     run_readout,
     run_resetting,
@@ -95,6 +97,15 @@ def test_resetting(case, recurrent, threads):
     for shape, learns in ((SHAPES[2], False), (SHAPES[-1], False), ((3, 63, 17), True)):
         inputs = resetting_inputs(*shape, adapts=adapts, recurrent=recurrent, learns=learns)
         assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_balanced(shape, recurrent, threads):
+    exact = (*EXACT, "v", "q")
+    for learns in (False, True):
+        inputs = balanced_inputs(*shape, recurrent=recurrent, learns=learns)
+        assert_like_naive(run_balanced, "cpu", inputs, exact_gradients=exact)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])

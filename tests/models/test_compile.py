@@ -59,7 +59,7 @@ def traced(net, x):
 
 
 @pytest.mark.parametrize("record", [exported, traced])
-@pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF"])
+@pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF", "BRF"])
 def test_recorded_networks_compute_the_same(neuron, record):
     net = make_net(neuron, init_state="zero").eval()
     x = make_input()
@@ -121,7 +121,7 @@ def test_graphs_on_gpus_are_made_by_plain_pytorch(caplog):
     assert "within graphs on a GPU" in record.getMessage()
 
 
-@pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF"])
+@pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF", "SEadLIF", "BRF"])
 def test_gradients_of_single_clips(neuron):
     """By torch.func, mapped over clips, against one backward pass for each."""
     net = make_net(neuron, init_state="zero", normalization="layernorm", learn_threshold=True)
@@ -151,7 +151,7 @@ def test_second_derivatives_are_refused():
         torch.func.grad(slope)(inputs["I"])
 
 
-@pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF"])
+@pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF", "SEadLIF", "BRF"])
 def test_networks_without_data(neuron):
     for net in (make_net(neuron).to("meta"), make_net(neuron, dropout=0.2).to("meta").eval()):
         output, _, _ = net(make_input().to("meta"))
