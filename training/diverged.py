@@ -93,12 +93,18 @@ def explain(step: Step, parts: list[Part], folder: Path, options: TrainingConfig
 def advice(step: Step, options: TrainingConfig) -> str:
     """What may help; before the first update no learning rate had a part in it."""
     if (step.epoch, step.number) != (options.start_epoch + 1, 1):
-        return "Try a smaller --lr, or --max_grad_norm 1"
+        return f"Try a smaller {rate_option(options)}, or --max_grad_norm 1"
     penalty = ", or at --reg_factor" if options.use_regularizers else ""
     return (
         "No smaller --lr helps at the first step, before any update: look at the initial values, "
         f"the coefficients of a neuron of your own, and the input{penalty}"
     )
+
+
+def rate_option(options: TrainingConfig) -> str:
+    """The option that the learning rates of weights follow from."""
+    peaks = options.scheduler == "onecycle" and options.max_lr is not None
+    return "--max_lr" if peaks else "--lr"
 
 
 def examine(step: Step, steps: Steps) -> list[Part]:

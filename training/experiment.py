@@ -256,7 +256,7 @@ class Experiment:
         if what := diverged.in_weights_or_loss(self.model, loss):
             raise DivergedError(
                 f"training diverged in epoch {epoch}, {what} is not finite: try a smaller "
-                f"--lr (now {self.lr:g}){self.what_is_kept()}"
+                f"{diverged.rate_option(self.options)} (now {self.lr:g}){self.what_is_kept()}"
             )
 
     def stop_if_bad(self) -> None:

@@ -33,6 +33,8 @@ PLANNED = {  # over all epochs
     "optimizer": "adamw",
     "weight_decay": 0.01,
     "delay": "axonal",
+    "recurrent": "dense",
+    "recurrent_delay": "axonal",
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from models.snns import SNN
 from parsers.training_config import TrainingConfig
 from training import diverged
-from training.diverged import KEPT
+from training.diverged import KEPT, rate_option
 from training.experiment import Experiment
 from training.steps import BadStepError, Steps, Watch
 
@@ -40,6 +40,12 @@ def act_like_a_gpu(monkeypatch):
     monkeypatch.setattr(
         torch.optim, "Adam", lambda *a, **options: adam(*a, **{**options, "fused": True})
     )
+
+
+def test_advice_names_the_option_that_the_rate_follows_from():
+    given = ({}, {"scheduler": "onecycle"}, {"max_lr": 1}, {"scheduler": "onecycle", "max_lr": 1})
+    named = [rate_option(TrainingConfig(**options)) for options in given]
+    assert named == ["--lr", "--lr", "--lr", "--max_lr"]
 
 
 @pytest.mark.parametrize(("on_gpu", "minutes"), [(False, "60"), (True, "60"), (True, "1e-9")])

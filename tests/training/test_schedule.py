@@ -110,7 +110,8 @@ def test_a_crash_within_a_schedule(train, interrupt, tmp_path, capsys):
     assert [r["sigma"]["snn.0.delay"] for r in records[::2]] == pytest.approx([2, 0.23, 0.23])
     curves = courses(records)
     assert curves["learning rate"].keys() == {"weights", "delay"}
-    assert curves["width of delays (steps)"].keys() == {"snn.0.delay"}
+    widths = {"snn.0.delay", "snn.0.recurrent_delay"}  # those of other layers are the same
+    assert curves["width of delays (steps)"].keys() == widths
 
 
 def test_rates_that_stay_are_not_drawn():

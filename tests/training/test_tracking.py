@@ -49,6 +49,13 @@ def test_curves_arrive_under_the_published_names(train, tmp_path, wandb_server, 
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_rates_and_widths_of_delays_arrive(train, wandb_server):
+    assert train(new_exp_folder="out", nb_epochs=1, lr=0.02, delay="axonal") == 0
+    _, (row,), _ = rows_of(wandb_server)
+    assert (row["lr"], row["lr weights"], row["lr delay"]) == (0.02, 0.02, 2)
+    assert (row["sigma snn.0.delay"], row["sigma snn.2.delay"]) == (2, 2)
+
+
 def test_a_network_without_spikes_has_no_sparsity():
     record = {"split": "test", "loss": 1.0, "accuracy": 0.5, "firing_rates": []}
     assert wandb_run.named_figures(record) == {"test loss": 1.0, "test acc": 0.5}
