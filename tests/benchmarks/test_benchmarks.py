@@ -3,11 +3,13 @@
 """The floor that measured times are compared with, that the benchmarks run, and what they say."""
 
 import json
+import sys
+import types
 
 import pytest
 import torch
 
-from benchmarks import dynamics, measure, mechanisms, precision, train
+from benchmarks import delays, dynamics, measure, mechanisms, precision, train
 from datasets.binning import Binning, bin_events
 from training.errors import ExperimentError
 
@@ -51,6 +53,20 @@ def test_whole_steps_are_measured(tmp_path, capsys, monkeypatch):
     assert rows.keys() == {"slow", "ours", "ours, naive"}
     assert all(row["clips_per_s"] > 0 and row["epoch_s"] > 0 for row in rows.values())
     assert "clips/s" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_layers_with_delays_are_measured(monkeypatch):
+    monkeypatch.setattr(delays, "peak_on_cpu", lambda case, shape: None)
+    cases = [delays.Case("none", None, "cpu"), delays.Case("axonal", 15.0, "cpu")]
+    plain, delayed = delays.compare(cases, (2, 12, 8), "cpu", rounds=1)
+    assert plain["step_x_undelayed"] == plain["test_x_undelayed"] == 1
+    assert min(delayed["step_ms"], delayed["test_ms"]) > 0
+    assert delayed["kept_mib"] > plain["kept_mib"]
+    sent = []
+    answer = types.SimpleNamespace(send=sent.append)
+    delays.measure_peak(cases[1], (64, 100, 64), torch.get_num_threads(), answer)
+    assert 1 < sent[0] < 1000  # an input alone are 1.6 MiB
 
 
 def test_baselines_are_measured():
