@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.linear import Dropout, Linear
+from models.mamba import Mamba
 from models.network import Activity, LayerOutput, Network, events, input_rates
 from models.s4d import S4D, SpikingS4D
 from models.shell import append_flipped, join_directions, make_norm, normalize
@@ -22,7 +23,7 @@ from models.surrogate import surrogate as find_surrogate
 from parsers.model_config import ModelConfig
 from parsers.options import near
 
-BLOCKS: dict[str, type[nn.Module]] = {"S4D": S4D, "SpikingS4D": SpikingS4D}
+BLOCKS: dict[str, type[nn.Module]] = {"S4D": S4D, "SpikingS4D": SpikingS4D, "Mamba": Mamba}
 UNUSED = "out_norm."  # norms that published layers own, and never use
 
 
@@ -46,7 +47,8 @@ class ResidualLayer(nn.Module):
         use_bias: whether the encoder, which is there where F is not H, has a bias.
         bidirectional: also run on the time-reversed input; outputs 2H features.
         options: what blocks look for among the options of a run, by its name.
-        backend: "naive" for PyTorch's own operations where a CPU has faster ones of ours.
+        backend: of the block's recurrence, if any; "naive" also for PyTorch's own operations where
+            a CPU has faster ones of ours.
     """
 
     recurrent = False  # no spike reaches the layer again
@@ -71,7 +73,9 @@ class ResidualLayer(nn.Module):
         if input_size != hidden_size:
             self.encoder = Linear(input_size, hidden_size, use_bias, backend=backend)
         self.key = block.key
-        self.add_module(block.key, block(hidden_size, dropout=dropout, options=options or {}))
+        self.backend = backend
+        options = (options or {}) | {"backend": backend}
+        self.add_module(block.key, block(hidden_size, dropout=dropout, options=options))
         self.norm = make_norm(normalization, hidden_size)
         self.drop = Dropout(dropout, backend=backend)
         self.register_load_state_dict_pre_hook(_forget_unused)
@@ -80,6 +84,11 @@ class ResidualLayer(nn.Module):
     def block(self) -> nn.Module:
         """What mixes the steps."""
         return getattr(self, self.key)
+
+    @property
+    def operation(self) -> str:
+        """The recurrence of ``models.dynamics`` that the block runs, if any."""
+        return getattr(self.block, "operation", "")
 
     @property
     def groups(self) -> dict:

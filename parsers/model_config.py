@@ -13,7 +13,8 @@ SNN_TYPES = (
     *("LIFNode", "SEadLIF", "EFadLIF", "BRF"),
 )
 ANN_TYPES = ("MLP", "RNN", "LiGRU", "GRU")
-SSM_TYPES = ("S4D", "SpikingS4D")
+S4D_TYPES = ("S4D", "SpikingS4D")
+SSM_TYPES = (*S4D_TYPES, "Mamba")
 SURROGATES = (
     "boxcar",
     "triangle",
@@ -35,6 +36,7 @@ STATEFUL = Needs(
     "model_type", (*SNN_TYPES, *SSM_TYPES, "RNN", "LiGRU", "GRU"), "models with a state"
 )
 STATE_SPACE = Needs("model_type", SSM_TYPES, "state-space models")
+S4D = Needs("model_type", S4D_TYPES)
 CHOSEN_HEAD = Needs("model_type", SNN_TYPES + ANN_TYPES, "models other than state-space models")
 
 network = partial(option, group="model", recalled=True)
@@ -77,7 +79,7 @@ class ModelConfig:
     dt_max: float = time_step(0.5, "largest initial time step")
     state_size: int = network(
         64,
-        "real numbers in the state of each channel of S4D or SpikingS4D",
+        "real numbers in the state of each channel of S4D, SpikingS4D or Mamba",
         within=">= 2",
         needs=STATE_SPACE,
         grid=True,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parsers.model_config import ANN_TYPES, SSM_TYPES, ModelConfig
+from parsers.model_config import ANN_TYPES, S4D_TYPES, ModelConfig
 from parsers.options import AUTO, ConfigError, near, options_of, parts, show
 from parsers.training_config import SPIKES, TrainingConfig
 
@@ -282,7 +282,7 @@ def _check_layers(model: ModelConfig) -> None:
             f"--readout spike_count needs spiking neurons, not --model_type {model.model_type}: "
             "choose another readout"
         )
-    if model.state_size % 2 and model.model_type in SSM_TYPES:
+    if model.state_size % 2 and model.model_type in S4D_TYPES:
         raise ConfigError(
             f"--state_size {model.state_size} is odd: states of {model.model_type} come in pairs, "
             "the parts of complex modes"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from parsers.model_config import ANY_DELAYS, SPIKING, STATE_SPACE
+from parsers.model_config import ANY_DELAYS, S4D, SPIKING
 from parsers.options import AUTO, Needs, option
 
 # The names of all data sets, each of them a line in datasets/registry.py.
@@ -215,7 +215,7 @@ class TrainingConfig:
         False,
         "adamw as published for S4D: decay 0.01 for all parameters but the time steps and A, whose "
         "learning rate is at most 0.001",
-        needs=STATE_SPACE,
+        needs=S4D,
     )
     max_grad_norm: float | None = training(
         None, "norm to which gradients are clipped; default: no limit", within="> 0", grid=True

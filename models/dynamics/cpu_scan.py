@@ -32,11 +32,9 @@ from models.dynamics.numba_support import (
 
 _LN_2 = F(np.log(2))
 _LOWEST = F(-126)  # exponent of the smallest float32 that is stored with all its digits
-# Coefficients of (2^f - 1) / f: 2^f for |f| <= 1/2, to 5e-9. Exact at 0, where slow states decay.
-_C = 0.693147188, 0.240226509, 0.055503571, 0.00961805667, 0.00133908674, 0.000154614475
-_C_0, _C_1, _C_2, _C_3, _C_4, _C_5 = map(F, _C)
-
-
+# Coefficients of (2^f - 1) / f: 2^f for |f| <= 1/2, to 1e-7. Exact at 0, where slow states decay.
+_C = 0.693147004, 0.240222424, 0.0555073395, 0.00967151485, 0.00132647005
+_C_0, _C_1, _C_2, _C_3, _C_4 = map(F, _C)
 loose_kernel = partial(kernel, fastmath={"reassoc", "contract", "nsz"})
 
 
@@ -44,11 +42,10 @@ loose_kernel = partial(kernel, fastmath={"reassoc", "contract", "nsz"})
 def power_of_2(x):
     """2^x for x <= 0, of which a compiler makes vector instructions."""
     x = max(x, _LOWEST)
-    whole = np.floor(x + F(0.5))
-    f = x - whole
-    p = _C_0 + f * (_C_1 + f * (_C_2 + f * (_C_3 + f * (_C_4 + f * _C_5))))
-    scale = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return scale * (ONE + f * p)
+    whole = np.int32(x - F(0.5))  # the nearest, as numbers below 0 are cut towards it
+    f = x - F(whole)
+    p = ONE + f * (_C_0 + f * (_C_1 + f * (_C_2 + f * (_C_3 + f * _C_4))))
+    return np.int32(np.float32(p).view(np.int32) + (whole << np.int32(23))).view(np.float32)
 
 
 @loose_kernel

@@ -14,11 +14,12 @@ from torch.nn import functional
 from models.network import events
 from models.s4d import DT_MIN, S4DKernel
 from models.ssms import BLOCKS, SSM, ResidualLayer
-from parsers.model_config import SSM_TYPES, ModelConfig
+from parsers.model_config import S4D_TYPES, SSM_TYPES, ModelConfig
 from parsers.training_config import TrainingConfig
 from training.build import build_optimizer
 
 all_blocks = pytest.mark.parametrize("name", BLOCKS)
+of_s4d = pytest.mark.parametrize("name", S4D_TYPES)
 
 
 def published(shared_folder, name):
@@ -74,7 +75,7 @@ def block_of(name, u, weight, bias, **_):
 
 
 @pytest.mark.parametrize("length", [1, 2, 9, 50])
-@all_blocks
+@of_s4d
 def test_layers_are_the_published_equations(name, length):
     torch.manual_seed(3)
     options = {"state_size": 6, "threshold": 0.15}
@@ -161,7 +162,7 @@ def test_a_misspelt_feature_is_refused():
 
 
 def test_an_unknown_type_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'S5' is not one of S4D, SpikingS4D"):
+    with pytest.raises(ValueError, match="'S5' is not one of S4D, SpikingS4D, Mamba"):
         SSM((B, T, F), SIZES, "S5")
 
 

@@ -184,11 +184,16 @@ EVALUATE_HERE = "--evaluate_pretrained True --load_exp_folder . --batch_size 8 -
         ),
         (
             "--dt_min 0.1",
-            "--dt_min has no effect here: it is for --model_type CSiLIF or S4D or SpikingS4D",
+            "--dt_min has no effect here: it is for --model_type CSiLIF or S4D or SpikingS4D or "
+            "Mamba",
         ),
         (
-            "--state_size 16 --s4_opt True",
-            "--state_size, --s4_opt have no effect here: they are for state-space models",
+            "--state_size 16",
+            "--state_size has no effect here: it is for state-space models",
+        ),
+        (
+            "--state_size 15 --s4_opt True --model_type Mamba",
+            "--s4_opt has no effect here: it is for --model_type S4D or SpikingS4D",
         ),
         ("--state_size 16 --s4_opt True --model_type S4D", None),
         (
