@@ -150,7 +150,9 @@ class LayerWriter:
     def add_readout(self, layer: ReadoutLayer, source: str) -> str:
         """Add the readout after the node ``source``; the node with its potential."""
         self.nodes[READOUT_AFFINE] = self.affine(layer)
-        self.nodes[READOUT_MEMBRANE] = self.integrator(layer.decay(), r=1.0)
+        decay = layer.decay()
+        r = 1.0 if layer.gain is None else array(layer.gain / (1 - decay))
+        self.nodes[READOUT_MEMBRANE] = self.integrator(decay, r)
         self.connect(source, READOUT_AFFINE, READOUT_MEMBRANE)
         return READOUT_MEMBRANE
 
@@ -169,7 +171,7 @@ class LayerWriter:
             bias = norm.bias + (bias - norm.running_mean) * scale
         return nir.Affine(array(weight), array(bias))
 
-    def integrator(self, decay: Tensor, r: float):
+    def integrator(self, decay: Tensor, r: float | np.ndarray):
         """An LI node that keeps ``decay`` [H] of its value in every step."""
         if (decay >= 1).any():
             raise ExperimentError(

@@ -83,7 +83,8 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
     elif layer.norm is not None or layer.W.bias is not None:
         ac = 1
     if not isinstance(layer, SpikingLayer):
-        return ac, mac + 2  # the readout: alpha u + (1 - alpha) I
+        folds = getattr(layer, "gain", None) is not None  # into W
+        return ac, mac + 2 - folds  # the readout: alpha u + (1 - alpha) I
     if isinstance(layer, ResonateFireLayer):
         return ac + 1, mac + 6  # u + dt (A u + I) - s
     if isinstance(layer, ResonateLayer):

@@ -90,6 +90,9 @@ class ReadoutLayer(ANNReadoutLayer):
     Args:
         readout_decay: decay per step of all potentials, which is fixed; None: one is learned for
             each.
+        readout_tau: a time constant in steps is learned for each instead, which starts around this
+            (deviation a quarter of it), and W by Xavier's rule, as published with BRF.
+        readout_gain: factor of the input current, if it is not to be 1 minus the decay.
         readout_start: first steps that count for no class; the last one always counts.
     """
 
@@ -103,6 +106,8 @@ class ReadoutLayer(ANNReadoutLayer):
         *,
         init_state: str = "rand",
         readout_decay: float | None = None,
+        readout_tau: float | None = None,
+        readout_gain: float | None = None,
         readout_start: int = 0,
         **options,
     ):
@@ -110,8 +115,14 @@ class ReadoutLayer(ANNReadoutLayer):
         sums = self.readout == "softmax_sum" and readout_start == 0
         self.operation = "readout" if sums else "potentials"
         self.init_state = init_state
-        self.first = readout_start
-        if readout_decay is None:
+        self.first, self.gain = readout_start, readout_gain
+        if readout_tau is not None:
+            if readout_decay is not None:
+                raise ValueError("readout_decay is fixed and readout_tau learned: give one of them")
+            nn.init.xavier_uniform_(self.W.weight)
+            drawn = torch.empty(hidden_size).normal_(readout_tau, readout_tau / 4)
+            self.tau, self.ranges = nn.Parameter(drawn), {}
+        elif readout_decay is None:
             self.alpha = uniform(hidden_size, ALPHA_BOUNDS)
         else:
             self.register_buffer("alpha", torch.full((hidden_size,), float(readout_decay)))
@@ -124,6 +135,10 @@ class ReadoutLayer(ANNReadoutLayer):
         """Potentials [B, T, C] after every step, of which ``scores`` makes class scores."""
         current, state = self.start(x, state)
         return potentials(current, self.decay(), state=state, backend=self.backend)[0]
+
+    def current(self, x: Tensor) -> Tensor:
+        current = super().current(x)
+        return current if self.gain is None else current * (self.gain / (1 - self.decay()))
 
     def start(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """The current [B, T, C] that ``x`` [B, T, F] makes, and the potential before it."""
@@ -147,5 +162,7 @@ class ReadoutLayer(ANNReadoutLayer):
 
     def decay(self) -> Tensor:
         """Decay per step [C], as the recurrence uses it."""
+        if "tau" in self._parameters:
+            return torch.exp(-1 / self.tau.abs())
         learned = isinstance(self.alpha, nn.Parameter)
         return clamped(self, "alpha") if learned else self.alpha

@@ -293,7 +293,7 @@ class SNN(Network):
         surrogate, surrogate_width: derivative of a spike, see ``models.surrogate.surrogate``.
         readout: a name of ``models.readouts.READOUTS``: a ``ReadoutLayer``, or, for those of
             spikes, a layer like the last hidden one, with a neuron per class and no dropout.
-        readout_decay, readout_start: see ``ReadoutLayer``.
+        readout_decay, readout_tau, readout_gain, readout_start: see ``ReadoutLayer``.
         readout_normalization: of the last layer; None: as of the others.
         device: where the parameters are made, for torch.nn.utils.skip_init as well.
         keep_potentials: let ``activity`` return the potentials of a ``ReadoutLayer``.
@@ -328,6 +328,8 @@ class SNN(Network):
         surrogate_width: float | None = None,
         readout: str = "softmax_sum",
         readout_decay: float | None = None,
+        readout_tau: float | None = None,
+        readout_gain: float | None = None,
         readout_normalization: str | None = None,
         readout_start: int = 0,
         keep_potentials: bool = False,
@@ -345,8 +347,13 @@ class SNN(Network):
         self.neuron_type = "+".join(names if len(set(names)) > 1 else names[:1])
         self.readout = readout
         self.counts_spikes = find_readout(readout).of_spikes and use_readout_layer
-        of_potentials = keep_potentials or readout_start or readout_decay is not None
-        if of_potentials and self.counts_spikes:
+        integrator = {
+            "readout_decay": readout_decay,
+            "readout_tau": readout_tau,
+            "readout_gain": readout_gain,
+        }
+        given = any(x is not None for x in integrator.values())
+        if (keep_potentials or readout_start or given) and self.counts_spikes:
             raise ValueError(f"readout '{readout}' has no potentials: its output neurons spike")
         self.keep_potentials = keep_potentials
         self.dropout = dropout
@@ -366,9 +373,9 @@ class SNN(Network):
             "surrogate": find_surrogate(surrogate, surrogate_width),
         }
         hidden = {"dropout": dropout, "bidirectional": bidirectional} | spiking
-        decay = {"readout_decay": readout_decay, "readout_start": readout_start}
+        integrator["readout_start"] = readout_start
         own_norm = {"normalization": readout_normalization or normalization}
-        last = partial(ReadoutLayer, readout=readout, **common | own_norm, **decay)
+        last = partial(ReadoutLayer, readout=readout, **common | own_norm, **integrator)
         if self.counts_spikes:
             last = partial(LAYERS[names[-1]], **spiking | own_norm)
         self.snn = self.stack([partial(LAYERS[name], **hidden) for name in names], last, device)

@@ -179,6 +179,21 @@ class ModelConfig:
         needs=NEURONS,
         grid=True,
     )
+    readout_tau: float | None = network(
+        None,
+        "learn a time constant of each output neuron, in steps, which starts around this, instead "
+        "of its decay",
+        within="> 0",
+        needs=SPIKING,
+        grid=True,
+    )
+    readout_gain: float | None = network(
+        None,
+        "factor of the input current of output neurons; default: 1 minus their decay",
+        within="> 0",
+        needs=SPIKING,
+        grid=True,
+    )
     readout_normalization: str | None = network(
         None,
         "normalization of the input current of output neurons; default: that of other layers",

@@ -72,6 +72,8 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
                 init_state=options.init_state,
                 learn_threshold=options.learn_threshold,
                 readout_decay=options.readout_decay,
+                readout_tau=options.readout_tau,
+                readout_gain=options.readout_gain,
                 readout_normalization=options.readout_normalization,
                 readout_start=options.readout_start,
                 recurrent=options.recurrent,

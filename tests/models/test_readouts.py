@@ -175,6 +175,31 @@ def test_a_fixed_decay_and_a_late_start(readout, start, backend):
     assert net.activity(torch.ones(B, 1, F)).potentials.shape == (B, 1, SIZES[-1])
 
 
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+@pytest.mark.parametrize("options", [{"readout_tau": 20.0}, {"readout_decay": 0.5}, {}])
+def test_a_gain_takes_the_place_of_the_scale(options, backend):
+    """Against the equation, step by step in float64; time constants learn."""
+    options |= {"readout_gain": 1.5, "normalization": "none", "init_state": "zero"}
+    net = make_net("LIF", sizes=[6, 400], backend=backend, readout="last", **options)
+    layer, x = net.snn[-1], torch.randn(B, T, 6)
+    u, W, decay = torch.zeros(B, 400).double(), layer.W.weight.detach().double(), layer.decay()
+    if "readout_tau" in options:
+        assert layer.tau.mean().item() == pytest.approx(20, abs=1)
+        assert layer.tau.std().item() == pytest.approx(5, abs=1)
+        torch.testing.assert_close(decay, torch.exp(-1 / layer.tau.abs()))
+    for t in range(T):
+        u = decay.detach().double() * u + 1.5 * (x[:, t].double() @ W.T)
+    scores = layer(x)
+    torch.testing.assert_close(scores.double(), u, atol=1e-5, rtol=1e-5)
+    scores.square().sum().backward()
+    assert all(p.grad.any() for p in layer.parameters())
+
+
+def test_a_decay_is_fixed_or_a_time_constant_learned():
+    with pytest.raises(ValueError, match="give one of them"):
+        make_net("LIF", readout_decay=0.5, readout_tau=20.0)
+
+
 @pytest.mark.parametrize("option", [{"readout_decay": 0.9}, {"readout_start": 1}])
 def test_what_acts_on_potentials_needs_them(option):
     with pytest.raises(ValueError, match="has no potentials: its output neurons spike"):
