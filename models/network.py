@@ -136,9 +136,9 @@ class Network(nn.Module):
 
         The first group holds what no layer names, with factor 1 and no decay; where no layer names
         any, it is the only one, in the order of ``parameters()``. ``weight_decay`` is that of the
-        weights and biases of linear maps that no layer names.
+        weights and biases of linear maps, 1x1 convolutions included, that no layer names.
         """
-        linear = [module for module in self.modules() if isinstance(module, nn.Linear)]
+        linear = [m for m in self.modules() if isinstance(m, nn.Linear | nn.Conv1d)]
         decayed = ParameterGroup(weight_decay=weight_decay)
         known = {id(p): decayed for module in linear for p in module.parameters(recurse=False)}
         known |= {id(parameter): group for parameter, group in self.named_groups()}

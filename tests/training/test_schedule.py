@@ -12,6 +12,7 @@ from resumption import OPTIONS, PLANNED, same_results
 
 import main
 from models.snns import SNN
+from models.ssms import SSM
 from parsers.training_config import TrainingConfig
 from training.build import build_optimizer, build_scheduler
 from training.record import checkpoint, files
@@ -86,6 +87,9 @@ def test_weights_decay_and_nothing_else(optimizer):
     assert changed == {f"snn.{i}.W.{kind}" for i in (0, 1) for kind in ("weight", "bias")} | {
         "snn.0.V.weight"
     }
+    space = SSM((None, None, 5), [4, 3], "S4D")
+    _, decayed, _ = space.parameter_groups(0.5)
+    assert [p.shape[0] for p in decayed["params"]] == [4, 8, 8, 3, 3]  # encoder, 1x1 convolution
     weight, old = net.snn[0].W.weight, before["snn.0.W.weight"]
     # Adam scales an L2 penalty to a full step; AdamW shrinks by lr times decay.
     expected = old * 0.95 if optimizer == "adamw" else old - 0.1 * old.sign()
