@@ -78,6 +78,10 @@ class Mamba(nn.Module):
         self.D = nn.Parameter(torch.ones(size))
         self.out_proj = nn.Linear(size, size, bias=False)
         self.states_per_neuron = states + WIDTH - 1
+        self.fan_out = 3 * size + 2 * (rank + states)  # rows of all matrices, by channel
+        # Of a channel at each step, as (AC, MAC): delta A, a h, delta u B and C h of every state;
+        # the convolution, delta u, D u and the products of two SiLU and the gate; two biases.
+        self.update_operations = 2, 4 * states + WIDTH + 5
 
     def initial_state(self, x: Tensor) -> MambaState:
         """Zeros for ``x`` [B, T, H]."""

@@ -86,6 +86,13 @@ def test_as_the_published_package_computes_it():
     torch.testing.assert_close(ours(x)[0], theirs(x), rtol=1e-4, atol=1e-5)
 
 
+def test_operations_are_counted():
+    block = Mamba(18, options=OPTIONS)
+    rows = sum(p.numel() for name, p in block.named_parameters() if "proj.weight" in name) / 18
+    assert block.fan_out == rows
+    assert block.update_operations == (2, 4 * 3 + 4 + 5)
+
+
 @pytest.mark.parametrize(
     ("features", "message"),
     [
