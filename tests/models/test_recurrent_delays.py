@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from models.dynamics.naive import _Returning
 from models.recurrent_delays import RecurrentDelay
+from models.snns import LAYERS
+from models.surrogate import surrogate
 from tests.models.snn_cases import B, F, T, all_neurons, check_gradients, make_input, make_net
 
 DELAYED = {"recurrent": "dense", "recurrent_delay": "axonal"}
@@ -188,3 +190,47 @@ def test_delays_need_recurrent_weights():
     with pytest.raises(ValueError, match="recurrent_delay 'dendritic' is not one of none, axonal"):
         make_net("RLIF", recurrent_delay="dendritic")
     assert make_net("RLIF", recurrent_delay="axonal")(make_input((B, T, F)))[0].shape[0] == B
+
+
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+@pytest.mark.parametrize("name", ["delrec_layer_shd", "delrec_layer_ssc"])
+def test_published_layers(original_goldens, name, backend):
+    """A step at a time: their potentials are known, and lines carry spikes and gradients on."""
+    file = original_goldens / "beyond" / f"{name}.pt"
+    if not file.exists():
+        pytest.skip(f"{name} is not there")
+    golden = torch.load(file, weights_only=True)
+    config, trained = golden["config"], golden["state_dict"]
+    soft = config["reset"] == "soft"
+    features = {"tau": config["tau"], "reset": config["reset"], "detach_reset": not soft}
+    features["recurrent_spread"] = config["use_sig_p"]
+    layer = LAYERS["LIFNode"](
+        F, config["N"], extra_features=features, init_state="zero", backend=backend,
+        surrogate=surrogate(*(("triangle", 1.0) if soft else ("atan", 2 / 5))), **DELAYED,
+    )  # fmt: skip
+    delay = layer.recurrent_delay
+    leaves = {"recurrent_delays": delay.d, "p_spread": delay.p}
+    leaves = {key: x for key, x in leaves.items() if key in trained}
+    for key, x in leaves.items():
+        x.data.copy_(trained[key])
+    for key, run in golden["runs"].items():
+        leaves["recurrent_weights"] = trained["recurrent_weights"].clone().requires_grad_()
+        leaves["x"] = golden["x"].clone().requires_grad_()
+        delay.sigma.fill_(run["sigma"])
+        delay.train(key != "eval_rounded")
+        given = delay.feedback(leaves["recurrent_weights"].T, run.get("rec_dropout_mask"))
+        layer.feedback = lambda current, given=given: given
+        state, spikes, v = layer.initial_state(leaves["x"]), [], []
+        for x in leaves["x"].split(1, dim=1):
+            fired, state = layer.dynamics(x, state)
+            spikes.append(fired)
+            v.append(state.neurons.u)
+        spikes, v = torch.cat(spikes, dim=1), torch.stack(v, dim=1)
+        assert torch.equal(spikes, run["spikes"])
+        torch.testing.assert_close(v, run["v"], rtol=1e-6, atol=2e-6)
+        layer.zero_grad()
+        if "grads" in run:
+            (spikes * golden["cot_spikes"] + v * golden["cot_v"]).sum().backward()
+        for parameter, gradient in run.get("grads", {}).items():
+            atol = 1e-5 * float(gradient.abs().max())
+            torch.testing.assert_close(leaves[parameter].grad, gradient, rtol=0, atol=atol)
