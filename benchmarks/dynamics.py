@@ -4,7 +4,8 @@
 
     python -m benchmarks.dynamics [--quick] [--threads N] [--out FILE]
 
-Measures every neuron of the project (with the coefficients that its layer starts from) under every
+Measures every neuron of the project (with the coefficients that its layer starts from), and RLIF
+with learned recurrent delays, whose spread sigma is that of early and of late epochs, under every
 back end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, how the time
 grows with T, H and B, and the LIF layers of other libraries where they are installed
 (``benchmarks/requirements.txt``). Whatever is compared is timed alternately within one run. The
@@ -37,6 +38,7 @@ PROGRAM = "benchmarks.dynamics"
 CLASSES = 35
 SCALED_NEURON = "SiLIF"
 BASELINES = ("RNN", "LiGRU", "GRU")
+DELAYED = {f"RLIF, delays, sigma {sigma:g}": sigma for sigma in (10.0, 0.06)}
 RECURRENT_STEPS = 100  # at most, where every step is a matrix product of its own
 
 
@@ -52,8 +54,12 @@ def forward_of(neuron: str, backend: str, I: Tensor) -> Callable[[], Tensor]:
     The parameters are those that training starts from.
     """
     torch.manual_seed(0)
-    kind = ReadoutLayer if neuron == "readout" else LAYERS[neuron]
-    layer = kind(1, I.shape[2]).to(I.device)
+    kind = ReadoutLayer if neuron == "readout" else LAYERS[neuron.split(",")[0]]
+    options = {}
+    if neuron in DELAYED:
+        features = {"recurrent_sigma": DELAYED[neuron]}
+        options = {"recurrent_delay": "axonal", "extra_features": features}
+    layer = kind(1, I.shape[2], **options).to(I.device)
     if neuron == "readout":
         state = torch.zeros_like(I[:, 0])
         return lambda: readout(I, layer.alpha, state=state, backend=backend)[0]
@@ -250,9 +256,10 @@ def measure_neurons(result: dict, shape: tuple, device: str, rounds: int) -> Non
         compare_backends(name, fewer_steps if layer.recurrent else shape, device, rounds)
         for name, layer in LAYERS.items()
     ]
+    neurons += [compare_backends(name, fewer_steps, device, rounds) for name in DELAYED]
     neurons.append(compare_backends("readout", (B, T, CLASSES), device, rounds))
     for found in neurons:
-        recurrent = found["neuron"] in LAYERS and LAYERS[found["neuron"]].recurrent
+        recurrent = getattr(LAYERS.get(found["neuron"].split(",")[0]), "recurrent", False)
         floor = measure.dynamics_floor(*found["shape"], copy, product if recurrent else None)
         found["floor_ms"] = round(1e3 * floor, 4)
         for values in found["backends"].values():

@@ -177,24 +177,35 @@ def show_parameters(page: Page, run: OpenedRun) -> None:
     page.numbers["parameters"] = numbers
 
 
+def delays_of(layer: nn.Module) -> list[tuple[str, str, np.ndarray]]:
+    """(kind, whose they are, values in steps) of all learned delays of ``layer``."""
+    found = []
+    if layer.delay is not None:
+        found.append(
+            (layer.delay.kind, OWNERS[layer.delay.kind], layer.delay.longest - layer.delay.P)
+        )
+    if getattr(layer, "recurrent_delay", None) is not None:
+        found.append(("recurrent", "neurons", layer.recurrent_delay.d))
+    return [(kind, of, x.flatten().detach().cpu().numpy()) for kind, of, x in found]
+
+
 def show_delays(page: Page, run: OpenedRun) -> None:
     """Learned delays of every layer before and after training; nothing where there are none."""
     rows, entries, numbers, step_ms = [], [], {}, 1000 * run.step_seconds
     for number, before, after in layers_before_and_after(run):
-        if after.delay is None:
-            continue
-        middle, of = after.delay.longest, OWNERS[after.delay.kind]
-        old, new = (
-            (middle - layer.delay.P).flatten().detach().cpu().numpy() * step_ms
-            for layer in (before, after)
-        )
-        edges = (np.arange(after.delay.taps + 1) - 0.5) * step_ms  # one bar a whole step
-        title = f"{number}: {after.delay.kind} delay"
-        picture = figures.before_and_after(old, new, title, "ms", of, edges)
-        entries.append((title.replace(": ", "_").replace(" ", "_"), picture, f"{title}s in ms."))
-        rows.append((number, after.delay.kind, f"{len(new):,} {of}", spread(old), spread(new)))
-        counts = (np.histogram(values, edges)[0].tolist() for values in (old, new))
-        numbers[number] = dict(zip(("before", "after"), counts, strict=True))
+        for (kind, of, old), (*_, new) in zip(*map(delays_of, (before, after)), strict=True):
+            old, new = old * step_ms, new * step_ms
+            least = after.delay.taps if kind in OWNERS else 1
+            steps = max(least, round(max(old.max(), new.max()) / step_ms) + 1)
+            edges = (np.arange(steps + 1) - 0.5) * step_ms  # one bar a whole step
+            title = f"{number}: {kind} delay"
+            picture = figures.before_and_after(old, new, title, "ms", of, edges)
+            name = title.replace(": ", "_").replace(" ", "_")
+            entries.append((name, picture, f"{title}s in ms."))
+            rows.append((number, kind, f"{len(new):,} {of}", spread(old), spread(new)))
+            counts = (np.histogram(values, edges)[0].tolist() for values in (old, new))
+            key = f"{number}, recurrent" if kind == "recurrent" else number
+            numbers[key] = dict(zip(("before", "after"), counts, strict=True))
     if not rows:
         return
     page.section("delays", "Delays")

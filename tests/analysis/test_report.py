@@ -189,6 +189,19 @@ def test_delays_are_shown_before_and_after_training(make_run, report):
     assert {"layer_1_synaptic_delay.png", "readout_synaptic_delay.png"} <= {*numbers["pictures"]}
 
 
+def test_recurrent_delays_are_shown_too(make_run, report):
+    options = {"recurrent": "dense", "recurrent_delay": "axonal", "recurrent_delay_width": 3.0}
+    folder = make_run(model_type="LIF", **options)
+    numbers = report(folder)[2]
+    for number in (1, 2):
+        delays = open_run(folder).model.snn[number - 1].recurrent_delay.eval().delays()
+        counts = numbers["delays"][f"layer {number}, recurrent"]["after"]
+        assert counts == [int((delays == step).sum()) for step in range(len(counts))]
+        assert sum(counts) == len(delays)
+    assert "layer_1_recurrent_delay.png" in numbers["pictures"]
+    assert "traces_layer1.png" in numbers["pictures"]
+
+
 def test_clamped_parameters_are_counted(make_run, report, tmp_path):
     run = shutil.copytree(make_run(model_type="CadLIF"), tmp_path / "run")
     weights = torch.load(run / checkpoint.BEST, weights_only=True)
