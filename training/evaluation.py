@@ -90,4 +90,13 @@ def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int
         "test_accuracy_interval": wilson(test["accuracy"], test["samples"]),
         "parameters": count_parameters(experiment.model),
         "classes": experiment.data.nb_classes,
+        "validated_on": validated_on(path.parents[1]),
     }
+
+
+def validated_on(folder: Path) -> str | None:
+    """What the weights in ``folder`` were chosen on, if they are of a run that has ended."""
+    try:
+        return files.read_summary(folder).get("validated_on")
+    except ExperimentError:
+        return None

@@ -220,11 +220,13 @@ def test_what_replaced_one_experiment_is_not_recorded(train, tmp_path, capsys):
 
 def test_an_evaluation_repeats_the_test_of_the_run(whole, train, tmp_path):
     options = {"load_exp_folder": whole, "new_exp_folder": "eval", "seed": [13, 42]}
+    options |= {"shd_validation": "speakers"}  # the run was validated on the test split
     assert train(evaluate_pretrained=True, batch_size=24, **options) == 0
     evaluation = json.loads((tmp_path / "eval" / "evaluation_summary.json").read_text())
     first, expected = evaluation["runs"][0]["test"], summary_of(whole)["test"]
     assert (first["accuracy"], first["loss"]) == (expected["accuracy"], expected["loss"])
     assert evaluation["groups"][0]["test_accuracy"]["std"] is not None
+    assert evaluation["groups"][0]["protocol"].startswith("published")
     assert not (tmp_path / "eval" / "checkpoints").exists()
 
 

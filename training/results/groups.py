@@ -43,7 +43,8 @@ TUNED = {*SETUP, *(name for name, option in OPTIONS.items() if option.rules.tune
 def protocol_of(run: dict) -> str | None:
     """The `protocol` of a result, of one without figures by its options; None: unknown."""
     values = run["values"]
-    chosen = values["shd_validation"] if UNVALIDATED.are_met(values) else AUTO
+    tells = UNVALIDATED.are_met(values) and not values["evaluate_pretrained"]
+    chosen = values["shd_validation"] if tells else AUTO
     sentences = {
         "test": "test split",
         "speakers": "held-out speakers",
