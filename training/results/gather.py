@@ -92,8 +92,9 @@ def run_of_record(record: dict, sweep: Path) -> GatheredRun:
     for folder in (recorded, sweep / recorded.name, sweep.parent / recorded.name):
         if any((folder / marker).exists() for marker in MARKERS) and (run := read_run(folder)):
             return run
-    values, trouble = record["values"], record.get("error")
-    summary = {} if trouble else record
+    values = {name: option.default for name, option in OPTIONS.items()} | record["values"]
+    trouble = record.get("error")
+    summary = {} if trouble else {**record, "values": values}
     return GatheredRun(recorded, values, summary, trouble or figures_trouble(summary, values))
 
 
