@@ -70,6 +70,15 @@ def input_size(input_shape: tuple) -> int:
     return math.prod(features)
 
 
+def chosen(option: str, numbers: Sequence[int] | None, count: int) -> Sequence[int]:
+    """The numbers, from 1, of the layers, of ``count``, that ``option`` names; None: all."""
+    numbers = range(1, count + 1) if numbers is None else numbers
+    for number in numbers:
+        if not 1 <= number <= count:
+            raise ValueError(f"{option} names {number} of {count} layers")
+    return numbers
+
+
 class Network(nn.Module):
     """A stack of layers: see ``models.snns.SNN`` and ``models.anns.ANN``."""
 

@@ -24,6 +24,7 @@ from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
 from models.network import (
     Activity,
     Network,
+    chosen,
     events,
     firing_rates,
     input_rates,
@@ -45,6 +46,7 @@ from parsers.model_config import ModelConfig
 from parsers.options import near
 
 BETA_BOUNDS = (math.exp(-1 / 30), math.exp(-1 / 120))
+NOT_RECURRENT = {"recurrent": "none", "recurrent_delay": "none", "recurrent_dropout": 0.0}
 RF_STEP = 0.004  # s, the published integration step of Resonate-and-Fire
 
 
@@ -296,6 +298,8 @@ class SNN(Network):
         readout_decay, readout_tau, readout_gain, readout_start: see ``ReadoutLayer``.
         readout_normalization: of the last layer; None: as of the others.
         device: where the parameters are made, for torch.nn.utils.skip_init as well.
+        weight_init: "kaiming": uniform for ReLU; "default": as each neuron's code draws W.
+        recurrent_layers: the hidden layers that are ``recurrent``, from 1; None: all.
         keep_potentials: let ``activity`` return the potentials of a ``ReadoutLayer``.
         delay, delay_taps: kind and length of the learnable delays in front of the neurons, see
             ``models.delays.Delay``; their positions are drawn after everything else.
@@ -334,7 +338,9 @@ class SNN(Network):
         readout_start: int = 0,
         keep_potentials: bool = False,
         learn_threshold: bool = False,
+        weight_init: str = "default",
         recurrent: str = "auto",
+        recurrent_layers: Sequence[int] | None = None,
         recurrent_delay: str = "none",
         recurrent_dropout: float = 0.0,
         delay: str = "none",
@@ -347,43 +353,33 @@ class SNN(Network):
         self.neuron_type = "+".join(names if len(set(names)) > 1 else names[:1])
         self.readout = readout
         self.counts_spikes = find_readout(readout).of_spikes and use_readout_layer
-        integrator = {
-            "readout_decay": readout_decay,
-            "readout_tau": readout_tau,
-            "readout_gain": readout_gain,
-        }
+        integrator = {"readout_decay": readout_decay, "readout_tau": readout_tau}
+        integrator["readout_gain"] = readout_gain
         given = any(x is not None for x in integrator.values())
         if (keep_potentials or readout_start or given) and self.counts_spikes:
             raise ValueError(f"readout '{readout}' has no potentials: its output neurons spike")
         self.keep_potentials = keep_potentials
         self.dropout = dropout
-        common = {
-            "normalization": normalization,
-            "use_bias": use_bias,
-            "init_state": init_state,
-            "backend": backend,
-        }
-        spiking = common | {
-            "threshold": threshold,
-            "learn_threshold": learn_threshold,
-            "recurrent": recurrent,
-            "recurrent_delay": recurrent_delay,
-            "recurrent_dropout": recurrent_dropout,
-            "extra_features": extra_features,
-            "surrogate": find_surrogate(surrogate, surrogate_width),
-        }
+        common = {"normalization": normalization, "use_bias": use_bias}
+        common |= {"init_state": init_state, "backend": backend}
+        spiking = common | {"threshold": threshold, "learn_threshold": learn_threshold}
+        spiking |= {"recurrent": recurrent, "recurrent_delay": recurrent_delay}
+        spiking |= {"recurrent_dropout": recurrent_dropout, "extra_features": extra_features}
+        spiking["surrogate"] = find_surrogate(surrogate, surrogate_width)
         hidden = {"dropout": dropout, "bidirectional": bidirectional} | spiking
         integrator["readout_start"] = readout_start
         own_norm = {"normalization": readout_normalization or normalization}
         last = partial(ReadoutLayer, readout=readout, **common | own_norm, **integrator)
         if self.counts_spikes:
             last = partial(LAYERS[names[-1]], **spiking | own_norm)
-        self.snn = self.stack([partial(LAYERS[name], **hidden) for name in names], last, device)
+        kinds = [partial(LAYERS[name], **hidden | NOT_RECURRENT) for name in names]
+        for number in chosen("recurrent_layers", recurrent_layers, len(names)):
+            kinds[number - 1] = partial(LAYERS[names[number - 1]], **hidden)
+        self.snn = self.stack(kinds, last, device)
+        for layer in self.snn if weight_init == "kaiming" else []:
+            nn.init.kaiming_uniform_(layer.W.weight, nonlinearity="relu")
         if delay != "none":
-            numbers = range(1, len(self.snn) + 1)
-            for number in numbers if delay_layers is None else delay_layers:
-                if number not in numbers:
-                    raise ValueError(f"delay_layers names {number} of {len(self.snn)} layers")
+            for number in chosen("delay_layers", delay_layers, len(self.snn)):
                 add_delay(self.snn[number - 1], delay, delay_taps)
         known = {name for layer in self.hidden_layers for name in layer.asked}
         known |= {field.name for field in fields(ModelConfig)}

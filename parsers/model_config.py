@@ -97,6 +97,15 @@ class ModelConfig:
         needs=Needs("model_type", ("SEadLIF", "EFadLIF")),
         grid=True,
     )
+    weight_init: str = network(
+        "default",
+        "initial feed-forward weights: those of the neuron's published code, or, as published "
+        "with delays, Kaiming's for ReLU",
+        choices=("default", "kaiming"),
+        needs=NEURONS,
+        grid=True,
+        in_tests=False,
+    )
     init_state: str = network(
         "rand",
         "initial state of the neurons: random, as published, or zero",
@@ -111,6 +120,13 @@ class ModelConfig:
         "recurrent weights between the neurons of every hidden layer; auto: as published, those of "
         "RLIF, RadLIF, SEadLIF, EFadLIF and BRF have them",
         choices=("auto", "none", "dense"),
+        needs=NEURONS,
+        grid=True,
+    )
+    recurrent_layers: str = network(
+        "all",
+        "hidden layers that are recurrent: all, or their numbers from 1, as in 1+2; others have no "
+        "recurrent weights",
         needs=NEURONS,
         grid=True,
     )
@@ -184,14 +200,14 @@ class ModelConfig:
         "learn a time constant of each output neuron, in steps, which starts around this, instead "
         "of its decay",
         within="> 0",
-        needs=SPIKING,
+        needs=NEURONS,
         grid=True,
     )
     readout_gain: float | None = network(
         None,
         "factor of the input current of output neurons; default: 1 minus their decay",
         within="> 0",
-        needs=SPIKING,
+        needs=NEURONS,
         grid=True,
     )
     readout_normalization: str | None = network(
@@ -229,13 +245,21 @@ class ModelConfig:
 
     def delayed(self) -> tuple[int, ...]:
         """The numbers, from 1, of the layers with delays; ValueError if they are none."""
-        numbers = range(1, self.nb_layers + 1)
-        if self.delay_layers == "all":
+        return self._numbers("delay_layers", self.nb_layers)
+
+    def with_recurrence(self) -> tuple[int, ...]:
+        """The numbers, from 1, of the recurrent layers; ValueError if they are none."""
+        return self._numbers("recurrent_layers", self.nb_layers - 1)
+
+    def _numbers(self, option: str, count: int) -> tuple[int, ...]:
+        numbers, text = range(1, count + 1), getattr(self, option)
+        if text == "all":
             return tuple(numbers)
-        found = [text.strip() for text in self.delay_layers.split(JOINT)]
+        found = [number.strip() for number in text.split(JOINT)]
         if len({*found}) < len(found) or not {*found} <= {str(number) for number in numbers}:
+            example = JOINT.join(map(str, sorted({1, count})))
             raise ValueError(
-                f"--delay_layers {self.delay_layers} is neither all nor numbers of the "
-                f"{self.nb_layers} layers joined by {JOINT}, as in 1{JOINT}{self.nb_layers}"
+                f"--{option} {text} is neither all nor numbers of the {count} layers joined by "
+                f"{JOINT}, as in {example}"
             )
         return tuple(map(int, found))

@@ -287,11 +287,11 @@ def _check_layers(model: ModelConfig) -> None:
             f"--state_size {model.state_size} is odd: states of {model.model_type} come in pairs, "
             "the parts of complex modes"
         )
-    if model.delay_layers != "all":
-        try:
-            model.delayed()
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+    try:
+        model.delayed()
+        model.with_recurrence()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _check_command(training: TrainingConfig) -> None:

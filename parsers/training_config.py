@@ -240,6 +240,13 @@ class TrainingConfig:
         needs=BATCHNORM,
     )
 
+    bn_momentum: float = training(
+        0.05,
+        "weight of a batch in the running means of batchnorm; 0.1 is published with delays",
+        within="> 0 and <= 1",
+        needs=BATCHNORM,
+        grid=True,
+    )
     loss: str = objective(
         "cross_entropy",
         "cross-entropy of the readout's class scores, as published; of the mean, last or "

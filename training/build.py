@@ -76,7 +76,9 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
                 readout_gain=options.readout_gain,
                 readout_normalization=options.readout_normalization,
                 readout_start=options.readout_start,
+                weight_init=options.weight_init,
                 recurrent=options.recurrent,
+                recurrent_layers=options.with_recurrence(),
                 recurrent_delay=options.recurrent_delay,
                 recurrent_dropout=options.recurrent_dropout,
                 readout=options.readout,
@@ -86,6 +88,9 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
             )
     except ValueError as error:
         raise ExperimentError(str(error)) from None
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.momentum = config.training.bn_momentum
     set_precision(model, config.training.precision)
     return model
 

@@ -115,6 +115,14 @@ def test_delays_are_trained_as_such_and_stay_positive():
     assert net.snn[1].recurrent_delay.sigma.item() == pytest.approx(10 * 0.95**50)
 
 
+def test_layers_can_be_recurrent_one_by_one():
+    net = make_net("RadLIF", recurrent_layers=[2], recurrent_dropout=0.3, recurrent_delay="axonal")
+    assert [layer.recurrent for layer in net.hidden_layers] == [False, True]
+    assert [layer.recurrent_delay is None for layer in net.hidden_layers] == [True, False]
+    with pytest.raises(ValueError, match="recurrent_layers names 3 of 2 layers"):
+        make_net("RadLIF", recurrent_layers=[3])
+
+
 def test_delays_start_as_asked():
     torch.manual_seed(0)
     near = RecurrentDelay(4000).d

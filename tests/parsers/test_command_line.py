@@ -115,6 +115,7 @@ def test_debug_runs_one_point_and_names_what_it_dropped(repository, config, flag
         ("--model_type SiLIF+", ["--model_type", "'SiLIF+' lacks a name"]),
         ("--delay axonal --model_type MLP", ["--delay axonal", "--model_type MLP"]),
         ("--delay axonal --delay_layers 1+4", ["--delay_layers 1+4", "3 layers", "1+3"]),
+        ("--recurrent_layers 3", ["--recurrent_layers 3", "the 2 layers", "as in 1+2"]),
         ("--readout spike_count --model_type GRU", ["--readout spike_count", "GRU"]),
         ("--model_type SiLIF+Radlif SILIF+RadLIF", ["--model_type", "more than once"]),
         ("--only_point 3 --seed 1 2", ["--only_point 3", "2 runs"]),
@@ -142,8 +143,8 @@ def test_values_that_an_option_accepts_and_refuses(repository, option):
     if option.kind is bool and not option.rules.switch:
         assert "'maybe' is not a boolean" in repository.error(f"--{option.name}", "maybe")
     if option.rules.choices:
-        message = repository.error(f"--{option.name}", "maybe")
-        assert f"'maybe' is not one of {', '.join(option.rules.choices)}" in message
+        message = repository.error(f"--{option.name}", "unheard")
+        assert f"'unheard' is not one of {', '.join(option.rules.choices)}" in message
         for file in filter(None, [option.rules.registry]):
             assert (REPOSITORY / file).is_file()
             assert f"new entry of {file} needs its name in {option.file} too" in message

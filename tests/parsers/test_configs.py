@@ -113,6 +113,7 @@ def test_published_values(name, published):
 
 PARAMETERS = {  # as published
     "ssc_lif_axonal": 618_636,
+    "shd_lif_delrec": 173_844,
     "ssc_lif_delrec": 374_819,
     "shd_seadlif": 450_020,
     "ssc_seadlif": 1_688_435,

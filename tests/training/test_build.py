@@ -61,6 +61,15 @@ def test_delays_follow_from_the_time_step_of_the_data():
         build.check_options(config, CPU)
 
 
+def test_weights_and_running_means_as_published_with_delays():
+    config = {"dataset_name": "shd", "bn_momentum": 0.1, "weight_init": "kaiming"}
+    model = build_model(Config.from_dict(config), 140, 20)
+    assert {layer.norm.momentum for layer in model.snn} == {0.1}
+    for layer in model.snn:
+        bound = (6 / layer.W.in_features) ** 0.5
+        assert 0.95 * bound < layer.W.weight.abs().max() <= bound
+
+
 def test_clips_that_fit_no_memory_are_refused(monkeypatch):
     config = Config.from_dict({"dataset_name": "sc", "nb_hiddens": 500, "batch_size": 128})
     data = recordings([98] * 99 + [50_000])
