@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.gaussians import EPSILON, NEGLIGIBLE, exponent
+from models.gaussians import EPSILON, SMALLEST
 
 WORTH_IT = 1 << 28  # multiply-adds of all taps
-AT_ONCE = 8  # frequencies
+AT_ONCE = 16  # frequencies
 
 
 class Plan(NamedTuple):
@@ -133,35 +133,34 @@ class Taps:
     """Taps of weights [H, F] at positions P [H, F], one tap after another, as caches hold one."""
 
     def __init__(self, weight: Tensor, P: Tensor, width: Tensor, taps: int):
-        self.weight, self.P = weight.T.contiguous(), P.T.contiguous()
-        self.width = width
-        self.g = weight.new_empty(taps, *self.P.shape)  # [D, F, H]
-        total = torch.full_like(self.P, EPSILON)
+        self.weight, self.width = weight.T.contiguous(), width
+        self.position = P.T.contiguous() / width
+        self.g = weight.new_empty(taps, *self.position.shape)  # [D, F, H], before normalisation
+        total = torch.full_like(self.position, EPSILON)
         for k, g in enumerate(self.g):
-            torch.exp(exponent(self.z(k)), out=g)
+            torch.exp(self.z(k).square_().clamp_(max=-2 * SMALLEST).mul_(-0.5), out=g)
             total += g
-        self.reciprocal = total.reciprocal_()
-        for g in self.g:
-            g *= self.reciprocal
-            g.masked_fill_(g < NEGLIGIBLE, 0)
+        self.share = total.reciprocal_()
 
     def z(self, k: int) -> Tensor:
         """How many widths tap k is away from each position."""
-        return (k - len(self.g) // 2 - self.P).div_(self.width)
+        return (k - len(self.g) // 2) / self.width - self.position
 
     def weighted(self) -> Tensor:
         """[D, F * H], times the weights."""
-        return (self.g * self.weight).flatten(1)
+        return (self.g * (self.weight * self.share)).flatten(1)
 
     def gradients(self, d_K: Tensor) -> tuple[Tensor, Tensor]:
         """Those of weights and positions [H, F], from one of ``weighted``."""
-        d_weight, centre, moved = (torch.zeros_like(self.P) for _ in range(3))
+        d_weight, centre, moved = (torch.zeros_like(self.weight) for _ in range(3))
         for k, (g, d) in enumerate(zip(self.g, d_K.view_as(self.g), strict=True)):
             z = self.z(k)
             centre.addcmul_(g, z)
             by = d * g
             d_weight += by
             moved.addcmul_(by, z)
+        for total in (d_weight, centre, moved):
+            total *= self.share
         d_P = moved.sub_(centre.mul_(d_weight)).mul_(self.weight).div_(self.width)
         return d_weight.T, d_P.T
 
