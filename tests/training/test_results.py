@@ -155,6 +155,7 @@ def test_protocols_are_rows_of_their_own(tmp_path, monkeypatch, capsys):
     assert "*: protocol published: epoch chosen on the test split" in said
     assert "\nprotocol clean: held-out speakers" in said
     assert "of the test accuracy, published against clean:" in said
+    assert "the protocols differ: published: epoch chosen on the test split / clean: held" in said
     rows, _ = table_of(capsys, "out")
     assert [row["protocol"].split(":")[0] for row in rows] == ["published", "clean"]
 

@@ -288,8 +288,15 @@ def welch(first: dict, second: dict, names: tuple[str, str]) -> str:
             f"[{low:+.2f}, {high:+.2f}]",
             f"  t = {test.statistic:.3f}, {test.df:.1f} degrees of freedom, "
             f"p = {test.pvalue:.3g} (two-sided)",
+            *unlike_protocols(first, second),
         ]
     )
+
+
+def unlike_protocols(first: dict, second: dict) -> list[str]:
+    """A line if the epochs of two groups were not chosen in the same way."""
+    protocols = [group["protocol"] or "unknown" for group in (first, second)]
+    return [f"  the protocols differ: {' / '.join(protocols)}"] if len({*protocols}) > 1 else []
 
 
 def draw(groups: list[dict], runs: list[list[dict]], path: Path) -> None:
