@@ -51,7 +51,8 @@ MARK = 8  # pixels around the centre of a mark
 class Cost:
     """A network's accuracy (%) and synaptic operations per clip, with deviations over seeds.
 
-    ``recurrent`` operations are those through V, not in ``operations``. A value that was computed
+    ``operations`` include multiply-accumulates of what does not spike; ``recurrent`` ones are those
+    through V, not in ``operations``. A value that was computed
     or read, not measured here, has no deviation and no ``model_type``.
     """
 
@@ -110,7 +111,7 @@ def choose_models(arguments: argparse.Namespace) -> list[Trained]:
     if names is None:
         names = AUTHORS if ssc_is_there(arguments.data_folder) else OURS
     seeds = tuple(dict.fromkeys(arguments.seeds))
-    models = open_all(names, seeds, arguments.data_folder)
+    models = open_all(names, seeds, arguments.data_folder, spiking=False)
     first = models[0]
     for model in models:
         data, expected = (m.config.training.dataset_name for m in (model, first))
@@ -162,7 +163,8 @@ def main(argv: list[str] | None) -> None:
     over = f"mean ± sample standard deviation over {seeds} test seeds" if seeds > 1 else "one seed"
     print(
         f"Accuracy and synaptic operations per clip: {over}.\n"
-        "Operations are feed-forward ones; those through recurrent weights come on top.\n"
+        "Operations are feed-forward ones; those through recurrent weights come on top. What does "
+        "not spike,\nstates of state-space models included, counts by its multiply-accumulates.\n"
         "Pareto: no other network is at least as accurate and at most as costly, with these."
     )
     title = f"Accuracy and synaptic operations on {data_title(models[0])}"
@@ -177,11 +179,11 @@ def data_title(model: Trained) -> str:
 
 def cost_of(label: str, model: Trained, runs: list[dict]) -> Cost:
     """Mean and deviation over the seeds of one network."""
-    figures = ("accuracy", "sop", "recurrent_sop")
-    accuracy, sop, recurrent = (over_seeds(runs, figure) for figure in figures)
-    return Cost(
-        label, 100 * accuracy[0], sop[0], model.model_type, 100 * accuracy[1], sop[1], *recurrent
-    )
+    figures = ("accuracy", "sop", "recurrent_sop", "mac")
+    accuracy, sop, recurrent, mac = (over_seeds(runs, figure) for figure in figures)
+    operations = sop[0] + mac[0], sop[1]  # how many MACs there are depends on no seed
+    spread = 100 * accuracy[1], operations[1]
+    return Cost(label, 100 * accuracy[0], operations[0], model.model_type, *spread, *recurrent)
 
 
 HEADERS = ["model", "hidden", "test accuracy (%)", "operations", "recurrent ones", "Pareto"]

@@ -86,9 +86,11 @@ def main(argv: Sequence[str] | None) -> None:
     output = Path(os.path.expanduser(output)).absolute()
     check_file("--output", output)
     opened = open_named(arguments)
-    if not opened.model.is_snn:
+    if not isinstance(opened.model, SNN):
         name = opened.config.model.model_type
-        raise ExperimentError(f"{opened.folder} holds a {name}, which does not spike")
+        raise ExperimentError(
+            f"{opened.folder} holds a {name}, which is no network of spiking neurons"
+        )
     if opened.model.counts_spikes:
         raise ExperimentError(
             f"{opened.folder} counts the spikes of its output neurons, which NeuroBench would take "

@@ -55,7 +55,7 @@ def names_of(number: int) -> Names:
 def check_exportable(model: nn.Module) -> None:
     """ExperimentError, with the reason, for a network that NIR cannot hold faithfully."""
     if not isinstance(model, SNN):
-        raise ExperimentError("only spiking networks are exported; this one does not spike")
+        raise ExperimentError("only networks of spiking neurons are exported, which this is not")
     if any(layer.delay is not None for layer in model.snn):
         raise ExperimentError("a network with --delay cannot be exported: only undelayed ones are")
     for layer in model.hidden_layers:

@@ -21,6 +21,7 @@ from datasets.interface import Batch, Split
 from models.dynamics import Delayed
 from models.shell import SpikingLayer, join_directions
 from models.snns import SNN, AdaptiveLayer, ResonateLayer
+from models.ssms import MeanReadout, ResidualLayer
 from training.data.loading import order_of_batches
 from training.device.choice import random_state, restore_random_state
 from training.metrics import Metrics
@@ -85,6 +86,8 @@ def traced(model: SNN, x: Tensor, rows: list[int]) -> tuple[Any, list[LayerTrace
 
 def watch(layer: nn.Module, rows: list[int], batch_size: int) -> LayerTrace:
     """Cut the recurrence of ``layer`` into steps; the trace fills while it runs."""
+    if isinstance(layer, ResidualLayer | MeanReadout):
+        return listen(layer, rows, batch_size)
     trace, run = LayerTrace(), layer.dynamics
 
     def spike_through(current, state, fold=None):
@@ -119,6 +122,30 @@ def watch(layer: nn.Module, rows: list[int], batch_size: int) -> LayerTrace:
             threshold = threshold.detach().expand(layer.hidden_size)
             threshold = threshold.repeat(1 + layer.bidirectional)
         trace.threshold = threshold
+    return trace
+
+
+def listen(layer: nn.Module, rows: list[int], batch_size: int) -> LayerTrace:
+    """The trace of a layer of a state-space network that spikes, which has all steps at once."""
+    trace = LayerTrace()
+    if isinstance(layer, MeanReadout):
+
+        def read_out(_, given):
+            trace.states["u"] = layer.linear(given[0][rows])
+            trace.scores = torch.softmax(trace.states["u"], dim=2)
+
+        layer.register_forward_pre_hook(read_out)
+        return trace
+    activation = layer.block.activation
+
+    def spike_all(u):
+        spikes = activation(u)
+        trace.states["u"], trace.spikes = (
+            side_by_side(select(values.mT, rows, batch_size), len(rows)) for values in (u, spikes)
+        )
+        return spikes
+
+    layer.block.activation, trace.threshold = spike_all, layer.block.threshold
     return trace
 
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from models.network import events, recurrent_fan_out, recurrent_operations
 from models.neurons import BRFLayer, ResettingLayer
-from models.readouts import ANNReadoutLayer
 from models.shell import SpikingLayer
 from models.snns import Activity, AdaptiveLayer, ResonateFireLayer, ResonateLayer
+from models.ssms import MeanReadout, ResidualLayer
 
 ENERGY_PJ = {"AC": 0.9, "MAC": 4.6}
 ENERGY_SOURCE = (
@@ -76,7 +76,14 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
     count by their parts. Batchnorm is folded into the weights, all but one addition; layer
     normalisation takes 3 MACs (variance, scaling twice) and 2 ACs (mean, centring). The threshold
     and the softmax of the readout are not counted, nor is a recurrence that is not known here.
+
+    A channel of a state-space model updates its state step by step, as a chip would, whatever
+    convolves here; the product of a gate is a MAC, its sigmoid and GELU are not counted.
     """
+    if isinstance(layer, ResidualLayer):
+        return layer.update_operations()
+    if isinstance(layer, MeanReadout):
+        return 0, 0
     ac, mac = 0, 0
     if isinstance(layer.norm, nn.LayerNorm):
         ac, mac = 2, 3
@@ -124,8 +131,7 @@ class OperationCounter:
     def __init__(self, model: nn.Module):
         self.model = model
         self.clips = 0
-        layers = model.snn if model.is_snn else model.ann
-        hidden = [f"layer {i}" for i in range(1, len(layers))]
+        hidden = [f"layer {i}" for i in range(1, len(model.layers))]
         self.layers = [LayerOperations(name) for name in [*hidden, "readout"]]
 
     @torch.no_grad()
@@ -137,9 +143,14 @@ class OperationCounter:
             return
         inputs = [x, *(result.output for result in activity.layers)][: len(self.layers)]
         for i, (layer, given, sums) in enumerate(
-            zip(self.model.snn, inputs, self.layers, strict=True)
+            zip(self.model.layers, inputs, self.layers, strict=True)
         ):
-            self._add_layer(layer, given, sums)
+            if isinstance(layer, ResidualLayer):
+                self._add_residual(layer, given, activity.layers[i].spikes, sums, first=i == 0)
+            elif isinstance(layer, MeanReadout):
+                self._add_readout(layer, *given.shape[:2], sums)
+            else:
+                self._add_layer(layer, given, sums)
             if getattr(layer, "recurrent", False):
                 fired, others = activity.layers[i].spikes, recurrent_fan_out(layer)
                 operations = float(recurrent_operations(fired, layer))
@@ -162,20 +173,49 @@ class OperationCounter:
         sums.ac += unit * fan_out - sum(lost_unit)
         sums.mac += (number - unit) * fan_out - (sum(lost) - sum(lost_unit))
         sums.dense_mac += clips * steps * size * fan_out
+        self._add_updates(layer, clips * steps, sums)
+
+    def _add_residual(
+        self, layer: nn.Module, given: Tensor, spikes: Tensor, sums: LayerOperations, *, first: bool
+    ) -> None:
+        """A residual layer with the ``spikes`` of its block; the first one is given events."""
+        clips, steps, _ = given.shape
+        ways, fan_out = 1 + layer.bidirectional, layer.block.fan_out
+        fired = int(events(spikes))
+        sums.ac += fired * fan_out
+        sums.sop += fired * fan_out
+        if layer.encoder is not None:
+            number, ones = int(events(given)), int((given == 1).sum())
+            sums.ac += ones * layer.hidden_size * ways
+            sums.mac += (number - ones) * layer.hidden_size * ways
+            sums.sop += number * layer.hidden_size * first
+        sums.dense_mac += clips * layer.macs(steps)
+        self._add_updates(layer, clips * steps, sums)
+
+    def _add_updates(self, layer: nn.Module, times: int, sums: LayerOperations) -> None:
         ac, mac = update_operations(layer)
-        sums.update_ac += clips * steps * fan_out * ac
-        sums.update_mac += clips * steps * fan_out * mac
+        size = getattr(layer, "output_size", layer.hidden_size)
+        sums.update_ac += times * size * ac
+        sums.update_mac += times * size * mac
+
+    def _add_readout(self, layer: nn.Module, clips: int, steps: int, sums: LayerOperations) -> None:
+        """The mean over time, of which the head makes scores once a clip."""
+        sums.mac += clips * layer.macs(steps)
+        sums.dense_mac += clips * layer.macs(steps)
+        sums.update_ac += clips * steps * layer.linear.in_features
 
     def _add_dense(self, x: Tensor) -> None:
-        """A layer of real numbers: every weight at every step; its gates are not counted."""
+        """A network of real numbers: every weight at every step; its gates are not counted."""
         clips, steps = x.shape[:2]
-        for layer, sums in zip(self.model.ann, self.layers, strict=True):
-            weights = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear))
-            times = clips * steps * (2 if getattr(layer, "bidirectional", False) else 1)
-            if isinstance(layer, ANNReadoutLayer) and layer.readout == "softmax_sum":
-                times = clips  # it sees the sum over time
-            sums.mac += times * weights
-            sums.dense_mac += times * weights
+        for layer, sums in zip(self.model.layers, self.layers, strict=True):
+            if isinstance(layer, MeanReadout):
+                self._add_readout(layer, clips, steps, sums)
+                continue
+            macs = clips * layer.macs(steps)
+            sums.mac += macs
+            sums.dense_mac += macs
+            if isinstance(layer, ResidualLayer):
+                self._add_updates(layer, clips * steps, sums)
 
     def per_clip(self) -> list[LayerOperations]:
         """The means over all clips."""

@@ -29,6 +29,9 @@ LOOKS = {
     "LIF": ("#56B4E9", "P"),
     "RLIF": ("#6b6b6b", "X"),
     "RadLIF": ("#7a4f9e", "h"),
+    "S4D": ("#a6761d", "p"),
+    "SpikingS4D": ("#666633", "*"),
+    "Mamba": ("#8c2d04", "<"),
 }
 SETTINGS = {
     "font.family": "DejaVu Sans",

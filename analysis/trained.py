@@ -122,12 +122,17 @@ class Trained:
 
 
 def open_model(
-    name: str | Path, seeds: tuple[int, ...] = (13,), data_folder: str | None = None
+    name: str | Path,
+    seeds: tuple[int, ...] = (13,),
+    data_folder: str | None = None,
+    *,
+    spiking: bool = True,
 ) -> Trained:
     """The trained network in a folder, or of a name in ``reference_models/``.
 
     Its options are those in its config.yaml or, for the authors' networks, in our config for it.
-    There is one config for each of ``seeds``; ``data_folder`` replaces the one that it names.
+    There is one config for each of ``seeds``; ``data_folder`` replaces the one that it names. Only
+    networks of ``spiking`` neurons are opened unless it is False.
 
     Raises:
         ConfigError: no such folder, no options, or no spiking network.
@@ -144,13 +149,17 @@ def open_model(
             )
         argv += ["--config", AUTHORS[folder.name]]
     points = load_plan(argv).points
-    if points[0].model.model_type not in SNN_TYPES:
-        raise ConfigError(f"{folder} holds a {points[0].model.model_type}, which does not spike")
+    if spiking and (name := points[0].model.model_type) not in SNN_TYPES:
+        raise ConfigError(f"{folder} holds a {name}, which is no network of one spiking neuron")
     return Trained(folder, points)
 
 
 def open_all(
-    names: Sequence[str | Path], seeds: tuple[int, ...] = (13,), data_folder: str | None = None
+    names: Sequence[str | Path],
+    seeds: tuple[int, ...] = (13,),
+    data_folder: str | None = None,
+    *,
+    spiking: bool = True,
 ) -> list[Trained]:
     """`open_model` of every name but the summary table of a sweep, which FOLDER/* also matches.
 
@@ -162,7 +171,7 @@ def open_all(
         if fnmatch.fnmatch(Path(name).name, SWEEP_SUMMARIES) and Path(name).is_file()
     ]
     folders = [name for name in names if name not in tables]
-    return [open_model(name, seeds, data_folder) for name in folders or names]
+    return [open_model(name, seeds, data_folder, spiking=spiking) for name in folders or names]
 
 
 def names_apart(models: Sequence[Trained]) -> list[str]:

@@ -61,6 +61,11 @@ class ANNLayer(nn.Module):
         """Features that the next layer sees."""
         return self.hidden_size * (2 if self.bidirectional else 1)
 
+    def macs(self, steps: int) -> int:
+        """Multiply-accumulates of a clip of ``steps`` steps: every weight at each; no gates."""
+        weights = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Linear))
+        return steps * (1 + self.bidirectional) * weights
+
     def recurrence(self, *currents: Tensor) -> Tensor:
         """Outputs [B, T, H] of the currents of the gates, each [B, T, H]."""
         raise TypeError(f"{type(self).__name__} does not say which recurrence it runs")
@@ -169,6 +174,9 @@ class ANN(Network):
         hidden = partial(LAYERS[ann_type], dropout=dropout, bidirectional=bidirectional, **common)
         last = partial(ANNReadoutLayer, readout=readout, **common)
         self.ann = self.stack([hidden] * len(self.hidden_sizes), last, device)
+
+    def macs(self, steps: int) -> int:
+        return sum(layer.macs(steps) for layer in self.ann)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
         """Run on ``x`` [B, T, F] or [B, T, F, K]: (output, None, None)."""

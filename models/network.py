@@ -123,6 +123,19 @@ class Network(nn.Module):
         """All layers, in order; the last is the readout if there is one."""
         return next(self.children())  # the only child
 
+    def nb_state_variables(self) -> int | None:
+        """Values that a chip must hold between two steps; None where nobody has counted them."""
+        return None
+
+    def macs(self, steps: int) -> int | None:
+        """Multiply-accumulates of a clip of ``steps`` steps that come on top of synaptic
+        operations; None for neurons, of which only those are reported."""
+        return None
+
+    def own_weights(self, weights: dict) -> dict:
+        """``weights`` of a checkpoint without what published networks hold, and never use."""
+        return weights
+
     def named_groups(self) -> list[tuple[nn.Parameter, ParameterGroup]]:
         """The parameters that layers name in their ``groups``.
 

@@ -75,6 +75,10 @@ class ANNReadoutLayer(nn.Module):
             return self.current(summed(torch.softmax(x, dim=2)))
         return self.scores(self.current(x))
 
+    def macs(self, steps: int) -> int:
+        """Multiply-accumulates of a clip of ``steps`` steps, or of their sum."""
+        return self.W.weight.numel() * (1 if self.readout == "softmax_sum" else steps)
+
     def current(self, x: Tensor) -> Tensor:
         """Normalised currents [..., C] of ``x`` [..., F]."""
         return in_full(normalize(self.norm, weighted(self, x)))

@@ -13,7 +13,7 @@ or the recurrence x[l] = exp(dt A) x[l - 1] + u[l].
 """
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,6 @@ from models.network import ParameterGroup
 from models.surrogate import BOXCAR, spike
 
 DT_MIN, DT_MAX, STATE_SIZE = 0.001, 0.1, 64
-
-
-class S4DState(NamedTuple):
-    """What a step leaves behind."""
-
-    x: Tensor  # [B, H, N / 2] complex modes
-    u: Tensor  # [B, H] the output y, before the activation
 
 
 class S4DKernel(nn.Module):
@@ -134,12 +127,15 @@ class S4D(nn.Module):
         self.output_linear = nn.Sequential(nn.Conv1d(size, 2 * size, 1), nn.GLU(dim=1))
         self.fan_out = 2 * size  # what an activation reaches
         self.states_per_neuron = 2 * self.kernel.A_imag.shape[1]
+        # Of a channel at each step, as (AC, MAC) of the recurrence: decay x and Re(C x), of complex
+        # numbers, D u and the product of GLU; two biases.
+        self.update_operations = 2, 3 * self.states_per_neuron + 2
 
     def forward(
-        self, x: Tensor, state: S4DState | None = None
-    ) -> tuple[Tensor, Tensor, S4DState | None]:
-        """Output and activations [B, T, H], and the state after the last step (None without
-        ``state``)."""
+        self, x: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Output and activations [B, T, H], and the state [B, H, N / 2] after the last step (None
+        without ``state``)."""
         u, state = self.filtered(x, state)
         activations = self.activation(u)
         y = self.dropped(activations)
@@ -147,7 +143,7 @@ class S4D(nn.Module):
         y = torch.baddbmm(conv.bias[:, None], conv.weight.squeeze(2).expand(len(y), -1, -1), y)
         return glu(y).mT, activations.mT, state
 
-    def filtered(self, x: Tensor, state: S4DState | None) -> tuple[Tensor, S4DState | None]:
+    def filtered(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """y [B, H, T] of ``x`` [B, T, H]: by convolution, or step by step from ``state`` on."""
         u = x.mT
         if state is not None:
@@ -156,21 +152,23 @@ class S4D(nn.Module):
         k = torch.cat([k[:, :1] + self.D[:, None], k[:, 1:]], dim=1)  # D u is a tap of its own
         return _Convolution.apply(u, k), None
 
-    def recurrence(self, u: Tensor, state: S4DState) -> tuple[Tensor, S4DState]:
+    def recurrence(self, u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same one step of ``u`` [B, H, T] at a time."""
         dt_A, C = self.kernel.discrete()
-        decay, x, steps = torch.exp(dt_A), state.x, []
+        decay, steps = torch.exp(dt_A), []
         for u_t in u.unbind(dim=2):
             x = decay * x + u_t[..., None]
             steps.append(2 * (C * x).sum(dim=2).real + self.D * u_t)
-        return torch.stack(steps, dim=2), S4DState(x, steps[-1])
+        return torch.stack(steps, dim=2), x
 
-    def initial_state(self, x: Tensor) -> S4DState:
-        """Zeros for ``x`` [B, T, H]."""
-        batch, _, size = x.shape
-        shape = (batch, size, self.kernel.A_imag.shape[1])
-        modes = torch.zeros(shape, dtype=x.dtype.to_complex(), device=x.device)
-        return S4DState(modes, x.new_zeros(batch, size))
+    def modes(self) -> Tensor:
+        """What the modes are multiplied by at each step [H N / 2]."""
+        return torch.exp(self.kernel.discrete()[0]).flatten()
+
+    def initial_state(self, x: Tensor) -> Tensor:
+        """Modes [B, H, N / 2] of zero for ``x`` [B, T, H]."""
+        shape = (len(x), *self.kernel.A_imag.shape)
+        return torch.zeros(shape, dtype=x.dtype.to_complex(), device=x.device)
 
     def activation(self, u: Tensor) -> Tensor:
         """GELU, by the error function."""

@@ -10,6 +10,7 @@ those of the published comparison with SiLIF (Fabre et al. 2025), whose checkpoi
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from parsers.model_config import ModelConfig
 from parsers.options import near
 
 BLOCKS: dict[str, type[nn.Module]] = {"S4D": S4D, "SpikingS4D": SpikingS4D, "Mamba": Mamba}
-UNUSED = "out_norm."  # norms that published layers own, and never use
+UNUSED = ".out_norm."  # norms that published layers own, and never use
 
 
 def transposed(x: Tensor) -> bool:
@@ -39,9 +40,9 @@ class ResidualLayer(nn.Module):
         input_size, hidden_size: features in, channels H.
         block: a class of ``BLOCKS``. ``block(size, dropout=, options=)`` maps [B, T, H] and a state
             (None: zero) to its output, its activations (spikes of a block with ``spikes``), both
-            [B, T, H], and the state after the last step; ``initial_state(x)`` is that of zeros for
-            [B, T, H], and a state, which is a tuple, makes it go on step by step. ``key`` is the
-            name under which the layer has it.
+            [B, T, H], and the state after the last step; with a state, the first of which is
+            ``initial_state(x)``, it goes on step by step. ``key`` is the name under which the layer
+            has it, ``update_operations`` and ``fan_out`` are counted by ``analysis.operations``.
         dropout: probability of dropping a value in training, within the block and behind it.
         normalization: "batchnorm", "layernorm" or "none", of the block's input.
         use_bias: whether the encoder, which is there where F is not H, has a bias.
@@ -51,7 +52,8 @@ class ResidualLayer(nn.Module):
             a CPU has faster ones of ours.
     """
 
-    recurrent = False  # no spike reaches the layer again
+    recurrent, delay = False, None  # as `SpikingLayer` may have
+    ranges: ClassVar[dict] = {}
 
     def __init__(
         self,
@@ -78,7 +80,6 @@ class ResidualLayer(nn.Module):
         self.add_module(block.key, block(hidden_size, dropout=dropout, options=options))
         self.norm = make_norm(normalization, hidden_size)
         self.drop = Dropout(dropout, backend=backend)
-        self.register_load_state_dict_pre_hook(_forget_unused)
 
     @property
     def block(self) -> nn.Module:
@@ -114,34 +115,51 @@ class ResidualLayer(nn.Module):
         """Dropout, whose random numbers are drawn in the order of memory."""
         return self.drop(x.mT).mT if transposed(x) else self.drop(x)
 
-    def dynamics(self, current: Tensor, state: tuple | None) -> tuple[Tensor, Tensor, tuple | None]:
-        """The block on its normalised input ``current`` [B, T, H]."""
-        return self.block(current, state)
+    def macs(self, steps: int) -> int:
+        """Multiply-accumulates of the matrices in a clip of ``steps`` steps, without spikes."""
+        weights = self.hidden_size * self.block.fan_out
+        weights += 0 if self.encoder is None else self.encoder.weight.numel()
+        return steps * (1 + self.bidirectional) * weights
 
-    def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
+    def update_operations(self) -> tuple[int, int]:
+        """(ACs, MACs) of a channel at each step besides matrices: see ``analysis.operations``."""
+        ac, mac = self.block.update_operations
+        if isinstance(self.norm, nn.LayerNorm):
+            ac, mac = ac + 2, mac + 3
+        biases = (self.norm is not None and not isinstance(self.norm, nn.LayerNorm)) + (
+            self.encoder is not None and self.encoder.bias is not None
+        )
+        return ac + biases + 1, mac  # what the block adds to its input
+
+    def forward(self, x: Tensor, state: Any = None) -> LayerOutput:
         """Run the layer; with a ``state`` step by step, from there on."""
         if self.bidirectional:
             x = append_flipped(x)
         x = self.encode(x)
-        mixed, activations, state = self.dynamics(self.normalized(x), state)
+        mixed, activations, state = self.block(self.normalized(x), state)
         x = x + self.dropped(mixed)
         joined = join_directions(x) if self.bidirectional else x
         return LayerOutput(joined, activations, state)
 
 
-def _forget_unused(layer: nn.Module, weights: dict, prefix: str, *_) -> None:
-    """Let published checkpoints load."""
-    for name in [name for name in weights if name.startswith(prefix + UNUSED)]:
-        del weights[name]
-
-
 class MeanReadout(nn.Module):
     """Linear head with a bias and the mean over time, in the other order, which is the same."""
+
+    delay = None
+    ranges: ClassVar[dict] = {}
 
     def __init__(self, input_size: int, hidden_size: int, *, backend: str = "auto"):
         super().__init__()
         self.hidden_size = hidden_size
         self.linear = Linear(input_size, hidden_size, backend=backend)
+
+    def macs(self, steps: int) -> int:
+        """Multiply-accumulates of a clip of any number of ``steps``."""
+        return self.linear.weight.numel()
+
+    def scores(self, steps: Tensor) -> Tensor:
+        """Class scores [B, C] of those of all steps [B, T, C]."""
+        return steps.mean(dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, F] -> class scores [B, C]."""
@@ -191,6 +209,7 @@ class SSM(Network):
         for name in extra_features or {}:
             if name not in known:
                 raise TypeError(f"no block asks for '{name}' of extra_features{near(name, known)}")
+        self.counts_spikes = self.keep_potentials = False  # the head has neither
         self.is_snn = block.spikes  # whether it reports firing rates and synaptic operations
         self.dropout = dropout
         spiking = {
@@ -210,16 +229,36 @@ class SSM(Network):
         last = partial(MeanReadout, backend=backend)
         self.snn = self.stack([hidden] * len(self.hidden_sizes), last, device)
 
+    def own_weights(self, weights: dict) -> dict:
+        return {name: value for name, value in weights.items() if UNUSED not in str(name)}
+
+    def load_state_dict(self, state_dict: dict, *args, **kwargs):
+        """Also of published checkpoints."""
+        return super().load_state_dict(self.own_weights(state_dict), *args, **kwargs)
+
     @property
     def hidden_layers(self) -> list[ResidualLayer]:
         """The layers before the readout, in order."""
         return list(self.snn)[: len(self.hidden_sizes)]
 
     def nb_state_variables(self) -> int:
-        """Real numbers that a chip must hold between two steps."""
         return sum(
             layer.block.states_per_neuron * layer.output_size for layer in self.hidden_layers
         )
+
+    def macs(self, steps: int) -> int:
+        """Of the recurrence, whatever computes it here: states, matrices of real numbers, head.
+
+        Those whose inputs are events or spikes are synaptic operations in a network that spikes.
+        """
+        total = sum(layer.macs(steps) for layer in self.snn)
+        for number, layer in enumerate(self.hidden_layers):
+            each = layer.hidden_size * layer.block.update_operations[1]
+            if self.is_snn:
+                each -= layer.hidden_size * layer.block.fan_out
+                each -= layer.encoder.weight.numel() if layer.encoder and number == 0 else 0
+            total += steps * (1 + layer.bidirectional) * each
+        return total
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Run on ``x`` [B, T, F] or [B, T, F, K]: (output, None, None), or as ``SNN`` does if it
@@ -235,15 +274,16 @@ class SSM(Network):
     def activity(self, x: Tensor) -> Activity:
         """As ``forward``, with every layer's spikes.
 
-        Synaptic operations are those of the encoders and the head, whose inputs are not 0, and of
-        the spikes, each of which reaches the 2 H rows of the matrix behind it.
+        Synaptic operations are those of events, in the first encoder, and of spikes, each of which
+        reaches the 2 H rows of the matrix behind it; ``macs`` counts what takes real numbers.
         """
         x = self.as_input(x)
         rates, layers = [input_rates(x)], []
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
+        first = self.snn[0].encoder
+        if first is not None:
+            sop = torch.add(sop, events(x), alpha=first.out_features)
         for layer in self.hidden_layers:
-            if layer.encoder is not None:
-                sop = torch.add(sop, events(x), alpha=layer.hidden_size)
             result = layer(x)
             layers.append(result)
             x, spikes = result.output, result.spikes
@@ -251,9 +291,7 @@ class SSM(Network):
             fired = join_directions(spikes) if layer.bidirectional else spikes
             rates.append(fired.mean(dim=(0, 1)))
         clips = x.shape[0]
-        if self.use_readout_layer:
-            sop = sop + clips * x.shape[2] * self.snn[-1].hidden_size
-            x = self.snn[-1](x)
+        x = self.snn[-1](x) if self.use_readout_layer else x
         return Activity(x, torch.cat(rates), sop / clips, torch.zeros_like(sop) / clips, layers)
 
     # Streaming: one step at a time
@@ -268,7 +306,7 @@ class SSM(Network):
             for layer in self.hidden_layers
         )
 
-    def step(self, x: Tensor, state: Sequence[tuple]) -> tuple[Tensor, tuple]:
+    def step(self, x: Tensor, state: Sequence) -> tuple[Tensor, tuple]:
         """Scores [B, C] of one step ``x`` [B, F] in evaluation mode, and the state after it.
 
         The mean of the scores of all steps are the class scores of ``forward``.

@@ -35,6 +35,7 @@ class Metrics:
     input_rate: float | None = None
     sop: float | None = None
     recurrent_sop: float | None = None
+    mac: float | None = None  # multiply-accumulates per sample, see `Network.macs`
     regularization: float | None = None
 
     @property
@@ -50,10 +51,11 @@ class Metrics:
 class Meter:
     """Sums batch figures on the device, so that no batch waits for the host."""
 
-    def __init__(self, device: torch.device, layer_sizes: list[int]):
+    def __init__(self, device: torch.device, layer_sizes: list[int], counts_macs: bool = False):
         self.layer_sizes = layer_sizes  # input features, then hidden units, of the rates vector
+        self.counts_macs = counts_macs
         self.samples = 0  # counted by whoever adds a batch
-        self.sums = torch.zeros(5, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(6, dtype=torch.float64, device=device)
         self.rates = torch.zeros(len(layer_sizes), dtype=torch.float64, device=device)
         self.zero = torch.zeros((), device=device)
 
@@ -71,8 +73,10 @@ class Meter:
         loss: Tensor,
         activity: Activity | None = None,
         penalty: Tensor | None = None,
+        macs: int | None = None,
     ) -> None:
-        """Add a batch: scores [B, C], labels [B], its mean loss, and the activity of an SNN.
+        """Add a batch: scores [B, C], labels [B], its mean loss, and the activity of an SNN,
+        and the multiply-accumulates of each of its clips.
 
         All but ``samples``: the host counts them, as a captured step repeats nothing there.
         """
@@ -83,7 +87,9 @@ class Meter:
             activity.recurrent_sop if activity else self.zero,
             self.zero if penalty is None else penalty,
         ]
-        self.sums.add_(torch.stack(means), alpha=len(y))
+        self.sums[:5].add_(torch.stack(means), alpha=len(y))
+        if macs is not None:
+            self.sums[5] += macs * len(y)
         self.sums[1] += (output.argmax(dim=1) == y).sum()
         if activity is not None:
             layers = activity.firing_rates.split(self.layer_sizes)
@@ -97,16 +103,18 @@ class Meter:
     def restore(self, state: dict) -> None:
         """Go on from sums that ``state`` gave."""
         self.samples = state["samples"]
-        self.sums.copy_(state["sums"])
+        self.sums[: len(state["sums"])] = state["sums"]  # earlier versions have one less
         self.rates.copy_(state["rates"])
 
     def result(self, seconds: float, *, regularized: bool = False) -> Metrics:
         """The means over all batches added."""
-        loss, accuracy, sop, recurrent_sop, penalty = (self.sums / self.samples).tolist()
+        loss, accuracy, sop, recurrent_sop, penalty, mac = (self.sums / self.samples).tolist()
         metrics = Metrics(self.samples, loss, accuracy, seconds)
         if self.layer_sizes:
             metrics.input_rate, *metrics.firing_rates = (self.rates / self.samples).tolist()
             metrics.sop, metrics.recurrent_sop = sop, recurrent_sop
+        if self.counts_macs:
+            metrics.mac = mac
         if regularized:
             metrics.regularization = penalty
         return metrics

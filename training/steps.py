@@ -138,9 +138,10 @@ class Steps:
     def new_meter(self) -> Meter:
         """An empty meter for this network."""
         if not self.model.is_snn:
-            return Meter(self.device, [])
+            return Meter(self.device, [], counts_macs=True)
         units = [layer.output_size for layer in self.model.hidden_layers]
-        return Meter(self.device, [self.nb_features, *units])
+        counts_macs = self.model.macs(1) is not None
+        return Meter(self.device, [self.nb_features, *units], counts_macs)
 
     def empty_training_meter(self) -> Meter:
         """The meter of training passes, emptied: always the same, as a captured step adds to it."""
@@ -161,7 +162,7 @@ class Steps:
         output, activity, loss, penalty = self.backward(x, y)
         self.watch.step(loss)
         self.model.clamp_parameters()
-        meter.add(output, y, loss, activity, penalty)
+        meter.add(output, y, loss, activity, penalty, self.model.macs(x.shape[1]))
 
     def backward(self, x: Tensor, y: Tensor) -> Backward:
         """Put the gradients of a batch into the parameters."""
@@ -200,7 +201,8 @@ class Steps:
     def evaluate(self, x: Tensor, y: Tensor, meter: Meter) -> None:
         """Measure the network on a batch."""
         output, activity = self.forward(x)
-        meter.add(output, y, self.loss(output, activity, y), activity)
+        loss = self.loss(output, activity, y)
+        meter.add(output, y, loss, activity, macs=self.model.macs(x.shape[1]))
         meter.samples += len(y)
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from analysis.report.notice import by_speaker
 from analysis.report.page import Page
 from analysis.trained import OpenedRun
 from models.snns import AdaptiveLayer, ResonateLayer
+from models.ssms import SSM, ResidualLayer
 from training.metrics import count_parameters, protocol, wilson
 from training.record import checkpoint
 from training.terminal.console import interval_in_words, percent
@@ -25,6 +26,10 @@ SPIKING_NOTE = (
     "neuron's state takes MACs at every step, spike or not. Batchnorm is folded into the weights. "
     "Memory access, thresholds and the softmax are not counted, and on real hardware memory often "
     "costs more than arithmetic: compare networks by these figures, not chips."
+)
+STATE_NOTE = (
+    " The states of a state-space model are counted as the recurrence that a chip would run, not "
+    "as the convolution that stands for it here."
 )
 DENSE_NOTE = (
     "Every weight takes one MAC at every step; activation functions, gates and memory access are "
@@ -208,6 +213,7 @@ def show_energy(page: Page, run: OpenedRun, seen: Observation) -> None:
     page.say(
         f"Means per test clip. Energies: {ENERGY_PJ['MAC']} pJ for a MAC, {ENERGY_PJ['AC']} pJ for "
         f"an AC ({ENERGY_SOURCE}). {SPIKING_NOTE if run.model.is_snn else DENSE_NOTE}"
+        f"{STATE_NOTE if isinstance(run.model, SSM) else ''}"
     )
     layers = [*seen.operations, total(seen.operations)]
     counts = {"SOP": "sop", "recurrent SOP": "recurrent_sop", "ACs": "ac", "MACs": "mac"}
@@ -217,6 +223,9 @@ def show_energy(page: Page, run: OpenedRun, seen: Observation) -> None:
     ]
     if not run.model.is_snn:
         counts, energies = {"MACs": "mac"}, {"energy": "connections_nj"}
+        if isinstance(run.model, SSM):
+            counts |= {"MACs of states": "update_mac"}
+            energies = {"matrices": "connections_nj", "states": "updates_nj"}
     rows = [
         (
             o.name,
@@ -243,7 +252,7 @@ def show_spiking(page: Page, run: OpenedRun, layers: list[LayerOperations]) -> N
         page.say(
             "SOP count one direction of a layer, as published; ACs, MACs and energy count both."
         )
-    known = (AdaptiveLayer, ResonateLayer)
+    known = (AdaptiveLayer, ResonateLayer, ResidualLayer)
     if not all(isinstance(layer, known) for layer in run.model.hidden_layers):
         page.say(
             f"{run.model.neuron_type} neurons have a recurrence of their own, whose updates are "

@@ -15,6 +15,7 @@ from analysis.report.page import Page
 from analysis.trained import OpenedRun
 from models.shell import SpikingLayer, clamped
 from models.snns import AdaptiveLayer, ResonateLayer
+from models.ssms import MeanReadout, ResidualLayer
 from training.build import SATURATED
 from training.terminal.console import percent
 
@@ -103,7 +104,7 @@ def typical_neurons(trace: LayerTrace) -> list[int]:
 
 def neuron_trace(layer: SpikingLayer, trace: LayerTrace, neuron: int) -> LayerTrace:
     """One neuron of a trace: its spikes [T], and the states [T] that are worth drawing."""
-    unused = {"s", "w"} if layer.states_per_neuron == 1 else {"s"}
+    unused = {"s", "w"} if getattr(layer, "states_per_neuron", 0) == 1 else {"s"}
     states = {
         name: values[0, :, neuron].cpu()
         for name, values in trace.states.items()
@@ -278,6 +279,14 @@ def quantities(layer: nn.Module, step_seconds: float) -> dict[str, np.ndarray]:
         return found | learned_threshold(layer)
     if isinstance(layer, SpikingLayer):
         return own_parameters(layer)
+    if isinstance(layer, ResidualLayer):
+        turn = layer.block.modes().cpu().numpy()
+        return {
+            DECAY: time_constants(np.abs(turn), step_seconds),
+            FREQUENCY: np.abs(np.angle(turn)) / (2 * math.pi * step_seconds),
+        }
+    if isinstance(layer, MeanReadout):
+        return {}
     return {MEMBRANE: time_constants(layer.decay().cpu().numpy(), step_seconds)}
 
 

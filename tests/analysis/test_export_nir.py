@@ -79,7 +79,7 @@ def test_graphs_spike_as_their_networks(neuron, normalization, discretization, t
         (lambda: network("LIF", delay="axonal", delay_layers=[2]), "--delay cannot be exported"),
         (lambda: network("LIF", readout="last"), "only networks with --readout softmax_sum"),
         (lambda: network("SiLIF", normalization="layernorm"), "layer normalisation"),
-        (lambda: ANN((B, T, F), [5, 4], "GRU"), "does not spike"),
+        (lambda: ANN((B, T, F), [5, 4], "GRU"), "only networks of spiking neurons"),
     ],
 )
 def test_what_nir_cannot_hold_is_refused(model, reason):

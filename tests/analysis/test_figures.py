@@ -140,7 +140,8 @@ def test_what_holds_no_spiking_network_is_refused(tmp_path, capsys):
     assert "no checkpoint at" in refusal(run)
     (run / "config.yaml").unlink()
     assert "no config.yaml" in refusal(run)
-    assert "a GRU, which does not spike" in refusal(write_run(tmp_path / "g", model_type="GRU"))
+    gru = write_run(tmp_path / "g", model_type="GRU")
+    assert "a GRU, which is no network of one spiking neuron" in refusal(gru)
     other = write_run(tmp_path / "ref_SSC_CadLIF", classes=35, model_type="CadLIF")
     (other / "config.yaml").unlink()
     assert "does not fit this model" in refusal(other)
@@ -163,7 +164,8 @@ def test_long_names_stay_in_the_picture_and_missing_eigenvalues_out_of_it():
     rng = np.random.default_rng(0)
     points = rng.uniform(-1, 1, (4, 2)) + 1j * rng.uniform(-1, 1, (4, 2))
     points[0, 0] = np.nan
-    spectra = [Spectrum("SiLIF", f"SiLIF {'long_name' * 6}_{i}, 10 ms", points) for i in range(9)]
+    names = [f"SiLIF {'long_name' * 6}_{number}, 10 ms" for number in range(len(LOOKS) + 1)]
+    spectra = [Spectrum("SiLIF", name, points) for name in names]
     with print_style():
         figure = draw_spectra(spectra, "title")
         figure.canvas.draw()
@@ -171,9 +173,9 @@ def test_long_names_stay_in_the_picture_and_missing_eigenvalues_out_of_it():
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
     colours = {handle.get_facecolor().tobytes() for handle in figure.legends[0].legend_handles}
-    assert len(colours) == 8
+    assert len(colours) == len(LOOKS)
     shown = sum(len(cloud.get_offsets()) for cloud in figure.axes[0].collections)
-    assert shown == 9 * 7
+    assert shown == len(names) * 7
     assert figure.axes[1].bbox.height > 0.3 * figure.bbox.height
 
 

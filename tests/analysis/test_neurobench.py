@@ -74,7 +74,8 @@ def test_what_both_count_is_the_same(make_run, bench, model, options):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"model_type": "GRU"}, "holds a GRU, which does not spike"),
+        ({"model_type": "GRU"}, "holds a GRU, which is no network of spiking neurons"),
+        ({"model_type": "SpikingS4D"}, "a SpikingS4D, which is no network of spiking neurons"),
         (COUNTS, "counts the spikes of its output neurons"),
         ({"delay": "axonal", "delay_layers": "3"}, "has learned delays"),
     ],

@@ -10,6 +10,7 @@ from analysis.operations import OperationCounter, energy_nj, update_operations
 from models.anns import ANN
 from models.anns import LAYERS as ANN_LAYERS
 from models.snns import LAYERS, SNN
+from models.ssms import SSM
 
 T, F, H, C = 9, 7, 6, 4
 
@@ -155,3 +156,49 @@ def test_networks_without_spikes_use_every_weight(name):
     assert hidden.mac == hidden.dense_mac == T * gates * (F * H + recurrent)
     assert last.mac == H * C
     assert hidden.sop == hidden.ac == hidden.update_mac == 0
+
+
+def state_space(name, **options):
+    torch.manual_seed(0)
+    features = {"extra_features": {"state_size": 4}, "threshold": 0.1}
+    return SSM((2, T, F), [H, H, C], name, **features, **options).eval()
+
+
+@pytest.mark.parametrize("name", ["S4D", "SpikingS4D"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_state_space_models_are_counted_as_recurrences(name, bidirectional):
+    model, ways = state_space(name, bidirectional=bidirectional), 1 + bidirectional
+    x = torch.zeros(2, T, F)
+    x[0, 0, :3] = 1
+    x[1, 4, 2] = 5
+    first, second, last = counted(model, x)
+    # Two complex modes: 4 products of the decay and 2 of C each; D, GLU. Two biases, norm, sum.
+    assert first.update_mac == second.update_mac == ways * T * H * (2 * 4 + 2 * 2 + 1 + 1)
+    assert first.update_ac == ways * T * H * 4
+    assert last.update_ac == ways * T * H
+    assert last.mac == last.dense_mac == ways * H * C
+    again = ways * T * ways * H * H * bidirectional  # the encoder of a second layer of 2 H inputs
+    dense = [ways * T * (F * H + 2 * H * H), ways * T * 2 * H * H + again]
+    assert [first.dense_mac, second.dense_mac] == dense
+    states = first.update_mac + second.update_mac
+    if name == "S4D":
+        assert [first.mac, second.mac] == dense
+        assert (first.ac, first.sop) == (0, 0)
+        assert model.macs(T) == sum(dense) + states + last.mac
+        return
+    activity = model.activity(x)
+    spikes = [int(layer.spikes.sum()) * 2 * H / 2 for layer in activity.layers]
+    assert 0 < spikes[0] < dense[0]
+    assert [first.ac, second.ac] == [spikes[0] + ways * 3 * H / 2, spikes[1]]
+    assert [first.mac, second.mac] == [ways * H / 2, again]
+    assert first.sop + second.sop == float(activity.sop) == sum(spikes) + 4 * H / 2
+    assert model.macs(T) == again + states + last.mac
+    assert sum(o.recurrent_sop for o in (first, second, last)) == 0
+
+
+def test_layernorm_of_a_state_space_model_is_counted():
+    normed, plain = (
+        update_operations(state_space("S4D", normalization=kind).snn[0])
+        for kind in ("layernorm", "none")
+    )
+    assert tuple(a - b for a, b in zip(normed, plain, strict=True)) == (2, 3)

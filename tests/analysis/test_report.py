@@ -36,9 +36,11 @@ RUNS = {
     "potentials": {"model_type": "CSiLIF+RadLIF", "readout": "last", "loss": "last_potential"},
     "GRU": {"model_type": "GRU"},
     "RNN": {"model_type": "RNN", "readout": "mean"},
+    "S4D": {"model_type": "S4D"},
+    "SpikingS4D": {"model_type": "SpikingS4D", "bidirectional": True, "normalization": "layernorm"},
 }
 DRAWN = ("SiLIF", "GRU")  # the others differ in numbers, not in kinds of figures
-WITHOUT_SPIKES = ("GRU", "RNN")
+WITHOUT_SPIKES = ("GRU", "RNN", "S4D")
 
 
 class Links(html.parser.HTMLParser):
@@ -111,6 +113,8 @@ def test_every_network_has_a_report(make_run, report, case):
     assert "The run's own test gave" not in text
     together = numbers["operations"][-1]
     assert [layer["name"] for layer in numbers["operations"]][-2:] == ["readout", "all"]
+    if "mac" in test and case != "SpikingS4D":
+        assert test["mac"] == together["mac"] + (together["update_mac"] if case == "S4D" else 0)
     if not spikes:
         assert not any(name.startswith(("raster", "rates", "traces")) for name in pictures)
         return

@@ -17,6 +17,8 @@ from models.ssms import BLOCKS, SSM, ResidualLayer
 from parsers.model_config import S4D_TYPES, SSM_TYPES, ModelConfig
 from parsers.training_config import TrainingConfig
 from training.build import build_optimizer
+from training.errors import CheckpointError
+from training.record.checkpoint import load_weights
 
 all_blocks = pytest.mark.parametrize("name", BLOCKS)
 of_s4d = pytest.mark.parametrize("name", S4D_TYPES)
@@ -180,7 +182,7 @@ def test_rates_and_operations_are_those_of_the_spikes(bidirectional):
     assert activity.firing_rates.shape == (F + sum(widths),)
     for found, s in zip(activity.firing_rates[F:].split(widths), spikes, strict=True):
         torch.testing.assert_close(found.mean(), s.mean())
-    sop = events(x) * SIZES[0] + B * T * widths[0] * SIZES[1] + B * widths[1] * SIZES[2]
+    sop = events(x) * SIZES[0]
     sop += sum(events(s) * 2 * size for s, size in zip(spikes, SIZES[:2], strict=True))
     assert activity.sop == sop / B
     assert net.nb_state_variables() == 64 * sum(widths)
@@ -273,6 +275,19 @@ def test_published_parameters(shared_folder):
     for found, expected in zip(optimizer.param_groups, golden["groups"], strict=True):
         assert {names[id(p)] for p in found["params"]} == {*expected["names"]} & {*used}
         assert (found["lr"], found["weight_decay"]) == (expected["lr"], expected["weight_decay"])
+
+
+def test_a_checkpoint_with_norms_that_nothing_uses_loads(tmp_path):
+    net, other = make_net("S4D"), make_net("S4D", seed=1)
+    unused = {
+        f"snn.{i}.out_norm.{kind}": torch.ones(5) for i in (0, 1) for kind in ("weight", "bias")
+    }
+    torch.save(net.state_dict() | unused, tmp_path / "published.pth")
+    load_weights(other, tmp_path / "published.pth")
+    assert all(map(torch.equal, net.parameters(), other.parameters()))
+    torch.save(net.state_dict() | {"snn.0.mine": torch.ones(5)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"'snn\.0\.mine' is not in the model"):
+        load_weights(other, tmp_path / "other.pth")
 
 
 def test_a_run_has_every_feature():

@@ -82,7 +82,8 @@ def test_every_model_trains_and_is_tested(train, tmp_path, model, capsys):
     assert summary["model_type"] == model
     is_snn = model in SNN_LAYERS or model == "SpikingS4D"
     assert ("sop" in summary["test"]) == is_snn
-    assert (summary["state_variables"] is not None) == is_snn
+    assert (summary["state_variables"] is not None) == (is_snn or model in BLOCKS)
+    assert ("mac" in summary["test"]) == (model not in SNN_LAYERS)
     recurrent = summary["test"].get("recurrent_sop", 0.0)
     assert (recurrent > 0) == (model in ("RLIF", "RadLIF", "SEadLIF", "EFadLIF"))
 

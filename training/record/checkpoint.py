@@ -153,7 +153,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
     Raises CheckpointError if the file is unreadable or does not fit, naming the first difference.
     """
-    weights = read_weights(path)
+    weights = model.own_weights(read_weights(path))
     difference = first_difference(model.state_dict(), weights)
     if difference:
         raise CheckpointError(

@@ -192,7 +192,7 @@ def counts(model: Network, data: Data) -> dict:
     clips = {name: len(getattr(data, name)) for name in ("train", "valid", "test")}
     return {
         "parameters": count_parameters(model),
-        "state_variables": model.nb_state_variables() if model.is_snn else None,
+        "state_variables": model.nb_state_variables(),
         "clips": clips,
     }
 

@@ -159,7 +159,7 @@ def as_csv(groups: list[dict]) -> str:
     for group in groups:
         row = {**group["setup"], **{name: group["values"][name] for name in differing}}
         row |= {"parameters": group["parameters"], "state_variables": group["state_variables"]}
-        for figure in ("test_accuracy", "valid_accuracy", "test_loss", "sop"):
+        for figure in ("test_accuracy", "valid_accuracy", "test_loss", "sop", "mac"):
             statistic = group[figure] or {"mean": None, "std": None}
             row |= {f"{figure}_mean": statistic["mean"], f"{figure}_std": statistic["std"]}
         best = group["best_epochs"]

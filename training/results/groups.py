@@ -18,7 +18,10 @@ from training.record import files
 from training.terminal.console import columns, duration, log, table, wrapped
 
 # As papers spell them.
-MODEL_NAMES = {"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"}
+MODEL_NAMES = {
+    **{"CadLIF": "cAdLIF", "CSiLIF": "C-SiLIF", "ResonateFire": "RF", "LiGRU": "Li-GRU"},
+    "SpikingS4D": "Spiking S4D",
+}
 FEW = 100  # test clips
 # Columns that are left out one after another where the terminal has no room for them.
 SPARE = (
@@ -26,6 +29,7 @@ SPARE = (
     "time",
     "best\nepoch",
     "SOP",
+    "MAC",
     "states",
     "valid acc (%)",
     "params",
@@ -94,6 +98,7 @@ def statistics_of(runs: list[dict]) -> dict:
         "valid_accuracy": mean_and_deviation(sound, "valid", "accuracy"),
         "test_loss": mean_and_deviation(sound, "test", "loss"),
         "sop": mean_and_deviation(sound, "test", "sop"),
+        "mac": mean_and_deviation(sound, "test", "mac"),
         "test_clips": min((run.get("test", {}).get("samples", 0) for run in sound), default=0),
         "parameters": only(sound, "parameters"),
         "state_variables": only(sound, "state_variables"),
@@ -218,6 +223,7 @@ def text_table(
         "95%\ninterval": interval,
         "valid acc (%)": lambda group: spread(group["valid_accuracy"]),
         "SOP": lambda group: count(group["sop"] and group["sop"]["mean"]),
+        "MAC": lambda group: count(group["mac"] and group["mac"]["mean"]),
         "best\nepoch": lambda group: epochs(group["best_epochs"]),
         "time": lambda group: "-" if group["seconds"] is None else duration(group["seconds"]),
     }

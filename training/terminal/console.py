@@ -324,7 +324,7 @@ def interval_in_words(accuracy: float, samples: int, **_) -> str:
 
 
 def activity_rows(figures: dict) -> list[tuple[str, str]]:
-    """Firing rate per layer and synaptic operations; empty for a network without spikes."""
+    """Firing rate per layer and synaptic operations of spikes; multiply-accumulates."""
     rows = [
         (f"firing rate, layer {i}", f"{percent(rate)} per time step")
         for i, rate in enumerate(figures.get("firing_rates", []), start=1)
@@ -333,6 +333,8 @@ def activity_rows(figures: dict) -> list[tuple[str, str]]:
         rows.append(("synaptic operations", f"{figures['sop']:,.0f} per clip"))
         if figures["recurrent_sop"]:
             rows.append(("  and recurrent ones", f"{figures['recurrent_sop']:,.0f} per clip"))
+    if "mac" in figures:
+        rows.append(("multiply-accumulates", f"{figures['mac']:,.0f} per clip"))
     return rows
 
 
