@@ -113,9 +113,10 @@ class Delay(nn.Module):
         shape = {"axonal": (1, -1), "dendritic": (-1, 1), "synaptic": self.P.shape}[self.kind]
         delays = self.delays().view(shape)
         late = torch.count_nonzero(x[:, 1 - self.taps :], dim=0)  # [steps, F]
-        left = range(len(late) - 1, -1, -1)
-        waiting = torch.stack([(delays > steps).sum(dim=0) for steps in left])
-        return (late * waiting).sum() * (self.outputs // len(delays))
+        counts = x.new_zeros(self.taps, delays.shape[1])
+        counts.scatter_add_(0, delays, torch.ones_like(delays, dtype=x.dtype))
+        longer = counts[1:].flip(0).cumsum(0)[-late.shape[0] :]  # than what is left of the clip
+        return (late * longer).sum(dtype=torch.int64) * (self.outputs // delays.shape[0])
 
     def forward(self, x: Tensor, W: Linear) -> Tensor:
         """Delayed currents [B, T, H] that ``x`` [B, T, F] gives through ``W``."""

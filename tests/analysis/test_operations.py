@@ -86,10 +86,11 @@ def test_operations_are_those_counted_by_hand():
     assert energy_nj(1000, 1000) == pytest.approx(5.5)
 
 
+@pytest.mark.parametrize("taps", [5, 2 * T + 1])
 @pytest.mark.parametrize("kind", ["axonal", "dendritic", "synaptic"])
-def test_operations_that_delays_push_out_of_the_clip_are_not_made(kind):
+def test_operations_that_delays_push_out_of_the_clip_are_not_made(kind, taps):
     """Those that are made: the steps and neurons at which a weight of 1 adds to a current."""
-    model = network("LIF", normalization="none", delay=kind, delay_taps=5, delay_layers=[1])
+    model = network("LIF", normalization="none", delay=kind, delay_taps=taps, delay_layers=[1])
     layer = model.snn[0]
     with torch.no_grad():
         layer.W.weight.fill_(1)
@@ -101,7 +102,7 @@ def test_operations_that_delays_push_out_of_the_clip_are_not_made(kind):
     assert 0 < made < float(x.sum()) * H / 2
     lines = {"axonal": F, "dendritic": H, "synaptic": F}[kind]
     plain = network("LIF", normalization="none")
-    assert model.nb_state_variables() - plain.nb_state_variables() == 4 * lines
+    assert model.nb_state_variables() - plain.nb_state_variables() == (taps - 1) * lines
 
 
 @pytest.mark.parametrize(

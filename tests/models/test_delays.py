@@ -259,6 +259,14 @@ def test_every_network_takes_delays(neuron, kind, options):
     assert torch.equal(*outputs)
 
 
+@every_kind
+def test_networks_with_delays_are_exported(kind):
+    net = make_net("SiLIF", delay=kind, delay_taps=5, init_state="zero").eval()
+    x = make_input()
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.export(net, (x,)).module()(x)[0], net(x)[0])
+
+
 def test_chosen_layers_alone_have_delays():
     net = make_net("LIF", delay="axonal", delay_taps=5, delay_layers=[1, 3])
     assert [layer.delay is not None for layer in net.snn] == [True, False, True]
