@@ -66,8 +66,11 @@ def filter_rows(first, end, x, g, lead, y, v, out):
 
 
 @kernel
-def sum_slopes(first, end, x, slope, d_y, d_P, v, out):
-    """Gradient d_P [B, F] of the positions by rows first to end; ``slope`` like g, reversed."""
+def pull_back(first, end, x, g, slope, d_y, d_x, d_P, v, out, by):
+    """Gradients of x, unless ``d_x`` is empty, and of the positions, d_P [B, F], by the rows.
+
+    ``g`` and ``slope`` are reversed; ``by`` is a second ``out``.
+    """
     T, size = x.shape[1:]
     for row in range(first, end):
         d_P[row, :] = 0
@@ -83,12 +86,19 @@ def sum_slopes(first, end, x, slope, d_y, d_P, v, out):
                 for i in range(STEPS):
                     for j in range(LANES):
                         out[i, j] = 0
+                        by[i, j] = 0
                 for m in range(0, slope.shape[1], TAPS):
-                    add_taps(out, slope[block], m, v, t + m)
+                    if len(d_x) > 0:
+                        add_taps(out, g[block], m, v, t + m)
+                    add_taps(by, slope[block], m, v, t + m)
                 for i in range(min(STEPS, T - t)):
-                    seen, by = x[row, t + i, f : f + lanes], out[i]
+                    seen, weight = x[row, t + i, f : f + lanes], by[i]
                     for j in range(total.size):
-                        total[j] += seen[j] * by[j]
+                        total[j] += seen[j] * weight[j]
+                    if len(d_x) > 0:
+                        made, to = out[i], d_x[row, t + i, f : f + lanes]
+                        for j in range(to.size):
+                            to[j] = made[j]
 
 
 @kernel
@@ -133,10 +143,10 @@ def in_blocks(g: Tensor) -> Tensor:
     return padded.view(-1, LANES, padded.shape[1]).transpose(1, 2).contiguous()
 
 
-def room(x: Tensor, taps: int):
+def room(x: Tensor, taps: int, results: int = 1):
     """Makes the working arrays of a thread for x [B, T, F] and filters of so many taps."""
     rows = x.shape[1] + 2 * (taps + TAPS + STEPS)
-    sizes = (rows, LANES), (STEPS, LANES)
+    sizes = (rows, LANES), *[(STEPS, LANES)] * results
     return lambda: tuple(np.zeros(size, np.float32) for size in sizes)
 
 
@@ -155,15 +165,12 @@ def gradients(
 
     ``slope`` [F, D] is the derivative of ``g`` by the position.
     """
-    d_x, count, working = None, x[0].numel(), room(x, g.shape[1])
-    if of_x:
-        d_x = torch.empty_like(x)
-        given = *arrays(d_y, in_blocks(g.flip(1))), 0, *arrays(d_x)
-        run_rows(filter_rows, len(x), count, *given, scratch=working)
+    d_x = torch.empty_like(x) if of_x else x.new_empty(0, *x.shape[1:])
     d_P = x.new_empty(len(x), x.shape[2])
-    given = arrays(x, in_blocks(slope.flip(1)), d_y, d_P)
-    run_rows(sum_slopes, len(x), count, *given, scratch=working)
-    return d_x, d_P.sum(0)
+    blocks = (in_blocks(values.flip(1)) for values in (g, slope))
+    given, working = arrays(x, *blocks, d_y, d_x, d_P), room(x, g.shape[1], 2)
+    run_rows(pull_back, len(x), 2 * x[0].numel(), *given, scratch=working)
+    return d_x if of_x else None, d_P.sum(0)
 
 
 def shifted(x: Tensor, delay: Tensor) -> Tensor:
