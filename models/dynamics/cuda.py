@@ -19,6 +19,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
+from models.dynamics import triton_recurrent
 from models.dynamics.backends import limits_of, per_neuron
 from models.dynamics.naive import AdaptiveState, ResonateState
 from models.dynamics.triton_loops import (
@@ -375,20 +376,58 @@ class _Resonate(torch.autograd.Function):
         return d_I, *by_coefficient, torch.view_as_complex(d_u), d_s, *by_fold, *[None] * 6
 
 
+class _RecurrentResonate(torch.autograd.Function):
+    """As above without a fold, with recurrent weights V [H, H]."""
+
+    @staticmethod
+    def forward(
+        ctx, I, A, gain, theta, reset, scale, u, s, V, reset_inside, surrogate, for_backward
+    ):  # fmt: skip
+        ctx.set_materialize_grads(False)
+        ctx.options, limits = (reset_inside, surrogate), [theta, reset, scale]
+        if isinstance(theta, torch.Tensor):
+            limits = [x.contiguous() for x in limits]
+        parts = [x.contiguous() for x in (*_pairs(A).unbind(-1), gain, *_pairs(u).unbind(-1), s)]
+        spikes, (x, y, s) = triton_recurrent.step_by_step(
+            ctx, _resonate_step, reset_inside, I.contiguous(), parts[:3], limits, parts[3:],
+            V.contiguous(), for_backward,
+        )  # fmt: skip
+        return spikes, torch.complex(x, y), s
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_spikes, d_u, d_s):
+        s, (flag, surrogate) = ctx.saved_tensors[-3], ctx.options
+        d_u = None if d_u is None else _pairs(d_u)
+        parts = (None, None) if d_u is None else d_u.unbind(-1)
+        d_state = [own_gradient(x, s, True) for x in (*parts, d_s)]
+        d_I, sums, d_V = triton_recurrent.step_back(
+            ctx, _resonate_adjoint, flag, surrogate, d_spikes, d_state,
+            any(ctx.needs_input_grad[3:6]), ctx.needs_input_grad[8],
+        )  # fmt: skip
+        d_limits = sums[3:] if len(sums) > 3 else [None] * 3
+        d_A, d_u = torch.complex(sums[0], sums[1]), torch.complex(*d_state[:2])
+        return d_I, d_A, sums[2], *d_limits, d_u, d_state[2], d_V, None, None, None
+
+
 def _pairs(x: torch.Tensor) -> torch.Tensor:
     """Complex x [...] as real and imaginary parts [..., 2]."""
     return torch.view_as_real(x.resolve_conj())
 
 
 def resonate(
-    I, A, reset, gain, *, scale, theta, state, reset_inside, fold=None, surrogate=BOXCAR
+    I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, fold=None, surrogate=BOXCAR
 ):  # fmt: skip
-    """See :func:`models.dynamics.resonate`; float32 on a GPU, no second derivatives."""
+    """See :func:`models.dynamics.resonate`; float32 on a GPU, no second derivatives.
+
+    Either ``V`` or ``fold`` is None.
+    """
     B, _, H = I.shape
     gain, limits = per_neuron(gain, I), limits_of(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
-    spikes, u, s = _Resonate.apply(
-        I, A.expand(H), gain, *limits, u, s, *fold_arguments(fold), reset_inside, surrogate,
+    run, more = (_Resonate, fold_arguments(fold)) if V is None else (_RecurrentResonate, (V,))
+    spikes, u, s = run.apply(
+        I, A.expand(H), gain, *limits, u, s, *more, reset_inside, surrogate,
         torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, ResonateState(u, s)

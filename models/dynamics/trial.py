@@ -111,7 +111,8 @@ def _run_adaptive(
 def resonate_trials(
     surrogate: Surrogate, learns: bool = False, folded: bool = False
 ) -> Iterator[Trial]:
-    """Both places of the reset; ``folded``: within normalisation and dropout.
+    """Both places of the reset, and recurrent weights unless it is ``folded``: within
+    normalisation and dropout.
 
     ``learns``: theta, reset and scale are inputs, which get gradients.
     """
@@ -128,6 +129,10 @@ def resonate_trials(
         state |= {"theta": draw(0.8, 1.2, H), "reset": draw(0.4, 1, H), "scale": draw(1, 2, H)}
     yield Trial("C-SiLIF", inside | state, run)
     yield Trial("Resonate-and-Fire", outside | state, run)
+    if not folded:
+        V = {"V": draw(-1, 1, H, H) * (2 / H) ** 0.5}
+        yield Trial("recurrent C-SiLIF", inside | state | V, run)
+        yield Trial("recurrent Resonate-and-Fire", outside | state | V, run)
 
 
 def _run_resonate(

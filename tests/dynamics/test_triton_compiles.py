@@ -36,6 +36,10 @@ CASES = {  # module and kernel, flags that are on or off together, and what is a
     "resonate backward": ("triton_loops._backward", {"FLAG", "LEARNS", *FOLD}, RESONATE),
     "recurrent forward": ("cuda._forward", {"ADAPTS", "KEEP", "EACH"}, {}),
     "recurrent backward": ("cuda._backward", {"ADAPTS", "LEARNS", "EACH"}, {}),
+    "recurrent resonate forward": ("triton_recurrent._forward", {"FLAG", "KEEP", "EACH"}, RESONATE),
+    "recurrent resonate backward": (
+        "triton_recurrent._backward", {"FLAG", "LEARNS", "EACH"}, RESONATE,
+    ),
     "readout forward": ("triton_readout._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
     "readout backward": ("triton_readout._backward", {"SUMS"}, {"BLOCK": 64}),
 }  # fmt: skip
