@@ -63,7 +63,7 @@ OPERATIONS = {
     "balanced": _operation("balanced", balanced_trials)._replace(kernels=("cpu",)),
     "readout": _operation("readout", readout_trials),
     "potentials": _operation("potentials", readout_trials),
-    "selective_scan": _operation("selective_scan", scan_trials)._replace(kernels=("cpu",)),
+    "selective_scan": _operation("selective_scan", scan_trials),
 }
 
 

@@ -133,7 +133,7 @@ def _run(made, x, delta, A, B, C, h, for_backward):
     given = *_dense(x, delta, A, B, C), *arrays(h, y, kept)
     run_rows(
         forward, rows, T * A.numel(), for_backward, *given,
-        scratch=lambda: (np.empty((STEPS_KEPT, D), np.float32),),
+        scratch=lambda: arrays(torch.empty(STEPS_KEPT, D)),
     )  # fmt: skip
     last.copy_(h.mT)
 
@@ -148,7 +148,7 @@ def _backward(inputs, kept, gradients, needed):
     found = arrays(d_y.contiguous(), d_h, d_x, d_delta, d_A, d_B, d_C)
     run_rows(
         backward, rows, T * A.numel(), *_dense(x, delta, A, B, C), *arrays(*kept), *found,
-        scratch=lambda: tuple(np.empty((5, STEPS_KEPT + 1, D), np.float32)),
+        scratch=lambda: arrays(*torch.empty(5, STEPS_KEPT + 1, D)),
     )  # fmt: skip
     return d_x, d_delta, d_A.sum(dim=0).T, d_B, d_C, d_h.mT
 

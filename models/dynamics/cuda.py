@@ -31,10 +31,11 @@ from models.dynamics.triton_loops import (
     run_forward,
 )
 from models.dynamics.triton_readout import potentials, readout
+from models.dynamics.triton_scan import selective_scan
 from models.dynamics.triton_support import SIZES, derivative, launch, own_gradient, place, spike
 from models.surrogate import BOXCAR
 
-__all__ = ["adaptive", "potentials", "readout", "resonate"]
+__all__ = ["adaptive", "potentials", "readout", "resonate", "selective_scan"]
 
 
 @triton.jit

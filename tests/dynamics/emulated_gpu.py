@@ -268,11 +268,11 @@ class _Machine:
     do_shr = functools.partialmethod(_shift, np.right_shift)
 
     def do_bfe(self, active, parts, operands):
-        if parts != ["u32"]:
-            beyond(f"bfe of {parts}")
         value, first, count = (self.read(x, _TYPES["u32"]) for x in operands[1:])
-        mask = ((np.uint64(1) << count.astype(np.uint64)) - 1).astype(np.uint32)
-        self.write(active, operands[0], (value >> first) & mask)
+        if (count == 0).any() or (first + count > 32).any():
+            beyond("bfe of other bits")
+        value = (value << (32 - first - count)).astype(_TYPES[parts[0]])  # a sign is first
+        self.write(active, operands[0], value >> (32 - count).astype(value.dtype))
 
     def do_setp(self, active, parts, operands):
         x, y = (self.read(operand, _TYPES[parts[-1]]) for operand in operands[1:])

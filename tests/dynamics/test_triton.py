@@ -39,6 +39,8 @@ from tests.dynamics.cases import (
     run_potentials,
     run_readout,
     run_resonate,
+    run_scan,
+    scan_inputs,
 )
 
 
@@ -62,6 +64,7 @@ TRIED = {  # operations, and what their trials are made for
     "folded resonate": (OPERATIONS["resonate"].folded, BOXCAR),
     "readout": (OPERATIONS["readout"],),
     "potentials": (OPERATIONS["potentials"],),
+    "selective scan": (OPERATIONS["selective_scan"],),
     "batch statistics": (BATCH_STATISTICS,),
     "delays": (DELAYS_OF_FEATURES,),
 }
@@ -69,12 +72,14 @@ EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_
 SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
 SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 23, 9)]
 READOUT_SHAPES = [(1, 1, 1), (2, 20, 35), (3, 8, 64), (2, 3, 1000)]
+SCAN_SHAPES = [(1, 1, 1, 1), (2, 16, 5, 3), (1, 35, 9, 4)]
 DEVICE = "cpu"
 if EMULATED:  # each is compiled for itself, which takes seconds
-    SMALL_SHAPES, SHAPES_WITHIN = [(2, 17, 130)], [(2, 23, 40)]
+    SMALL_SHAPES, SHAPES_WITHIN, SCAN_SHAPES = [(2, 17, 130)], [(2, 23, 40)], [(2, 19, 9, 4)]
 elif not INTERPRETED:
     DEVICE, EXACT = "cuda", ()
     SMALL_SHAPES, SHAPES_WITHIN = [*SHAPES, (32, 100, 512)], [(32, 99, 500)]
+    SCAN_SHAPES = [*SCAN_SHAPES, (32, 300, 64, 64)]
 
 
 def without_gpu(test):
@@ -189,6 +194,22 @@ def test_readout(shape):
     inputs = readout_inputs(*shape)
     assert_like_naive(run_readout, "cuda", inputs, exact=False, device=DEVICE)
     assert_like_naive(run_potentials, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
+
+
+@with_or_without_gpu
+@pytest.mark.parametrize("shape", SCAN_SHAPES)
+@pytest.mark.parametrize("tile", [2048, 32])
+def test_selective_scan(shape, tile, monkeypatch):
+    """All channels in one program, and in several."""
+    scan = importlib.import_module("models.dynamics.triton_scan")
+    monkeypatch.setattr(scan, "LARGEST_TILE", tile)
+    inputs = scan_inputs(*shape)
+    assert_like_naive(run_scan, "cuda", inputs, exact=False, device=DEVICE)
+
+    def outputs_only(backend, **inputs):
+        return run_scan(backend, **inputs)[:1]
+
+    assert_like_naive(outputs_only, "cuda", inputs, exact=False, device=DEVICE)
 
 
 @with_or_without_gpu

@@ -19,8 +19,9 @@ from models.dynamics import cuda  # noqa: E402
 ADAPTIVE = {"STEP": cuda._adaptive_step, "ADJOINT": cuda._adaptive_adjoint, "STRIDE": 1}
 RESONATE = {"STEP": cuda._resonate_step, "ADJOINT": cuda._resonate_adjoint, "SCALES": True,
             "STRIDE": 2, "HAS_Y": True}  # fmt: skip
+SCAN = {"BLOCK": 32, "STATES": 64, "RUN": 16}
 TYPES = {
-    "i32": {"step", "given", "T", "D", "H", "C"},
+    "i32": {"step", "given", "T", "D", "H", "C", "N", "rows"},
     "fp32": {"p", "grown", "momentum", "eps", "unbiased", "count"},
     "*i64": {"seed"},
 }
@@ -42,6 +43,8 @@ CASES = {  # module and kernel, flags that are on or off together, and what is a
     ),
     "readout forward": ("triton_readout._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
     "readout backward": ("triton_readout._backward", {"SUMS"}, {"BLOCK": 64}),
+    "scan forward": ("triton_scan._forward", {"KEEP"}, SCAN),
+    "scan backward": ("triton_scan._backward", set(), SCAN),
 }  # fmt: skip
 
 
@@ -76,7 +79,7 @@ def test_kernels_compile_and_contract_nothing(case, on, tmp_path, monkeypatch):
     result = compiled(kernel, constants, 90 if on else 80)
     assert len(result.asm["cubin"]) > 1000
     # A fused multiply-add rounds once where the specification rounds twice.
-    assert "fma" not in result.asm["ptx"] or "readout" in case
+    assert "fma" not in result.asm["ptx"] or case.split()[0] in ("readout", "scan")
 
 
 @pytest.mark.parametrize(
