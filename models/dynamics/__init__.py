@@ -59,8 +59,8 @@ def _operation(name: str, trials, folds: bool = False) -> Operation:
 OPERATIONS = {
     "adaptive": _operation("adaptive", adaptive_trials, folds=True),
     "resonate": _operation("resonate", resonate_trials, folds=True),
-    "resetting": _operation("resetting", resetting_trials)._replace(kernels=("cpu",)),
-    "balanced": _operation("balanced", balanced_trials)._replace(kernels=("cpu",)),
+    "resetting": _operation("resetting", resetting_trials),
+    "balanced": _operation("balanced", balanced_trials),
     "readout": _operation("readout", readout_trials),
     "potentials": _operation("potentials", readout_trials),
     "selective_scan": _operation("selective_scan", scan_trials),

@@ -163,6 +163,8 @@ def can_fold(
     """Whether the ``choice`` for the back end ``asked`` for takes a ``Fold``."""
     if choice.backend not in _FOLDING:
         return False
+    if operation.folded is None:
+        return False
     return asked != "auto" or not tried(operation.folded, choice.backend, device, *variant)
 
 

@@ -32,10 +32,19 @@ from models.dynamics.triton_loops import (
 )
 from models.dynamics.triton_readout import potentials, readout
 from models.dynamics.triton_scan import selective_scan
+from models.dynamics.triton_steps import balanced, resetting
 from models.dynamics.triton_support import SIZES, derivative, launch, own_gradient, place, spike
 from models.surrogate import BOXCAR
 
-__all__ = ["adaptive", "potentials", "readout", "resonate", "selective_scan"]
+__all__ = [
+    "adaptive",
+    "balanced",
+    "potentials",
+    "readout",
+    "resetting",
+    "resonate",
+    "selective_scan",
+]
 
 
 @triton.jit

@@ -70,6 +70,17 @@ def test_right_kernels_agree(operation):
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("backend", ["auto", "cpu"])
+def test_an_operation_without_kernels_is_computed_in_plain_pytorch(backend, caplog):
+    backends.say_plain.cache_clear()
+    with caplog.at_level("INFO", logger="sprache"):
+        choice = backends.choose(ADAPTIVE._replace(kernels=("cuda",)), backend, torch.zeros(1))
+    assert choice.backend == "naive"
+    assert caplog.messages == [
+        "Plain PyTorch computes the recurrences of 'adaptive', for which 'cpu' has no kernels"
+    ]
+
+
 @pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("operation", [ADAPTIVE, RESONATE, ADAPTIVE.folded, RESONATE.folded])
 def test_no_potential_of_the_trial_is_near_the_threshold(operation, learns):

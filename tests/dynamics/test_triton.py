@@ -26,18 +26,23 @@ from models.folding import BATCH_STATISTICS
 from models.snns import SNN
 from models.surrogate import BOXCAR, SURROGATES, surrogate
 from tests.dynamics.cases import (
+    RESETTING,
     SHAPES,
     VECTOR,
     adaptive_inputs,
     assert_like_naive,
     assert_surrogate_like_double_precision,
+    balanced_inputs,
     largest_error,
     random,
     readout_inputs,
+    resetting_inputs,
     resonate_inputs,
     run_adaptive,
+    run_balanced,
     run_potentials,
     run_readout,
+    run_resetting,
     run_resonate,
     run_scan,
     scan_inputs,
@@ -62,6 +67,8 @@ TRIED = {  # operations, and what their trials are made for
     "resonate": (OPERATIONS["resonate"], surrogate("triangle")),
     "learning resonate": (OPERATIONS["resonate"].folded, BOXCAR, True),
     "folded resonate": (OPERATIONS["resonate"].folded, BOXCAR),
+    "resetting": (OPERATIONS["resetting"], surrogate("slayer")),
+    "learning balanced": (OPERATIONS["balanced"], surrogate("double_gaussian"), True),
     "readout": (OPERATIONS["readout"],),
     "potentials": (OPERATIONS["potentials"],),
     "selective scan": (OPERATIONS["selective_scan"],),
@@ -131,6 +138,28 @@ elif not INTERPRETED:
 def test_adaptive(shape, adapts, recurrent):
     inputs = adaptive_inputs(*shape, adapts=adapts, recurrent=recurrent)
     assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
+
+
+@with_or_without_gpu
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("case", RESETTING)
+def test_resetting(case, recurrent):
+    adapts, form = RESETTING[case]
+    run = functools.partial(run_resetting, **form)
+    for learns in (False, True):
+        inputs = resetting_inputs(
+            *SMALL_SHAPES[-1], adapts=adapts, recurrent=recurrent, learns=learns
+        )
+        assert_like_naive(run, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
+
+
+@with_or_without_gpu
+@pytest.mark.parametrize("shape", SMALL_SHAPES)
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("learns", [False, True])
+def test_balanced(shape, recurrent, learns):
+    inputs = balanced_inputs(*shape, recurrent=recurrent, learns=learns)
+    assert_like_naive(run_balanced, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
 
 
 @without_gpu
@@ -285,7 +314,10 @@ def test_the_mask_of_dropout():
 
 
 @without_gpu
-@pytest.mark.parametrize(("neuron", "bidirectional"), [("SiLIF", True), ("CSiLIF", False)])
+@pytest.mark.parametrize(
+    ("neuron", "bidirectional"),
+    [("SiLIF", True), ("CSiLIF", False), ("LIFNode", True), ("SEadLIF", False)],
+)
 def test_networks_train_alike_with_folded_layers(neuron, bidirectional):
     results = []
     for backend in ("naive", "cuda"):
@@ -315,6 +347,8 @@ def test_networks_train_alike_with_folded_layers(neuron, bidirectional):
             functools.partial(run_resonate, inside=True),
             resonate_inputs(2, 11, 40, inside=True),
         ),
+        (run_resetting, resetting_inputs(2, 11, 40, recurrent=True)),
+        (run_balanced, balanced_inputs(2, 11, 40, recurrent=False)),
         (run_readout, readout_inputs(2, 11, 5)),
         (run_potentials, readout_inputs(2, 11, 5)),
     ],

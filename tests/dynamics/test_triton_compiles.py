@@ -21,11 +21,12 @@ RESONATE = {"STEP": cuda._resonate_step, "ADJOINT": cuda._resonate_adjoint, "SCA
             "STRIDE": 2, "HAS_Y": True}  # fmt: skip
 SCAN = {"BLOCK": 32, "STATES": 64, "RUN": 16}
 TYPES = {
-    "i32": {"step", "given", "T", "D", "H", "C", "N", "rows"},
-    "fp32": {"p", "grown", "momentum", "eps", "unbiased", "count"},
+    "i32": {"step", "start", "stop", "given", "T", "D", "H", "C", "N", "rows"},
+    "fp32": {"decay", "dt", "p", "grown", "momentum", "eps", "unbiased", "count"},
     "*i64": {"seed"},
 }
 FOLD = {"NORMALIZES", "DROPS", "EACH"}
+STEPS = {"RETURNS", "SEEN", "KEEP", "EACH"}
 CASES = {  # module and kernel, flags that are on or off together, and what is always so
     "adaptive forward": (
         "triton_loops._forward", {"FLAG", "HAS_Y", "KEEP", "COUNTS", *FOLD}, ADAPTIVE,
@@ -41,6 +42,12 @@ CASES = {  # module and kernel, flags that are on or off together, and what is a
     "recurrent resonate backward": (
         "triton_recurrent._backward", {"FLAG", "LEARNS", "EACH"}, RESONATE,
     ),
+    "resetting forward": ("triton_steps._forward", STEPS, {"FORM": 21}),
+    "resetting backward": ("triton_steps._backward", {"RETURNS", "EACH"}, {"FORM": 21}),
+    "LIF forward": ("triton_steps._forward", STEPS, {"FORM": 2}),
+    "LIF backward": ("triton_steps._backward", {"RETURNS", "EACH"}, {"FORM": 4}),
+    "balanced forward": ("triton_steps._forward", STEPS, {"FORM": 32}),
+    "balanced backward": ("triton_steps._backward", {"RETURNS", "EACH"}, {"FORM": 32}),
     "readout forward": ("triton_readout._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
     "readout backward": ("triton_readout._backward", {"SUMS"}, {"BLOCK": 64}),
     "scan forward": ("triton_scan._forward", {"KEEP"}, SCAN),
