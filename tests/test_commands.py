@@ -117,6 +117,7 @@ MISTAKES = {
         ("nowhere", "nowhere is not a folder"),
         ("empty --neurons GRU", "'GRU'"),
     ],
+    "benchmarks.state_space": OUT,
     "benchmarks.precision": [
         *OUT,
         ("--seeds one", "--seeds: 'one' is not a whole number from 0"),

@@ -9,7 +9,7 @@ import types
 import pytest
 import torch
 
-from benchmarks import delays, dynamics, measure, mechanisms, precision, train
+from benchmarks import delays, dynamics, measure, mechanisms, precision, state_space, train
 from datasets.binning import Binning, bin_events
 from training.errors import ExperimentError
 
@@ -67,6 +67,23 @@ def test_layers_with_delays_are_measured(monkeypatch):
     answer = types.SimpleNamespace(send=sent.append)
     delays.measure_peak(cases[1], (64, 100, 64), torch.get_num_threads(), answer)
     assert 1 < sent[0] < 1000  # an input alone are 1.6 MiB
+
+
+def test_s4d_as_it_is_usually_written_is_the_same_function(tmp_path, capsys):
+    nets = state_space.networks([6, 6, 3], torch.device("cpu"))
+    x, found = torch.randn(2, 20, state_space.FEATURES), []
+    for net in nets:
+        torch.manual_seed(1)
+        output = net(x)
+        output = output[0] if isinstance(output, tuple) else output
+        output.square().sum().backward()
+        found.append([output, *(p.grad for p in net.parameters())])
+    for plain, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    out = tmp_path / "state_space.json"
+    state_space.main(["--quick", "--out", str(out)])
+    assert json.loads(out.read_text())["steps"]["12"]["ours"]["ratio"] > 0
+    assert "times faster" in capsys.readouterr().out
 
 
 def test_baselines_are_measured():
