@@ -70,9 +70,9 @@ def step_matrices(layer: AdaptiveLayer) -> Tensor:
 
 
 def double_precision(layer: SpikingLayer) -> SpikingLayer:
-    """A copy of ``layer`` that computes in double precision, in plain PyTorch."""
+    """A copy of ``layer`` that computes in double precision, in plain PyTorch, without V."""
     layer = copy.deepcopy(layer).cpu().double()
-    layer.backend = "naive"
+    layer.backend, layer.recurrent = "naive", False
     return layer
 
 

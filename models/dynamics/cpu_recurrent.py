@@ -102,11 +102,11 @@ class Line:
         self.length, self.first, self.taps = int(start.max()) + count, first, taps
         self.order, self.place = torch.from_numpy(order), np.argsort(order)
         starts = start[order][edges[:-1]]
-        # An index that cannot be negative lets the loops become vector instructions.
-        self.arrays = edges.astype(np.uint64), starts, weights
         self.sent = given.I.new_empty(self.length + steps, B, H)
         self.sent[: self.length] = 0
         self.far = given.I.new_empty(B, BLOCK, H)
+        # An index that cannot be negative lets the loops become vector instructions.
+        self.arrays = edges.astype(np.uint64), starts, weights, *arrays(self.sent, self.far)
 
     def send(self, t: int, s: Tensor) -> None:
         """Let s [B, H] set out before step t."""
@@ -114,12 +114,12 @@ class Line:
 
     def arriving(self, t: int, out: Tensor, to: int) -> None:
         """Write what arrives at step t to ``out[:, to]``, which is [B, H]; t counts up."""
-        (B, _, H), given = self.far.shape, (*self.arrays, *arrays(self.sent, self.far))
+        B, _, H = self.far.shape
         if t % BLOCK == 0:
             scratch = lambda: tuple(np.empty((4, H), np.float32))  # noqa: E731
-            run_rows(_far, B, BLOCK * H, self.length + t, *given, scratch=scratch)
+            run_rows(_far, B, BLOCK * H, self.length + t, *self.arrays, scratch=scratch)
         last = self.length + t - 1
-        run_rows(_near, B, BLOCK * H, last, t % BLOCK, to, *given, *arrays(out))
+        run_rows(_near, B, BLOCK * H, last, t % BLOCK, to, *self.arrays, *arrays(out))
 
     def by_taps(self, s: Tensor, steps: int) -> Tensor:
         """Gradient of the taps, by those of z in ``sent``; spikes s [B, T, H] before each step."""

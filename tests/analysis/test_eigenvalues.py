@@ -31,6 +31,14 @@ def layer_of(neuron: str):
     return LAYERS[neuron](3, SIZE).requires_grad_(False)
 
 
+@pytest.mark.parametrize("neuron", known_recurrence)
+def test_recurrent_weights_and_delays_have_no_part_in_eigenvalues(neuron):
+    plain = layer_of(neuron)
+    delayed = LAYERS[neuron](3, SIZE, recurrent="dense", recurrent_delay="axonal")
+    delayed.load_state_dict(plain.state_dict(), strict=False)
+    np.testing.assert_array_equal(exact_eigenvalues(delayed), exact_eigenvalues(plain))
+
+
 @pytest.mark.parametrize("neuron", ADAPTING)
 def test_the_step_matrix_is_the_derived_one(neuron):
     layer = double_precision(layer_of(neuron))
