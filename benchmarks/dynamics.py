@@ -6,11 +6,11 @@
 
 Measures every neuron of the project (with the coefficients that its layer starts from), and RLIF
 with learned recurrent delays, whose spread sigma is that of early and of late epochs, under every
-back end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, how the time
-grows with T, H and B, and the LIF layers of other libraries where they are installed
-(``benchmarks/requirements.txt``). Whatever is compared is timed alternately within one run. The
-floor is what memory traffic, and matrix products with V, would take alone at the rates measured
-here. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
+back end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, Mamba's
+scan, how the time grows with T, H and B, and the LIF layers of other libraries where they are
+installed (``benchmarks/requirements.txt``). Whatever is compared is timed alternately within one
+run. The floor is what memory traffic, and matrix products with V, would take alone at the rates
+measured here. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
 """
 
 if __name__ == "__main__":
@@ -21,16 +21,19 @@ if __name__ == "__main__":
 import importlib.util
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from tabulate import tabulate
 from torch import Tensor
+from torch.nn import functional
 
 from benchmarks import measure
 from benchmarks.measure import graphed, interleaved, kept_mib, machine, peak_mib, write
 from models import anns
-from models.dynamics import readout
+from models.dynamics import readout, selective_scan
+from models.mamba import Mamba
 from models.snns import LAYERS, ReadoutLayer
 from parsers.program import Parser, program
 
@@ -39,6 +42,7 @@ CLASSES = 35
 SCALED_NEURON = "SiLIF"
 BASELINES = ("RNN", "LiGRU", "GRU")
 DELAYED = {f"RLIF, delays, sigma {sigma:g}": sigma for sigma in (10.0, 0.06)}
+SCAN = (32, 300, 64, 64)  # B, T, H and N of Mamba's scan
 RECURRENT_STEPS = 100  # at most, where every step is a matrix product of its own
 
 
@@ -119,6 +123,22 @@ def time_baseline(name: str, shape: tuple, device: str, rounds: int) -> dict:
     I = random_input(*shape, device)
     forward = {"naive": lambda: layer.recurrence(*[I] * len(layer.gates))}
     return compare(name, forward, I, rounds)
+
+
+def compare_scan(shape: tuple, device: str, rounds: int) -> dict:
+    """Every back end on the selective scan, of the steps and decays that Mamba starts from."""
+    (B, T, H, N), I = shape, random_input(*shape[:3], device)
+    block = Mamba(H, options={"state_size": N}).to(device)
+    delta = functional.softplus(block.dt_proj.bias).detach().expand(B, T, H).clone()
+    delta, weights = delta.requires_grad_(), torch.randn(2, B, T, N, device=device).requires_grad_()
+    state = I.new_zeros(B, H, N)
+
+    def scan(backend):
+        A = -torch.exp(block.A_log)
+        return selective_scan(I, delta, A, *weights, block.D, state=state, backend=backend)[0]
+
+    forwards = {name: partial(scan, name) for name in backends(device)}
+    return compare(f"Mamba, {N} states", forwards, I, rounds)
 
 
 # LIF layers of other libraries, as their users run them over a sequence: each maker takes an input
@@ -266,6 +286,7 @@ def measure_neurons(result: dict, shape: tuple, device: str, rounds: int) -> Non
             values["x_floor"] = round(values["ms"] / (1e3 * floor), 2)
     fewer = max(3, rounds // 3)
     neurons += [time_baseline(name, fewer_steps, device, fewer) for name in BASELINES]
+    neurons.append(compare_scan((*shape, H) if min(shape) < 64 else SCAN, device, fewer))
     result["neurons"] = neurons
     print_comparison(neurons)
 

@@ -91,6 +91,14 @@ def test_baselines_are_measured():
     assert result["backends"]["naive"]["ms"] > 0
 
 
+def test_the_selective_scan_is_measured():
+    pytest.importorskip("numba")
+    result = dynamics.compare_scan((2, 30, 32, 8), "cpu", rounds=1)
+    assert result["shape"] == [2, 30, 32]
+    assert min(found["ms"] for found in result["backends"].values()) > 0
+    assert result["backends"]["cpu"]["kept_mib"] < result["backends"]["naive"]["kept_mib"]
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """Stands in for training; the commands it was given."""
