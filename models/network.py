@@ -80,7 +80,7 @@ def chosen(option: str, numbers: Sequence[int] | None, count: int) -> Sequence[i
 
 
 class Network(nn.Module):
-    """A stack of layers: see ``models.snns.SNN`` and ``models.anns.ANN``."""
+    """A stack of layers: see ``models.snns.SNN``, ``models.anns.ANN``, ``models.ssms.SSM``."""
 
     def __init__(self, input_shape: tuple, layer_sizes: list[int], use_readout_layer: bool):
         super().__init__()
