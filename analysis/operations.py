@@ -78,7 +78,8 @@ def update_operations(layer: nn.Module) -> tuple[int, int]:
     and the softmax of the readout are not counted, nor is a recurrence that is not known here.
 
     A channel of a state-space model updates its state step by step, as a chip would, whatever
-    convolves here; the product of a gate is a MAC, its sigmoid and GELU are not counted.
+    convolves here; the product of a gate is a MAC, its sigmoid, GELU and exponentials
+    are not counted.
     """
     if isinstance(layer, ResidualLayer):
         return layer.update_operations()

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Operations and energy, against counting by hand and against the operations PyTorch runs."""
 
+import math
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -195,6 +197,19 @@ def test_state_space_models_are_counted_as_recurrences(name, bidirectional):
     assert first.sop + second.sop == float(activity.sop) == sum(spikes) + 4 * H / 2
     assert model.macs(T) == again + states + last.mac
     assert sum(o.recurrent_sop for o in (first, second, last)) == 0
+
+
+def test_mamba_is_counted_by_its_matrices_and_states():
+    model = state_space("Mamba")
+    first, second, last = counted(model, torch.rand(2, T, F))
+    rank, states = math.ceil(H / 16), 4
+    matrices = 2 * H * H + H * (rank + 2 * states) + rank * H + H * H
+    assert [first.mac, second.mac] == [T * (F * H + matrices), T * matrices]
+    # delta A, a h, delta u B and C h; four taps; delta u, D u, two SiLU and the gate.
+    assert first.update_mac == second.update_mac == T * H * (4 * states + 4 + 5)
+    assert first.update_ac == T * H * 4
+    total = first.mac + second.mac + first.update_mac + second.update_mac + last.mac
+    assert model.macs(T) == total
 
 
 def test_layernorm_of_a_state_space_model_is_counted():
