@@ -69,6 +69,10 @@ class RecurrentDelay(nn.Module):
 
     def feedback(self, V: Tensor, mask: Tensor | None = None) -> Feedback:
         """What the recurrences take: V [H, H] with these delays, and a ``mask`` of dropout."""
+        if torch.compiler.is_exporting():
+            raise TypeError(
+                "torch.export takes no recurrent delays: their number of taps is learned"
+            )
         centre, one = 1 + self.delays(), torch.ones_like(self.sigma)
         half = one + self.sigma if self.p is None else one + 2 * self.sigma * self.p.sigmoid()
         # Corners included: a tap of weight 0 there has a gradient.

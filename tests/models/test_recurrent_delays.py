@@ -199,6 +199,11 @@ def test_what_has_no_kernels_on_a_gpu_is_said():
     assert without_kernels(Choice("cuda"), False).backend == "cuda"
 
 
+def test_export_refuses_delays():
+    with pytest.raises(TypeError, match=r"torch.export takes no recurrent delays"):
+        torch.export.export(make_net("LIF", **SHORT).eval(), (make_input(),))
+
+
 def test_delays_need_recurrent_weights():
     with pytest.raises(ValueError, match=r"--recurrent_delay is for recurrent weights.*LIFLayer"):
         make_net("LIF", recurrent_delay="axonal")
