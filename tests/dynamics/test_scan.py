@@ -118,6 +118,12 @@ class TestOnCPU:
             for ours, reference in zip(found, expected, strict=True):
                 assert largest_error(ours.double(), reference) < 1e-5
 
+    @pytest.mark.parametrize("name", ["x", "delta", "A", "B", "C", "h"])
+    def test_what_is_not_a_number_is_seen(self, name):
+        inputs = scan_inputs(1, 3, 2, 2)
+        inputs[name].view(-1)[0] = float("nan")
+        assert run_scan("cpu", **inputs)[0].isnan().any()
+
     def test_inputs_need_not_be_dense_and_some_need_no_gradient(self):
         inputs = scan_inputs(3, 30, 8, 4)
         dense = inputs["x"].transpose(0, 1).contiguous().transpose(0, 1)
