@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.dynamics import AdaptiveState, ResonateState
+from models.dynamics import AdaptiveState, BalancedState, ResonateState
+from models.neurons import BRFLayer, ResettingLayer
 from models.shell import SpikingLayer
 from models.snns import (
     RF_STEP,
@@ -29,6 +30,8 @@ from models.snns import (
     SiLIFLayer,
 )
 
+SMALL = 2.0**-30  # of a state; products with it are exact
+
 
 @torch.no_grad()
 def exact_eigenvalues(layer: SpikingLayer) -> np.ndarray:
@@ -38,7 +41,7 @@ def exact_eigenvalues(layer: SpikingLayer) -> np.ndarray:
     Recurrent weights act through spikes only and have no part in it.
 
     Raises:
-        ValueError: the layer runs neither of the two recurrences.
+        ValueError: the layer runs a recurrence of its own.
     """
     layer = double_precision(layer)
     if isinstance(layer, ResonateLayer):
@@ -46,7 +49,7 @@ def exact_eigenvalues(layer: SpikingLayer) -> np.ndarray:
         zero = torch.zeros(1, layer.hidden_size, dtype=torch.float64)
         state = ResonateState(torch.complex(zero + 1, zero), zero)
         return with_conjugates(layer.dynamics(current, state)[1].u[0])
-    if not isinstance(layer, AdaptiveLayer):
+    if not isinstance(layer, AdaptiveLayer | ResettingLayer | BRFLayer):
         raise ValueError(f"{type(layer).__name__} runs no recurrence with known eigenvalues")
     matrices = step_matrices(layer)
     if layer.states_per_neuron == 1:
@@ -55,18 +58,23 @@ def exact_eigenvalues(layer: SpikingLayer) -> np.ndarray:
 
 
 @torch.no_grad()
-def step_matrices(layer: AdaptiveLayer) -> Tensor:
-    """The matrix [H, 2, 2] that takes (u, w) of each neuron one step on, by running that step.
+def step_matrices(layer: AdaptiveLayer | ResettingLayer | BRFLayer) -> Tensor:
+    """The matrix [H, 2, 2] that takes (u, w) of each neuron one step on, or (u, v) of BRF, by
+    running that step.
 
-    The two columns are where (1, 0) and (0, 1) go, as two clips of one batch.
+    The two columns are where (1, 0) and (0, 1) go, as two clips of one batch, but far below the
+    threshold: some neurons are reset in the step in which they reach it.
     """
     dtype = layer.W.weight.dtype
     current = torch.zeros(2, 1, layer.hidden_size, dtype=dtype)
     u = torch.zeros(2, layer.hidden_size, dtype=dtype)
     w = torch.zeros_like(u)
-    u[0], w[1] = 1, 1
-    _, after = layer.dynamics(current, AdaptiveState(u, w, torch.zeros_like(u)))
-    return torch.stack([after.u, after.w]).permute(2, 0, 1).contiguous()
+    u[0], w[1] = SMALL, SMALL
+    rest = torch.zeros_like(u)
+    balanced = isinstance(layer, BRFLayer)
+    state = BalancedState(u, w, rest, rest) if balanced else AdaptiveState(u, w, rest)
+    _, after = layer.dynamics(current, state)
+    return (torch.stack(after[:2]) / SMALL).permute(2, 0, 1).contiguous()
 
 
 def double_precision(layer: SpikingLayer) -> SpikingLayer:

@@ -34,6 +34,7 @@ from analysis.trained import (
     open_all,
     open_model,
 )
+from models.neurons import BRFLayer, ResettingLayer
 from models.snns import AdaptiveLayer, ResonateLayer
 from parsers.options import ConfigError
 from parsers.program import Parser, numeric, program
@@ -209,7 +210,9 @@ def check_layer(models: list[Trained], networks: list, layer: int) -> None:
         layers = network.hidden_layers
         if layer > len(layers):
             raise ConfigError(f"--layer {layer}: {model.name} has {len(layers)} hidden layers")
-        if not isinstance(layers[layer - 1], AdaptiveLayer | ResonateLayer):
+        if not isinstance(
+            layers[layer - 1], AdaptiveLayer | ResonateLayer | ResettingLayer | BRFLayer
+        ):
             raise ConfigError(
                 f"--models: {model.name} is of {model.model_type} neurons, whose recurrence is "
                 "their own: their eigenvalues are not known"

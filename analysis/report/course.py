@@ -12,6 +12,7 @@ from analysis.report import figures
 from analysis.report.notice import by_speaker
 from analysis.report.page import Page
 from analysis.trained import OpenedRun
+from models.neurons import BRFLayer, ResettingLayer
 from models.snns import AdaptiveLayer, ResonateLayer
 from models.ssms import SSM, ResidualLayer
 from training.metrics import count_parameters, protocol, wilson
@@ -252,7 +253,7 @@ def show_spiking(page: Page, run: OpenedRun, layers: list[LayerOperations]) -> N
         page.say(
             "SOP count one direction of a layer, as published; ACs, MACs and energy count both."
         )
-    known = (AdaptiveLayer, ResonateLayer, ResidualLayer)
+    known = (AdaptiveLayer, ResonateLayer, ResettingLayer, BRFLayer, ResidualLayer)
     if not all(isinstance(layer, known) for layer in run.model.hidden_layers):
         page.say(
             f"{run.model.neuron_type} neurons have a recurrence of their own, whose updates are "

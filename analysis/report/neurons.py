@@ -13,6 +13,7 @@ from analysis.observe import LayerTrace, Observation, Observer
 from analysis.report import figures
 from analysis.report.page import Page
 from analysis.trained import OpenedRun
+from models.neurons import BRFLayer, ResettingLayer
 from models.shell import SpikingLayer, clamped
 from models.snns import AdaptiveLayer, ResonateLayer
 from models.ssms import MeanReadout, ResidualLayer
@@ -260,16 +261,16 @@ def quantities(layer: nn.Module, step_seconds: float) -> dict[str, np.ndarray]:
     and the input gain b are pure numbers. A neuron that does not decay has an infinite time
     constant. Of a neuron with a recurrence of its own these are its parameters [H], clamped.
     """
-    if isinstance(layer, ResonateLayer):
+    if isinstance(layer, ResonateLayer | BRFLayer):
         turn = exact_eigenvalues(layer)[:, 0]
         found = {
             DECAY: time_constants(np.abs(turn), step_seconds),
             FREQUENCY: np.abs(np.angle(turn)) / (2 * math.pi * step_seconds),
         }
-        gain = layer.coefficients().gain
+        gain = getattr(layer.coefficients(), "gain", None)
         found |= {"input gain b": gain.cpu().numpy()} if isinstance(gain, Tensor) else {}
         return found | learned_threshold(layer)
-    if isinstance(layer, AdaptiveLayer):
+    if isinstance(layer, AdaptiveLayer | ResettingLayer):
         alpha, beta, a, b = layer.coefficients()
         found = {MEMBRANE: time_constants(alpha.cpu().numpy(), step_seconds)}
         if beta is not None:

@@ -18,11 +18,11 @@ from analysis.eigenvalues import (
     timing,
 )
 from models.dynamics import AdaptiveState, ResonateState
-from models.snns import LAYERS, AdaptiveLayer, ResonateLayer
+from models.snns import LAYERS, ResonateLayer
 
 SIZE = 24
 ADAPTING = ("adLIF", "RadLIF", "CadLIF", "SiLIF")
-known_recurrence = [n for n, k in LAYERS.items() if issubclass(k, AdaptiveLayer | ResonateLayer)]
+known_recurrence = [n for n in LAYERS if n != "BRF"]
 PUBLISHED = ("CadLIF", "CSiLIF", "SiLIF", "ResonateFire")
 
 
@@ -50,6 +50,17 @@ def test_the_step_matrix_is_the_derived_one(neuron):
     torch.testing.assert_close(torch.linalg.det(matrices), alpha * beta)
 
 
+def test_brf_starts_inside_the_border_of_stability():
+    """Its eigenvalues are 1 + d (p - |b| + i omega); without b their absolute value is 1."""
+    layer = double_precision(layer_of("BRF"))
+    omega, damping = (x.numpy() for x in layer.coefficients())
+    found = exact_eigenvalues(layer)
+    found = np.where(found.imag > 0, found, 0).sum(axis=1)
+    np.testing.assert_allclose(found, 1 + 0.01 * (damping + 1j * omega), rtol=1e-9)
+    layer.b.zero_()
+    np.testing.assert_allclose(np.abs(exact_eigenvalues(layer)), 1, rtol=1e-9)
+
+
 @pytest.mark.parametrize("neuron", known_recurrence)
 def test_a_layer_without_input_moves_by_its_eigenvalues(neuron):
     """A state that never reaches the threshold, 40 steps on, by the layer and by diagonalising."""
@@ -59,7 +70,7 @@ def test_a_layer_without_input_moves_by_its_eigenvalues(neuron):
     u = torch.full((1, SIZE), size, dtype=torch.float64)
     zero = torch.zeros_like(u)
     values = exact_eigenvalues(layer)
-    if isinstance(layer, AdaptiveLayer):
+    if not isinstance(layer, ResonateLayer):
         state = AdaptiveState(u, zero, zero)
         first = layer.dynamics(current[:, :1], state)[1].u[0].numpy()
         # u_n = c1 z1^n + c2 z2^n goes through its first two values.
