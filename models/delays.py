@@ -68,8 +68,9 @@ class Delay(nn.Module):
         taps: D, an odd number; delays are 0 to D - 1 steps.
         inputs, outputs: features F, neurons H.
 
-    Positions ``P`` start uniformly over all taps; ``floor(D/2) - P`` is the delay in steps. Raises
-    ValueError for an unknown kind or an impossible number of taps.
+    Positions ``P`` start uniformly from one step beyond the longest delay, as published, and are
+    brought back to it; ``floor(D/2) - P`` is the delay in steps. Raises ValueError for an unknown
+    kind or an impossible number of taps.
     """
 
     def __init__(self, kind: str, taps: int, inputs: int, outputs: int):
@@ -81,7 +82,7 @@ class Delay(nn.Module):
         self.kind, self.taps, self.longest = kind, taps, taps // 2
         self.inputs, self.outputs = inputs, outputs
         shape = {"axonal": (inputs,), "dendritic": (outputs,), "synaptic": (outputs, inputs)}[kind]
-        P = torch.empty(shape).uniform_(-taps / 2, taps / 2)
+        P = torch.empty(shape).uniform_(-self.longest - 1, self.longest)  # as published
         self.P = nn.Parameter(P.clamp_(-self.longest, self.longest))
         self.register_buffer("sigma", torch.tensor(float(self.longest)))
 
