@@ -184,8 +184,9 @@ class Option:
             if self.optional:
                 return None
             raise ValueError("has no value")
-        if isinstance(value, list) and value and self.rules.joined:
-            value = JOINT.join(map(str, value))
+        names = value if isinstance(value, list) and self.rules.joined else []
+        if names and all(isinstance(name, str) for name in names):
+            value = JOINT.join(names)
         if not isinstance(value, str | bool | int | float | Path):
             kind = "list" if isinstance(value, list) else "mapping"
             raise ValueError(f"holds a {kind}, not a single value")
@@ -201,7 +202,8 @@ class Option:
         try:
             converted = tuple(self.convert(value) for value in values)
         except ValueError as error:
-            lists = self.rules.grid and any("," in value for value in map(str, values))
+            texts = [value for value in values if isinstance(value, str)]  # a list may be endless
+            lists = self.rules.grid and "," in "".join(texts)
             hint = "; put spaces between several values, and no commas" if lists else ""
             raise ConfigError(f"{place}: {error}{hint}") from None
         repeated = [value for i, value in enumerate(converted) if value in converted[:i]]

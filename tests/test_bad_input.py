@@ -61,6 +61,7 @@ for _outer, _inner in zip("bcdefghijk", "abcdefghij", strict=True):
         ("!!python/object:os.system {}\n", "Python object"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nlr: [*b, *b]\n", "unknown key"),
         (f"lr: {BOMB}\n", "lr"),
+        (f"model_type: {BOMB}\n", "model_type"),
         (f"seed: {'9' * 5000}\n", "seed"),
         ("base: &b {lr: 1}\n<<: *b\n", "unknown key"),
         ("lr: 0.1\n---\nlr: 0.2\n", "document"),
