@@ -59,7 +59,7 @@ MISTAKES = {
     "datasets.cochlea": [
         ("", "folder, out"),
         ("nowhere out.h5", "no folder nowhere"),
-        ("file out.h5", "no folder file"),
+        ("file out.h5", "file is a file: name the folder"),
         ("empty out.h5", "no WAV, FLAC, MP3 or Ogg files"),
         ("empty file/out.h5", "file is a file"),
     ],
@@ -112,6 +112,7 @@ MISTAKES = {
         ("file --dry_run", "file is a file"),
         ("file/below --dry_run", "nothing can be written to file/below"),
     ],
+    "benchmarks.delays": [*OUT, ("--threads many", "'many'")],
     "benchmarks.mechanisms": [
         ("", "FOLDER"),
         ("nowhere", "nowhere is not a folder"),

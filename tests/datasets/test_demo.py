@@ -23,7 +23,8 @@ def demo():
     for split in make.SPLITS:
         path = unpacked(FOLDER / f"demo_{split.name}.h5.gz")
         events = [pair for _, *chunk in read_clips(path) for pair in zip(*chunk, strict=True)]
-        notes = zip(*read_annotations(path, 20), strict=True)
+        labels, speakers, *_ = read_annotations(path, 20)
+        notes = zip(labels, speakers, strict=True)
         splits[split.name] = [Clip(*a, *b) for a, b in zip(events, notes, strict=True)]
     return splits
 

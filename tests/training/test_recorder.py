@@ -52,7 +52,8 @@ def test_a_full_disk_is_reported_as_one(monkeypatch):
 
 
 def test_names_that_are_not_utf_8_are_written_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(log, "propagate", False)  # to pytest, whose workers send UTF-8 only
+    monkeypatch.setattr(log, "propagate", False)
+    monkeypatch.setattr(log, "handlers", [])  # pytest's among them; its workers send UTF-8 only
     name = os.fsdecode("dä".encode("latin-1"))
     files.write_text(tmp_path / "page", f"<p>{name}")
     assert (tmp_path / "page").read_text(encoding="utf-8") == "<p>dä"
