@@ -69,7 +69,7 @@ def test_the_same_figures_as_one_after_another(train, tmp_path, capsys):
     assert all(torch.equal(ours[name], others[name]) for name in ours)
 
     tables = [
-        [line.split()[:9] for line in said.splitlines() if line.startswith("SHD")]
+        [line.split()[:9] for line in said.splitlines() if "SHD   SiLIF" in line]
         for said in (in_turn, side_by_side)
     ]
     assert len(tables[0]) == 2
