@@ -22,6 +22,12 @@ from training.results import __main__ as results
 from training.results import groups
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """A terminal that has room for every column."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """An empty working directory."""
