@@ -406,6 +406,7 @@ def test_options_that_differ_between_models_are_shown(root, capsys, monkeypatch)
     write_run(root / "c", model_type="CSiLIF", use_bias=True, dt_max=5.0, nb_steps=50)
     write_run(root / "d", model_type="CSiLIF", data_folder="words", init_state="zero")
     set_checksums(root / "d", {"ssc_test.h5": "words"}, classes=10)
+    monkeypatch.setenv("COLUMNS", "100")
     assert call(root) == 0
     said = capsys.readouterr().out
     for number, options in (

@@ -27,7 +27,8 @@ def edit(run, change):
     path.write_text(json.dumps(content))
 
 
-def test_a_run_agrees_with_itself(run, capsys):
+def test_a_run_agrees_with_itself(run, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     assert verify.main([str(run)]) == 0
     said = capsys.readouterr().out
     assert "All figures agree" in said
