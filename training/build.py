@@ -283,7 +283,7 @@ def warn_of_chance(history: list[dict], labels: Tensor, bn_statistics: str) -> N
     """
     of = {name: [r for r in history if r["split"] == name] for name in ("train", "valid")}
     pairs = list(zip(of["train"], of["valid"], strict=False))[-CHANCE_EPOCHS - 1 :]
-    chance = float(labels.bincount().max()) / len(labels)
+    chance = float(labels.cpu().bincount().max()) / len(labels)
 
     def lags(train: dict, valid: dict) -> bool:
         low, high = wilson(valid["accuracy"], valid["samples"])
