@@ -183,6 +183,7 @@ class _Machine:
             "%ctaid.x": self.program % grid[0],
             "%ctaid.y": self.program // grid[0] % grid[1],
             "%ctaid.z": self.program // (grid[0] * grid[1]),
+            "%nctaid.x": np.full(self.count, grid[0]),
         }
         self.registers = {name: value.astype(np.uint32) for name, value in special.items()}
 
