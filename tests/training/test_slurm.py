@@ -220,7 +220,7 @@ def test_an_array_with_interruptions(slurm, spikes_folder, train, tmp_path):
 
     shown = (tmp_path / "slurm_logs" / f"sprache-table_{table}.log").read_text()
     (row,) = [line for line in shown.splitlines() if line.startswith("SHD")]
-    assert row.split()[:4] == ["SHD", "SiLIF", "16", "50"]
+    assert row.split()[:4] == ["SHD", "SiLIF", "16", "53"]
     assert "not counted" not in shown
     assert "Resuming after" not in log_of(out, 3)
     for task in (1, 2):
