@@ -19,7 +19,8 @@ from analysis.operations import LayerOperations, OperationCounter
 from analysis.trained import OpenedRun
 from datasets.interface import Batch, Split
 from models.dynamics import Delayed
-from models.shell import SpikingLayer, join_directions
+from models.network import join_directions
+from models.shell import SpikingLayer
 from models.snns import SNN, AdaptiveLayer, ResonateLayer
 from models.ssms import MeanReadout, ResidualLayer
 from training.data.loading import order_of_batches

@@ -14,9 +14,15 @@ from torch import Tensor, nn
 
 from models.dynamics import gru, ligru, rnn
 from models.linear import Dropout, Linear
-from models.network import Network, ParameterGroup
+from models.network import (
+    Network,
+    ParameterGroup,
+    append_flipped,
+    in_full,
+    join_directions,
+)
 from models.readouts import ANNReadoutLayer, find_readout
-from models.shell import append_flipped, in_full, join_directions, make_norm, normalize
+from models.shell import make_norm, normalize
 
 
 class ANNLayer(nn.Module):

@@ -200,6 +200,22 @@ class Network(nn.Module):
         return [m for m in self.modules() if m is not self and hasattr(m, "set_progress")]
 
 
+def append_flipped(x: Tensor) -> Tensor:
+    """[B, T, F] -> [2B, T, F]: the time-reversed batch behind the batch."""
+    return torch.cat([x, x.flip(1)], dim=0)
+
+
+def join_directions(y: Tensor) -> Tensor:
+    """[2B, T, H] -> [B, T, 2H]: the reversed half is turned back and set beside the forward one."""
+    forward, backward = y.chunk(2, dim=0)
+    return torch.cat([forward, backward.flip(1)], dim=2)
+
+
+def in_full(x: Tensor) -> Tensor:
+    """Results of half-precision products as float32; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 class LayerOutput(NamedTuple):
     """What a spiking layer passes on."""
 

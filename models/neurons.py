@@ -11,9 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.dynamics import AdaptiveState, BalancedState, balanced, resetting
+from models.dynamics import (
+    AdaptiveCoefficients,
+    AdaptiveState,
+    BalancedState,
+    balanced,
+    resetting,
+)
 from models.network import ParameterGroup
-from models.shell import CompiledLayer, RecurrentMixin, check_fields, uniform
+from models.shell import CompiledLayer, RecurrentMixin, uniform
 
 RESETS = ("hard", "soft")
 TAU_U, TAU_W = (5.0, 25.0), (60.0, 300.0)  # of SE-adLIF, in steps
@@ -28,46 +34,17 @@ def _option(layer: CompiledLayer, name: str, default: Any) -> Any:
     return layer.extra_features.get(name, default)
 
 
-class ResettingCoefficients(NamedTuple):
-    """Coefficients [H] of ``models.dynamics.resetting``; without adaptation the last are None."""
-
-    alpha: Tensor
-    beta: Tensor | None = None
-    a: Tensor | None = None
-    b: Tensor | None = None
-
-
 class ResettingLayer(CompiledLayer):
-    """A layer of the recurrence ``resetting``, whose coefficients are ``ResettingCoefficients``."""
+    """A layer of the recurrence ``resetting``, whose coefficients are ``AdaptiveCoefficients``."""
 
     operation = "resetting"
-
-    def form(self) -> dict[str, bool]:
-        """The form of the recurrence: its options that are not those of every layer."""
-        return {}
+    recurrence = staticmethod(resetting)
+    kinds = AdaptiveCoefficients, AdaptiveState
 
     def initial_state(self, current):
         u = self.draw(current)
         w = self.draw(current) if self.states_per_neuron == 2 else torch.zeros_like(u)
         return AdaptiveState(u, w, self.draw(current))
-
-    def dynamics(self, current, state, fold=None):
-        batch, _, size = current.shape
-        coefficients = self.coefficients()
-        if not self.checked:
-            check_fields(self, "coefficients", coefficients, ResettingCoefficients, (size,))
-            check_fields(self, "initial_state", state, AdaptiveState, (batch, size))
-        return resetting(
-            current,
-            *coefficients,
-            theta=self.threshold,
-            **self.form(),
-            surrogate=self.surrogate,
-            state=state,
-            V=self.feedback(current),
-            fold=fold,
-            backend=self.backend,
-        )
 
 
 class LIFNodeLayer(ResettingLayer):
@@ -90,7 +67,7 @@ class LIFNodeLayer(ResettingLayer):
         self.detached = _option(self, "detach_reset", True)
 
     def coefficients(self):
-        return ResettingCoefficients(self.W.weight.new_full((self.hidden_size,), self.alpha))
+        return AdaptiveCoefficients(self.W.weight.new_full((self.hidden_size,), self.alpha))
 
     def form(self):
         return {"scales": False, "hard": self.hard, "detached": self.detached}
@@ -104,6 +81,7 @@ class SEadLIFLayer(RecurrentMixin, ResettingLayer):
     """
 
     self_connections = True
+    to_from = True
     symplectic = True
     gain = 120.0  # of the adaptation, called q in the publication
     groups = {  # noqa: RUF012
@@ -146,13 +124,10 @@ class SEadLIFLayer(RecurrentMixin, ResettingLayer):
             for m, (low, high) in ((self.m_u, TAU_U), (self.m_w, TAU_W))
         )
         gain = (1 - beta) * self.gain
-        return ResettingCoefficients(alpha, beta, gain * self.a, gain * self.b)
+        return AdaptiveCoefficients(alpha, beta, gain * self.a, gain * self.b)
 
     def form(self):
         return {"symplectic": self.symplectic}
-
-    def recurrent_weights(self):
-        return self.V.weight.T if self.recurrent else None
 
 
 class EFadLIFLayer(SEadLIFLayer):
@@ -177,8 +152,11 @@ class BRFLayer(RecurrentMixin, CompiledLayer):
     """
 
     operation = "balanced"
+    recurrence = staticmethod(balanced)
+    kinds = BalancedCoefficients, BalancedState
     states_per_neuron = 3
     self_connections = True
+    to_from = True
     groups = {"omega": ParameterGroup(clamp=(-0.999 / BRF_STEP, 0.999 / BRF_STEP))}  # noqa: RUF012
 
     def create_parameters(self):
@@ -203,24 +181,5 @@ class BRFLayer(RecurrentMixin, CompiledLayer):
     def initial_state(self, current):
         return BalancedState(*(self.draw(current) for _ in range(4)))
 
-    def dynamics(self, current, state, fold=None):
-        batch, _, size = current.shape
-        coefficients = self.coefficients()
-        if not self.checked:
-            check_fields(self, "coefficients", coefficients, BalancedCoefficients, (size,))
-            check_fields(self, "initial_state", state, BalancedState, (batch, size))
-        return balanced(
-            current,
-            *coefficients,
-            step=BRF_STEP,
-            decay=BRF_DECAY,
-            theta=self.threshold,
-            surrogate=self.surrogate,
-            state=state,
-            V=self.feedback(current),
-            fold=fold,
-            backend=self.backend,
-        )
-
-    def recurrent_weights(self):
-        return self.V.weight.T if self.recurrent else None
+    def form(self):
+        return {"step": BRF_STEP, "decay": BRF_DECAY}

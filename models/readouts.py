@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from models.dynamics import potentials, readout, summed
 from models.linear import Linear
+from models.network import in_full
 from models.shell import (
     ALPHA_BOUNDS,
     clamped,
-    in_full,
     initial_values,
     make_norm,
     normalize,

@@ -3,6 +3,7 @@
 """What every layer, spiking or not, does around its recurrence."""
 
 import math
+from collections.abc import Callable
 from types import NoneType
 from typing import Any, ClassVar, NamedTuple, get_args
 
@@ -14,7 +15,7 @@ from models.dynamics import Delayed, Feedback, Fold
 from models.dynamics.backends import compiled, recorded
 from models.folding import can_fold, fold_of
 from models.linear import Dropout, Linear
-from models.network import LayerOutput, ParameterGroup
+from models.network import LayerOutput, ParameterGroup, append_flipped, in_full, join_directions
 from models.surrogate import BOXCAR, Surrogate, spike
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
@@ -46,22 +47,6 @@ def normalize(norm: nn.Module | None, x: Tensor) -> Tensor:
 def weighted(layer: nn.Module, x: Tensor) -> Tensor:
     """What ``x`` [..., F] gives through the feed-forward weights and delays of ``layer``."""
     return layer.W(x) if layer.delay is None else layer.delay(x, layer.W)
-
-
-def append_flipped(x: Tensor) -> Tensor:
-    """[B, T, F] -> [2B, T, F]: the time-reversed batch behind the batch."""
-    return torch.cat([x, x.flip(1)], dim=0)
-
-
-def join_directions(y: Tensor) -> Tensor:
-    """[2B, T, H] -> [B, T, 2H]: the reversed half is turned back and set beside the forward one."""
-    forward, backward = y.chunk(2, dim=0)
-    return torch.cat([forward, backward.flip(1)], dim=2)
-
-
-def in_full(x: Tensor) -> Tensor:
-    """Results of half-precision products as float32; float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Tensor:
@@ -288,9 +273,40 @@ class SpikingLayer(nn.Module):
 
 
 class CompiledLayer(SpikingLayer):
-    """A layer of a recurrence that is compiled; a neuron model gives its ``coefficients``."""
+    """A layer of a recurrence that is compiled; a neuron model gives its ``coefficients``.
+
+    A class says which ``recurrence`` of ``models.dynamics`` it runs, and what its coefficients and
+    its state are: ``kinds``, and the fields of these that are complex.
+    """
 
     folds = True
+    recurrence: ClassVar[Callable]
+    kinds: ClassVar[tuple[type[tuple], type[tuple]]]
+    complex_fields: ClassVar[tuple[str, ...]] = ()
+    to_from = False  # whether V is kept as `nn.Linear` would use it, else as the recurrence does
+
+    def form(self) -> dict[str, Any]:
+        """Options of the recurrence that are those of no other."""
+        return {}
+
+    def dynamics(self, current, state, fold=None):
+        batch, _, size = current.shape
+        coefficients = self.coefficients()
+        if not self.checked:
+            found = ("coefficients", coefficients, (size,)), ("initial_state", state, (batch, size))
+            for (method, values, shape), kind in zip(found, self.kinds, strict=True):
+                check_fields(self, method, values, kind, shape, self.complex_fields)
+        return self.recurrence(
+            current,
+            **coefficients._asdict(),
+            **self.form(),
+            theta=self.threshold,
+            surrogate=self.surrogate,
+            state=state,
+            V=self.feedback(current),
+            fold=fold,
+            backend=self.backend,
+        )
 
     def coefficients(self) -> NamedTuple:
         """Coefficients as the recurrence uses them."""
@@ -302,7 +318,7 @@ class CompiledLayer(SpikingLayer):
             return None
         for hook in self.V._forward_pre_hooks.values():  # V is not called, but may be pruned
             hook(self.V, ())
-        V = self.V.weight
+        V = self.V.weight.T if self.to_from else self.V.weight
         if self.self_connections:
             return V
         return V.masked_fill(torch.eye(V.shape[0], dtype=torch.bool, device=V.device), 0)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Spiking neural networks: neuron models, the readout, and the network of layers.
 
-A layer is a parametrisation of one of two recurrences (``models.dynamics``): it creates its
+A layer is a parametrisation of one of the recurrences (``models.dynamics``): it creates its
 parameters and turns them into the coefficients of the recurrence. Everything around that (weights,
 normalisation, both directions, initial state, dropout) is written once, in ``shell.SpikingLayer``.
 
@@ -20,7 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from models.delays import add_delay
-from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
+from models.dynamics import (
+    AdaptiveCoefficients,
+    AdaptiveState,
+    ResonateState,
+    adaptive,
+    resonate,
+)
 from models.network import (
     Activity,
     Network,
@@ -37,7 +43,6 @@ from models.shell import (
     CompiledLayer,
     RecurrentMixin,
     SpikingLayer,
-    check_fields,
     clamped,
     uniform,
 )
@@ -50,41 +55,17 @@ NOT_RECURRENT = {"recurrent": "none", "recurrent_delay": "none", "recurrent_drop
 RF_STEP = 0.004  # s, the published integration step of Resonate-and-Fire
 
 
-class AdaptiveCoefficients(NamedTuple):
-    """Coefficients [H] of the adaptive recurrence; without adaptation the last three are None."""
-
-    alpha: Tensor
-    beta: Tensor | None = None
-    a: Tensor | None = None
-    b: Tensor | None = None
-
-
 class AdaptiveLayer(CompiledLayer):
     """A layer of the adaptive recurrence, whose coefficients are ``AdaptiveCoefficients``."""
 
     operation = "adaptive"
+    recurrence = staticmethod(adaptive)
+    kinds = AdaptiveCoefficients, AdaptiveState
 
     def initial_state(self, current):
         u = self.draw(current)
         w = self.draw(current) if self.states_per_neuron == 2 else torch.zeros_like(u)
         return AdaptiveState(u, w, self.draw(current))
-
-    def dynamics(self, current, state, fold=None):
-        batch, _, size = current.shape
-        coefficients = self.coefficients()
-        if not self.checked:
-            check_fields(self, "coefficients", coefficients, AdaptiveCoefficients, (size,))
-            check_fields(self, "initial_state", state, AdaptiveState, (batch, size))
-        return adaptive(
-            current,
-            *coefficients,
-            theta=self.threshold,
-            surrogate=self.surrogate,
-            state=state,
-            V=self.feedback(current),
-            fold=fold,
-            backend=self.backend,
-        )
 
 
 class LIFLayer(AdaptiveLayer):
@@ -168,27 +149,13 @@ class ResonateLayer(CompiledLayer):
     """A layer of the resonate recurrence, whose coefficients are ``ResonateCoefficients``."""
 
     operation = "resonate"
+    recurrence = staticmethod(resonate)
+    kinds = ResonateCoefficients, ResonateState
+    complex_fields = "A", "u"
 
     def initial_state(self, current):
         u = self.draw(current, torch.cfloat)
         return ResonateState(u, self.draw(current))
-
-    def dynamics(self, current, state, fold=None):
-        batch, _, size = current.shape
-        coefficients = self.coefficients()
-        if not self.checked:
-            check_fields(self, "coefficients", coefficients, ResonateCoefficients, (size,), ("A",))
-            check_fields(self, "initial_state", state, ResonateState, (batch, size), ("u",))
-        return resonate(
-            current,
-            **coefficients._asdict(),
-            theta=self.threshold,
-            surrogate=self.surrogate,
-            state=state,
-            V=self.feedback(current),
-            fold=fold,
-            backend=self.backend,
-        )
 
 
 class CSiLIFLayer(ResonateLayer):

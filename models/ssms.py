@@ -17,9 +17,17 @@ from torch import Tensor, nn
 
 from models.linear import Dropout, Linear
 from models.mamba import Mamba
-from models.network import Activity, LayerOutput, Network, events, input_rates
+from models.network import (
+    Activity,
+    LayerOutput,
+    Network,
+    append_flipped,
+    events,
+    input_rates,
+    join_directions,
+)
 from models.s4d import S4D, SpikingS4D
-from models.shell import append_flipped, join_directions, make_norm, normalize
+from models.shell import make_norm, normalize
 from models.surrogate import surrogate as find_surrogate
 from parsers.model_config import ModelConfig
 from parsers.options import near

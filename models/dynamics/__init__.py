@@ -25,6 +25,7 @@ from models.dynamics.backends import (
     say_plain,
 )
 from models.dynamics.naive import (  # noqa: F401
+    AdaptiveCoefficients,
     AdaptiveState,
     BalancedState,
     Delayed,

@@ -111,6 +111,15 @@ class _Returning:
         return Delayed(neurons, torch.stack(self.sent[1 - self.V.span :], dim=1))
 
 
+class AdaptiveCoefficients(NamedTuple):
+    """Coefficients [H] of adaptive neurons; without adaptation the last three are None."""
+
+    alpha: Tensor
+    beta: Tensor | None = None
+    a: Tensor | None = None
+    b: Tensor | None = None
+
+
 class AdaptiveState(NamedTuple):
     """State of a layer of adaptive neurons between two time steps; each field is [B, H]."""
 

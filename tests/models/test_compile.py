@@ -82,8 +82,9 @@ def test_recorded_networks_take_batches_of_another_size(record):
         torch.testing.assert_close(found, expected)
 
 
-def test_pruned_recurrent_weights_learn():
-    net = make_net("RadLIF")
+@pytest.mark.parametrize("neuron", ["RadLIF", "SEadLIF", "BRF"])
+def test_pruned_recurrent_weights_learn(neuron):
+    net = make_net(neuron)
     prune.l1_unstructured(net.snn[0].V, "weight", 0.5)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(2):
