@@ -4,9 +4,8 @@
 
 The interpreter of Triton runs a kernel's source. This runs the compiled form, with the arguments
 and specialisations that a launch on a real GPU would have, so that it sees what compilation does
-to the arithmetic. It knows only the instructions that our kernels are compiled to, and it knows
-more of memory than a GPU says: an access beyond the arguments of a launch is an error, and so is
-one that races with another.
+to the arithmetic. It knows only the instructions that our kernels are compiled to. An access beyond
+the arguments of a launch is an error, and so is one that races with another.
 
 All threads of all programs take each instruction together, as arrays over the threads. So every
 branch has to go the same way for all of them, which is how our kernels are written.

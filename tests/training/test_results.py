@@ -2,17 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Many runs become one table, and none of them counts that should not."""
 
-import csv
-import io
 import json
 import os
 import platform
 import shutil
 import statistics
-from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_runs import call, table_of, write_run
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -35,56 +33,12 @@ def root(tmp_path, monkeypatch):
     return tmp_path / "exp"
 
 
-def write_run(folder, accuracy=0.8, finished=True, epochs=3, **options):
-    """A run as training leaves it, with figures that are made up."""
-    values = {"nb_epochs": epochs, **options}
-    values = Config.from_dict({"dataset_name": "ssc", "seed": 1, **values}).to_dict()
-    folder.mkdir(parents=True)
-    files.write_yaml(folder / "config.yaml", values)
-    for epoch in range(1, epochs + 1 if finished else epochs):
-        for split in ("train", "valid"):
-            figures = {"loss": 2.0 / epoch + accuracy, "accuracy": accuracy * epoch / epochs}
-            files.append_line(folder / "metrics.jsonl", {"epoch": epoch, "split": split, **figures})
-    if not finished:
-        return folder
-    test = {"accuracy": accuracy, "loss": 1.0, "sop": 1000 * accuracy}
-    files.append_line(folder / "metrics.jsonl", {"epoch": epochs, "split": "test", **test})
-    summary = {
-        "model_type": values["model_type"],
-        "dataset_name": "ssc",
-        "seed": values["seed"],
-        "best_epoch": epochs,
-        "epochs": epochs,
-        "validated_on": "the dataset's own validation split",
-        "valid": {"accuracy": accuracy + 0.01, "loss": 0.9},
-        "test": test,
-        "parameters": 12345,
-        "state_variables": 2048,
-        "seconds": 90.0,
-        "seconds_per_epoch": 30.0,
-        "data_checksums": {"ssc_train.h5": "abc"},
-    }
-    files.write_json(folder / "summary.json", summary)
-    return folder
-
-
 def five_seeds(root, model, center):
     """Accuracies of the five runs written."""
     accuracies = center + np.random.default_rng(len(model)).normal(0, 0.01, 5)
     for seed, accuracy in enumerate(accuracies.tolist()):
         write_run(root / f"{model}_seed{seed}", accuracy, model_type=model, seed=seed)
     return accuracies.tolist()
-
-
-def call(*argv):
-    return results.main([str(arg) for arg in argv])
-
-
-def table_of(capsys, *argv):
-    """The rows of the CSV, and what was said beside it."""
-    assert call(*argv, "--csv") == 0
-    said = capsys.readouterr()
-    return list(csv.DictReader(io.StringIO(said.out))), said.err
 
 
 def refused(capsys, *argv):
@@ -137,48 +91,6 @@ def test_the_figures_of_a_sweep(train, tmp_path, capsys):
     path.write_text(json.dumps(content))
     path.rename(sweep / "sweep_summary_host_7.json")
     assert table_of(capsys, sweep)[0] == rows
-
-
-PUBLISHED, CLEAN = "test split (as published)", "held-out speakers 1, 4 of the training split"
-
-
-def test_protocols_are_rows_of_their_own(tmp_path, monkeypatch, capsys):
-    """Whatever makes the runs alike otherwise, even the same seeds; also in earlier summaries."""
-    monkeypatch.chdir(tmp_path)
-    for number, validated_on in enumerate((PUBLISHED, CLEAN, PUBLISHED, CLEAN)):
-        folder = write_run(Path("out") / str(number), 0.8 + 0.01 * number, seed=number // 2)
-        path = folder / "summary.json"
-        summary = {**json.loads(path.read_text()), "validated_on": validated_on}
-        path.write_text(json.dumps(summary))
-    write_run(Path("out") / "unfinished", finished=False, seed=7)
-    assert call("out", "--compare", "1", "2") == 0
-    said = capsys.readouterr().out
-    shown = [line.split() for line in said.splitlines() if line[:3] in ("1) ", "2) ")]
-    assert [row[7:12] for row in shown] == [
-        ["81.00", "±", "1.41*", "published", "2"],
-        ["82.00", "±", "1.41", "clean", "2"],
-    ]
-    assert "*: protocol published: epoch chosen on the test split" in said
-    assert "\nprotocol clean: held-out speakers" in said
-    assert "of the test accuracy, published against clean:" in said
-    assert "the protocols differ: published: epoch chosen on the test split / clean: held" in said
-    rows, _ = table_of(capsys, "out")
-    assert [row["protocol"].split(":")[0] for row in rows] == ["published", "clean"]
-
-
-@pytest.mark.parametrize(
-    ("options", "found"),
-    [
-        ({"dataset_name": "shd", "shd_validation": "test"}, "published"),
-        ({"dataset_name": "shd", "shd_validation": "speakers"}, "clean: held-out speakers"),
-        ({"dataset_name": "shd", "shd_validation": "random"}, "clean: held-out clips"),
-        ({"dataset_name": "demo", "shd_validation": "file"}, "clean: validation split"),
-        ({"dataset_name": "ssc", "shd_validation": "test"}, "None"),  # SSC has one of its own
-    ],
-)
-def test_options_tell_the_protocol_of_runs_without_figures(options, found):
-    run = {"values": {"evaluate_pretrained": False, **options}}
-    assert str(groups.protocol_of(run)).startswith(found)
 
 
 def spoil(change):
