@@ -19,20 +19,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from resumption import last_weights, wait_until
+from resumption import SMALL, last_weights, wait_until
 
 from training.record import checkpoint
 
 REPO = Path(__file__).resolve().parents[2]
 SUBMIT = REPO / "scripts" / "slurm_sweep.sh"
-OPTIONS = {
-    "nb_hiddens": 16,
-    "nb_steps": 20,
-    "spatial_bin": 20,
-    "batch_size": 8,
-    "nb_epochs": 10,
-    "checkpoint_minutes": 60,
-}
+OPTIONS = {**SMALL, "batch_size": 8, "nb_epochs": 10, "checkpoint_minutes": 60}
 MODEST = ["--gres=none", "--cpus-per-task=1", "--mem=300M"]
 
 
