@@ -162,20 +162,22 @@ class Delay(nn.Module):
 
 
 class _Filtered(torch.autograd.Function):
-    """The filter by compiled kernels, which keep nothing for the backward pass but their input."""
+    """The filter by compiled kernels, which keep at most their input for the backward pass."""
 
     @staticmethod
     def forward(ctx, x, P, sigma, taps, kernels):
         g = gaussian(P, sigma, taps)
-        ctx.save_for_backward(x, g, slopes(g, P, sigma))
+        y, kept = kernels.apply(x, g)
+        ctx.save_for_backward(g, slopes(g, P, sigma), *kept)
         ctx.kernels = kernels
-        return kernels.apply(x, g)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_y):
-        of_x = ctx.needs_input_grad[0]
-        return *ctx.kernels.gradients(*ctx.saved_tensors, d_y.contiguous(), of_x), None, None, None
+        (g, slope, *kept), of_x = ctx.saved_tensors, ctx.needs_input_grad[0]
+        found = ctx.kernels.gradients(kept, g, slope, d_y.contiguous(), of_x)
+        return *found, None, None, None
 
 
 def trials() -> Iterator[Trial]:

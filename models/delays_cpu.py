@@ -5,7 +5,8 @@
 A filter takes LANES features at a time, whose steps and taps stay in the nearest cache, and gives
 four steps at once by eight taps at once. In the backward pass the gradient of a position is a sum
 over time of the input and of a second filter of the gradient, by the derivatives of the taps;
-nothing is kept for it but the input.
+nothing is kept for it but the input. Where few entries of the input are not zero, each of them adds
+the taps of its feature to what comes out, and the gradient of a position is taken at these alone.
 """
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.dynamics.numba_support import arrays, contracting_kernel, kernel, run_rows
+from models.dynamics.numba_support import ZERO, arrays, contracting_kernel, kernel, run_rows
+from models.linear_cpu import NARROWEST, all_events, find_events
 
 LANES, STEPS, TAPS = 128, 4, 8
 
@@ -114,8 +116,39 @@ def shift_rows(first, end, x, delay, y):
 
 
 @kernel
-def scatter_rows(first, end, x, weight, places, y, work):
-    """Rows first to end of currents y [B, T, H] of x [B, T, F], weight [F, H].
+def scatter_taps(first, end, starts, columns, values, g, lag, y):
+    """Rows first to end of y [B, T, F]: an event adds tap i of g [F, W] ``lag - i`` steps later."""
+    T = y.shape[1]
+    for row in range(first, end):
+        y[row] = 0
+        for t in range(T):
+            for event in range(starts[row * T + t], starts[row * T + t + 1]):
+                f, value = columns[event], values[event]
+                taps, due = g[f], t + lag[f]
+                for i in range(taps.size):
+                    if due - i < T:
+                        y[row, due - i, f] += value * taps[i]
+
+
+@kernel
+def pull_positions(first, end, starts, columns, values, slope, lag, d_y, d_P):
+    """Gradients d_P [B, F] of the positions by rows first to end, at the events alone."""
+    T = d_y.shape[1]
+    for row in range(first, end):
+        d_P[row, :] = 0
+        for t in range(T):
+            for event in range(starts[row * T + t], starts[row * T + t + 1]):
+                f, total = columns[event], ZERO
+                taps, due = slope[f], t + lag[f]
+                for i in range(taps.size):
+                    if due - i < T:
+                        total += taps[i] * d_y[row, due - i, f]
+                d_P[row, f] += values[event] * total
+
+
+@kernel
+def scatter_rows(first, end, starts, columns, values, weight, places, y, work):
+    """Rows first to end of currents y [B, T, H] of events, weight [F, H].
 
     Each event adds its weights to ``places`` [F, H] of ``work``, steps of H currents.
     """
@@ -123,13 +156,12 @@ def scatter_rows(first, end, x, weight, places, y, work):
     for row in range(first, end):
         work[:] = 0
         for t in range(T):
-            now, later = x[row, t], work[t * H :]
-            for f in range(now.size):
-                value = now[f]
-                if value != 0:
-                    weights, at = weight[f], places[f]
-                    for h in range(weights.size):
-                        later[at[h]] += value * weights[h]
+            later = work[t * H :]
+            for event in range(starts[row * T + t], starts[row * T + t + 1]):
+                value, weights = values[event], weight[columns[event]]
+                at = places[columns[event]]
+                for h in range(weights.size):
+                    later[at[h]] += value * weights[h]
         for t in range(T):
             made, to = work[t * H : (t + 1) * H], y[row, t]
             for h in range(to.size):
@@ -150,26 +182,57 @@ def room(x: Tensor, taps: int, results: int = 1):
     return lambda: tuple(np.zeros(size, np.float32) for size in sizes)
 
 
-def apply(x: Tensor, g: Tensor) -> Tensor:
-    """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F]; g [F, D]."""
-    y, taps = torch.empty_like(x), g.shape[1]
-    given = *arrays(x, in_blocks(g)), taps - 1, *arrays(y)
-    run_rows(filter_rows, len(x), x[0].numel(), *given, scratch=room(x, taps))
+def filtered(x: Tensor, g: Tensor, lead: int) -> Tensor:
+    """y_t = sum_k g_k x_{t-lead+k} of every feature of x [B, T, F]; g [F, D]."""
+    y = torch.empty_like(x)
+    given = *arrays(x, in_blocks(g)), lead, *arrays(y)
+    run_rows(filter_rows, len(x), x[0].numel(), *given, scratch=room(x, g.shape[1]))
     return y
 
 
+def used_taps(g: Tensor) -> tuple[Tensor, Tensor]:
+    """Which taps [F, W] of g [F, D] hold all that are not 0, and the delay [F] of the first."""
+    used = g != 0
+    width = int(used.sum(1).max())
+    first = used.int().argmax(1).clamp(max=g.shape[1] - width)
+    return first[:, None] + torch.arange(width), g.shape[1] - 1 - first
+
+
+def apply(x: Tensor, g: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F]; g [F, D].
+
+    And what the gradients need of x: x, or its events if those are few.
+    """
+    events = find_events(x.view(-1, x.shape[2]), NARROWEST)
+    if events is not None:
+        at, lag = used_taps(g)
+        if len(events.values) * at.shape[1] < x.numel():
+            y = torch.empty_like(x)
+            given = arrays(*events, g.gather(1, at), lag, y)
+            run_rows(scatter_taps, len(x), x[0].numel(), *given)
+            return y, events
+    return filtered(x, g, g.shape[1] - 1), (x,)
+
+
 def gradients(
-    x: Tensor, g: Tensor, slope: Tensor, d_y: Tensor, of_x: bool
+    kept: tuple[Tensor, ...], g: Tensor, slope: Tensor, d_y: Tensor, of_x: bool
 ) -> tuple[Tensor | None, Tensor]:
     """Those of x [B, T, F], if they are asked for, and of the positions [F].
 
-    ``slope`` [F, D] is the derivative of ``g`` by the position.
+    ``kept`` is what ``apply`` gave; ``slope`` [F, D] is the derivative of ``g`` by the position.
     """
-    d_x = torch.empty_like(x) if of_x else x.new_empty(0, *x.shape[1:])
-    d_P = x.new_empty(len(x), x.shape[2])
-    blocks = (in_blocks(values.flip(1)) for values in (g, slope))
-    given, working = arrays(x, *blocks, d_y, d_x, d_P), room(x, g.shape[1], 2)
-    run_rows(pull_back, len(x), 2 * x[0].numel(), *given, scratch=working)
+    d_P = d_y.new_empty(len(d_y), d_y.shape[2])
+    if len(kept) == 1:
+        (x,) = kept
+        d_x = torch.empty_like(x) if of_x else x.new_empty(0, *x.shape[1:])
+        blocks = (in_blocks(values.flip(1)) for values in (g, slope))
+        given, working = arrays(x, *blocks, d_y, d_x, d_P), room(x, g.shape[1], 2)
+        run_rows(pull_back, len(x), 2 * x[0].numel(), *given, scratch=working)
+    else:
+        at, lag = used_taps(g)
+        given = arrays(*kept, slope.gather(1, at), lag, d_y, d_P)
+        run_rows(pull_positions, len(d_y), d_y[0].numel(), *given)
+        d_x = filtered(d_y, g.flip(1), 0) if of_x else None
     return d_x if of_x else None, d_P.sum(0)
 
 
@@ -182,11 +245,15 @@ def shifted(x: Tensor, delay: Tensor) -> Tensor:
 
 def delayed(x: Tensor, weight: Tensor, delay: Tensor) -> Tensor:
     """Currents [B, T, H] of x [B, T, F], ``delay`` [H, F] whole steps later; without gradients."""
-    (B, T, _), H = x.shape, len(weight)
-    places = (delay * H + torch.arange(H)[:, None]).T.contiguous().numpy().astype(np.uint32)
-    steps = T + int(delay.max())
-    y = x.new_empty(B, T, H)
-    given = *arrays(x.contiguous(), weight.T.contiguous()), places, *arrays(y)
+    (B, T, inputs), H = x.shape, len(weight)
+    places = torch.add(torch.arange(H), delay.T, alpha=H).int()
+    # An index that cannot be negative takes less time.
+    at, steps, y = (
+        places.contiguous().numpy().view(np.uint32),
+        T + int(delay.max()),
+        x.new_empty(B, T, H),
+    )
+    given = *arrays(*all_events(x.reshape(-1, inputs)), weight.T.contiguous()), at, *arrays(y)
     work = lambda: (np.empty(steps * H, np.float32),)  # noqa: E731
     run_rows(scatter_rows, B, x[0].numel(), *given, scratch=work)
     return y

@@ -51,18 +51,22 @@ def _slopes(x, slope, d_y, d_P, T, D, H, BLOCK: tl.constexpr):
     tl.store(d_P + tl.program_id(0).to(tl.int64) * H + j, tl.sum(seen * by, axis=0), mask)
 
 
-def apply(x: Tensor, g: Tensor) -> Tensor:
-    """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F]; g [F, D]."""
-    return _filtered(x, g, LATER=False)
+def apply(x: Tensor, g: Tensor) -> tuple[Tensor, tuple[Tensor]]:
+    """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F]; g [F, D].
+
+    And what the gradients need of x.
+    """
+    return _filtered(x, g, LATER=False), (x,)
 
 
 def gradients(
-    x: Tensor, g: Tensor, slope: Tensor, d_y: Tensor, of_x: bool
+    kept: tuple[Tensor], g: Tensor, slope: Tensor, d_y: Tensor, of_x: bool
 ) -> tuple[Tensor | None, Tensor]:
     """Those of x [B, T, F], if they are asked for, and of the positions [F].
 
-    ``slope`` [F, D] is the derivative of ``g`` by the position.
+    ``kept`` is what ``apply`` gave; ``slope`` [F, D] is the derivative of ``g`` by the position.
     """
+    (x,) = kept
     d_x = _filtered(d_y, g, LATER=True) if of_x else None
     B, T, H = x.shape
     d_P = x.new_empty(B * triton.cdiv(T, STEPS), H)

@@ -289,12 +289,18 @@ def find_events(x: Tensor, outputs: int) -> Events | None:
     sample = x[:: -(-N // SAMPLED_ROWS)]
     if torch.count_nonzero(sample) > 2 * DENSEST * sample.numel():
         return None
+    return all_events(x, DENSEST)
+
+
+def all_events(x: Tensor, densest: float = 1.0) -> Events | None:
+    """The events of x [N, K] float32, or None if they are more than this share of the entries."""
+    N, K = x.shape
     starts = torch.zeros(N + 1, dtype=torch.int64)
     counts = torch.empty(N, dtype=torch.int64)
     run_rows(count_events, N, K, *arrays(x, counts))
     torch.cumsum(counts, 0, out=starts[1:])
     total = int(starts[-1])
-    if total > DENSEST * x.numel():
+    if total > densest * x.numel():
         return None
     columns, values = torch.empty(total, dtype=torch.int32), torch.empty(total)
     run_rows(gather_events, N, K, *arrays(x, starts, columns, values))
