@@ -35,16 +35,28 @@ PRECISIONS = OPTIONS["precision"].rules.choices
 SEEDS = (13, 42, 73, 190, 268)
 
 
-def accuracies(flags: list[str], seeds: list[int], folder: Path) -> list[float]:
-    """Test accuracy of every seed of the demo config under ``flags``; ExperimentError if a run did
-    not finish."""
-    argv = ["--config=demo.yaml", *flags]
+def trained(flags: list[str], seeds: list[int], folder: Path, config: str) -> list[Path]:
+    """The folder of the run of every seed of ``config`` under ``flags``; finished ones are kept.
+
+    ExperimentError if a run did not finish.
+    """
+    argv = ["--config", config, *flags]
     argv += ["--seed", *map(str, seeds), "--new_exp_folder", str(folder), "--resume", "auto"]
     if sprache.main(argv):
         raise ExperimentError(f"a run in {folder} did not finish, see above")
-    summaries = [json.loads(p.read_text(encoding="utf-8")) for p in folder.rglob("summary.json")]
-    by_seed = {s["seed"]: s["test"]["accuracy"] for s in summaries}
-    return [by_seed[seed] for seed in seeds]
+    found = {summary_of(path.parent)["seed"]: path.parent for path in folder.rglob("summary.json")}
+    return [found[seed] for seed in seeds]
+
+
+def summary_of(run: Path) -> dict:
+    """The figures of a finished run."""
+    return json.loads((run / "summary.json").read_text(encoding="utf-8"))
+
+
+def accuracies(flags: list[str], seeds: list[int], folder: Path) -> list[float]:
+    """Test accuracy of every seed of the demo config under ``flags``."""
+    runs = trained(flags, seeds, folder, "demo.yaml")
+    return [summary_of(run)["test"]["accuracy"] for run in runs]
 
 
 def spread(values: list[float]) -> dict:

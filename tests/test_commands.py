@@ -113,6 +113,11 @@ MISTAKES = {
         ("file/below --dry_run", "nothing can be written to file/below"),
     ],
     "benchmarks.delays": [*OUT, ("--threads many", "'many'")],
+    "benchmarks.baselines": [
+        *OUT,
+        ("--networks GRU", "'GRU'"),
+        ("--data_folder nowhere", "nowhere is not a folder"),
+    ],
     "benchmarks.mechanisms": [
         ("", "FOLDER"),
         ("nowhere", "nowhere is not a folder"),

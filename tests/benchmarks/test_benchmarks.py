@@ -9,7 +9,16 @@ import types
 import pytest
 import torch
 
-from benchmarks import delays, dynamics, measure, mechanisms, precision, state_space, train
+from benchmarks import (
+    baselines,
+    delays,
+    dynamics,
+    measure,
+    mechanisms,
+    precision,
+    state_space,
+    train,
+)  # fmt: skip
 from datasets.binning import Binning, bin_events
 from training.errors import ExperimentError
 
@@ -106,7 +115,7 @@ def trained(monkeypatch):
 
     def main(argv):
         commands.append(argv)
-        given = dict(zip(argv[1::2], argv[2::2], strict=False))
+        given = dict(zip(argv[::2], argv[1::2], strict=False))
         case = given.get("--precision") or given.get("--delay", "none")
         folder = argv[argv.index("--new_exp_folder") + 1]
         for seed in argv[argv.index("--seed") + 1 : argv.index("--new_exp_folder")]:
@@ -149,6 +158,24 @@ def test_mechanisms_are_compared_by_welchs_test(trained, tmp_path, capsys):
     assert found["axonal"]["welch"]["df"] == pytest.approx(25 / 17)
     assert "87.0 ± 2.8 (t +2.7" in capsys.readouterr().out
     assert all(str(tmp_path) in command for command in trained)
+
+
+@pytest.mark.slow
+def test_networks_are_compared_at_as_many_parameters(tmp_path, monkeypatch, capsys):
+    out, work = tmp_path / "baselines.json", ["--work", str(tmp_path / "runs")]
+    command = ["--networks", "SiLIF", "S4D", "--seeds", "1", "--nb_epochs", "1", *work]
+    baselines.main([*command, "--out", str(out)])
+    found = json.loads(out.read_text())["data"]["demo"]
+    spiking, real = found["SiLIF"], found["S4D"]
+    assert 1 <= real["parameters"] / spiking["parameters"] < 1.1
+    assert (spiking["sop"] > 0, real["sop"]) == (True, 0)
+    pj = 4.6 * spiking["mac"] + 0.9 * spiking["ac"]  # Horowitz 2014
+    assert spiking["energy_uj"] == pytest.approx(pj / 1e6)
+    assert min(spiking["energy_uj"], spiking["epoch_s"], real["epoch_s"]) > 0
+    assert "39,556" in capsys.readouterr().out
+    monkeypatch.setattr(baselines, "ALIKE", 0.01)
+    assert baselines.main([*command, "--out", str(out)]) == 2
+    assert "parameters differ too much" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_not_counted(tmp_path, monkeypatch):

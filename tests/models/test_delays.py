@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models import delays_spectral
+from models import delays_cpu, delays_spectral, linear_cpu
 from models.delays import Delay, taps_of
 from models.gaussians import gaussian
 from models.linear import Linear
@@ -94,6 +94,17 @@ def check_against_loops(kind, delay, W, x, sigma):
     ):
         scale = float(of.abs().max().clamp(min=1))
         torch.testing.assert_close(value.double(), of, rtol=0, atol=1e-5 * scale)
+
+
+@every_sigma
+def test_few_events_give_the_currents_and_gradients_of_loops(monkeypatch, sigma):
+    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
+    x, weight, P = draw("axonal", shape=(3, 12), sizes=(150, 3))
+    x *= torch.rand(x.shape) < 0.3
+    delay, W = make("axonal", weight, P, TAPS, sigma)
+    kept = delays_cpu.apply(x, gaussian(delay.P, delay.sigma, TAPS))[1]
+    assert sum(values.numel() for values in kept) < x.numel() / 2  # events
+    check_against_loops("axonal", delay, W, x, sigma)
 
 
 @pytest.mark.parametrize("steps", [12, 61])  # one piece, and three
