@@ -6,8 +6,10 @@ With X and K the discrete Fourier transforms of N steps of the input and of the 
 X conj(K) is that of y_t = sum_k K_k x_{t+k}, of which the steps that do not wrap around are used.
 A clip is cut into pieces, each with the D - 1 steps before it. The transforms are matrix products
 themselves, and real numbers: [X_re X_im] and [X_im -X_re] times [K_re K_im] are the two parts.
-Frequencies come in chunks, so that no spectrum of all weights is held. Currents differ from sums
-over taps by rounding, before a spike, too.
+Taps are counted from the middle one, so that the real part takes the sums of those as far before
+and behind it, and the imaginary part their differences, which halves the work. Frequencies come in
+chunks, so that no spectrum of all weights is held. Currents differ from sums over taps by rounding,
+before a spike, too.
 """
 
 import math
@@ -64,16 +66,18 @@ class Plan(NamedTuple):
 
 @cache
 def transforms(plan: Plan, dtype: torch.dtype, device: torch.device) -> list[tuple]:
-    """For chunks of c frequencies: to the spectrum [2c, N] of steps and [2c, D] of taps, and back
-    [length, 2c]; real and imaginary parts alternate."""
-    N, found = plan.window, []
+    """For chunks of c frequencies: to the spectrum [2c, N] of steps, whose real and imaginary parts
+    alternate; to the real [c, D // 2 + 1] and imaginary parts [c, D // 2] of ``Taps.folded``; and
+    back [length, 2c]."""
+    N, middle, found = plan.window, plan.taps // 2, []
     angle = 2 * math.pi / N * torch.outer(torch.arange((N + 1) // 2), torch.arange(N)).double()
     forth = torch.stack([angle.cos(), -angle.sin()], dim=1)
-    back = forth[:, :, : plan.length] * (2 / N)
+    back = forth[:, :, middle : middle + plan.length] * (2 / N)
     back[0] /= 2
     for f in range(0, len(forth), AT_ONCE):
-        to, fro = (x[f : f + AT_ONCE].flatten(0, 1).to(device, dtype) for x in (forth, back))
-        found.append((to, to[:, : plan.taps], fro.T))
+        now, fro = (x[f : f + AT_ONCE].to(device, dtype) for x in (forth, back))
+        even, odd = now[:, 0, : middle + 1], now[:, 1, 1 : middle + 1]
+        found.append((now.flatten(0, 1), (even, odd), fro.flatten(0, 1).T))
     return found
 
 
@@ -100,7 +104,7 @@ class _Delayed(torch.autograd.Function):
         ctx.save_for_backward(x, weight, P, width)
         plan = ctx.plan = Plan.of(x.shape[1], taps)
         windows, y = plan.cut(x), x.new_zeros(plan.length, plan.pieces * len(x) * len(weight))
-        K, products = Taps(weight, P, width, taps).weighted(), Products(windows, weight)
+        K, products = Taps(weight, P, width, taps).folded(), Products(windows, weight)
         for to, of_taps, back in transforms(plan, x.dtype, x.device):
             spectra, multiplied = products.factors(to, of_taps, K)
             y.addmm_(back, torch.bmm(spectra, multiplied).view(len(to), -1))
@@ -112,7 +116,7 @@ class _Delayed(torch.autograd.Function):
     def backward(ctx, d_y):
         (x, weight, P, width), plan = ctx.saved_tensors, ctx.plan
         windows, taps = plan.cut(x), Taps(weight, P, width, plan.taps)
-        K, products = taps.weighted(), Products(windows, weight)
+        K, products = taps.folded(), Products(windows, weight)
         behind = plan.pieces * plan.length - plan.steps
         d_y = F.pad(d_y, (0, 0, 0, behind)).unflatten(1, (plan.pieces, plan.length))
         d_y = d_y.permute(2, 1, 0, 3).reshape(plan.length, -1)
@@ -124,7 +128,9 @@ class _Delayed(torch.autograd.Function):
                 d_spectra = unstacked(torch.bmm(d, multiplied.transpose(1, 2)))
                 d_windows.addmm_(to.T, d_spectra.view(len(to), -1))
             d_multiplied = torch.bmm(spectra.transpose(1, 2), d, out=multiplied)
-            d_K.addmm_(of_taps.T, d_multiplied.view(len(to), -1))
+            d_parts = d_multiplied.view(-1, 2, d_K.shape[1])
+            for k, part in enumerate(of_taps):
+                half(d_K, k).addmm_(part.T, d_parts[:, k])
         d_x = plan.paste(d_windows.view_as(windows), len(x)) if ctx.needs_input_grad[0] else None
         return d_x, *taps.gradients(d_K), None, None
 
@@ -146,15 +152,28 @@ class Taps:
         """How many widths tap k is away from each position."""
         return (k - len(self.g) // 2) / self.width - self.position
 
-    def weighted(self) -> Tensor:
-        """[D, F * H], times the weights."""
-        return (self.g * (self.weight * self.share)).flatten(1)
+    def folded(self) -> Tensor:
+        """Times the weights [D, F * H]: the middle tap, sums of those 1, 2, ... steps behind and
+        before it, and differences of these."""
+        factor, middle, K = self.weight * self.share, len(self.g) // 2, torch.empty_like(self.g)
+        torch.mul(self.g[middle], factor, out=K[0])
+        for i in range(1, middle + 1):
+            behind, before = self.g[middle + i], self.g[middle - i]
+            torch.add(behind, before, out=K[i]).mul_(factor)
+            torch.sub(behind, before, out=K[middle + i]).mul_(factor)
+        return K.flatten(1)
 
     def gradients(self, d_K: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of weights and positions [H, F], from one of ``weighted``."""
+        """Those of weights and positions [H, F], from one of ``folded``."""
         d_weight, centre, moved = (torch.zeros_like(self.weight) for _ in range(3))
-        for k, (g, d) in enumerate(zip(self.g, d_K.view_as(self.g), strict=True)):
-            z = self.z(k)
+        d_K, middle = d_K.view_as(self.g), len(self.g) // 2
+        for k, g in enumerate(self.g):
+            i, z = abs(k - middle), self.z(k)
+            d = (
+                d_K[0]
+                if i == 0
+                else torch.add(d_K[i], d_K[middle + i], alpha=1 if k > middle else -1)
+            )
             centre.addcmul_(g, z)
             by = d * g
             d_weight += by
@@ -165,19 +184,26 @@ class Taps:
         return d_weight.T, d_P.T
 
 
+def half(K: Tensor, part: int) -> Tensor:
+    """The rows of ``Taps.folded`` that the real part (0) or the imaginary part (1) takes."""
+    edge = len(K) // 2 + 1
+    return K[edge:] if part else K[:edge]
+
+
 class Products:
     """The factors of the products of a chunk of frequencies, in memory that is used again."""
 
     def __init__(self, windows: Tensor, weight: Tensor):
         self.windows, self.shape = windows, weight.shape
-        self.room = windows.new_empty(2 * AT_ONCE, weight.numel())
+        self.room = windows.new_empty(AT_ONCE, 2, weight.numel())
 
-    def factors(self, to: Tensor, of_taps: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
+    def factors(self, to: Tensor, of_taps: tuple, K: Tensor) -> tuple[Tensor, Tensor]:
         """Spectra of inputs [c, 2b, 2F] and of taps [c, 2F, H], the latter until the next call."""
         X = torch.mm(to, self.windows.flatten(1)).view(-1, 2, *self.windows.shape[1:])
-        torch.mm(of_taps, K, out=self.room[: len(to)])
-        H, size = self.shape
-        return stacked(X), self.room[: len(to)].view(len(X), 2 * size, H)
+        (H, size), spectra = self.shape, self.room[: len(X)]
+        for k, part in enumerate(of_taps):
+            torch.mm(part, half(K, k), out=spectra[:, k])
+        return stacked(X), spectra.view(len(X), 2 * size, H)
 
 
 def delayed(x: Tensor, weight: Tensor, P: Tensor, width: Tensor, taps: int) -> Tensor:
