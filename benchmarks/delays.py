@@ -4,8 +4,9 @@
 
     python -m benchmarks.delays [--quick] [--threads N] [--out FILE]
 
-Every kind, at the widest and the narrowest sigma, under every back end that can run here: training
-steps, evaluation, what autograd keeps and the largest memory in use, in a process of its own.
+Every kind, at the widest and the narrowest sigma, and recurrent delays against recurrent weights
+without, under every back end that can run here: training steps, evaluation, what autograd keeps and
+the largest memory in use, in a process of its own.
 """
 
 if __name__ == "__main__":
@@ -34,12 +35,13 @@ from parsers.program import Parser, program
 
 PROGRAM = "benchmarks.delays"
 TAPS = 31
+WIDTHS = 10.0, 0.0  # sigma of recurrent delays: in the first epoch, and in the end
 FIRING, PDROP = 0.05, 0.5  # share of the inputs that are spikes, and of these that are dropped
 NAIVE_ROUNDS = 3
 
 
 class Case(NamedTuple):
-    """A layer: kind of delay, sigma and back end."""
+    """A layer: kind of delay, "dense" (recurrent weights) or "recurrent"; sigma and back end."""
 
     kind: str
     sigma: float | None
@@ -48,10 +50,17 @@ class Case(NamedTuple):
     def layer(self, size: int, device: str) -> SiLIFLayer:
         """It, in training mode."""
         torch.manual_seed(0)
-        layer = SiLIFLayer(size, size, dropout=PDROP, backend=self.backend)
-        if self.kind != "none":
+        options = {"dropout": PDROP, "backend": self.backend}
+        if self.kind in ("dense", "recurrent"):
+            options["recurrent"] = "dense"
+        if self.kind == "recurrent":
+            options["recurrent_delay"] = "axonal"
+        layer = SiLIFLayer(size, size, **options)
+        if self.kind in DELAYS[1:]:
             add_delay(layer, self.kind, TAPS)
-            layer.delay.sigma.fill_(self.sigma)
+        delay = layer.delay or layer.recurrent_delay
+        if delay is not None:
+            delay.sigma.fill_(self.sigma)
         return layer.to(device)
 
     @property
@@ -163,11 +172,14 @@ def main(argv: list[str] | None) -> None:
     result = {"benchmark": "delays", "machine": machine(), "shape": shape, "taps": TAPS}
     result |= {"firing": FIRING, "dropout": PDROP}
     for backend in reversed(backends(device)):
-        cases = [Case("none", None, backend)]
         widths = float(TAPS // 2), NARROWEST
-        cases += [Case(kind, sigma, backend) for kind in DELAYS[1:] for sigma in widths]
+        delayed = [Case(kind, sigma, backend) for kind in DELAYS[1:] for sigma in widths]
+        returning = [Case("recurrent", sigma, backend) for sigma in WIDTHS]
         few = NAIVE_ROUNDS if backend == "naive" else rounds
-        result[backend] = compare(cases, shape, device, few)
+        result[backend] = [
+            *compare([Case("none", None, backend), *delayed], shape, device, few),
+            *compare([Case("dense", None, backend), *returning], shape, device, few),
+        ]
         columns = [name for name in result[backend][0] if name not in Case._fields]
         rows = [
             [Case(*list(row.values())[:3]).name, *map(row.get, columns)] for row in result[backend]

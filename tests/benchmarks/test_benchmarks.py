@@ -65,10 +65,13 @@ def test_whole_steps_are_measured(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_layers_with_delays_are_measured(monkeypatch):
+@pytest.mark.parametrize(
+    "kinds", [(("none", None), ("axonal", 15.0)), (("dense", None), ("recurrent", 10.0))]
+)
+def test_layers_with_delays_are_measured(monkeypatch, kinds):
     monkeypatch.setattr(delays, "peak_on_cpu", lambda case, shape: None)
-    cases = [delays.Case("none", None, "cpu"), delays.Case("axonal", 15.0, "cpu")]
-    plain, delayed = delays.compare(cases, (2, 12, 8), "cpu", rounds=1)
+    cases = [delays.Case(*pair, "cpu") for pair in kinds]
+    plain, delayed = delays.compare(cases, (4, 30, 32), "cpu", rounds=1)
     assert plain["step_x_undelayed"] == plain["test_x_undelayed"] == 1
     assert min(delayed["step_ms"], delayed["test_ms"]) > 0
     assert delayed["kept_mib"] > plain["kept_mib"]
