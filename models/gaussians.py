@@ -9,7 +9,7 @@ WIDTH = 0.27  # added to sigma
 EPSILON = 1e-7  # added to the sum of the taps
 # Weights of taps below are 0: together they are less than the rounding of the others, and most are
 # smaller than normal numbers, with which processors are slow.
-NEGLIGIBLE = 3e-8
+NEGLIGIBLE = 1e-9
 SMALLEST = -60.0  # exponent, far below
 
 

@@ -261,7 +261,7 @@ class SSM(Network):
         """
         total = sum(layer.macs(steps) for layer in self.snn)
         for number, layer in enumerate(self.hidden_layers):
-            each = layer.hidden_size * layer.block.update_operations[1]
+            each = layer.hidden_size * layer.update_operations()[1]
             if self.is_snn:
                 each -= layer.hidden_size * layer.block.fan_out
                 each -= layer.encoder.weight.numel() if layer.encoder and number == 0 else 0

@@ -232,7 +232,7 @@ class ModelConfig:
         250.0,
         "longest delay; the odd number of time steps that is the next one down, and no delay, are "
         "the taps",
-        within="> 0",
+        within="> 0 and <= 10000",
         needs=DELAYED,
         grid=True,
     )

@@ -28,6 +28,7 @@ REGULARISED = Needs("use_regularizers", (True,))
 SCHEDULERS = ("plateau", "onecycle", "cosine", "linear")
 PLATEAU = Needs("scheduler", ("plateau",), also=Needs("delay_scheduler", ("plateau",)))
 ONECYCLE = Needs("scheduler", ("onecycle",), also=Needs("delay_scheduler", ("onecycle",)))
+OTHER_THAN_S4 = Needs("s4_opt", (False,), "trainings without --s4_opt True")
 BATCHNORM = Needs("normalization", ("batchnorm",))
 
 data = partial(option, group="data", loads=True, recalled=True)
@@ -205,11 +206,13 @@ class TrainingConfig:
         "adam, whose weight decay is an L2 penalty in the gradient, or adamw, whose decay acts on "
         "the weights",
         choices=("adam", "adamw"),
+        needs=OTHER_THAN_S4,
     )
     weight_decay: float = schedule(
         0.0,
         "decay of weight matrices and their biases; neurons, norms and delays have none",
         within=">= 0",
+        needs=OTHER_THAN_S4,
     )
     s4_opt: bool = schedule(
         False,

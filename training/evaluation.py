@@ -5,6 +5,7 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from models.dynamics import describe
 from parsers.load import Config, Plan
@@ -43,8 +44,16 @@ def evaluate_all(plan: Plan, device: torch.device) -> int:
         if not results:
             files.create_plain(folder)
         results.append(evaluate_point(experiment, path, folder, number=len(results)))
+        if plan.points[1:] and set(plan.axes) == {"seed"} and not draws_states(experiment.model):
+            log.info("Nothing in this network is drawn at random: one seed stands for all")
+            break
     report(plan, results, folder, "evaluation_summary.json")
     return 0
+
+
+def draws_states(model: nn.Module) -> bool:
+    """Whether neurons start from random states, and so every seed gives another accuracy."""
+    return any(getattr(layer, "init_state", "zero") == "rand" for layer in model.modules())
 
 
 def open_trained(config: Config, weights: Path, cache: DataCache) -> Experiment:

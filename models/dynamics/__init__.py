@@ -399,8 +399,15 @@ def selective_scan(
         The output [B, T, D] and the state after the last step.
 
     Raises:
-        ValueError: the back end cannot run here.
+        ValueError: a shape does not fit, or the back end cannot run here.
     """
+    rows, channels, states = x.shape[:2], x.shape[2:], A.shape[1:]
+    shapes = {"delta": (delta, (*rows, *channels)), "A": (A, (*channels, *states))}
+    shapes |= {"B": (B, (*rows, *states)), "C": (C, (*rows, *states))}
+    shapes["state"] = state, (*rows[:1], *channels, *states)
+    for name, (given, shape) in shapes.items():
+        if given.shape != shape:
+            raise ValueError(f"{name} of a selective scan is {list(given.shape)}, not {[*shape]}")
     y, state = _integrate("selective_scan", backend, x, delta, A, B, C, state=state)
     return y if D is None else y + D * x, state
 

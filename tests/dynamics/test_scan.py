@@ -35,6 +35,16 @@ def test_the_specification_against_scalar_loops(shape):
     torch.testing.assert_close(state, torch.tensor(h, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+@pytest.mark.parametrize("name", ["delta", "A", "B", "C", "state"])
+def test_shapes_that_do_not_fit_are_refused(backend, name):
+    inputs = scan_inputs(2, 5, 4, 3)
+    key = "h" if name == "state" else name
+    inputs[key] = inputs[key][:1]
+    with pytest.raises(ValueError, match=rf"^{name} of a selective scan is \[1, .*\], not \["):
+        run_scan(backend, **inputs)
+
+
 def scan_adjoint(inputs, g_y, g):
     """Gradients of every input; that of the state goes back in time, see README.md."""
     x, delta, A, B, C, D, h = inputs.values()

@@ -176,6 +176,11 @@ EVALUATE_HERE = "--evaluate_pretrained True --load_exp_folder . --batch_size 8 -
             "--dataset_name sc --nb_steps 50",
             "--nb_steps has no effect here: it is for spiking data",
         ),
+        (
+            "--model_type S4D --s4_opt True --optimizer adamw --weight_decay 0.1",
+            "--optimizer, --weight_decay have no effect here: they are for trainings without "
+            "--s4_opt True",
+        ),
         ("--max_lr 1", "--max_lr has no effect here: it is for --scheduler onecycle"),
         ("--delay_lr_factor 1", "--delay_lr_factor has no effect here: it is for delays"),
         (

@@ -222,6 +222,21 @@ def test_rows_are_what_differs_beside_the_seed(root, capsys):
     assert [row["runs_counted"] for row in rows] == ["4"]
 
 
+def test_an_option_is_shown_where_it_acts(root, capsys, monkeypatch):
+    write_run(root / "a", model_type="SiLIF")
+    for size in (16, 32):
+        write_run(root / f"b{size}", model_type="S4D", state_size=size)
+    monkeypatch.setenv("COLUMNS", "250")
+    assert call(root) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    start, name = header.index("state_size"), "state_size"
+    cells = [line[start:][: len(name)].strip() for line in lines if "  SSC  " in line]
+    assert sorted(cells) == ["-", "16", "32"]
+    monkeypatch.setenv("COLUMNS", "80")  # below the table
+    assert call(root) == 0
+    assert capsys.readouterr().out.count("state_size") == 2
+
+
 def test_welch(root, capsys):
     samples = [five_seeds(root, "LIF", 0.78), five_seeds(root, "CSiLIF", 0.8)]
     assert call(root, "--compare", "LIF", "1") == 0

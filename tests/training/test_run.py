@@ -231,6 +231,14 @@ def test_an_evaluation_repeats_the_test_of_the_run(whole, train, tmp_path):
     assert not (tmp_path / "eval" / "checkpoints").exists()
 
 
+def test_a_network_without_random_states_is_evaluated_once(train, tmp_path, capsys):
+    assert train(model_type="S4D", state_size=4, nb_epochs=1, new_exp_folder="run") == 0
+    assert train(evaluate_pretrained=True, load_exp_folder="run", seed=[13, 42]) == 0
+    assert "one seed stands for all" in capsys.readouterr().out
+    (written,) = tmp_path.rglob("evaluation_summary.json")
+    assert len(json.loads(written.read_text())["runs"]) == 1
+
+
 def test_evaluations_never_replace_one_another(whole, train, tmp_path):
     for _ in range(2):
         assert train(evaluate_pretrained=True, load_exp_folder=whole) == 0

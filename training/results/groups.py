@@ -187,7 +187,21 @@ def telling_options(groups: list[dict]) -> list[str]:
 def options_in_words(groups: list[dict], group: dict) -> str:
     """The options that distinguish a group from the others on its data: 'pdrop 0.1, lr 0.01'."""
     names = telling_options([other for other in groups if other["data"] == group["data"]])
-    return ", ".join(f"{name} {group['values'][name]}" for name in names)
+    return ", ".join(f"{name} {group['values'][name]}" for name in names if acts(name, group))
+
+
+def value_of(name: str, group: dict) -> str:
+    """An option of a group, or a dash where it does nothing."""
+    return str(group["values"][name]) if acts(name, group) else "-"
+
+
+def acts(name: str, group: dict) -> bool:
+    """Whether an option has an effect on the runs of a group, as far as their options tell."""
+    needs = OPTIONS[name].rules.needs
+    try:
+        return needs is None or needs.are_met(group["setup"] | group["values"])
+    except KeyError:  # what it needs is the same everywhere
+        return True
 
 
 def text_table(
@@ -210,7 +224,7 @@ def text_table(
         "model": lambda group: model_name(group["setup"]["model_type"]),
         "hidden": lambda group: str(group["setup"]["nb_hiddens"]),
         "ms/step": lambda group: f"{group['setup']['ms_per_step']:g}",
-        **{name: lambda group, name=name: str(group["values"][name]) for name in options},
+        **{name: lambda group, name=name: value_of(name, group) for name in options},
         "params": lambda group: count(group["parameters"]),
         "states": lambda group: count(group["state_variables"]),
         "test acc (%)": lambda group: (
@@ -269,6 +283,8 @@ def result_table(groups: list[dict], *, numbered: bool = False) -> str:
 def legend(groups: list[dict]) -> list[str]:
     """What a reader of the table needs to know, in lines."""
     lines = ["acc: mean ± sample standard deviation over seeds; SOP and time: mean of a run"]
+    if any(group["mac"] for group in groups):
+        lines.append("MAC: with the states; SOP: without the updates of neurons (see the report)")
     if any(interval(group) != "-" for group in groups):
         lines.append("95% interval: of one run with that accuracy, by its number of test clips")
     for found in dict.fromkeys(group["protocol"] for group in groups if group["protocol"]):
