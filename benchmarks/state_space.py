@@ -57,7 +57,8 @@ class Plain(nn.Module):
         y = functional.gelu(y)
         if p > 0:
             y = y * (torch.rand(*y.shape[:2], 1, device=y.device) < 1 - p) * (1 / (1 - p))
-        return block.output_linear(y)
+        conv, glu = block.output_linear
+        return glu(functional.conv1d(y, conv.weight, conv.bias))
 
     def kernel(self, kernel: nn.Module, length: int) -> Tensor:
         """[H, L]: a complex exponential for every mode and step."""

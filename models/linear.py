@@ -46,6 +46,23 @@ class Linear(nn.Linear):
         return y if bias is None else y + bias
 
 
+class Pointwise(nn.Conv1d):
+    """``nn.Conv1d`` of kernel size 1 with a ``precision``, as ``Linear`` has it."""
+
+    precision = "fp32"
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in, T] -> [B, out, T] float32."""
+        weight = self.weight.squeeze(2)
+        if self.precision == "fp32":
+            return torch.baddbmm(self.bias[:, None], weight.expand(len(x), -1, -1), x)
+        y = _Product.apply(x.mT.reshape(-1, x.shape[1]), weight, self.precision)
+        return (y.view(len(x), -1, len(weight)) + self.bias).mT
+
+
 class Dropout(nn.Dropout):
     """``nn.Dropout`` that draws its random numbers faster on a CPU.
 
@@ -80,7 +97,7 @@ def set_precision(model: nn.Module, precision: str) -> None:
     if precision not in PRECISIONS:
         raise ValueError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
     for module in model.modules():
-        if isinstance(module, Linear):
+        if isinstance(module, Linear | Pointwise):
             module.precision = precision
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.dynamics import selective_scan
+from models.linear import Linear
 from models.network import ParameterGroup
 from models.shell import in_full
 
@@ -64,10 +65,10 @@ class Mamba(nn.Module):
         rank = math.ceil(size / CHANNELS_PER_RANK)
         self.backend = options.get("backend", "auto")
         self.sizes = rank, states, states  # of dt, B and C
-        self.in_proj = nn.Linear(size, 2 * size, bias=False)
+        self.in_proj = Linear(size, 2 * size, bias=False, backend="naive")
         self.conv1d = nn.Conv1d(size, size, WIDTH, groups=size)
-        self.x_proj = nn.Linear(size, sum(self.sizes), bias=False)
-        self.dt_proj = nn.Linear(rank, size)
+        self.x_proj = Linear(size, sum(self.sizes), bias=False, backend="naive")
+        self.dt_proj = Linear(rank, size, backend="naive")
         nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
         low, high = math.log(dt_min), math.log(dt_max)
         dt = torch.exp(torch.rand(size) * (high - low) + low).clamp(min=LEAST_DT)
@@ -76,7 +77,7 @@ class Mamba(nn.Module):
         A = torch.arange(1, states + 1, dtype=dt.dtype).expand(size, states)
         self.A_log = nn.Parameter(torch.log(A))
         self.D = nn.Parameter(torch.ones(size))
-        self.out_proj = nn.Linear(size, size, bias=False)
+        self.out_proj = Linear(size, size, bias=False, backend="naive")
         self.states_per_neuron = states + WIDTH - 1
         self.fan_out = 3 * size + 2 * (rank + states)  # rows of all matrices, by channel
         # Of a channel at each step, as (AC, MAC): delta A, a h, delta u B and C h of every state;

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from models.linear import Pointwise
 from models.network import ParameterGroup
 from models.surrogate import BOXCAR, spike
 
@@ -124,7 +125,7 @@ class S4D(nn.Module):
         names = [name for name in ("state_size", "dt_min", "dt_max") if name in options]
         self.kernel = S4DKernel(size, **{name: options[name] for name in names})
         self.dropout = dropout
-        self.output_linear = nn.Sequential(nn.Conv1d(size, 2 * size, 1), nn.GLU(dim=1))
+        self.output_linear = nn.Sequential(Pointwise(size, 2 * size), nn.GLU(dim=1))
         self.fan_out = 2 * size  # what an activation reaches
         self.states_per_neuron = 2 * self.kernel.A_imag.shape[1]
         # Of a channel at each step, as (AC, MAC) of the recurrence: decay x and Re(C x), of complex
@@ -139,9 +140,7 @@ class S4D(nn.Module):
         u, state = self.filtered(x, state)
         activations = self.activation(u)
         y = self.dropped(activations)
-        conv, glu = self.output_linear
-        y = torch.baddbmm(conv.bias[:, None], conv.weight.squeeze(2).expand(len(y), -1, -1), y)
-        return glu(y).mT, activations.mT, state
+        return self.output_linear(y).mT, activations.mT, state
 
     def filtered(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """y [B, H, T] of ``x`` [B, T, H]: by convolution, or step by step from ``state`` on."""

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from models.anns import ANN
-from models.linear import PRECISIONS, Dropout, Linear, set_precision
+from models.linear import PRECISIONS, Dropout, Linear, Pointwise, set_precision
 from models.snns import SNN
+from models.ssms import SSM
 
 pytest.importorskip("numba")
 cpu = importlib.import_module("models.linear_cpu")
@@ -67,6 +68,31 @@ def test_only_feed_forward_weights_change_their_precision(network):
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear):
             assert getattr(module, "precision", "fp32") == ("bf16" if ".W" in name else "fp32")
+
+
+@pytest.mark.parametrize("name", ["S4D", "Mamba"])
+def test_all_matrices_of_state_space_networks_change_their_precision(name):
+    net = SSM((None, None, 12), [8, 8, 4], name, extra_features={"state_size": 4})
+    set_precision(net, "bf16")
+    matrices = [m for m in net.modules() if isinstance(m, nn.Linear) or is_pointwise(m)]
+    assert len(matrices) > 3
+    assert {getattr(module, "precision", "fp32") for module in matrices} == {"bf16"}
+
+
+def is_pointwise(module):
+    return isinstance(module, nn.Conv1d) and module.kernel_size == (1,)
+
+
+def test_a_pointwise_convolution_is_pytorchs_in_every_precision():
+    torch.manual_seed(0)
+    conv, x, gradient = Pointwise(12, 7), torch.randn(3, 12, 5), torch.randn(3, 7, 5)
+    usual = nn.Conv1d(12, 7, 1)
+    usual.load_state_dict(conv.state_dict())
+    expected = results(usual, x, gradient)
+    for precision, tolerance in (("fp32", 1e-6), ("bf16", 2e-2)):
+        set_precision(conv, precision)
+        for value, reference in zip(results(conv, x, gradient), expected, strict=True):
+            assert (value - reference).abs().max() < tolerance * reference.abs().max()
 
 
 def test_float32_products_equal_pytorchs(case):
