@@ -108,7 +108,8 @@ class _Returning:
         """The state of the layer after the last step."""
         if not self.delays:
             return neurons
-        return Delayed(neurons, torch.stack(self.sent[1 - self.V.span :], dim=1))
+        steps = len(self.sent) + 1 - self.V.span
+        return Delayed(neurons, torch.stack(self.sent, dim=1)[:, steps:])
 
 
 class AdaptiveCoefficients(NamedTuple):
