@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models.dynamics.naive import Delayed, Feedback
 from models.dynamics.trial import Trial, disagreement, unfolded
 from models.surrogate import Surrogate
 
@@ -219,6 +220,17 @@ def limits_of(I: Tensor, *given: Tensor | float) -> list[Tensor] | list[float]:
     if any(isinstance(x, Tensor) for x in given):
         return [per_neuron(x, I) for x in given]
     return [float(x) for x in given]
+
+
+def way_of(V: Tensor | Feedback | None, *more: Tensor | None) -> tuple:
+    """V, mask, taps, first and line of recurrent weights, ``more`` tensors, and the span."""
+    way = V if isinstance(V, Feedback) else Feedback(V)
+    return way.V, way.mask, way.taps, way.first, way.line, *more, way.span
+
+
+def state_of(neurons: NamedTuple, V: Tensor | Feedback | None, *line: Tensor) -> NamedTuple:
+    """The state of a layer after the last step; ``line`` is there if there is V."""
+    return Delayed(neurons, *line) if isinstance(V, Feedback) and V.span else neurons
 
 
 # Functions with a backward pass of their own. Whatever records a network as a graph (torch.compile,

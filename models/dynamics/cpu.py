@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.dynamics.backends import Differentiable, limits_of, per_neuron
+from models.dynamics.backends import Differentiable, limits_of, per_neuron, state_of, way_of
 from models.dynamics.cpu_kinds import (
     FORM,
     balanced_kernels,
@@ -28,7 +28,7 @@ from models.dynamics.cpu_kinds import (
     resonate_kernels,
 )
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
-from models.dynamics.naive import AdaptiveState, BalancedState, Delayed, Feedback, ResonateState
+from models.dynamics.naive import AdaptiveState, BalancedState, ResonateState
 from models.dynamics.numba_support import (
     ONE,
     STEPS_KEPT,
@@ -270,17 +270,6 @@ def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float
     return (found, []) if isinstance(found[0], Tensor) else ([None] * 3, found)
 
 
-def _way(V: Tensor | Feedback | None, q: Tensor | None = None) -> tuple:
-    """V, mask, taps, first and line of recurrent weights, a state q, and the span."""
-    way = V if isinstance(V, Feedback) else Feedback(V)
-    return way.V, way.mask, way.taps, way.first, way.line, q, way.span
-
-
-def _state(neurons: NamedTuple, V: Tensor | Feedback | None, line: Tensor) -> NamedTuple:
-    """The state of a layer after the last step."""
-    return Delayed(neurons, line) if isinstance(V, Feedback) and V.span else neurons
-
-
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
@@ -290,10 +279,10 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     u, w, s = (x.expand(B, H) for x in state)
     spikes, u, new_w, s, line, _ = RECURRENCE(
         I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
-        *_way(V), numbers, "adaptive" if adapts else "LIF", surrogate.name, surrogate.width,
+        *way_of(V, None), numbers, "adaptive" if adapts else "LIF", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
-    return spikes, _state(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
+    return spikes, state_of(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
 
 
 def resetting(
@@ -311,11 +300,11 @@ def resetting(
         s = s.detach()  # nothing sees it
     flags = zip(FORM, (adapts, scales, hard, detached, symplectic), strict=True)
     spikes, u, new_w, s, line, _ = RECURRENCE(
-        I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s, *_way(V), numbers,
-        " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
+        I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s, *way_of(V, None),
+        numbers, " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
-    return spikes, _state(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
+    return spikes, state_of(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
 
 
 def _parts(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -329,11 +318,11 @@ def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, su
     limits, numbers = _limits(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
     spikes, x, y, s, line, _ = RECURRENCE(
-        I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s, *_way(V),
-        numbers, "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
-        torch.is_grad_enabled(),
+        I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s,
+        *way_of(V, None), numbers, "inside" if reset_inside else "outside", surrogate.name,
+        surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
-    return spikes, _state(ResonateState(torch.complex(x, y), s), V, line)
+    return spikes, state_of(ResonateState(torch.complex(x, y), s), V, line)
 
 
 def balanced(I, omega, damping, *, step, decay, theta, state, V=None, surrogate=BOXCAR):
@@ -344,10 +333,10 @@ def balanced(I, omega, damping, *, step, decay, theta, state, V=None, surrogate=
     u, v, q, s = (x.expand(B, H) for x in state)
     s = s.detach() if V is None else s  # nothing sees it
     spikes, u, v, s, line, q = RECURRENCE(
-        I, turn, damping, None, None, None, *limits, u, v, s, *_way(V, q), numbers, "balanced",
+        I, turn, damping, None, None, None, *limits, u, v, s, *way_of(V, q), numbers, "balanced",
         surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
-    return spikes, _state(BalancedState(u, v, q, s), V, line)
+    return spikes, state_of(BalancedState(u, v, q, s), V, line)
 
 
 @kernel

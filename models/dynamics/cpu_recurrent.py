@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: MIT
 """The loop over time with recurrent weights on the CPU: a matrix product at every step, and delays.
 
-Delayed spikes are gathered before the product, so that there is one whatever the delays. Neurons
-whose delays are alike are brought side by side (V has its rows in the same order), so that vector
-instructions compute several: neuron j of a group takes ``weights[i, j]`` of its spike ``start + i``
-steps ago, where ``start`` is the shortest delay of the group and weights that a neuron lacks are 0.
-Spikes of more than ``BLOCK`` steps ago are known for that many steps ahead: they are gathered for
-all of these at once, while they are in the cache. The backward pass gathers gradients in the same
-way, with time reversed.
+Neurons whose delays are alike are brought side by side (V has its rows in the same order), so that
+vector instructions compute several: neuron j of a group takes ``weights[i, j]`` of its spike
+``start + i`` steps ago, where ``start`` is the shortest delay of the group and weights that a
+neuron lacks are 0. Spikes of more than ``BLOCK`` steps ago are known for that many steps ahead:
+they are gathered for all of these at once, while they are in the cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.dynamics.numba_support import ZERO, arrays, kernel, run_rows
+from models.dynamics.returning import Back, DelayLine, Returning
 
 BLOCK = 8  # steps, and by how many the delays of a group differ at most
 UNROLLED = 4  # taps, and steps, at once
@@ -82,12 +81,8 @@ def _by_taps(begin, end, end_of_time, s, d_z, place, first, d_taps):
                         d_taps[j, i] += s[row, t, j] * d_z[due - i, row, place[j]]
 
 
-class Line:
-    """Delays of a batch of B rows over ``steps`` steps: ``given`` taps and where they begin.
-
-    ``sent`` [length + steps, B, H] is what sets out before each step, in the order of the neurons
-    in ``order``; the first ``length`` rows but the last are of earlier steps, at first 0.
-    """
+class Line(DelayLine):
+    """Delays of neurons brought side by side."""
 
     def __init__(self, given, B: int, steps: int):
         first, taps = (x.contiguous().numpy() for x in (given.first, given.taps.detach()))
@@ -99,21 +94,17 @@ class Line:
         weights = np.zeros((count, H), np.float32)
         for i in range(W):
             weights[(first - start)[order] + i, np.arange(H)] = taps[order, i]
-        self.length, self.first, self.taps = int(start.max()) + count, first, taps
-        self.order, self.place = torch.from_numpy(order), np.argsort(order)
+        super().__init__(given, B, steps, int(start.max()) + count)
+        self.first, self.taps = first, taps
+        self.order, self.place = (torch.from_numpy(x) for x in (order, np.argsort(order)))
+        self.far, self.back = self.sent.new_zeros(B, BLOCK, H), self.sent.new_empty(B, H)
         starts = start[order][edges[:-1]]
-        self.sent = given.I.new_empty(self.length + steps, B, H)
-        self.sent[: self.length] = 0
-        self.far = given.I.new_empty(B, BLOCK, H)
         # An index that cannot be negative lets the loops become vector instructions.
         self.arrays = edges.astype(np.uint64), starts, weights, *arrays(self.sent, self.far)
 
-    def send(self, t: int, s: Tensor) -> None:
-        """Let s [B, H] set out before step t."""
-        torch.index_select(s, 1, self.order, out=self.sent[self.length + t - 1])
-
-    def arriving(self, t: int, out: Tensor, to: int) -> None:
-        """Write what arrives at step t to ``out[:, to]``, which is [B, H]; t counts up."""
+    def arriving(self, t: int, out: Tensor, to: int, s: Tensor | None = None) -> None:
+        if s is not None:
+            torch.index_select(s, 1, self.order, out=self.row(t))
         B, _, H = self.far.shape
         if t % BLOCK == 0:
             scratch = lambda: tuple(np.empty((4, H), np.float32))  # noqa: E731
@@ -121,10 +112,12 @@ class Line:
         last = self.length + t - 1
         run_rows(_near, B, BLOCK * H, last, t % BLOCK, to, *self.arrays, *arrays(out))
 
+    def restored(self, x: Tensor) -> Tensor:
+        return torch.index_select(x, 1, self.place, out=self.back)
+
     def by_taps(self, s: Tensor, steps: int) -> Tensor:
-        """Gradient of the taps, by those of z in ``sent``; spikes s [B, T, H] before each step."""
         d_taps = np.zeros(self.taps.shape, np.float32)
-        given = *arrays(s, self.sent), self.place, self.first, d_taps
+        given = *arrays(s, self.sent, self.place), self.first, d_taps
         run_rows(_by_taps, len(d_taps), s.shape[0] * s.shape[1], self.length + steps, *given)
         return torch.from_numpy(d_taps)
 
@@ -135,23 +128,11 @@ def step_by_step(run: Callable, given, s, z, line, current) -> None:
     The current [B, T, H] is written, z [B, T, H] if there are delays, and the line behind the last
     step.
     """
-    (B, T, _), V, returned = current.shape, given.V, torch.empty_like(s)
-    delays = None if given.taps is None else Line(given, B, T)
-    if delays:
-        V, L, span = V[delays.order], delays.length, given.span
-        if given.line is not None:
-            delays.sent[L - span : L - 1] = given.line[..., delays.order].transpose(0, 1)
-    for t in range(T):  # the same product as the specification's, so that it rounds alike
-        if delays:
-            delays.send(t, s)
-            delays.arriving(t, z, t)
-        torch.mm(z[:, t] if delays else s, V, out=returned)
-        if given.mask is not None:
-            returned.mul_(given.mask)
-        torch.add(given.I[:, t], returned, out=current[:, t])
+    returning = Returning(given, current, z, Line)
+    for t in range(current.shape[1]):
+        torch.add(given.I[:, t], returning(t, s), out=current[:, t])
         run(t, t + 1)
-    if delays:
-        line[..., delays.order] = delays.sent[L + T - span : L + T - 1].transpose(0, 1)
+    returning.write(line)
 
 
 def step_back(
@@ -162,42 +143,11 @@ def step_back(
     ``spikes`` [B, T, H] are those before each step; ``d_spikes`` of those after it are overwritten.
     Returns the gradient of the initial spikes by way of V, and those of what a ``Feedback`` has.
     """
-    (B, T, H), V, mask = d_I.shape, given.V, given.mask
-    by_V, by_line, d_V, d_taps, delays = d_I.new_empty(B, H), None, None, None, None
-    if given.taps is not None:
-        span, earlier = given.span, 0 if given.line is None else given.span - 1
-        delays = Line(given, B, T + 1 + earlier)
-        V, place, out = V[delays.order], torch.from_numpy(delays.place), d_I.new_empty(B, 1, H)
-        # Of the spikes from step -span to T - 2, those that the lines hold and the initial ones
-        d_sent = d_I.new_zeros(B, span + T - 1, H)
-        if d_line is not None:
-            d_sent[:, T:] = d_line
-            d_spikes[:, : T - 1] += d_sent[:, span:]
-        delays.arriving(0, out, 0)  # nothing, but what is gathered ahead of time
-    for t in reversed(range(T)):
+    back = Back(given, d_I, d_line, Line)
+    back.to_spikes(d_spikes)
+    for t in reversed(range(d_I.shape[1])):
         run(t, t + 1)
-        arrived = d_I[:, t].contiguous() if mask is None else d_I[:, t] * mask
-        if delays:
-            back = T - t
-            torch.mm(arrived, V.T, out=delays.sent[delays.length + back - 1])
-            delays.arriving(back, out, 0)
-            torch.index_select(out[:, 0], 1, place, out=by_V)
-        else:
-            torch.mm(arrived, V.T, out=by_V)
+        back(t, d_I[:, t])
         if t > 0:
-            d_spikes[:, t - 1] += by_V
-    if needed[12]:
-        arrived = d_I if mask is None else d_I * mask[:, None]
-        d_V = (z if delays else spikes).flatten(0, 1).T @ arrived.flatten(0, 1)
-    if delays:
-        d_V = d_V if d_V is None else d_V[place]
-        by_V += d_sent[:, span - 1]
-        delays.sent[delays.length + T :] = 0  # gradients of z before the first step
-        for k in reversed(range(earlier)):
-            delays.arriving(T + earlier - k, out, 0)
-            d_sent[:, k] += out[:, 0, place]
-        by_line = d_sent[:, :earlier] if needed[16] else None
-        if needed[14]:
-            sent = spikes if given.line is None else torch.cat([given.line, spikes], dim=1)
-            d_taps = delays.by_taps(sent, T + earlier)
-    return by_V, (d_V, None, d_taps, None, by_line)
+            d_spikes[:, t - 1] += back.by_V
+    return back.gradients(spikes, z, d_I, needed[12:17])
