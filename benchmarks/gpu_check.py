@@ -29,6 +29,7 @@ from typing import NamedTuple
 import torch
 from tabulate import tabulate
 
+from benchmarks.dynamics import DELAYED
 from parsers.options import ConfigError
 from parsers.program import Parser, check_folder, program
 from training.record.files import read_lines, write_json
@@ -37,7 +38,7 @@ REPO = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
 PROGRAM = "benchmarks.gpu_check"
 FEED_FORWARD = ("LIF", "adLIF", "CadLIF", "ResonateFire", "CSiLIF")
-RECURRENT = ("RLIF", "RadLIF")
+RECURRENT = ("RLIF", "RadLIF", *DELAYED)
 
 
 class Goal(NamedTuple):
@@ -134,8 +135,11 @@ def parts(folder: Path, *, dry_run: bool) -> list[Part]:
 
 def tests_for_gpus() -> list[str]:
     """The files that hold any; the others may import what a GPU machine lacks."""
-    files = sorted((REPO / "tests").rglob("test_*.py"))
-    return [str(f.relative_to(REPO)) for f in files if "pytest.mark.gpu" in f.read_text("utf-8")]
+    marks = "pytest.mark.gpu", "@with_or_without_gpu"
+    files = {f: f.read_text("utf-8") for f in sorted((REPO / "tests").rglob("test_*.py"))}
+    return [
+        str(f.relative_to(REPO)) for f, text in files.items() if any(mark in text for mark in marks)
+    ]
 
 
 def run(part: Part, folder: Path) -> dict:

@@ -82,7 +82,6 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
         run = partial(_in_graph(name, backend, tensors, *variant), state=state, **options)
     else:
         choice = choose(operation, backend, *tensors, surrogate=surrogate, learns=learns)
-        choice = without_kernels(choice, isinstance(V, Feedback))
         run = partial(operation.load(choice.backend), state=state, **options)
         folds = fold is not None and V is None
         if folds and can_fold(choice, operation, backend, I.device, *variant):
@@ -93,14 +92,6 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
         return run(I, *coefficients)
     spikes, state = run(fold.current(I), *coefficients)
     return fold.dropped(spikes), state
-
-
-def without_kernels(choice: Choice, feedback: bool) -> Choice:
-    """The ``choice`` for a recurrence with a ``Feedback`` or none: GPU kernels take matrices V."""
-    if choice.backend == "cuda" and feedback:
-        say_plain("with delays or dropout in recurrent weights on a GPU")
-        return Choice("naive", "no GPU kernels of delays or dropout in recurrent weights")
-    return choice
 
 
 def _in_graph(name, backend, tensors, *variant) -> Callable:
@@ -426,8 +417,6 @@ def describe(network: torch.nn.Module) -> str:
             kind = {"surrogate": getattr(layer, "surrogate", None)}
             kind["learns"] = getattr(getattr(layer, "threshold", None), "requires_grad", False)
             choice = choose(OPERATIONS[name], layer.backend, numbers, **kind)
-            ways = getattr(layer, "recurrent_delay", None), getattr(layer, "recurrent_dropout", 0)
-            choice = without_kernels(choice, ways != (None, 0))
         elif name is None:
             choice = Choice("naive", f"{type(layer).__name__} has a recurrence of its own")
         chosen.setdefault(choice, []).append(str(number))

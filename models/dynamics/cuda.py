@@ -19,8 +19,8 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics import triton_recurrent
-from models.dynamics.backends import limits_of, per_neuron
+from models.dynamics import triton_line, triton_recurrent
+from models.dynamics.backends import limits_of, per_neuron, state_of, way_of
 from models.dynamics.naive import AdaptiveState, ResonateState
 from models.dynamics.triton_loops import (
     Kind,
@@ -221,10 +221,13 @@ class _Adaptive(torch.autograd.Function):
 
 
 class _Recurrent(torch.autograd.Function):
-    """As above, with recurrent weights V [H, H]."""
+    """As above without a fold, with what a ``Feedback`` has."""
 
     @staticmethod
-    def forward(ctx, I, alpha, beta, a, b, theta, u, w, s, V, surrogate, for_backward):
+    def forward(
+        ctx, I, alpha, beta, a, b, theta, u, w, s, V, mask, taps, first, line, span, surrogate,
+        for_backward,
+    ):  # fmt: skip
         ctx.set_materialize_grads(False)
         B, T, H = I.shape
         adapts = beta is not None
@@ -232,52 +235,51 @@ class _Recurrent(torch.autograd.Function):
         theta = theta.contiguous() if each else theta
         coefficients, before = _dense(alpha, beta, a, b, u, w, s)
         after = u, w, s = [torch.empty_like(before[2]) for _ in before]
-        spikes, recurrent = torch.empty_like(I), torch.empty_like(u)
+        way, spikes = (V, mask, taps, first, line), torch.empty_like(I)
+        returning = triton_line.forth(I, way, span)
         kept_u, kept_I = (I.new_empty(B, T + 1, H), torch.empty_like(I)) if for_backward else (u, I)
         for t in range(T):
-            torch.mm(s if t else before[2], V, out=recurrent)
+            given = after if t else before
             launch(
-                _forward, B, H, I, recurrent, *coefficients, *(after if t else before), *after,
-                spikes, kept_u, kept_I, t, T, theta, ADAPTS=adapts, KEEP=for_backward,
-                EACH=each,
+                _forward, B, H, I, returning(t, given[2]), *coefficients, *given, *after, spikes,
+                kept_u, kept_I, t, T, theta, ADAPTS=adapts, KEEP=for_backward, EACH=each,
             )  # fmt: skip
         if for_backward:
             theta, ctx.number = (theta, None) if each else (None, theta)
-            ctx.save_for_backward(kept_I, *coefficients, theta, kept_u, *before[1:], V, spikes)
-            ctx.adapts, ctx.surrogate = adapts, surrogate
-        return spikes, u, w if adapts else None, s
+            kept = kept_I, *coefficients, theta, kept_u, *before[1:], spikes, returning.z
+            ctx.save_for_backward(*kept, *way)
+            ctx.adapts, ctx.span, ctx.surrogate = adapts, span, surrogate
+        return spikes, u, w if adapts else None, s, triton_line.line_behind(returning)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_spikes, *d_state):
-        I, alpha, beta, a, b, theta, kept_u, initial_w, initial_s, V, spikes = ctx.saved_tensors
-        B, T, H = I.shape
-        d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
+        I, *c, theta, kept_u, initial_w, initial_s, spikes, z = ctx.saved_tensors[:11]
+        (B, T, H), (*d_state, d_line), way = I.shape, d_state, ctx.saved_tensors[11:]
+        back, d_spikes = triton_line.back(I, way, ctx.span, d_spikes, d_line)
         given = any(x is not None for x in d_state)
         d_u, d_w, by_reset = (own_gradient(x, initial_s, given) for x in d_state)
         d_I = torch.empty_like(I)
-        by_jump, by_V, d_I_now, *filtered = I.new_empty(5, B, H)
+        by_jump, d_I_now, *filtered = I.new_empty(4, B, H)
         number, learns = 4 if ctx.adapts else 1, ctx.needs_input_grad[5]
         sums = I.new_empty(number + learns, B, H)
         for t in reversed(range(T)):
             launch(
-                _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_u, initial_w, initial_s,
-                alpha, beta, a, b, d_u, d_w, by_reset, by_jump, *filtered,
+                _backward, B, H, I, d_spikes, back.by_V, d_I, d_I_now, kept_u, initial_w,
+                initial_s, *c, d_u, d_w, by_reset, by_jump, *filtered,
                 *sums[:number], *sums[:1].expand(4 - number, B, H), sums[-1], t, int(given), T,
                 ctx.number if theta is None else theta, ADAPTS=ctx.adapts, LEARNS=learns,
                 SURROGATE=ctx.surrogate.name, WIDTH=ctx.surrogate.width, EACH=theta is not None,
             )  # fmt: skip
-            torch.mm(d_I_now, V.T, out=by_V)
-        d_V = None
-        if ctx.needs_input_grad[9]:
-            before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
-            d_V = before.flatten(0, 1).T @ d_I.flatten(0, 1)
+            back(t, d_I_now)
+        before = torch.cat([initial_s[:, None], spikes[:, :-1]], dim=1)
+        by_V, by_way = back.gradients(before, z, d_I, ctx.needs_input_grad[9:14])
         d_s = by_V + by_reset + by_jump if ctx.needs_input_grad[8] else None
         by_neuron = sums.sum(dim=1)
         by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
         d_theta = by_neuron[-1] if learns else None
         d_w = d_w if ctx.adapts else None
-        return d_I, *by_coefficient, d_theta, d_u, d_w, d_s, d_V, None, None
+        return d_I, *by_coefficient, d_theta, d_u, d_w, d_s, *by_way, None, None, None
 
 
 def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate=BOXCAR):
@@ -289,12 +291,12 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
     u, w, s = (x.expand(B, H) for x in state)
     (theta,) = limits_of(I, theta)
-    run, more = (_Adaptive, fold_arguments(fold)) if V is None else (_Recurrent, (V,))
-    spikes, u, new_w, s = run.apply(
+    run, more = (_Adaptive, fold_arguments(fold)) if V is None else (_Recurrent, way_of(V))
+    spikes, u, new_w, s, *line = run.apply(
         I, *coefficients, theta, u, None if beta is None else w, s, *more,
         surrogate, torch.is_grad_enabled(),
     )  # fmt: skip
-    return spikes, AdaptiveState(u, state.w if beta is None else new_w, s)
+    return spikes, state_of(AdaptiveState(u, state.w if beta is None else new_w, s), V, *line)
 
 
 @triton.jit
@@ -387,37 +389,38 @@ class _Resonate(torch.autograd.Function):
 
 
 class _RecurrentResonate(torch.autograd.Function):
-    """As above without a fold, with recurrent weights V [H, H]."""
+    """As above without a fold, with what a ``Feedback`` has."""
 
     @staticmethod
     def forward(
-        ctx, I, A, gain, theta, reset, scale, u, s, V, reset_inside, surrogate, for_backward
+        ctx, I, A, gain, theta, reset, scale, u, s, V, mask, taps, first, line, span, reset_inside,
+        surrogate, for_backward,
     ):  # fmt: skip
         ctx.set_materialize_grads(False)
         ctx.options, limits = (reset_inside, surrogate), [theta, reset, scale]
         if isinstance(theta, torch.Tensor):
             limits = [x.contiguous() for x in limits]
         parts = [x.contiguous() for x in (*_pairs(A).unbind(-1), gain, *_pairs(u).unbind(-1), s)]
-        spikes, (x, y, s) = triton_recurrent.step_by_step(
+        spikes, (x, y, s), line = triton_recurrent.step_by_step(
             ctx, _resonate_step, reset_inside, I.contiguous(), parts[:3], limits, parts[3:],
-            V.contiguous(), for_backward,
+            (V, mask, taps, first, line), span, for_backward,
         )  # fmt: skip
-        return spikes, torch.complex(x, y), s
+        return spikes, torch.complex(x, y), s, line
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_spikes, d_u, d_s):
-        s, (flag, surrogate) = ctx.saved_tensors[-3], ctx.options
+    def backward(ctx, d_spikes, d_u, d_s, d_line):
+        s, (flag, surrogate) = ctx.saved_tensors[0], ctx.options
         d_u = None if d_u is None else _pairs(d_u)
         parts = (None, None) if d_u is None else d_u.unbind(-1)
         d_state = [own_gradient(x, s, True) for x in (*parts, d_s)]
-        d_I, sums, d_V = triton_recurrent.step_back(
-            ctx, _resonate_adjoint, flag, surrogate, d_spikes, d_state,
-            any(ctx.needs_input_grad[3:6]), ctx.needs_input_grad[8],
+        d_I, sums, d_s, by_way = triton_recurrent.step_back(
+            ctx, _resonate_adjoint, flag, surrogate, d_spikes, d_state, d_line,
+            any(ctx.needs_input_grad[3:6]), ctx.needs_input_grad[8:13],
         )  # fmt: skip
         d_limits = sums[3:] if len(sums) > 3 else [None] * 3
         d_A, d_u = torch.complex(sums[0], sums[1]), torch.complex(*d_state[:2])
-        return d_I, d_A, sums[2], *d_limits, d_u, d_state[2], d_V, None, None, None
+        return d_I, d_A, sums[2], *d_limits, d_u, d_s, *by_way, *[None] * 4
 
 
 def _pairs(x: torch.Tensor) -> torch.Tensor:
@@ -435,9 +438,9 @@ def resonate(
     B, _, H = I.shape
     gain, limits = per_neuron(gain, I), limits_of(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
-    run, more = (_Resonate, fold_arguments(fold)) if V is None else (_RecurrentResonate, (V,))
-    spikes, u, s = run.apply(
+    run, more = (_Resonate, fold_arguments(fold)) if V is None else (_RecurrentResonate, way_of(V))
+    spikes, u, s, *line = run.apply(
         I, A.expand(H), gain, *limits, u, s, *more, reset_inside, surrogate,
         torch.is_grad_enabled(),
     )  # fmt: skip
-    return spikes, ResonateState(u, s)
+    return spikes, state_of(ResonateState(u, s), V, *line)

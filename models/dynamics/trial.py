@@ -14,7 +14,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
+from models.dynamics.naive import (
+    AdaptiveState,
+    BalancedState,
+    Delayed,
+    Feedback,
+    Fold,
+    ResonateState,
+)
 from models.surrogate import Surrogate
 
 # Neither whole blocks of neurons nor whole runs of unrolled steps; B * H is a multiple of 4, as
@@ -22,6 +29,7 @@ from models.surrogate import Surrogate
 B, T, H = 4, 29, 150
 SEED = 12
 P = 0.25  # of dropout
+TAPS, SPAN = 3, 7  # of delays: their number per neuron, and the longest delay in steps
 FLIPPED = 2e-3  # share of spikes that rounding may flip
 RELATIVE = 1e-2  # distance of a gradient or state; rounding alone stays under 1e-5
 
@@ -77,10 +85,31 @@ def unfolded(naive: Callable) -> Callable:
     return run
 
 
+def feedback(draw: Callable[..., Tensor]) -> dict[str, Tensor]:
+    """What lets spikes return after delays, as a part of the inputs, and drops some."""
+    taps, line = draw(0, 0.6, H, TAPS), draw(0, 1, B, SPAN - 1, H)
+    return {"taps": taps, "line": line, "mask": (draw(0, 1, B, H) > P) / (1 - P)}
+
+
+def returning(V=None, taps=None, line=None, mask=None, **options) -> dict:
+    """Options of a recurrence, with recurrent weights as it takes them."""
+    if taps is not None:
+        first = torch.arange(V.shape[0], device=V.device) % (SPAN - TAPS + 1) + 1
+        V = Feedback(V, mask.detach(), taps, first, SPAN, line)
+    return {"V": V, **options}
+
+
+def named(spikes: Tensor, state: NamedTuple) -> dict[str, Tensor]:
+    """Outputs of a recurrence by name."""
+    if isinstance(state, Delayed):
+        return named(spikes, state.neurons) | {"the line": state.line}
+    return {"the spikes": spikes, **state._asdict()}
+
+
 def adaptive_trials(
     surrogate: Surrogate, learns: bool = False, folded: bool = False
 ) -> Iterator[Trial]:
-    """With and without adaptation, and recurrent weights unless it is ``folded``.
+    """With and without adaptation, and recurrent weights and delays unless it is ``folded``.
 
     ``learns``: theta is an input, which gets a gradient.
     """
@@ -97,21 +126,24 @@ def adaptive_trials(
     if not folded:
         yield Trial("recurrent LIF", plain | recurrent, run)
         yield Trial("recurrent adaptive LIF", plain | adapting | recurrent, run)
+        delayed = plain | adapting | recurrent | feedback(draw)
+        yield Trial("adaptive LIF with recurrent delays", delayed, run)
 
 
 def _run_adaptive(
-    function, I, alpha, u, w, s, beta=None, a=None, b=None, V=None, theta=1.0, **options
+    function, I, alpha, u, w, s, beta=None, a=None, b=None, theta=1.0, **options
 ):  # fmt: skip
     spikes, state, counts = within_fold(
-        function, I, alpha, beta, a, b, theta=theta, state=AdaptiveState(u, w, s), V=V, **options
-    )
-    return {"the spikes": spikes, "u": state.u, "w": state.w, "s": state.s} | counts
+        function, I, alpha, beta, a, b, theta=theta, state=AdaptiveState(u, w, s),
+        **returning(**options),
+    )  # fmt: skip
+    return named(spikes, state) | counts
 
 
 def resonate_trials(
     surrogate: Surrogate, learns: bool = False, folded: bool = False
 ) -> Iterator[Trial]:
-    """Both places of the reset, and recurrent weights unless it is ``folded``: within
+    """Both places of the reset, and recurrent weights and delays unless it is ``folded``: within
     normalisation and dropout.
 
     ``learns``: theta, reset and scale are inputs, which get gradients.
@@ -133,6 +165,7 @@ def resonate_trials(
         V = {"V": draw(-1, 1, H, H) * (2 / H) ** 0.5}
         yield Trial("recurrent C-SiLIF", inside | state | V, run)
         yield Trial("recurrent Resonate-and-Fire", outside | state | V, run)
+        yield Trial("C-SiLIF with recurrent delays", inside | state | V | feedback(draw), run)
 
 
 def _run_resonate(
@@ -143,13 +176,13 @@ def _run_resonate(
         reset, scale = (0.5, 2.0) if inside else (1.0, 1.0)
     spikes, state, counts = within_fold(
         function, I, A, reset, gain if inside else 0.004, scale=scale, theta=theta,
-        state=ResonateState(u, s), reset_inside=inside, **options,
+        state=ResonateState(u, s), reset_inside=inside, **returning(**options),
     )  # fmt: skip
-    return {"the spikes": spikes, "u": state.u, "s": state.s} | counts
+    return named(spikes, state) | counts
 
 
 def resetting_trials(surrogate: Surrogate, learns: bool = False) -> Iterator[Trial]:
-    """Both resets, with and without adaptation of both kinds, and recurrent weights.
+    """Both resets, with and without adaptation of both kinds, and recurrent weights and delays.
 
     ``learns``: theta is an input, which gets a gradient.
     """
@@ -168,21 +201,24 @@ def resetting_trials(surrogate: Surrogate, learns: bool = False) -> Iterator[Tri
         form = {"scales": False, "hard": hard, "detached": hard}
         run = partial(_run_resetting, surrogate=surrogate, **form)
         name = f"LIF, {'hard' if hard else 'soft'} reset"
-        yield Trial(name, inputs | {"I": inputs["I"] / 3}, run)
-        yield Trial(f"recurrent {name}", inputs | recurrent | {"I": inputs["I"] / 3}, run)
+        weak = inputs | {"I": inputs["I"] / 3}
+        yield Trial(name, weak, run)
+        yield Trial(f"recurrent {name}", weak | recurrent, run)
+    yield Trial(f"{name}, with recurrent delays", weak | recurrent | feedback(draw), run)
 
 
 def _run_resetting(
-    function, I, alpha, u, w, s, beta=None, a=None, b=None, V=None, theta=1.0, **options
+    function, I, alpha, u, w, s, beta=None, a=None, b=None, theta=1.0, **options
 ):  # fmt: skip
-    spikes, state = function(
-        I, alpha, beta, a, b, theta=theta, state=AdaptiveState(u, w, s), V=V, **options
-    )
-    return {"the spikes": spikes, "u": state.u, "w": state.w, "s": state.s}
+    state = AdaptiveState(u, w, s)
+    return named(*function(I, alpha, beta, a, b, theta=theta, state=state, **returning(**options)))
 
 
 def balanced_trials(surrogate: Surrogate, learns: bool = False) -> Iterator[Trial]:
-    """With and without recurrent weights; ``learns``: theta is an input, which gets a gradient."""
+    """With and without recurrent weights, and delays.
+
+    ``learns``: theta is an input, which gets a gradient.
+    """
     draw = uniform()
     inputs = {"I": draw(-20, 60, B, T, H), "omega": draw(5, 40, H), "damping": draw(-6, -1, H)}
     inputs |= {name: draw(0, 1, B, H) for name in ("u", "v", "q", "s")}
@@ -191,14 +227,17 @@ def balanced_trials(surrogate: Surrogate, learns: bool = False) -> Iterator[Tria
     run = partial(_run_balanced, surrogate=surrogate)
     yield Trial("BRF", inputs, run)
     yield Trial("recurrent BRF", inputs | recurrent, run)
+    yield Trial("BRF with recurrent delays", inputs | recurrent | feedback(draw), run)
 
 
-def _run_balanced(function, I, omega, damping, u, v, q, s, V=None, theta=1.0, **options):
-    spikes, state = function(
-        I, omega, damping, step=0.01, decay=0.9, theta=theta, state=BalancedState(u, v, q, s),
-        V=V, **options,
+def _run_balanced(function, I, omega, damping, u, v, q, s, theta=1.0, **options):
+    state = BalancedState(u, v, q, s)
+    return named(
+        *function(
+            I, omega, damping, step=0.01, decay=0.9, theta=theta, state=state,
+            **returning(**options),
+        )
     )  # fmt: skip
-    return {"the spikes": spikes, **state._asdict()}
 
 
 def readout_trials() -> Iterator[Trial]:

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from models.dynamics import triton_line
 from models.dynamics.triton_loops import load_coefficients, load_limits
 from models.dynamics.triton_support import SIZES, launch, place, spike
 from models.surrogate import Surrogate
@@ -93,29 +94,32 @@ def _backward(
 
 def step_by_step(
     ctx, step: Callable, flag: bool, I: Tensor, coefficients: Sequence[Tensor],
-    limits: Sequence[Tensor | float], before: Sequence[Tensor], V: Tensor, for_backward: bool,
-) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
-    """Spikes, and the state x, y and s after the last step; all tensors are dense.
+    limits: Sequence[Tensor | float], before: Sequence[Tensor], way: Sequence[Tensor | None],
+    span: int, for_backward: bool,
+) -> tuple[Tensor, list[Tensor], Tensor]:  # fmt: skip
+    """Spikes, the state x, y and s after the last step, and the line; all tensors are dense, but
+    those of ``way``, see ``triton_line``.
 
     ``ctx`` keeps what :func:`step_back` needs. ``limits`` are all tensors [H] or all numbers.
     """
     B, T, H = I.shape
     after = [torch.empty_like(x) for x in before]
-    spikes, recurrent, each = torch.empty_like(I), torch.empty_like(before[0]), _each(limits)
+    spikes, returning, each = torch.empty_like(I), triton_line.forth(I, way, span), _each(limits)
     kept = kept_x, kept_y = I.new_empty(2, B, T + 1, H) if for_backward else before[:2]
     kept_I = torch.empty_like(I) if for_backward else I
     for t in range(T):
-        torch.mm(after[2] if t else before[2], V, out=recurrent)
+        given = after if t else before
         launch(
-            _forward, B, H, I, recurrent, *coefficients, *(after if t else before), *after, spikes,
+            _forward, B, H, I, returning(t, given[2]), *coefficients, *given, *after, spikes,
             kept_x, kept_y, kept_I, t, T, *limits, STEP=step, FLAG=flag, KEEP=for_backward,
             EACH=each,
         )  # fmt: skip
     if for_backward:
-        ctx.numbers = None if each else limits
+        ctx.numbers, ctx.span = None if each else limits, span
         tensors = limits if each else [None] * 3
-        ctx.save_for_backward(kept_I, *coefficients, *tensors, *kept, before[2], V, spikes)
-    return spikes, after
+        kept = before[2], kept_I, *coefficients, *tensors, *kept, spikes, returning.z
+        ctx.save_for_backward(*kept, *way)
+    return spikes, after, triton_line.line_behind(returning)
 
 
 def _each(limits: Sequence[Tensor | float]) -> bool:
@@ -125,27 +129,25 @@ def _each(limits: Sequence[Tensor | float]) -> bool:
 
 def step_back(
     ctx, adjoint: Callable, flag: bool, surrogate: Surrogate, d_spikes: Tensor | None,
-    d_state: Sequence[Tensor], learns: bool, wants_V: bool,
-) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
-    """Gradients of I, sums [3, H] of the coefficients' (and if they learn limits', [6, H]) and V.
+    d_state: Sequence[Tensor], d_line: Tensor | None, learns: bool, needed: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, tuple]:  # fmt: skip
+    """Gradients of I, sums [3, H] of the coefficients' (and if they learn limits', [6, H]), that of
+    s, and those of ``way`` that are ``needed``.
 
-    The gradients of x, y and s are left in ``d_state``.
+    The gradients of x and y are left in ``d_state``.
     """
-    I, A, imaginary, gain, *limits, kept_x, kept_y, s, V, spikes = ctx.saved_tensors
-    B, T, H = I.shape
-    d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
-    d_I, by_V, d_I_now = torch.empty_like(I), torch.zeros_like(s), torch.empty_like(s)
+    s, I, A, imaginary, gain, *limits, kept_x, kept_y, spikes, z = ctx.saved_tensors[:-5]
+    (B, T, H), way = I.shape, ctx.saved_tensors[-5:]
+    back, d_spikes = triton_line.back(I, way, ctx.span, d_spikes, d_line)
+    d_I, d_I_now = torch.empty_like(I), torch.empty_like(s)
     sums, limits = I.new_zeros(6 if learns else 3, B, H), ctx.numbers or limits
     for t in reversed(range(T)):
         launch(
-            _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_x, kept_y, s, spikes, A,
+            _backward, B, H, I, d_spikes, back.by_V, d_I, d_I_now, kept_x, kept_y, s, spikes, A,
             imaginary, gain, *d_state, sums, t, T, *limits, ADJOINT=adjoint, FLAG=flag,
             SURROGATE=surrogate.name, WIDTH=surrogate.width, LEARNS=learns, EACH=_each(limits),
         )  # fmt: skip
-        torch.mm(d_I_now, V.T, out=by_V)
-    d_state[2].add_(by_V)
-    d_V = None
-    if wants_V:
-        before = torch.cat([s[:, None], spikes[:, :-1]], dim=1)
-        d_V = before.flatten(0, 1).T @ d_I.flatten(0, 1)
-    return d_I, sums.sum(dim=1), d_V
+        back(t, d_I_now)
+    before = torch.cat([s[:, None], spikes[:, :-1]], dim=1)
+    by_V, by_way = back.gradients(before, z, d_I, needed)
+    return d_I, sums.sum(dim=1), d_state[2] + by_V, by_way

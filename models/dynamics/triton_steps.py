@@ -14,7 +14,8 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.backends import limits_of
+from models.dynamics import triton_line
+from models.dynamics.backends import limits_of, state_of, way_of
 from models.dynamics.naive import AdaptiveState, BalancedState
 from models.dynamics.triton_support import SIZES, derivative, launch, own_gradient, place, spike
 from models.surrogate import BOXCAR
@@ -209,13 +210,14 @@ def _backward(
 
 
 class _Steps(torch.autograd.Function):
-    """I [B, T, H], four coefficients [H], theta, x, y, q and s [B, H], and V [H, H]; what there is
-    not is None, but I, the first coefficient, x and s."""
+    """I [B, T, H], four coefficients [H], theta, x, y, q and s [B, H], and what a ``Feedback`` has;
+    what there is not is None, but I, the first coefficient, x and s."""
 
     @staticmethod
     def forward(
-        ctx, I, c_0, c_1, c_2, c_3, theta, x, y, q, s, V, numbers, form, surrogate, for_backward
-    ):
+        ctx, I, c_0, c_1, c_2, c_3, theta, x, y, q, s, V, mask, taps, first, line, span, numbers,
+        form, surrogate, for_backward,
+    ):  # fmt: skip
         ctx.set_materialize_grads(False)
         B, T, H = I.shape
         I, each = I.contiguous(), isinstance(theta, torch.Tensor)
@@ -227,65 +229,63 @@ class _Steps(torch.autograd.Function):
         needed = True, form & WITH_Y.value, form & BALANCED.value, seen, V is not None
         blocks = iter(I.new_empty(sum(map(bool, needed)) * for_backward, B, T, H))
         kept = [next(blocks) if there and for_backward else I for there in needed]
-        returned = torch.empty_like(before[0])
-        stride = T if V is None else 1
+        way, stride = (V, mask, taps, first, line), T if V is None else 1
+        returning = triton_line.forth(I, way, span)
         for t in range(0, T, stride):
             given = after if t else before
-            if V is not None:
-                torch.mm(given[3], V, out=returned)
+            returned = returning.returned if V is None else returning(t, given[3])
             launch(
                 _forward, B, H, I, returned, *c, *given, *after, spikes, *kept, t, t + stride, T,
                 *limits, FORM=form, RETURNS=V is not None, SEEN=bool(seen), KEEP=for_backward,
                 EACH=each,
             )  # fmt: skip
         if for_backward:
-            ctx.save_for_backward(*c, limits[0] if each else None, V, *kept)
-            ctx.limits, ctx.form, ctx.surrogate = limits, form, surrogate
+            ctx.save_for_backward(*c, limits[0] if each else None, returning.z, *kept, *way)
+            ctx.limits, ctx.form, ctx.surrogate, ctx.span = limits, form, surrogate, span
             ctx.given = [x is not None for x in (c_0, c_1, c_2, c_3)]
             ctx.states = [x is not None for x in (x, y, q, s)]
-        return spikes, *after
+        return spikes, *after, triton_line.line_behind(returning)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_spikes, *d_state):
-        *c, theta, V, kept_x, kept_y, kept_q, kept_s, I = ctx.saved_tensors
-        B, T, H = I.shape
-        each, stride = theta is not None, T if V is None else 1
+        *c, theta, z, kept_x, kept_y, kept_q, kept_s, I = ctx.saved_tensors[:-5]
+        (B, T, H), (*d_state, d_line), way = I.shape, d_state, ctx.saved_tensors[-5:]
+        each, returns = theta is not None, way[0] is not None
+        stride = 1 if returns else T
         limits = [theta if each else ctx.limits[0], *ctx.limits[1:]]
-        d_spikes = torch.zeros_like(I) if d_spikes is None else d_spikes.contiguous()
+        back, d_spikes = triton_line.back(I, way, ctx.span, d_spikes, d_line)
         d_state = [own_gradient(x, I[:, 0], True) for x in d_state]
-        d_I, sums = torch.empty_like(I), I.new_zeros(5, B, H)
-        by_V, d_I_now = I.new_zeros(B, H), I.new_empty(B, H)
+        d_I, sums, d_I_now = torch.empty_like(I), I.new_zeros(5, B, H), I.new_empty(B, H)
         for t in range(T - stride, -1, -stride):
             launch(
-                _backward, B, H, I, d_spikes, by_V, d_I, d_I_now, kept_x, kept_y, kept_q,
+                _backward, B, H, I, d_spikes, back.by_V, d_I, d_I_now, kept_x, kept_y, kept_q,
                 kept_s, *c, *d_state, *sums, t, t + stride, T, *limits, FORM=ctx.form,
-                SURROGATE=ctx.surrogate.name, WIDTH=ctx.surrogate.width, RETURNS=V is not None,
+                SURROGATE=ctx.surrogate.name, WIDTH=ctx.surrogate.width, RETURNS=returns,
                 EACH=each,
             )  # fmt: skip
-            if V is not None:
-                torch.mm(d_I_now, V.T, out=by_V)
-        d_V = None
-        if V is not None and ctx.needs_input_grad[10]:
-            d_V = kept_s.flatten(0, 1).T @ d_I.flatten(0, 1)
+            if returns:
+                back(t, d_I_now)
+        by_V, by_way = back.gradients(kept_s, z, d_I, ctx.needs_input_grad[10:15])
         d_x, d_y, d_q, d_s = d_state
         d_state = d_x, d_y, d_q, by_V + d_s
         by_neuron = sums.sum(dim=1)
         by_c = [g if there else None for g, there in zip(by_neuron, ctx.given, strict=False)]
         d_theta = by_neuron[4] if ctx.needs_input_grad[5] else None
         d_state = [g if there else None for g, there in zip(d_state, ctx.states, strict=True)]
-        return d_I, *by_c, d_theta, *d_state, d_V, None, None, None, None
+        return d_I, *by_c, d_theta, *d_state, *by_way, *[None] * 5
 
 
 def _run(I, coefficients, theta, state, V, numbers, form, surrogate):
-    """Spikes, x, y, q and s; coefficients and state with None for what there is not."""
+    """Spikes, x, y, q, s and the line; coefficients and state with None for what there is not."""
     B, _, H = I.shape
     coefficients = [None if c is None else c.expand(H) for c in coefficients]
     state = [None if x is None else x.expand(B, H) for x in state]
     (theta,) = limits_of(I, theta)
     return _Steps.apply(
-        I, *coefficients, theta, *state, V, numbers, form, surrogate, torch.is_grad_enabled()
-    )
+        I, *coefficients, theta, *state, *way_of(V), numbers, form, surrogate,
+        torch.is_grad_enabled(),
+    )  # fmt: skip
 
 
 def resetting(
@@ -298,19 +298,19 @@ def resetting(
     form = sum(1 << i for i, flag in enumerate(flags) if flag)
     u, w, s = state
     s = s.detach() if V is None and (symplectic or not adapts) else s  # nothing sees it
-    spikes, u, new_w, _, s = _run(
+    spikes, u, new_w, _, s, line = _run(
         I, (alpha, beta, a, b), theta, (u, w if adapts else None, None, s), V, (0.0, 0.0), form,
         surrogate,
     )  # fmt: skip
-    return spikes, AdaptiveState(u, new_w if adapts else w, s)
+    return spikes, state_of(AdaptiveState(u, new_w if adapts else w, s), V, line)
 
 
 def balanced(I, omega, damping, *, step, decay, theta, state, V=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.balanced`; float32 on a GPU, no second derivatives."""
     u, v, q, s = state
     s = s.detach() if V is None else s  # nothing sees it
-    spikes, u, v, q, s = _run(
+    spikes, u, v, q, s, line = _run(
         I, (step * omega, damping, None, None), theta, (u, v, q, s), V, (decay, step),
         BALANCED.value, surrogate,
     )  # fmt: skip
-    return spikes, BalancedState(u, v, q, s)
+    return spikes, state_of(BalancedState(u, v, q, s), V, line)

@@ -13,7 +13,7 @@ from benchmarks.gpu_check import Part, goals, run
 
 
 def dynamics(ratio, x_floor):
-    names = ("LIF", "adLIF", "CadLIF", "ResonateFire", "CSiLIF", "SiLIF", "RLIF", "RadLIF")
+    names = "SiLIF", *gpu_check.FEED_FORWARD, *gpu_check.RECURRENT
     fast = {"ratio": ratio, "x_floor": x_floor}
     slower = {"ratio": ratio / 2, "x_floor": x_floor * 2}
     backends = {"naive": {"ratio": 1.0, "x_floor": 900}, "cuda": slower, "cuda, graph": fast}
@@ -41,7 +41,7 @@ def verdicts(*results):
 def test_goals_are_judged_by_the_faster_way():
     assert set(verdicts(dynamics(100, 2), trained(50, 6, 20), features(5))) == {"reached"}
     assert verdicts(dynamics(99, 2.1), trained(49, 6.1, 21), features(4)) == [
-        "missed", *["reached"] * 7, *["missed"] * 4, "reached", "missed", "reached",
+        "missed", *["reached"] * 9, *["missed"] * 4, "reached", "missed", "reached",
     ]  # fmt: skip
     assert set(verdicts(dynamics(7, 3), trained(7, 9, 90), features(1))) == {"missed"}
 
@@ -70,6 +70,13 @@ def test_all_limits_together_are_less_than_ten_minutes(tmp_path):
     parts = gpu_check.parts(tmp_path, dry_run=False)
     assert sum(part.limit for part in parts) < 600
     assert not any("--quick" in part.command for part in parts)
+
+
+def test_recurrent_delays_are_tested_and_measured():
+    files = gpu_check.tests_for_gpus()
+    assert {"tests/dynamics/test_triton.py", "tests/dynamics/test_triton_feedback.py"} <= {*files}
+    named = [goal.what for goal in goals(None, None, None)]
+    assert "RLIF, delays, sigma 10, dynamics, times naive" in named
 
 
 def test_one_failing_part_stops_no_other(tmp_path, monkeypatch, capsys):

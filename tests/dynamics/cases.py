@@ -10,6 +10,8 @@ import torch
 from models.dynamics import (
     AdaptiveState,
     BalancedState,
+    Delayed,
+    Feedback,
     ResonateState,
     adaptive,
     balanced,
@@ -163,6 +165,56 @@ def run_balanced(
         V=V, fold=fold, surrogate=surrogate, backend=backend,
     )  # fmt: skip
     return [spikes, *state]
+
+
+# Recurrences whose spikes may return after delays, and what makes their inputs
+FEEDBACK = {
+    "LIF": functools.partial(adaptive_inputs, adapts=False),
+    "adaptive": adaptive_inputs,
+    "inside": functools.partial(resonate_inputs, inside=True),
+    "outside": functools.partial(resonate_inputs, inside=False),
+    "resetting": resetting_inputs,
+    "balanced": functools.partial(balanced_inputs, recurrent=False),
+}
+
+
+def feedback_inputs(
+    neuron, B, T, H=VECTOR, *, taps=5, latest=7, dropout=True, carried=True, seed=7,
+    dtype=torch.float32,
+):  # fmt: skip
+    """Inputs of a recurrence and of its ``Feedback``, without a line unless it is ``carried`` on.
+
+    Delays begin after 1 to ``latest`` steps; where there are no ``taps``, spikes return after one.
+    """
+    draw, generator = random(seed, dtype), torch.Generator().manual_seed(seed)
+    first = torch.randint(1, latest + 1, (H,), generator=generator)
+    span, scale = latest + taps - 1 if taps else 0, {"outside": 20, "balanced": 10}.get(neuron, 1)
+    return FEEDBACK[neuron](B, T, H, dtype=dtype) | {
+        "V": draw(-1, 1, H, H) * (2 / H) ** 0.5 * scale,
+        "taps": draw(0, 0.6, H, taps) if taps else None,
+        "first": first if taps else None,
+        "span": span,
+        "line": draw(-0.2, 0.6, B, span - 1, H) if taps and carried else None,
+        "mask": (draw(0, 1, B, H) > 0.2) / 0.8 if dropout else None,
+    }
+
+
+def run_feedback(backend, neuron, I, u, s, V, taps, first, span, line, mask, **coefficients):
+    """Spikes, and the state with its line."""
+    given = Feedback(V, None if mask is None else mask.detach(), taps, first, span)
+    options = {"theta": 1.0}
+    if neuron in ("inside", "outside"):
+        run, state = resonate, ResonateState(u, s)
+        options |= {"reset": 0.5, "scale": 2.0, "reset_inside": neuron == "inside"}
+    elif neuron == "balanced":
+        run, (v, q) = balanced, (coefficients.pop(name) for name in "vq")
+        state, options = BalancedState(u, v, q, s), options | {"step": BRF_STEP, "decay": 0.9}
+    else:
+        run = resetting if neuron == "resetting" else adaptive
+        state = AdaptiveState(u, coefficients.pop("w"), s)
+    state = state if line is None else Delayed(state, line)
+    spikes, state = run(I, **coefficients, **options, state=state, V=given, backend=backend)
+    return [spikes, *((*state.neurons, state.line) if taps is not None else state)]
 
 
 run_inside, run_outside = (functools.partial(run_resonate, inside=x) for x in (True, False))

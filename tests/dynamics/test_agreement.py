@@ -92,7 +92,7 @@ def test_no_potential_of_the_trial_is_near_the_threshold(operation, learns):
         current = I if fold is None else fold.current(I)
         for steps in range(1, I.shape[1] + 1):
             _, state = naive(current[:, :steps], *coefficients, **options)
-            drive = options.get("scale", 1) * state.u.real
+            drive = options.get("scale", 1) * getattr(state, "neurons", state).u.real
             nearest.append((drive - options["theta"]).abs().min().item())
         return naive(current, *coefficients, **options)
 

@@ -7,64 +7,19 @@ import functools
 import pytest
 import torch
 
-from models.dynamics import AdaptiveState, Delayed, Feedback, adaptive, resonate
-from models.dynamics.naive import ResonateState
+from models.dynamics import AdaptiveState, Feedback, adaptive
 from tests.dynamics.cases import (
+    FEEDBACK,
+    VECTOR,
     adaptive_inputs,
     assert_like_naive,
+    feedback_inputs,
     outputs_and_gradients,
-    random,
-    resonate_inputs,
+    run_feedback,
 )
 
-H = 16  # a whole vector of complex numbers, and products that sum alike
-W = 5  # taps
-NAMES = ("V", "taps", "line")
 
-
-def way(B, T, *, first=None, dropout=True, seed=7, dtype=torch.float32):
-    """What a ``Feedback`` has, by name; some spikes return after the last step."""
-    draw = random(seed, dtype)
-    if first is None:
-        first = torch.randint(1, 8, (H,), generator=torch.Generator().manual_seed(seed))
-    span = int(first.max()) + W - 1
-    return {
-        "V": draw(-1, 1, H, H) * (2 / H) ** 0.5,
-        "taps": draw(0, 0.6, H, W),
-        "first": first,
-        "span": span,
-        "line": draw(-0.2, 0.6, B, span - 1, H),
-        "mask": (draw(0, 1, B, H) > 0.2) / 0.8 if dropout else None,
-    }
-
-
-def run(backend, neuron, I, s, V, taps, first, span, line, mask, **values):
-    """Spikes, and the state with its line."""
-    given = Feedback(V, None if mask is None else mask.detach(), taps, first, span)
-    if neuron == "adaptive":
-        state = AdaptiveState(values["u"], values["w"], s)
-        coefficients = (values[name] for name in ("alpha", "beta", "a", "b"))
-        spikes, state = adaptive(
-            I, *coefficients, theta=1.0, state=Delayed(state, line), V=given, backend=backend
-        )
-    else:
-        state = Delayed(ResonateState(values["u"], s), line)
-        spikes, state = resonate(
-            I, values["A"], 0.5, values["gain"], scale=2.0, theta=1.0, state=state, V=given,
-            reset_inside=neuron == "inside", backend=backend,
-        )  # fmt: skip
-    return [spikes, *state.neurons, state.line]
-
-
-def inputs_of(neuron, B, T, dtype=torch.float32, **options):
-    if neuron == "adaptive":
-        inputs = adaptive_inputs(B, T, H, dtype=dtype)
-    else:
-        inputs = resonate_inputs(B, T, H, inside=neuron == "inside", dtype=dtype)
-    return {**inputs, **way(B, T, dtype=dtype, **options)}
-
-
-@pytest.mark.parametrize("neuron", ["adaptive", "inside", "outside"])
+@pytest.mark.parametrize("neuron", FEEDBACK)
 @pytest.mark.parametrize(("B", "T"), [(3, 41), (1, 1), (9, 4)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_cpu_like_naive(neuron, B, T, threads, monkeypatch):
@@ -72,18 +27,26 @@ def test_cpu_like_naive(neuron, B, T, threads, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        assert_like_naive(functools.partial(run, neuron=neuron), "cpu", inputs_of(neuron, B, T))
+        run = functools.partial(run_feedback, neuron=neuron)
+        assert_like_naive(run, "cpu", feedback_inputs(neuron, B, T))
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "options", [{"taps": 1, "latest": 1}, {"taps": 0}, {"dropout": False}, {"latest": 30}]
+)
+def test_other_delays_on_the_cpu(options):
+    inputs = feedback_inputs("LIF", 2, 7, carried=False, **options)
+    assert_like_naive(functools.partial(run_feedback, neuron="LIF"), "cpu", inputs)
 
 
 @pytest.mark.parametrize("backend", ["naive", "cpu"])
 def test_spikes_return_when_and_where_they_should(backend):
     """LIF, number by number in double precision."""
-    B, T = 2, 30
-    given = inputs_of("adaptive", B, T) | {"w": torch.zeros(B, H)}
-    given |= dict.fromkeys(("beta", "a", "b"))
-    spikes, u, _, _, line = run(backend, "adaptive", **given)
+    B, T, H = 2, 30, VECTOR
+    given = feedback_inputs("LIF", B, T) | {"w": torch.zeros(B, H)}
+    spikes, u, _, _, line = run_feedback(backend, "LIF", **given)
     x = {k: v.double().tolist() if isinstance(v, torch.Tensor) else v for k, v in given.items()}
     first, span = given["first"].tolist(), given["span"]
     for n in range(B):
@@ -95,7 +58,7 @@ def test_spikes_return_when_and_where_they_should(backend):
                 sum(
                     x["taps"][j][t - then - first[j]] * earlier[j]
                     for then, earlier in fired.items()
-                    if 0 <= t - then - first[j] < W
+                    if 0 <= t - then - first[j] < given["taps"].shape[1]
                 )
                 for j in range(H)
             ]
@@ -116,6 +79,7 @@ def test_spikes_return_when_and_where_they_should(backend):
 
 @pytest.mark.parametrize("backend", ["naive", "cpu"])
 def test_no_delay_is_the_plain_recurrence_to_the_last_bit(backend):
+    H = VECTOR
     inputs = adaptive_inputs(3, 40, H, recurrent=True)
     values = {k: v for k, v in inputs.items() if k not in ("u", "w", "s", "V")}
     state = AdaptiveState(*(inputs[name] for name in ("u", "w", "s")))
@@ -137,12 +101,13 @@ def test_a_clip_in_two_parts_is_one_clip(backend):
     def halves(backend, I, u, w, s, line, **rest):
         parts, fired = I.split([7, 6], dim=1), []
         for part in parts:
-            spikes, u, w, s, line = run(backend, "adaptive", part, s, u=u, w=w, line=line, **rest)
+            state = {"u": u, "w": w, "s": s, "line": line}
+            spikes, u, w, s, line = run_feedback(backend, "adaptive", part, **state, **rest)
             fired.append(spikes)
         return [torch.cat(fired, dim=1), u, w, s, line]
 
-    whole = functools.partial(run, neuron="adaptive")
-    inputs = inputs_of("adaptive", 2, 13)
+    whole = functools.partial(run_feedback, neuron="adaptive")
+    inputs = feedback_inputs("adaptive", 2, 13)
     expected, gradients = outputs_and_gradients(whole, backend, inputs)
     found, ours = outputs_and_gradients(halves, backend, inputs)
     for x, reference in zip(found, expected, strict=True):

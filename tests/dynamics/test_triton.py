@@ -1,16 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The GPU kernels against the executable specification.
-
-Without a GPU they run on the CPU in two ways: Triton's interpreter runs their source, and an
-emulated GPU what they are compiled to. Both are switched on for a whole process, so each has one of
-its own: nothing else of the suite sees the switch.
-"""
+"""The GPU kernels against the executable specification, with or without a GPU (see ``gpus``)."""
 
 import functools
 import importlib
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -47,6 +40,15 @@ from tests.dynamics.cases import (
     run_scan,
     scan_inputs,
 )
+from tests.dynamics.gpus import (
+    DEVICE,
+    EMULATED,
+    INTERPRETED,
+    run_without_gpu,
+    specified_on_cpu,
+    with_or_without_gpu,
+    without_gpu,
+)
 
 
 def release(library) -> tuple[int, ...]:
@@ -56,9 +58,7 @@ def release(library) -> tuple[int, ...]:
 
 triton = pytest.importorskip("triton")
 
-REPO = Path(__file__).resolve().parents[2]
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-EMULATED = "SPRACHE_EMULATES_GPU" in os.environ and not INTERPRETED
+RECURRENT_DELAYS = str(Path(__file__).with_name("test_triton_feedback.py"))
 TOO_OLD_FOR_NUMPY = [release(triton) < (3, 7), release(numpy) >= (2, 4)]
 TRIED = {  # operations, and what their trials are made for
     "adaptive": (OPERATIONS["adaptive"], BOXCAR),
@@ -80,55 +80,27 @@ SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
 SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 23, 9)]
 READOUT_SHAPES = [(1, 1, 1), (2, 20, 35), (3, 8, 64), (2, 3, 1000)]
 SCAN_SHAPES = [(1, 1, 1, 1), (2, 16, 5, 3), (1, 35, 9, 4)]
-DEVICE = "cpu"
 if EMULATED:  # each is compiled for itself, which takes seconds
     SMALL_SHAPES, SHAPES_WITHIN, SCAN_SHAPES = [(2, 17, 130)], [(2, 23, 40)], [(2, 19, 9, 4)]
 elif not INTERPRETED:
-    DEVICE, EXACT = "cuda", ()
+    EXACT = ()
     SMALL_SHAPES, SHAPES_WITHIN = [*SHAPES, (32, 100, 512)], [(32, 99, 500)]
     SCAN_SHAPES = [*SCAN_SHAPES, (32, 300, 64, 64)]
 
 
-def without_gpu(test):
-    """Runs in the processes that the two tests below start."""
-    return test if INTERPRETED or EMULATED else None
-
-
-def with_or_without_gpu(test):
-    """The same, and runs on a GPU where there is one."""
-    return without_gpu(test) or pytest.mark.gpu(test)
-
-
-def run_without_gpu(*files, **switch):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
-        cwd=REPO,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **switch},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
-
-
-if EMULATED:
-    from emulated_gpu import emulate_gpu
-
-    emulate_gpu()
-elif not INTERPRETED:
+if not (EMULATED or INTERPRETED):
 
     @pytest.mark.slow
     @pytest.mark.skipif(
         all(TOO_OLD_FOR_NUMPY), reason="the interpreter of Triton before 3.7 needs NumPy before 2.4"
     )
     def test_in_the_interpreter():
-        run_without_gpu(__file__, TRITON_INTERPRET="1")
+        run_without_gpu(__file__, RECURRENT_DELAYS, TRITON_INTERPRET="1")
 
     @pytest.mark.slow
     def test_on_an_emulated_gpu(tmp_path):
-        files = __file__, str(Path(__file__).with_name("test_emulated_gpu.py"))
-        run_without_gpu(*files, SPRACHE_EMULATES_GPU="90", TRITON_CACHE_DIR=str(tmp_path))
+        files = RECURRENT_DELAYS, str(Path(__file__).with_name("test_emulated_gpu.py"))
+        run_without_gpu(__file__, *files, SPRACHE_EMULATES_GPU="90", TRITON_CACHE_DIR=str(tmp_path))
 
 
 @with_or_without_gpu
@@ -169,16 +141,9 @@ def test_adaptive_of_unstable_neurons(recurrent):
     assert_like_naive(run_adaptive, "cuda", inputs, exact_gradients=EXACT)
 
 
-def specified_on_cpu(inside):
-    """Run a recurrence, ``naive`` on the CPU: PyTorch's complex product on a GPU contracts."""
-
-    def run(backend, fold=None, **inputs):
-        if backend == "naive":
-            inputs = {name: x.cpu() if torch.is_tensor(x) else x for name, x in inputs.items()}
-        outputs = run_resonate(backend, **inputs, inside=inside, fold=fold)
-        return [x.to(DEVICE) for x in outputs]
-
-    return run
+def specified(inside):
+    """What runs the recurrence of resonating neurons."""
+    return specified_on_cpu(functools.partial(run_resonate, inside=inside))
 
 
 @with_or_without_gpu
@@ -193,8 +158,7 @@ def test_resonate(shape, inside, gain_is_tensor, recurrent):
     H += -H % VECTOR if recurrent else 0  # a product with V sums as many in either back end
     options = {"gain_is_tensor": gain_is_tensor, "recurrent": recurrent}
     inputs = resonate_inputs(B, T, H, inside=inside, **options)
-    run = specified_on_cpu(inside)
-    assert_like_naive(run, "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
+    assert_like_naive(specified(inside), "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
 
 
 @with_or_without_gpu
@@ -208,7 +172,7 @@ def test_the_threshold_may_learn(adapts, recurrent):
 @with_or_without_gpu
 @pytest.mark.parametrize("inside", [False, True])
 def test_threshold_reset_and_scale_may_learn(inside):
-    run = specified_on_cpu
+    run = specified
     inputs = resonate_inputs(3, 16, VECTOR, inside=inside, learns=True, recurrent=True)
     assert_like_naive(run(inside), "cuda", inputs, exact_gradients=EXACT, device=DEVICE)
     inputs = resonate_inputs(*SMALL_SHAPES[-1], inside=inside, learns=True)
@@ -292,7 +256,7 @@ def test_adaptive_within_a_fold(shape, adapts, normalizes, p):
 def test_resonate_within_a_fold(shape, inside, normalizes, p):
     inputs = resonate_inputs(*shape, inside=inside)
     inputs |= fold_inputs(shape[2], normalizes=normalizes)
-    run = within_fold(specified_on_cpu(inside), p)
+    run = within_fold(specified(inside), p)
     assert_like_naive(run, "cuda", inputs, device=DEVICE)
 
 

@@ -21,10 +21,12 @@ RESONATE = {"STEP": cuda._resonate_step, "ADJOINT": cuda._resonate_adjoint, "SCA
             "STRIDE": 2, "HAS_Y": True}  # fmt: skip
 SCAN = {"BLOCK": 32, "STATES": 64, "RUN": 16}
 TYPES = {
-    "i32": {"step", "start", "stop", "given", "T", "D", "H", "C", "N", "rows"},
+    "i32": {
+        "step", "start", "stop", "given", "T", "D", "H", "C", "N", "W", "rows", "last", "to", "end",
+    },
     "fp32": {"decay", "dt", "p", "grown", "momentum", "eps", "unbiased", "count"},
-    "*i64": {"seed"},
-}
+    "*i64": {"seed", "first"},
+}  # fmt: skip
 FOLD = {"NORMALIZES", "DROPS", "EACH"}
 STEPS = {"RETURNS", "SEEN", "KEEP", "EACH"}
 CASES = {  # module and kernel, flags that are on or off together, and what is always so
@@ -48,6 +50,8 @@ CASES = {  # module and kernel, flags that are on or off together, and what is a
     "LIF backward": ("triton_steps._backward", {"RETURNS", "EACH"}, {"FORM": 4}),
     "balanced forward": ("triton_steps._forward", STEPS, {"FORM": 32}),
     "balanced backward": ("triton_steps._backward", {"RETURNS", "EACH"}, {"FORM": 32}),
+    "delayed spikes": ("triton_line._arriving", set(), {}),
+    "gradient of delays": ("triton_line._by_taps", set(), {}),
     "readout forward": ("triton_readout._forward", {"SUMS", "KEEP"}, {"BLOCK": 64}),
     "readout backward": ("triton_readout._backward", {"SUMS"}, {"BLOCK": 64}),
     "scan forward": ("triton_scan._forward", {"KEEP"}, SCAN),

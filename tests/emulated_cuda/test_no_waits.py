@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.dynamics.cases import feedback_inputs, run_feedback
 from training import experiment
 from training.data.loading import LEAD, Streamed
 from training.device.graphs import Launcher
@@ -63,6 +64,30 @@ def test_no_step_waits_for_the_device(options, waits, train, monkeypatch):
     assert train("run", *options) == 0
     assert " acc " in bars.getvalue()
     assert waits == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("neuron", ["LIF", "inside", "balanced"])
+def test_recurrent_delays_do_not_wait(neuron):
+    """Both passes on the device, launched and as a graph."""
+    given = feedback_inputs(neuron, 2, 7, 40, taps=3, latest=4)
+    given = {k: x.cuda() if torch.is_tensor(x) else x for k, x in given.items()}
+    leaves = [given[name].requires_grad_() for name in ("I", "V", "taps", "line")]
+
+    def both_passes():
+        spikes, *_, line = run_feedback("cuda", neuron, **given)
+        return torch.autograd.grad(spikes.cumsum(1).sum() + line.cos().sum(), leaves)
+
+    both_passes()  # compiles the kernels
+    waits = torch.ops.emulated_cuda.waits()
+    launched = both_passes()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = both_passes()
+    graph.replay()
+    assert torch.ops.emulated_cuda.waits() == waits
+    assert all(map(torch.equal, launched, captured))
+    assert all(x.any() for x in captured)
 
 
 @pytest.mark.slow

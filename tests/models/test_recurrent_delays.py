@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.dynamics import without_kernels
-from models.dynamics.backends import Choice
 from models.dynamics.naive import _Returning
 from models.recurrent_delays import RecurrentDelay
 from models.snns import LAYERS
@@ -190,13 +188,6 @@ def test_operations_and_state_of_delayed_spikes():
     assert layer.recurrent_delay.arrivals(spikes).item() * 6 == expected > 0
     # The last of these steps, less the one that plain recurrent weights take
     assert layer.recurrent_delay.nb_state_variables() == sum([0, 1, 3, 5, 2, 40]) + 6
-
-
-def test_what_has_no_kernels_on_a_gpu_is_said():
-    plain = Choice("naive", "no GPU kernels of delays or dropout in recurrent weights")
-    assert [without_kernels(Choice(x), True).backend for x in ("cpu", "naive")] == ["cpu", "naive"]
-    assert without_kernels(Choice("cuda"), True) == plain
-    assert without_kernels(Choice("cuda"), False).backend == "cuda"
 
 
 def test_export_refuses_delays():
