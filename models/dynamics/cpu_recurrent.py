@@ -110,7 +110,7 @@ class Line(DelayLine):
             scratch = lambda: tuple(np.empty((4, H), np.float32))  # noqa: E731
             run_rows(_far, B, BLOCK * H, self.length + t, *self.arrays, scratch=scratch)
         last = self.length + t - 1
-        run_rows(_near, B, BLOCK * H, last, t % BLOCK, to, *self.arrays, *arrays(out))
+        run_rows(_near, B, H, last, t % BLOCK, to, *self.arrays, *arrays(out))
 
     def restored(self, x: Tensor) -> Tensor:
         return torch.index_select(x, 1, self.place, out=self.back)
