@@ -101,8 +101,10 @@ class Back:
         self.given, self.V, self.delays = given, given.V, None
         self.by_V = d_I.new_zeros(B, H)
         # Of the spikes from step -span to T - 2, those that the lines hold and the initial ones
-        self.d_sent = None if d_line is None else functional.pad(d_line, (0, 0, self.T, 0))
+        self.d_sent = None
         if given.taps is not None:
+            if d_line is not None:
+                self.d_sent = functional.pad(d_line, (0, 0, self.T, 0))
             self.earlier = 0 if given.line is None else given.span - 1
             self.delays = line(given, B, self.T + self.earlier)
             self.V, self.out = self.V[self.delays.order], self.by_V[:, None]

@@ -17,15 +17,15 @@ from models.dynamics.returning import Back, DelayLine, Returning
 from models.dynamics.triton_support import SIZES, launch, own_gradient, place
 
 
-@triton.jit(do_not_specialize=["last", "to", "W", *SIZES])
-def _arriving(s, sent, taps, first, out, last, to, W, T, H, BLOCK: tl.constexpr):
-    """Write s [B, H] to row ``last`` of sent [..., B, H], and what arrives then, by taps [W, H], to
-    step ``to`` of out [B, T, H]. The earliest is added first, as the specification does."""
+@triton.jit(do_not_specialize=["newest", "to", "W", *SIZES])
+def _arriving(s, sent, taps, first, out, newest, to, W, T, H, BLOCK: tl.constexpr):
+    """Write s [B, H] to row ``newest`` of sent [..., B, H], and what arrives then, by taps [W, H],
+    to step ``to`` of out [B, T, H]. The earliest is added first, as the specification does."""
     row, j, mask, at = place(H, BLOCK)
     size = tl.num_programs(0).to(tl.int64) * H
     now, delay = tl.load(s + at, mask, 0.0), tl.load(first + j, mask, 1)
-    tl.store(sent + last * size + at, now, mask)
-    latest, taps = sent + (last + 1 - delay) * size + at, taps + j
+    tl.store(sent + newest * size + at, now, mask)
+    latest, taps = sent + (newest + 1 - delay) * size + at, taps + j
     z = tl.zeros((BLOCK,), tl.float32)
     for done in tl.range(W - 1, loop_unroll_factor=4):  # loads of several taps at once
         i = W - 1 - done

@@ -22,7 +22,8 @@ RESONATE = {"STEP": cuda._resonate_step, "ADJOINT": cuda._resonate_adjoint, "SCA
 SCAN = {"BLOCK": 32, "STATES": 64, "RUN": 16}
 TYPES = {
     "i32": {
-        "step", "start", "stop", "given", "T", "D", "H", "C", "N", "W", "rows", "last", "to", "end",
+        "step", "start", "stop", "given", "T", "D", "H", "C", "N", "W", "rows",
+        "newest", "to", "end",
     },
     "fp32": {"decay", "dt", "p", "grown", "momentum", "eps", "unbiased", "count"},
     "*i64": {"seed", "first"},
