@@ -89,6 +89,15 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+@pytest.fixture(autouse=True)
+def same_number_of_threads():
+    """Give the next test as many threads: Numba's own loops, as of the cochlea, take all cores."""
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+
+
 def asks_for_gpu(config) -> bool:
     """Whether this is ``pytest -m gpu``."""
     expression = config.option.markexpr
