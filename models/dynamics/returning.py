@@ -8,6 +8,7 @@ V, so that there is one product whatever the delays; gradients are gathered in t
 time reversed. Nothing here waits for a device.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 from models.dynamics.naive import Feedback
 
 
-class DelayLine:
+class DelayLine(ABC):
     """Delays of a batch of B rows over ``steps`` steps.
 
     ``sent`` [length + steps, B, H] is what sets out before each step, in the order of the neurons
@@ -37,19 +38,19 @@ class DelayLine:
         """Where what sets out before step t lies: [B, H]."""
         return self.sent[self.length + t - 1]
 
+    @abstractmethod
     def arriving(self, t: int, out: Tensor, to: int, s: Tensor | None = None) -> None:
         """Let s [B, H] set out before step t, unless it lies in ``row(t)``, and write what arrives
         at step t to ``out[:, to]``, which is [B, H] and in ``order``; t counts up."""
-        raise NotImplementedError
 
     def restored(self, x: Tensor) -> Tensor:
         """x [B, H], which is in ``order``, in the order of the neurons; not always a copy."""
         return x
 
+    @abstractmethod
     def by_taps(self, s: Tensor, steps: int) -> Tensor:
         """Gradient [H, W] of the taps, where that of z is in ``sent``, the last of ``steps`` steps
         first; s [B, T, H] are spikes before each step."""
-        raise NotImplementedError
 
 
 class Returning:
