@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Feed-forward weights and dropout, faster than PyTorch's on a CPU; weights in half precision."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -9,6 +11,25 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.backends import compiled
 
 PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+class Marks(NamedTuple):
+    """What is known about spikes after dropout, where a layer hands them on to the next."""
+
+    marks: Tensor  # as of ``models.dynamics.Fold``
+    gain: float  # of the spikes
+    version: int  # of the tensor that holds them: it is not known any more what is changed
+
+
+def hand_on(x: Tensor, marks: Tensor, gain: float) -> None:
+    """Let products of ``x`` [B, T, H] know its ``marks``. Any other tensor made of it has none."""
+    x.handed = Marks(marks, gain, x._version)
+
+
+def handed(x: Tensor) -> Marks | None:
+    """What :func:`hand_on` noted of ``x``."""
+    marks = getattr(x, "handed", None)
+    return marks if marks is not None and marks.version == x._version else None
 
 
 class Linear(nn.Linear):
@@ -33,13 +54,16 @@ class Linear(nn.Linear):
         if self.precision != "fp32":
             y = _Product.apply(rows, weight, self.precision)
         elif compiled("cpu", self.backend, rows):
-            from models.linear_cpu import find_events, product
+            from models.linear_cpu import find_events, marked_events, product
 
-            rows = rows.contiguous()
-            events = find_events(rows.detach(), self.out_features)
-            if events is None:
+            rows, wanted = rows.contiguous(), None
+            if (marks := handed(x)) is not None:
+                events, wanted = marked_events(*marks[:2], self.out_features)
+            else:
+                events = find_events(rows.detach(), self.out_features)
+            if events is None and wanted is None:
                 return nn.functional.linear(x, weight, bias)
-            y = product(rows, weight, events)
+            y = product(rows, weight, events, wanted)
         else:
             return nn.functional.linear(x, weight, bias)
         y = y.view(*x.shape[:-1], self.out_features)
@@ -77,10 +101,10 @@ class Dropout(nn.Dropout):
         """Any shape; the numbers, and the state of the generator afterwards, are PyTorch's."""
         drops = self.training and 0 < self.p < 1
         if drops and x.is_contiguous() and compiled("cpu", self.backend, x):
-            from models import linear_cpu
+            from models import dropout_cpu
 
-            if linear_cpu.draws_alike():
-                return linear_cpu.dropout(x, self.p)
+            if dropout_cpu.draws_alike():
+                return dropout_cpu.dropout(x, self.p)
         return super().forward(x)
 
 

@@ -1,190 +1,44 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Compiled CPU kernels around the dynamics: dropout, and products with sparse spikes.
-
-Dropout draws PyTorch's masks several times faster, and keeps them in a byte per unit. PyTorch
-takes the numbers of a mask one after another from its Mersenne Twister (MT19937, Matsumoto &
-Nishimura 1998): two words of 32 bits are the 53 bits of a double in [0, 1), which is compared with
-the probability. Here a block of 624 words is renewed and compared in vector instructions. Numbers
-and the generator's state afterwards are the same. On Intel's CPUs PyTorch draws from another
-generator, of the MKL library, which is fast already; :func:`draws_alike` finds out.
+"""Compiled CPU kernels for products with sparse spikes.
 
 In a product of sparse spikes and weights a row of weights is added for every event. Where few
 entries of x [N, K] are not zero (a few per cent of spikes, half of them dropped), this takes a
 fraction of the time of a dense product, forward and for the gradient of the weights. The gradient
-of x is dense. A sum has the terms of the dense one in the order of its index, so results differ by
-rounding only, and they do not depend on the number of threads.
+of x is computed where it is wanted: where dropout kept a spike and the window of the surrogate is
+open, as a layer marks it; everywhere else it would be multiplied by 0 (Perez-Nieves & Goodman
+2021). A sum has the terms of the dense one, so results differ by rounding only, and they do not
+depend on the number of threads.
 """
 
-import math
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import arrays, compile_first, inlined, kernel, run_rows
+from models.dynamics.numba_support import (
+    KEPT,
+    WANTED,
+    ZERO,
+    arrays,
+    kernel,
+    run_rows,
+    summing_kernel,
+)
 
-UNITS = 1 << 12  # units that a thread takes at once
-WORDS, SHIFT = 624, 397
-HIGH, LOW, TWIST, ONE = (np.uint32(x) for x in (0x80000000, 0x7FFFFFFF, 0x9908B0DF, 1))
-TEMPER_B, TEMPER_C = np.uint32(0x9D2C5680), np.uint32(0xEFC60000)
-HALF_WORD, BITS_53 = np.uint64(32), np.uint64((1 << 53) - 1)
-
-# Where a generator's exported state (5,056 bytes) keeps what is needed here.
-LEFT, USED, STATE = slice(8, 12), slice(16, 24), slice(24, 24 + 8 * WORDS)
-
+BIT, INDEX = np.uint64(1), ir.Constant(ir.IntType(32), 0)
 DENSEST = 0.15  # share of entries above which a dense product is about as fast
+MOST_WANTED = 0.2  # share of the entries of a gradient, likewise
 SAMPLED_ROWS = 64  # whose share decides whether counting the others is worth it
 WORTH_A_SEARCH = 1 << 24  # multiply-adds of the dense product
 NARROWEST = 64  # outputs; finding the events costs more than a narrower product
 ROWS = 256  # rows whose gradients stay in the L2 cache
 PARTS = 8  # sums of the gradient of the weights, whatever the number of threads
-
-
-@inlined
-def twisted(word, following):
-    """The linear map of the recurrence, of the upper bit of one word and the rest of the next."""
-    mixed = (word & HIGH) | (following & LOW)
-    return np.uint32(mixed >> ONE) ^ np.uint32((np.uint32(0) - (following & ONE)) & TWIST)
-
-
-@kernel
-def renew(old, new):
-    """The next 624 words of the state."""
-    for i in range(WORDS - SHIFT):
-        new[i] = old[i + SHIFT] ^ twisted(old[i], old[i + 1])
-    for i in range(WORDS - SHIFT, 2 * (WORDS - SHIFT)):  # parts that do not read what they write
-        new[i] = new[i + SHIFT - WORDS] ^ twisted(old[i], old[i + 1])
-    for i in range(2 * (WORDS - SHIFT), WORDS - 1):
-        new[i] = new[i + SHIFT - WORDS] ^ twisted(old[i], old[i + 1])
-    new[WORDS - 1] = new[SHIFT - 1] ^ twisted(old[WORDS - 1], new[0])
-
-
-@kernel
-def temper(state, words):
-    """The random words that a state stands for."""
-    for i in range(WORDS):
-        y = state[i]
-        y = np.uint32(y ^ np.uint32(y >> np.uint32(11)))
-        y = np.uint32(y ^ np.uint32(np.uint32(y << np.uint32(7)) & TEMPER_B))
-        y = np.uint32(y ^ np.uint32(np.uint32(y << np.uint32(15)) & TEMPER_C))
-        words[i] = np.uint32(y ^ np.uint32(y >> np.uint32(18)))
-
-
-@kernel
-def compare(pairs, below, kept):
-    """Whether the 53 bits of each pair of words, the first word's above, are ``below``."""
-    for i in range(kept.size):
-        pair = pairs[i]
-        kept[i] = np.int64(((pair << HALF_WORD) | (pair >> HALF_WORD)) & BITS_53) < below
-
-
-@kernel
-def fill_bernoulli(first, end, state, spare, words, used, below, kept):
-    """kept[first:end] = 53 random bits < below; returns how many words of the last block are used.
-
-    ``words`` has room for the block that ``state`` stands for and for one word left over from the
-    block before. Pairs of words are read as 64-bit numbers.
-    """
-    temper(state, words[:WORDS])
-    begin, stop, place = used, WORDS, first
-    pairs = words.view(np.uint64)
-    while place < end:
-        if stop - begin < 2:
-            left = stop - begin
-            words[0] = words[begin]  # read only if it is left
-            renew(state, spare)
-            for i in range(WORDS):
-                state[i] = spare[i]
-            temper(state, words[left : left + WORDS])
-            begin, stop = 0, WORDS + left
-        if begin % 2 == 1:  # pairs start at even places
-            for i in range(begin, stop):
-                words[i - 1] = words[i]
-            begin, stop = begin - 1, stop - 1
-        count = min((stop - begin) // 2, end - place)
-        compare(pairs[begin // 2 :], below, kept[place : place + count])
-        place += count
-        begin += 2 * count
-    return WORDS - (stop - begin)
-
-
-def bernoulli(count: int, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """``count`` numbers [count] uint8, 1 with ``probability``, drawn from a CPU generator.
-
-    What ``torch.empty(count).bernoulli_(probability, generator=generator)`` gives and does to the
-    generator where :func:`draws_alike` holds.
-    """
-    kept = torch.empty(count, dtype=torch.uint8)
-    if not count:
-        return kept
-    exported = generator.get_state()
-    fields = exported.numpy()
-    left, used = fields[LEFT].view(np.int32), fields[USED].view(np.uint64)
-    stored = fields[STATE].view(np.uint64)
-    state, spare = stored.astype(np.uint32), np.empty(WORDS, np.uint32)
-    words = np.zeros(WORDS + 2, np.uint32)
-    start = WORDS if left[0] == 1 else int(used[0])  # of a new generator no block is made yet
-    below = math.ceil(probability * 2.0**53)
-    arguments = (state, spare, words, start, below, kept.numpy())
-    compile_first(fill_bernoulli, arguments)
-    end = fill_bernoulli(0, count, *arguments)
-    stored[:], left[0], used[0] = state, WORDS + 1 - end, end
-    generator.set_state(exported)
-    return kept
-
-
-@cache
-def draws_alike() -> bool:
-    """Whether :func:`bernoulli` gives on this machine what PyTorch gives, tried once."""
-    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
-    if len(ours.get_state()) != 5056:
-        return False
-    for count in (1000, 999, 2 * WORDS):
-        expected = torch.empty(count).bernoulli_(0.3, generator=theirs)
-        if not torch.equal(bernoulli(count, 0.3, ours).float(), expected):
-            return False
-        torch.rand(3, generator=ours), torch.rand(3, generator=theirs)  # an odd number of words
-    return torch.equal(ours.get_state(), theirs.get_state())
-
-
-@kernel
-def scale_kept(first, end, x, kept, scale, y):
-    """y = x * scale where kept, else x * 0, in blocks first to end."""
-    # Indices start at 0: of others the compiler does not know the sign, and does not vectorise.
-    part = slice(first * UNITS, min(end * UNITS, x.size))
-    x, kept, y = x[part], kept[part], y[part]
-    for i in range(x.size):
-        y[i] = x[i] * (np.float32(kept[i]) * scale)
-
-
-class _Dropout(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, p):
-        ctx.kept = bernoulli(x.numel(), 1 - p, torch.default_generator)
-        # PyTorch divides, so that the quotient is its own.
-        ctx.scale = np.float32(torch.ones(1).div_(1 - p).item())
-        return _scaled(x, ctx.kept, ctx.scale)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_y):
-        return _scaled(d_y.contiguous(), ctx.kept, ctx.scale), None
-
-
-def _scaled(x: Tensor, kept: Tensor, scale: np.float32) -> Tensor:
-    y = torch.empty_like(x)
-    flat = arrays(x.view(-1), kept), arrays(y.view(-1))
-    run_rows(scale_kept, -(-x.numel() // UNITS), UNITS, *flat[0], scale, *flat[1])
-    return y
-
-
-def dropout(x: Tensor, p: float) -> Tensor:
-    """As ``torch.nn.functional.dropout`` in training: float32, contiguous, 0 < p < 1."""
-    return _Dropout.apply(x, p)
 
 
 class Events(NamedTuple):
@@ -193,6 +47,68 @@ class Events(NamedTuple):
     starts: Tensor  # [N + 1] int64, where the events of each row begin
     columns: Tensor  # [events] int32
     values: Tensor  # [events] float32
+
+
+class Places(NamedTuple):
+    """Some entries of a matrix [N, K], row by row."""
+
+    starts: Tensor  # [N + 1] int64, where those of each row begin
+    columns: Tensor  # int32
+
+
+@kernel
+def count_marks(first, end, marks, kept, wanted):
+    """How many entries of the rows first to end are marked as KEPT, and as WANTED."""
+    for n in range(first, end):
+        spikes, places = np.int32(0), np.int32(0)
+        for k in range(marks.shape[1]):
+            spikes += np.int32(marks[n, k] & KEPT)
+            places += np.int32(marks[n, k] & WANTED)
+        kept[n], wanted[n] = spikes, places // WANTED
+
+
+@intrinsic
+def lowest_bit(typing, x):
+    """The place of the lowest bit that is set in ``x``, an unsigned integer other than 0."""
+
+    def code(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return x(x), code
+
+
+@intrinsic
+def bits_of(typing, marks, begin, mark):
+    """Which of the 64 entries of the vector ``marks`` from ``begin`` on have the ``mark``."""
+
+    def code(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        lanes = ir.VectorType(ir.IntType(8), 64)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), lanes.as_pointer())
+        loaded = builder.load(place, align=1)
+        wide = builder.insert_element(ir.Constant(lanes, ir.Undefined), arguments[2], INDEX)
+        wide = builder.shuffle_vector(wide, wide, ir.Constant(ir.VectorType(INDEX.type, 64), None))
+        both = builder.and_(loaded, wide)
+        found = builder.icmp_unsigned("!=", both, ir.Constant(lanes, None))
+        return builder.bitcast(found, ir.IntType(64))
+
+    return types.uint64(marks, types.intp, types.uint8), code
+
+
+@kernel
+def gather_marks(first, end, marks, kept_starts, wanted_starts, kept, wanted):
+    """The columns of these entries; marks [N, a multiple of 64]."""
+    for n in range(first, end):
+        spike, place, row = kept_starts[n], wanted_starts[n], marks[n]
+        for begin in range(0, row.size, 64):
+            left = bits_of(row, begin, KEPT)
+            while left != 0:
+                kept[spike] = begin + lowest_bit(left)
+                left, spike = left & (left - BIT), spike + 1
+            left = bits_of(row, begin, WANTED)
+            while left != 0:
+                wanted[place] = begin + lowest_bit(left)
+                left, place = left & (left - BIT), place + 1
 
 
 @kernel
@@ -281,6 +197,32 @@ def weight_gradient(first, end, starts, columns, values, d_y, sums, ends, rows, 
                 start = ends[k]
 
 
+@summing_kernel
+def input_gradient(first, end, starts, columns, weight, d_y, d_x):
+    """Rows first to end of d_x [N, K] at the given places, else 0; weight [K, H]."""
+    for n in range(first, end):
+        given, out = d_y[n], d_x[n]
+        out[:] = 0
+        i, stop = starts[n], starts[n + 1]
+        while i + 4 <= stop:
+            k0, k1, k2, k3 = columns[i], columns[i + 1], columns[i + 2], columns[i + 3]
+            w0, w1, w2, w3 = weight[k0], weight[k1], weight[k2], weight[k3]
+            a, b, c, d = ZERO, ZERO, ZERO, ZERO
+            for j in range(given.size):
+                a += given[j] * w0[j]
+                b += given[j] * w1[j]
+                c += given[j] * w2[j]
+                d += given[j] * w3[j]
+            out[k0], out[k1], out[k2], out[k3] = a, b, c, d
+            i += 4
+        while i < stop:
+            w0, a = weight[columns[i]], ZERO
+            for j in range(given.size):
+                a += given[j] * w0[j]
+            out[columns[i]] = a
+            i += 1
+
+
 def find_events(x: Tensor, outputs: int) -> Events | None:
     """The events of x [N, K] float32, or None where a dense product with [K, H] is as good."""
     N, K = x.shape
@@ -307,22 +249,59 @@ def all_events(x: Tensor, densest: float = 1.0) -> Events | None:
     return Events(starts, columns, values)
 
 
+def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | None, Places | None]:
+    """The events of spikes of which ``models.linear.handed`` knows the ``marks`` [B, T, K], and
+    where their gradients are wanted.
+
+    Each is None where a dense product with [K, H] is as good.
+    """
+    rows = marks.flatten(0, 1)
+    N, K = rows.shape
+    if N * K * outputs < WORTH_A_SEARCH:
+        return None, None
+    counts = torch.empty(2, N, dtype=torch.int64)
+    run_rows(count_marks, N, K, *arrays(rows, *counts))
+    starts = nn.functional.pad(counts.cumsum(1), (1, 0))
+    totals = starts[:, -1].tolist()
+    events, wanted = (torch.empty(total, dtype=torch.int32) for total in totals)
+    rows = nn.functional.pad(rows, (0, -K % 64)) if K % 64 else rows
+    run_rows(gather_marks, N, K, *arrays(rows, *starts, events, wanted))
+    values = torch.full((totals[0],), gain)
+    few = [n <= most * N * K for n, most in zip(totals, (DENSEST, MOST_WANTED), strict=True)]
+    return (
+        Events(starts[0], events, values) if few[0] else None,
+        Places(starts[1], wanted) if few[1] else None,
+    )
+
+
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, events):
-        ctx.save_for_backward(weight, *events)
+    def forward(ctx, x, weight, events, wanted):
+        given = weight.T.contiguous()
+        ctx.lists = events, wanted
+        ctx.save_for_backward(weight, given, x if events is None else None)
+        if events is None:
+            return x @ weight.T
         y = x.new_empty(len(x), len(weight))
-        rows = arrays(*events, weight.T.contiguous(), y)
-        run_rows(forward_product, len(x), weight.numel(), *rows)
+        run_rows(forward_product, len(x), weight.numel(), *arrays(*events, given, y))
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_y):
-        weight, *events = ctx.saved_tensors
-        d_x = d_y @ weight if ctx.needs_input_grad[0] else None
+        weight, given, x = ctx.saved_tensors
+        (events, wanted), d_y, d_x = ctx.lists, d_y.contiguous(), None
+        if ctx.needs_input_grad[0]:
+            if wanted is None:
+                d_x = d_y @ weight
+            else:
+                d_x = d_y.new_empty(len(d_y), len(given))
+                work = len(wanted.columns) * len(weight) // len(d_y)
+                run_rows(input_gradient, len(d_y), work, *arrays(*wanted, given, d_y, d_x))
         if not ctx.needs_input_grad[1]:
-            return d_x, None, None
+            return d_x, None, None, None
+        if events is None:
+            return d_x, d_y.T @ x, None, None
         H, K = weight.shape
         sums, most = d_y.new_empty(PARTS, K, H), ROWS * K
 
@@ -331,11 +310,16 @@ class _Product(torch.autograd.Function):
             sizes = (K + 1, np.int64), (most, np.int32), (most, np.float32)
             return tuple(np.empty(*size) for size in sizes)
 
-        given = arrays(*events, d_y.contiguous(), sums)
-        run_rows(weight_gradient, PARTS, len(d_y) * H, *given, scratch=room)
-        return d_x, sums.sum(0).T, None
+        run_rows(weight_gradient, PARTS, len(d_y) * H, *arrays(*events, d_y, sums), scratch=room)
+        return d_x, sums.sum(0).T, None, None
 
 
-def product(x: Tensor, weight: Tensor, events: Events) -> Tensor:
-    """x [N, K] times weight [H, K] transposed, ``events`` being those of x."""
-    return _Product.apply(x, weight, events)
+def product(
+    x: Tensor, weight: Tensor, events: Events | None, wanted: Places | None = None
+) -> Tensor:
+    """x [N, K] times weight [H, K] transposed.
+
+    ``events`` are those of x, None for a dense product. Of the gradient of x only what is
+    ``wanted`` is computed, and the rest is 0; None: all of it.
+    """
+    return _Product.apply(x, weight, events, wanted)

@@ -211,6 +211,12 @@ def join_directions(y: Tensor) -> Tensor:
     return torch.cat([forward, backward.flip(1)], dim=2)
 
 
+def apart(x: Tensor) -> Tensor:
+    """The reverse of :func:`join_directions`."""
+    forward, backward = x.chunk(2, dim=2)
+    return torch.cat([forward, backward.flip(1)], dim=0)
+
+
 def in_full(x: Tensor) -> Tensor:
     """Results of half-precision products as float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
@@ -220,8 +226,8 @@ class LayerOutput(NamedTuple):
     """What a spiking layer passes on."""
 
     output: Tensor  # [B, T, H] or [B, T, 2H] spikes after dropout
-    # [B, T, H] or [2B, T, H] as fired, the reversed direction behind; in training steps on a GPU
-    # after dropout
+    # [B, T, H] or [2B, T, H] as fired, the reversed direction behind; in training steps of layers
+    # without recurrent weights after dropout, unless plain PyTorch computes
     spikes: Tensor
     state: tuple  # after the last step
     counts: Tensor | None = None  # [B, H] or [B, 2H] spikes of `output`, where known

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from models.dynamics import Delayed, Feedback, Fold
 from models.dynamics.backends import compiled, recorded
-from models.folding import can_fold, fold_of
+from models.folding import can_fold, fold_of, marks_of, output_of
 from models.linear import Dropout, Linear
 from models.network import LayerOutput, ParameterGroup, append_flipped, in_full, join_directions
 from models.surrogate import BOXCAR, Surrogate, spike
@@ -235,8 +235,8 @@ class SpikingLayer(nn.Module):
     ) -> tuple[Tensor, tuple]:
         """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step.
 
-        A class with ``folds = False`` needs no argument ``fold``. Unless that is None, ``current``
-        is not normalised yet, and the spikes go through dropout here: ``models.folding``.
+        A class with ``folds = False`` needs no argument ``fold``. Unless that is None, the spikes
+        go through dropout here, and a GPU's ``current`` is not normalised yet: ``models.folding``.
         """
         raise TypeError(f"{type(self).__name__} has no dynamics(current, state)")
 
@@ -250,26 +250,26 @@ class SpikingLayer(nn.Module):
 
     def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
-        if self.bidirectional:
-            x = append_flipped(x)
-        current, fold = weighted(self, x), None
-        if self.folds and compiled("cuda", self.backend, current) and can_fold(self):
+        x = append_flipped(x) if self.bidirectional else x
+        current, fold, folds = weighted(self, x), None, self.folds and can_fold(self)
+        if folds and compiled("cuda", self.backend, current):
             current, fold = fold_of(self, current)
         else:
             current = in_full(normalize(self.norm, current))
         self.checked = recorded() or (self.checked and state is None)
         if state is None:
             state = self.initial_state(current)
+        if folds and fold is None and compiled("cpu", self.backend, current):
+            fold = marks_of(self, current)
         result = self.dynamics(current, state, **({"fold": fold} if self.folds else {}))
         if not self.checked:
             check_result(self, result, current)
             self.checked = True
         spikes, state = result
-        joined = join_directions(spikes) if self.bidirectional else spikes
         if fold is None:
+            joined = join_directions(spikes) if self.bidirectional else spikes
             return LayerOutput(self.drop(joined), spikes, state)
-        counts = torch.cat(fold.counts.chunk(2), dim=1) if self.bidirectional else fold.counts
-        return LayerOutput(joined, spikes, state, counts)
+        return output_of(self, spikes, state, fold)
 
 
 class CompiledLayer(SpikingLayer):

@@ -84,6 +84,7 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
         choice = choose(operation, backend, *tensors, surrogate=surrogate, learns=learns)
         run = partial(operation.load(choice.backend), state=state, **options)
         folds = fold is not None and V is None
+        folds = folds and (choice.backend == "cpu") == (fold.stays is not None)
         if folds and can_fold(choice, operation, backend, I.device, *variant):
             return run(I, *coefficients, fold=fold)
     if V is not None:

@@ -30,8 +30,6 @@ _DESCRIPTIONS = {
 }
 # Compared with `naive` on the device itself before `auto` takes them.
 _TRIED_FIRST = ("cuda",)
-# Have room in their kernels for what surrounds a recurrence, see ``models.dynamics.Fold``.
-_FOLDING = ("cuda",)
 _SLOW = 1.0  # s of compilation, worth a line in the log
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
 
@@ -162,8 +160,10 @@ def can_fold(
     choice: Choice, operation: Operation, asked: str, device: torch.device, *variant
 ) -> bool:
     """Whether the ``choice`` for the back end ``asked`` for takes a ``Fold``."""
-    if choice.backend not in _FOLDING:
+    if choice.backend == "naive":
         return False
+    if choice.backend not in _TRIED_FIRST:
+        return True
     if operation.folded is None:
         return False
     return asked != "auto" or not tried(operation.folded, choice.backend, device, *variant)

@@ -28,9 +28,8 @@ from models.dynamics.cpu_kinds import (
     resonate_kernels,
 )
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
-from models.dynamics.naive import AdaptiveState, BalancedState, ResonateState
+from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
 from models.dynamics.numba_support import (
-    ONE,
     STEPS_KEPT,
     ZERO,
     Kernels,
@@ -45,7 +44,7 @@ from models.surrogate import BOXCAR
 
 
 @cache
-def adaptive_kernels(adapts: bool, surrogate: str, each: bool) -> Kernels:
+def adaptive_kernels(adapts: bool, surrogate: str, each: bool, folds: bool) -> Kernels:
     """Those of neurons with or without adaptation; ``keep`` is 1 - alpha, reset and scale are 1."""
     window = derivative(surrogate)
 
@@ -56,8 +55,7 @@ def adaptive_kernels(adapts: bool, surrogate: str, each: bool) -> Kernels:
             w = beta * w + a * u + b * s
             current = current - w
         u = alpha * (u - s) + keep * current
-        s = ONE if u - theta > ZERO else ZERO
-        return u, w, s
+        return u, w, u - theta
 
     @inlined
     def adjoint(
@@ -81,25 +79,28 @@ def adaptive_kernels(adapts: bool, surrogate: str, each: bool) -> Kernels:
             d_current, d_alpha, ZERO, ZERO, ZERO, -drive, ZERO, ZERO, decayed, d_w, -decayed, ZERO,
         )  # fmt: skip
 
-    return make_kernels(step, adjoint, has_y=adapts, jumps=adapts, each=each)
+    return make_kernels(step, adjoint, window, has_y=adapts, jumps=adapts, each=each, folds=folds)
 
 
 @cache
-def _kernels(kind: str, surrogate: str, each: bool) -> Kernels:
+def _kernels(kind: str, *variant: str | bool) -> Kernels:
     """Those of LIF or adaptive neurons, of resonating ones with the reset inside or outside, of
-    balanced ones, or of neurons that are reset at once, whose kind names the options that hold."""
+    balanced ones, or of neurons that are reset at once, whose kind names the options that hold.
+
+    ``variant`` is the surrogate, and what ``make_kernels`` calls each and folds.
+    """
     if kind in ("LIF", "adaptive"):
-        return adaptive_kernels(kind == "adaptive", surrogate, each)
+        return adaptive_kernels(kind == "adaptive", *variant)
     if kind in ("inside", "outside"):
-        return resonate_kernels(kind == "inside", surrogate, each)
+        return resonate_kernels(kind == "inside", *variant)
     if kind == "balanced":
-        return balanced_kernels(surrogate, each)
-    return resetting_kernels(*(name in kind.split() for name in FORM), surrogate, each)
+        return balanced_kernels(*variant)
+    return resetting_kernels(*(name in kind.split() for name in FORM), *variant)
 
 
 class _Inputs(NamedTuple):
     """I [B, T, H], eight coefficients [H], state x, y, s [B, H], recurrent weights V [H, H], what
-    else a ``Feedback`` has, and a third state q [B, H].
+    else a ``Feedback`` has, a third state q [B, H], and what a ``Fold`` has.
 
     Those that the kernels do not have are None; ``keep`` follows from c_0 and gets no gradient.
     theta, reset and scale are None, and ``numbers`` instead, where they are the same for all
@@ -124,6 +125,10 @@ class _Inputs(NamedTuple):
     first: Tensor | None
     line: Tensor | None
     q: Tensor | None
+    stays: Tensor | None
+    marks: Tensor | None
+    counts: Tensor | None
+    gain: float
     span: int
     numbers: list[float]
     kind: str
@@ -134,7 +139,7 @@ class _Inputs(NamedTuple):
     @property
     def kernels(self) -> Kernels:
         """What computes them."""
-        return _kernels(self.kind, self.surrogate, not self.numbers)
+        return _kernels(self.kind, self.surrogate, not self.numbers, self.marks is not None)
 
     @property
     def coefficients(self) -> list[np.ndarray]:
@@ -178,14 +183,22 @@ def _run(made, *inputs):
         q = x
     current = I if V is None else current
     every = given.every * given.for_backward
+    fold = given.stays, given.marks, given.counts
+    if given.marks is None:
+        marks = torch.empty(0, 0, 0, dtype=torch.uint8)
+        fold = marks, marks.clone(), torch.empty(0, 0)
+    else:
+        given.counts.zero_()
+    stays, *written = arrays(*fold)
     state = (
         *arrays(x, y, q, s, spikes, kept[0], kept[-1], kept[1 + kernels.has_q], kept[1]),
-        *given.coefficients,
-    )
+        *given.coefficients, np.float32(given.width), stays, np.float32(given.gain), *written,
+    )  # fmt: skip
 
     def run(start, stop):
         rows = (kernels.forward, B, (stop - start) * H, start, stop, every)
-        run_rows(*rows, *arrays(current), *state)
+        scratch = lambda: (np.empty(H, np.float32),)  # noqa: E731
+        run_rows(*rows, *arrays(current), *state, scratch=scratch)
 
     if V is None:
         run(0, T)
@@ -196,7 +209,8 @@ def _run(made, *inputs):
 
 
 def _saved(made, I, *inputs):
-    return (I if inputs[11] is None else made[8], *inputs), made[6:8]
+    current = I if inputs[11] is None else made[8]
+    return (current, *inputs[:17], None, inputs[18], None, *inputs[20:]), made[6:8]
 
 
 def _backward(inputs, kept, gradients, needed):
@@ -221,11 +235,15 @@ def _backward(inputs, kept, gradients, needed):
     gradients = d_spikes, d_I, *before, d_x, d_y, d_s, by_jump
     arguments = *arrays(current, *gradients, *by_coefficient, *by_limit), *given.coefficients
 
+    marks = given.marks if kernels.folds else torch.empty(0, 0, 0, dtype=torch.uint8)
+    steps = given.every + 1
+    sizes = *[(steps, H)] * 3, (1, steps * kernels.folds, H)
+
     def run(start, stop):
         run_rows(
             kernels.backward, B, (stop - start) * H, start, stop, given.every, *arguments,
-            np.float32(given.width),
-            scratch=lambda: tuple(np.empty((3, given.every + 1, H), np.float32)),
+            np.float32(given.width), *arrays(marks), np.float32(given.gain),
+            scratch=lambda: tuple(np.empty(size, np.float32) for size in sizes),
         )  # fmt: skip
 
     by_way = None, None, None, None, None
@@ -244,15 +262,16 @@ def _backward(inputs, kept, gradients, needed):
     ]
     by_limit = by_neuron[number:] if each else [None] * 3
     d_y, d_q = d_y if kernels.has_y else None, by_jump if kernels.has_q else None
-    return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way, d_q
+    return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way, d_q, None, None, None
 
 
 RECURRENCE = Differentiable(
     "cpu_recurrence",
     "Tensor I, Tensor c_0, Tensor? c_1, Tensor? c_2, Tensor? c_3, Tensor? keep, Tensor? theta, "
     "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, Tensor? mask, "
-    "Tensor? taps, Tensor? first, Tensor? line, Tensor? q, int span, float[] numbers, str kind, "
-    "str surrogate, float width, bool for_backward",
+    "Tensor? taps, Tensor? first, Tensor? line, Tensor? q, Tensor? stays, Tensor? marks, "
+    "Tensor? counts, float gain, int span, float[] numbers, str kind, str surrogate, float width, "
+    "bool for_backward",
     results=6, made=9, kept=2, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
 )  # fmt: skip
 
@@ -264,13 +283,18 @@ def _own(x: Tensor | None, like: Tensor | None = None) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format)
 
 
+def _marked(fold: Fold | None) -> tuple:
+    """stays, marks, counts and gain of a ``Fold``, whose normalisation is done."""
+    return (None, None, None, 1.0) if fold is None else (*fold[6:], fold.counts, fold.gain)
+
+
 def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float]]:
     """theta, reset and scale of each neuron, and no numbers; where all are such, only them."""
     found = limits_of(I, *limits)
     return (found, []) if isinstance(found[0], Tensor) else ([None] * 3, found)
 
 
-def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
+def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.adaptive`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     adapts = beta is not None
@@ -279,15 +303,15 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, surrogate=BOXCAR):
     u, w, s = (x.expand(B, H) for x in state)
     spikes, u, new_w, s, line, _ = RECURRENCE(
         I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
-        *way_of(V, None), numbers, "adaptive" if adapts else "LIF", surrogate.name, surrogate.width,
-        torch.is_grad_enabled(),
+        *way_of(V, None, *_marked(fold)), numbers, "adaptive" if adapts else "LIF",
+        surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
 
 
 def resetting(
-    I, alpha, beta, a, b, *, theta, state, V=None, scales=True, hard=True, detached=True,
-    symplectic=True, surrogate=BOXCAR,
+    I, alpha, beta, a, b, *, theta, state, V=None, fold=None, scales=True, hard=True,
+    detached=True, symplectic=True, surrogate=BOXCAR,
 ):  # fmt: skip
     """See :func:`models.dynamics.resetting`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
@@ -300,8 +324,9 @@ def resetting(
         s = s.detach()  # nothing sees it
     flags = zip(FORM, (adapts, scales, hard, detached, symplectic), strict=True)
     spikes, u, new_w, s, line, _ = RECURRENCE(
-        I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s, *way_of(V, None),
-        numbers, " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
+        I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s,
+        *way_of(V, None, *_marked(fold)), numbers,
+        " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
@@ -312,20 +337,22 @@ def _parts(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.view_as_real(x.resolve_conj()).unbind(-1)
 
 
-def resonate(I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, surrogate=BOXCAR):
+def resonate(
+    I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, fold=None, surrogate=BOXCAR
+):
     """See :func:`models.dynamics.resonate`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     limits, numbers = _limits(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
     spikes, x, y, s, line, _ = RECURRENCE(
         I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s,
-        *way_of(V, None), numbers, "inside" if reset_inside else "outside", surrogate.name,
-        surrogate.width, torch.is_grad_enabled(),
+        *way_of(V, None, *_marked(fold)), numbers, "inside" if reset_inside else "outside",
+        surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(ResonateState(torch.complex(x, y), s), V, line)
 
 
-def balanced(I, omega, damping, *, step, decay, theta, state, V=None, surrogate=BOXCAR):
+def balanced(I, omega, damping, *, step, decay, theta, state, V=None, fold=None, surrogate=BOXCAR):
     """See :func:`models.dynamics.balanced`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     turn, damping = (x.expand(H) for x in (step * omega, damping))
@@ -333,8 +360,8 @@ def balanced(I, omega, damping, *, step, decay, theta, state, V=None, surrogate=
     u, v, q, s = (x.expand(B, H) for x in state)
     s = s.detach() if V is None else s  # nothing sees it
     spikes, u, v, s, line, q = RECURRENCE(
-        I, turn, damping, None, None, None, *limits, u, v, s, *way_of(V, q), numbers, "balanced",
-        surrogate.name, surrogate.width, torch.is_grad_enabled(),
+        I, turn, damping, None, None, None, *limits, u, v, s, *way_of(V, q, *_marked(fold)),
+        numbers, "balanced", surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(BalancedState(u, v, q, s), V, line)
 

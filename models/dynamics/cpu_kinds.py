@@ -11,7 +11,7 @@ FORM = ("adapts", "scales", "hard", "detached", "symplectic")
 
 
 @cache
-def resonate_kernels(reset_inside: bool, surrogate: str, each: bool) -> Kernels:
+def resonate_kernels(reset_inside: bool, surrogate: str, each: bool, folds: bool) -> Kernels:
     """Those with the reset inside (C-SiLIF) or outside (RF) of A."""
     window = derivative(surrogate)
 
@@ -24,8 +24,7 @@ def resonate_kernels(reset_inside: bool, surrogate: str, each: bool) -> Kernels:
         else:
             drift_x, drift_y = (A * x - B * y) + I, A * y + B * x
             x, y = (x + gain * drift_x) - reset * s, y + gain * drift_y
-        s = ONE if scale * x - theta > ZERO else ZERO
-        return x, y, s
+        return x, y, scale * x - theta
 
     @inlined
     def adjoint(
@@ -52,13 +51,13 @@ def resonate_kernels(reset_inside: bool, surrogate: str, each: bool) -> Kernels:
             drift_x, d_A, d_B, d_gain, ZERO, -drive, d_reset, d_scale, d_x, d_y, d_s, ZERO,
         )  # fmt: skip
 
-    return make_kernels(step, adjoint, has_y=True, jumps=False, each=each)
+    return make_kernels(step, adjoint, window, has_y=True, jumps=False, each=each, folds=folds)
 
 
 @cache
 def resetting_kernels(
     adapts: bool, scales: bool, hard: bool, detached: bool, symplectic: bool, surrogate: str,
-    each: bool,
+    each: bool, folds: bool,
 ) -> Kernels:  # fmt: skip
     """Those of neurons that are reset at once; ``keep`` is 1 - alpha or 1, reset and scale are 1.
 
@@ -71,11 +70,12 @@ def resetting_kernels(
         """One neuron, one step, in the operation order of the specification."""
         drift = a * u + b * s
         fired = alpha * u + keep * (current - w if adapts else current)
-        s = ONE if fired - theta > ZERO else ZERO
+        above = fired - theta
+        s = ONE if above > ZERO else ZERO
         u = fired * (ONE - s) if hard else fired - s * theta
         if adapts:
             w = beta * w + (a * u + b * s if symplectic else drift)
-        return u, w, s
+        return u, w, above
 
     @inlined
     def adjoint(
@@ -107,11 +107,11 @@ def resetting_kernels(
             alpha * d_fired + early, beta * d_w - d_current, ZERO, by_jump,
         )  # fmt: skip
 
-    return make_kernels(step, adjoint, has_y=adapts, jumps=adapts, each=each)
+    return make_kernels(step, adjoint, window, has_y=adapts, jumps=adapts, each=each, folds=folds)
 
 
 @cache
-def balanced_kernels(surrogate: str, each: bool) -> Kernels:
+def balanced_kernels(surrogate: str, each: bool, folds: bool) -> Kernels:
     """Those of BRF, whose coefficients are ``turn`` and ``damping``; reset is the decay of q, scale
     the time step."""
     window = derivative(surrogate)
@@ -121,8 +121,8 @@ def balanced_kernels(surrogate: str, each: bool) -> Kernels:
         """One neuron, one step, in the operation order of the specification."""
         b = dt * (damping - q)
         u, v = u + (b * u - turn * v + dt * current), v + (turn * u + b * v)
-        s = ONE if u - theta - q > ZERO else ZERO
-        return u, v, decay * q + s, s
+        above = u - theta - q
+        return u, v, decay * q + (ONE if above > ZERO else ZERO), above
 
     @inlined
     def adjoint(
@@ -140,4 +140,6 @@ def balanced_kernels(surrogate: str, each: bool) -> Kernels:
             (decay * d_q - drive) - d_b,
         )  # fmt: skip
 
-    return make_kernels(step, adjoint, has_y=True, has_q=True, jumps=False, each=each)
+    return make_kernels(
+        step, adjoint, window, has_y=True, has_q=True, jumps=False, each=each, folds=folds
+    )

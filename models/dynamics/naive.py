@@ -24,6 +24,10 @@ class Fold(NamedTuple):
     int64, on the device of the current, decides which; it is needed where p > 0. If there is
     ``counts`` [B, H], float32 and contiguous, it is overwritten with the number of spikes of each
     neuron that are left.
+
+    On a CPU, ``stays`` [B, T, H], uint8, is 1 where a spike would not be dropped, instead of
+    ``seed``, and ``marks``, of the same shape and type, is overwritten: 1 for a spike that is left,
+    plus 2 where its gradient reaches the neuron, as the surrogate's window is open and it stays.
     """
 
     mean: Tensor | None = None
@@ -32,14 +36,28 @@ class Fold(NamedTuple):
     p: float = 0.0
     seed: Tensor | None = None
     counts: Tensor | None = None
+    stays: Tensor | None = None
+    marks: Tensor | None = None
+
+    @property
+    def gain(self) -> float:
+        """What a spike is multiplied by: the quotient that PyTorch's dropout takes."""
+        return torch.ones(1).div_(1 - self.p).item()
 
     def current(self, I: Tensor) -> Tensor:
         """The current of ``I`` [B, T, H], in plain PyTorch."""
         return I if self.mean is None else (I - self.mean) * self.slope + self.shift
 
     def dropped(self, spikes: Tensor) -> Tensor:
-        """Spikes [B, T, H] after dropout, in plain PyTorch: by its generator, not ``seed``."""
-        spikes = functional.dropout(spikes, self.p) if self.p > 0 else spikes
+        """Spikes [B, T, H] after dropout, in plain PyTorch: by its generator, not ``seed``.
+
+        All windows count as open.
+        """
+        if self.stays is not None:
+            spikes = spikes * (self.stays * self.gain)
+            self.marks.copy_((spikes != 0) + 2 * self.stays)
+        elif self.p > 0:
+            spikes = functional.dropout(spikes, self.p)
         if self.counts is not None:
             self.counts.copy_(torch.count_nonzero(spikes, dim=1))
         return spikes

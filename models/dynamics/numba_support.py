@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import torch
+from numba.core.codegen import get_host_cpu_features
 from numba.core.compiler import Compiler
 
 from models.dynamics.backends import Compilation
@@ -45,6 +46,7 @@ _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late
 _Region = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _STARTED_IN = os.getpid()
 
+KEPT, WANTED = np.uint8(1), np.uint8(2)  # marks of a neuron's step, see `make_kernels`
 F = np.float32
 ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
 
@@ -117,6 +119,21 @@ def kernel(function: Callable, **options) -> Callable:
 
 # Where only rounding is at stake, a product and a sum may be one instruction.
 contracting_kernel = partial(kernel, fastmath={"contract"})
+summing_kernel = partial(kernel, fastmath={"contract", "reassoc", "nsz"})  # in any order
+
+
+def widen_vectors() -> None:
+    """Let LLVM use vectors of 512 bits where they do not slow the processor down.
+
+    It avoids them on Intel's, the first of which lowered their clock for them; those with VBMI2,
+    Ice Lake and later, hardly do.
+    """
+    features = get_host_cpu_features()
+    if numba.config.CPU_FEATURES is None and "+avx512vbmi2" in features.split(","):
+        numba.config.CPU_FEATURES = f"{features},-prefer-256-bit"
+
+
+widen_vectors()
 
 
 def compile_first(compiled: Callable, arguments: tuple) -> None:
@@ -236,6 +253,7 @@ class Kernels(NamedTuple):
     has_y: bool
     has_q: bool
     jumps: bool
+    folds: bool
 
 
 def _pass_q(step: Callable, adjoint: Callable) -> tuple[Callable, Callable]:
@@ -243,8 +261,8 @@ def _pass_q(step: Callable, adjoint: Callable) -> tuple[Callable, Callable]:
 
     @inlined
     def step_past(current, x, y, q, s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale):
-        x, y, s = step(current, x, y, s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale)
-        return x, y, q, s
+        x, y, above = step(current, x, y, s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale)
+        return x, y, q, above
 
     @inlined
     def adjoint_past(
@@ -260,16 +278,19 @@ def _pass_q(step: Callable, adjoint: Callable) -> tuple[Callable, Callable]:
 
 
 def make_kernels(
-    step: Callable, adjoint: Callable, *, has_y: bool, jumps: bool, each: bool, has_q: bool = False
-) -> Kernels:
+    step: Callable, adjoint: Callable, window: Callable, *, has_y: bool, jumps: bool, each: bool,
+    folds: bool, has_q: bool = False,
+) -> Kernels:  # fmt: skip
     """Compile a recurrence with five coefficients per neuron, and theta, reset and scale.
 
     Args:
-        step: (current, x, y, s, five coefficients, theta, reset, scale) -> x, y, s; inlined.
+        step: (current, x, y, s, five coefficients, theta, reset, scale) -> x, y, and how far above
+            the threshold the neuron is, which spikes where that is more than 0; inlined.
         adjoint: (gradients of s, x and y, current, x, y, s, new x, new y, five coefficients, theta,
             reset, scale, width) -> the gradient of the current, what is added to seven sums, four
             of coefficients and those of theta, reset and scale, and the gradients of x, y, s and of
             s by way of y; inlined.
+        window: (that distance, width) -> the derivative of the spike; inlined.
         has_y: whether there is a second state y; without, its arrays and all sums but the first are
             neither read nor written: the compiler drops what has no effect.
         has_q: whether there is a third state q as well, and the gradient of a spike by way of it is
@@ -278,6 +299,9 @@ def make_kernels(
         jumps: whether there are a gradient of s by way of y and a fourth sum.
         each: whether every neuron has theta, reset and scale, and the backward kernel sums their
             gradients, instead of one for all.
+        folds: whether the backward kernel takes gradients of spikes as they are after dropout, and
+            their ``marks``: KEPT spikes, and where the gradient of a spike is WANTED, since dropout
+            keeps it and the window is open. The forward kernel writes marks if there are any.
     """
 
     if not has_q:
@@ -303,8 +327,9 @@ def make_kernels(
             by_theta, by_reset, by_scale = ZERO, ZERO, ZERO
             for later in range(n):
                 i = n - 1 - later
+                d_spike = d_spikes[0, k + i, j] if folds else d_spikes[row, t + i, j]
                 d_I_now, g_0, g_1, g_2, g_3, g_theta, g_reset, g_scale, dx, dy, ds, jump = adjoint(
-                    d_spikes[row, t + i, j] + ds + jump, dx, dy, jump, I[row, t + i, j],
+                    d_spike + ds + jump, dx, dy, jump, I[row, t + i, j],
                     X[k + i, j], Y[k + i, j], S[k + i, j], X[k + i + 1, j], Y[k + i + 1, j],
                     c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                     theta[j * each], reset[j * each], scale[j * each], width,
@@ -335,7 +360,7 @@ def make_kernels(
     @kernel
     def forward_steps(
         first, end, start, stop, every, I, x, y, q, s, spikes, kept_x, kept_y, kept_q, kept_s,
-        c_0, c_1, c_2, c_3, c_4, theta, reset, scale,
+        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, stays, gain, marks, counts, above,
     ):  # fmt: skip
         for row in range(first, end):
             for t in range(start, stop):
@@ -348,22 +373,31 @@ def make_kernels(
                         if has_q:
                             kept_q[row, t // every, j] = q[row, j]
                 for j in range(I.shape[2]):
-                    new_x, new_y, new_q, new_s = step(
+                    new_x, new_y, new_q, above[j] = step(
                         I[row, t, j], x[row, j], y[row, j], q[row, j], s[row, j],
                         c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                         theta[j * each], reset[j * each], scale[j * each],
                     )  # fmt: skip
+                    new_s = ONE if above[j] > ZERO else ZERO
                     x[row, j], s[row, j], spikes[row, t, j] = new_x, new_s, new_s
                     if has_y:
                         y[row, j] = new_y
                     if has_q:
                         q[row, j] = new_q
+                if marks.size:
+                    for j in range(I.shape[2]):
+                        stay = stays[row, t, j]
+                        spike = spikes[row, t, j] * F(stay)
+                        opened = np.uint8(window(above[j], width) != ZERO)
+                        counts[row, j] += spike
+                        marks[row, t, j] = np.uint8(spike) | np.uint8(stay & opened) << WANTED // 2
+                        spikes[row, t, j] = spike * gain
 
     @kernel
     def backward_steps(
         first, end, start, stop, every, I, d_spikes, d_I, kept_x, kept_y, kept_s,
         d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
-        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, X, Y, S,
+        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, gain, X, Y, S, D,
     ):  # fmt: skip
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
             for kept in range((stop - 1) // every, start // every - 1, -1):
@@ -381,25 +415,28 @@ def make_kernels(
                 for t in range(begin, until):
                     k = t - begin
                     for j in range(I.shape[2]):
-                        X[k + 1, j], y, q, s = step(
+                        X[k + 1, j], y, q, above = step(
                             I[row, t, j], X[k, j], Y[k, j], S[k, j], S[k, j],
                             c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                             theta[j * each], reset[j * each], scale[j * each],
                         )  # fmt: skip
                         if has_y:
                             Y[k + 1, j] = y
-                        S[k + 1, j] = q if has_q else s
+                        S[k + 1, j] = q if has_q else ONE if above > ZERO else ZERO
+                        if folds:
+                            wanted = marks[row, t, j] & WANTED
+                            D[0, k, j] = d_spikes[row, t, j] * (gain if wanted else ZERO)
                 for t in range(until - 1, whole - 1, -1):
                     back(
-                        1, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
-                        sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        1, row, t, t - begin, I, D if folds else d_spikes, d_I, X, Y, S, d_x, d_y,
+                        d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     back(
-                        UNROLLED, row, t, t - begin, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s,
-                        d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        UNROLLED, row, t, t - begin, I, D if folds else d_spikes, d_I, X, Y, S, d_x,
+                        d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
                     )  # fmt: skip
 
-    return Kernels(forward_steps, backward_steps, has_y, has_q, jumps)
+    return Kernels(forward_steps, backward_steps, has_y, has_q, jumps, folds)

@@ -130,7 +130,7 @@ def test_a_number_is_not_read_for_every_neuron(monkeypatch):
     """Kernels that read one threshold per neuron are slower."""
     cpu, each = importlib.import_module("models.dynamics.cpu"), []
     make = cpu._kernels
-    monkeypatch.setattr(cpu, "_kernels", lambda *kind: each.append(kind[-1]) or make(*kind))
+    monkeypatch.setattr(cpu, "_kernels", lambda *kind: each.append(kind[2]) or make(*kind))
     for theta in (0.7, torch.tensor(0.7)):
         run_adaptive("cpu", **adaptive_inputs(1, 3, 2), theta=theta)
     assert each == [False, True]
@@ -343,7 +343,7 @@ from models.dynamics.cpu import adaptive_kernels
 x = torch.ones(2, 9, 8, requires_grad=True)
 state = AdaptiveState(*torch.zeros(3, 2, 8))
 adaptive(x, x[0, 0] / 2, theta=1.0, state=state, backend="cpu")[0].sum().backward()
-for compiled in adaptive_kernels(False, "boxcar", False)[:2]:
+for compiled in adaptive_kernels(False, "boxcar", False, False)[:2]:
     stats = compiled.stats
     print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
     for assembly in compiled.inspect_asm().values():

@@ -32,8 +32,12 @@ def test_compiled_networks_train_with_the_same_numbers(neuron):
     torch.compiler.reset()
     nets = [make_net(neuron, dropout=0.2, learn_threshold=neuron == "CSiLIF") for _ in range(2)]
     compiled = torch.compile(nets[1], backend="aot_eager", fullgraph=True)
-    for found, expected in zip(step(nets[1], compiled), step(nets[0], nets[0]), strict=True):
-        assert torch.equal(found, expected)
+    found, expected = step(nets[1], compiled), step(nets[0], nets[0])
+    assert torch.equal(found[0], expected[0])
+    for ours, theirs in zip(
+        found, expected, strict=True
+    ):  # sums with dropout differ in their order
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def keeping(folds, dynamics):
     return kept
 
 
-@pytest.mark.parametrize("why", ["evaluation", "recurrent", "switched off", "on a CPU"])
+@pytest.mark.parametrize("why", ["evaluation", "recurrent", "switched off", "plain PyTorch"])
 def test_passes_that_are_not_folded(why, as_on_a_gpu, monkeypatch):
     net = make_net("RLIF" if why == "recurrent" else "LIF", dropout=0.25).train()
     layer = net.hidden_layers[0]
@@ -101,8 +101,9 @@ def test_passes_that_are_not_folded(why, as_on_a_gpu, monkeypatch):
         net.eval()
     elif why == "switched off":
         layer.folds = False
-    elif why == "on a CPU":
+    elif why == "plain PyTorch":
         monkeypatch.undo()
+        layer.backend = "naive"
     folds = []
     monkeypatch.setattr(layer, "dynamics", keeping(folds, type(layer).dynamics).__get__(layer))
     net(make_input())

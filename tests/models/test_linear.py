@@ -15,6 +15,7 @@ from models.ssms import SSM
 
 pytest.importorskip("numba")
 cpu = importlib.import_module("models.linear_cpu")
+cpu_dropout = importlib.import_module("models.dropout_cpu")
 
 
 def results(linear, x, gradient):
@@ -123,7 +124,7 @@ def test_on_a_gpu(case, precision):
 
 
 mersenne_twister = pytest.mark.skipif(
-    not cpu.draws_alike(), reason="PyTorch draws from MKL's generator on this CPU"
+    not cpu_dropout.draws_alike(), reason="PyTorch draws from MKL's generator on this CPU"
 )
 
 
@@ -136,7 +137,7 @@ def test_random_numbers_equal_pytorchs(drawn_before, probability):
         for generator in (ours, theirs):
             torch.rand(drawn_before, generator=generator)
         expected = torch.empty(count).bernoulli_(probability, generator=theirs)
-        drawn = cpu.bernoulli(count, probability, ours)
+        drawn = cpu_dropout.bernoulli(count, probability, ours)
         assert torch.equal(drawn.float(), expected)
         assert torch.equal(ours.get_state(), theirs.get_state())
 
@@ -175,7 +176,7 @@ def test_nothing_is_dropped_in_evaluation():
 @pytest.mark.parametrize(("backend", "compiled"), [("auto", True), ("cpu", True), ("naive", False)])
 def test_the_back_end_decides_which_dropout_runs(backend, compiled, monkeypatch):
     calls = []
-    monkeypatch.setattr(cpu, "dropout", lambda x, p: calls.append(p) or x)
+    monkeypatch.setattr(cpu_dropout, "dropout", lambda x, p: calls.append(p) or x)
     Dropout(0.25, backend=backend)(torch.rand(4, 3))
     assert calls == [0.25] * compiled
 
@@ -184,8 +185,8 @@ def test_machines_with_another_random_stream_are_detected(monkeypatch):
     def other(count, probability, generator):
         return torch.zeros(count, dtype=torch.uint8)
 
-    monkeypatch.setattr(cpu, "bernoulli", other)
-    assert not cpu.draws_alike.__wrapped__()
+    monkeypatch.setattr(cpu_dropout, "bernoulli", other)
+    assert not cpu_dropout.draws_alike.__wrapped__()
 
 
 # Products
@@ -296,17 +297,3 @@ def test_which_products_look_for_events(backend, precision, uses, monkeypatch):
     y = linear(x)
     assert len(looked) == uses
     assert torch.allclose(y, x @ linear.weight.T + linear.bias, atol=1e-2)
-
-
-def test_sparse_and_dense_products_give_a_network_the_same_gradients(monkeypatch):
-    """Gradients of one batch: no neuron of this case is near enough to its threshold to flip."""
-    x = (torch.rand(8, 30, 60, generator=torch.Generator().manual_seed(1)) < 0.05).float()
-    gradients = []
-    for narrowest in (1, 10**6):
-        monkeypatch.setattr(cpu, "NARROWEST", narrowest)
-        torch.manual_seed(0)
-        network = SNN((None, None, 60), [64, 64, 5], "SiLIF", dropout=0.3)
-        network(x)[0].logsumexp(dim=1).sum().backward()
-        gradients.append([p.grad for p in network.parameters()])
-    for ours, expected in zip(*gradients, strict=True):
-        assert (ours - expected).abs().max() <= 1e-4 * expected.abs().max().clamp_min(1e-6)
