@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import (
     KEPT,
+    ONE,
     WANTED,
     ZERO,
     arrays,
@@ -31,6 +32,7 @@ from models.dynamics.numba_support import (
     summing_kernel,
 )
 
+LARGE = np.float32(0.9)
 BIT, INDEX = np.uint64(1), ir.Constant(ir.IntType(32), 0)
 DENSEST = 0.15  # share of entries above which a dense product is about as fast
 MOST_WANTED = 0.2  # share of the entries of a gradient, likewise
@@ -57,14 +59,23 @@ class Places(NamedTuple):
 
 
 @kernel
-def count_marks(first, end, marks, kept, wanted):
-    """How many entries of the rows first to end are marked as KEPT, and as WANTED."""
-    for n in range(first, end):
-        spikes, places = np.int32(0), np.int32(0)
-        for k in range(marks.shape[1]):
-            spikes += np.int32(marks[n, k] & KEPT)
-            places += np.int32(marks[n, k] & WANTED)
-        kept[n], wanted[n] = spikes, places // WANTED
+def add_inputs(first, end, x, totals, counts):
+    """Sums over time of clips first to end of x [B, T, F], where what is above 0.9 counts as 1, and
+    of the entries that are not 0."""
+    for row in range(first, end):
+        totals[row, :], counts[row, :] = 0, 0
+        for t in range(x.shape[1]):
+            for f in range(x.shape[2]):
+                value = x[row, t, f]
+                totals[row, f] += ONE if value > LARGE else value
+                counts[row, f] += ONE if value != ZERO else ZERO
+
+
+def sum_inputs(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Both [B, F] of x [B, T, F] float32: see :func:`add_inputs`."""
+    totals, counts = x.new_empty(2, x.shape[0], x.shape[2])
+    run_rows(add_inputs, len(x), x[0].numel(), *arrays(x, totals, counts))
+    return totals, counts
 
 
 @intrinsic
@@ -95,9 +106,31 @@ def bits_of(typing, marks, begin, mark):
     return types.uint64(marks, types.intp, types.uint8), code
 
 
+@intrinsic
+def number_of_bits(typing, x):
+    """How many bits are set in ``x``, an unsigned integer."""
+
+    def code(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return x(x), code
+
+
+@kernel
+def count_marks(first, end, marks, kept, wanted):
+    """How many entries of the rows first to end are marked as KEPT, and as WANTED; marks [N, a
+    multiple of 64]."""
+    for n in range(first, end):
+        spikes, places, row = np.uint64(0), np.uint64(0), marks[n]
+        for begin in range(0, row.size, 64):
+            spikes += number_of_bits(bits_of(row, begin, KEPT))
+            places += number_of_bits(bits_of(row, begin, WANTED))
+        kept[n], wanted[n] = spikes, places
+
+
 @kernel
 def gather_marks(first, end, marks, kept_starts, wanted_starts, kept, wanted):
-    """The columns of these entries; marks [N, a multiple of 64]."""
+    """The columns of these entries."""
     for n in range(first, end):
         spike, place, row = kept_starts[n], wanted_starts[n], marks[n]
         for begin in range(0, row.size, 64):
@@ -259,12 +292,12 @@ def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | No
     N, K = rows.shape
     if N * K * outputs < WORTH_A_SEARCH:
         return None, None
+    rows = nn.functional.pad(rows, (0, -K % 64)) if K % 64 else rows
     counts = torch.empty(2, N, dtype=torch.int64)
     run_rows(count_marks, N, K, *arrays(rows, *counts))
     starts = nn.functional.pad(counts.cumsum(1), (1, 0))
     totals = starts[:, -1].tolist()
     events, wanted = (torch.empty(total, dtype=torch.int32) for total in totals)
-    rows = nn.functional.pad(rows, (0, -K % 64)) if K % 64 else rows
     run_rows(gather_marks, N, K, *arrays(rows, *starts, events, wanted))
     values = torch.full((totals[0],), gain)
     few = [n <= most * N * K for n, most in zip(totals, (DENSEST, MOST_WANTED), strict=True)]

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from models.dynamics.backends import compiled
+
 
 class ParameterGroup(NamedTuple):
     """How a parameter that a layer names in its ``groups`` is trained."""
@@ -248,6 +250,20 @@ class Activity(NamedTuple):
 def input_rates(x: Tensor) -> Tensor:
     """Mean activity [F] of the input [B, T, F], entries above 0.9 counted as 1."""
     return x.masked_fill(x > 0.9, 1.0).mean(dim=(0, 1))
+
+
+@torch.no_grad()
+def input_activity(x: Tensor, backend: str) -> tuple[Tensor, Tensor | None]:
+    """:func:`input_rates` of x [B, T, F], and the number of its entries [B, F] that are not 0.
+
+    None for the latter where no compiled kernel counts along the way.
+    """
+    if not compiled("cpu", backend, x):
+        return input_rates(x), None
+    from models.linear_cpu import sum_inputs
+
+    totals, counts = sum_inputs(x.contiguous())
+    return totals.sum(dim=0) / (x.shape[0] * x.shape[1]), counts
 
 
 def firing_rates(x: Tensor, counts: Tensor | None, keep: float) -> Tensor:

@@ -33,7 +33,7 @@ from models.network import (
     chosen,
     events,
     firing_rates,
-    input_rates,
+    input_activity,
     recurrent_operations,
 )
 from models.neurons import BRFLayer, EFadLIFLayer, LIFNodeLayer, SEadLIFLayer
@@ -387,12 +387,12 @@ class SNN(Network):
     def activity(self, x: Tensor) -> Activity:
         """As ``forward``, with the recurrent synaptic operations and every layer's spikes."""
         x = self.as_input(x)
-        rates = [input_rates(x)]
+        found, counts = input_activity(x, self.snn[0].backend)  # counts of what the layer sees
+        rates = [found]
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
         recurrent_sop = torch.zeros_like(sop)
         layers, potentials = [], None
         keep = 1 - self.dropout if self.training else 1.0
-        counts = None  # of what the layer sees, where they are known
         for layer in self.snn:
             sop = torch.add(sop, events(x, counts), alpha=layer.hidden_size)
             if layer.delay is not None:
