@@ -2,14 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Batch normalisation and dropout of a layer as parts of the recurrence between them.
 
-On a CPU that is dropout alone: its mask is drawn before, and the kernels mark what the next layer
-needs to know to compute only what is not multiplied by zero.
-
 On a GPU a training step mostly moves currents and spikes. Batch normalisation, once its statistics
 are known, reads and writes all currents once more, and dropout all spikes, forwards and backwards;
 in the kernels of the recurrence (``models.dynamics.Fold``) both cost arithmetic only, and
 neither the normalised currents nor the mask are kept for the backward pass. The spikes are counted
-there, too. In evaluation nothing is folded.
+there, too. In evaluation nothing is folded. On a CPU it is dropout alone: ``models.linear``.
 """
 
 from collections.abc import Iterator
@@ -21,16 +18,6 @@ from torch.autograd.function import once_differentiable
 from models.dynamics import Fold
 from models.dynamics.backends import Operation, compiled, tried
 from models.dynamics.trial import B, H, T, Trial, uniform
-from models.linear import hand_on
-from models.network import LayerOutput, apart, join_directions
-
-
-def can_fold(layer: nn.Module) -> bool:
-    """Whether ``layer``, a ``SpikingLayer`` whose class folds, takes a fold in this pass.
-
-    It does in training, if it has no recurrent weights.
-    """
-    return layer.training and not layer.recurrent and layer.drop.p < 1
 
 
 def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
@@ -40,7 +27,7 @@ def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     the generator of the device.
 
     Args:
-        layer: for which ``can_fold``.
+        layer: a ``SpikingLayer`` whose class folds, in training.
         current: [B, T, H] as the feed-forward weights give it.
 
     Returns:
@@ -56,32 +43,6 @@ def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
         return current, Fold(*affine, counts=counts)
     seed = torch.randint(2**62, (1,), device=current.device)
     return current, Fold(*affine, layer.drop.p, seed, counts)
-
-
-def marks_of(layer: nn.Module, current: Tensor) -> Fold:
-    """What is left to do to the spikes of ``layer``, for which ``can_fold``, on a CPU.
-
-    ``current`` [B, T, H] is normalised. Random numbers are those of PyTorch's dropout of the spikes
-    as the layer gives them, both directions side by side.
-    """
-    from models.dropout_cpu import kept
-
-    B, T, H = current.shape
-    shape = (B // 2, T, 2 * H) if layer.bidirectional else current.shape
-    p = layer.drop.p if layer.drop.training else 0.0
-    stays = apart(kept(shape, p)) if layer.bidirectional else kept(shape, p)
-    return Fold(p=p, counts=current.new_empty(B, H), stays=stays, marks=torch.empty_like(stays))
-
-
-def output_of(layer: nn.Module, spikes: Tensor, state: tuple, fold: Fold) -> LayerOutput:
-    """What ``layer`` passes on of the spikes and the state that its ``dynamics`` made in a fold."""
-    joined, counts, marks = spikes, fold.counts, fold.marks
-    if layer.bidirectional:
-        joined, counts = join_directions(spikes), torch.cat(counts.chunk(2), dim=1)
-        marks = None if marks is None else join_directions(marks)
-    if marks is not None:
-        hand_on(joined, marks, fold.gain)
-    return LayerOutput(joined, spikes, state, counts)
 
 
 def _normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:

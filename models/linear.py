@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from models.dynamics import Fold
 from models.dynamics.backends import compiled
+from models.network import LayerOutput, apart, join_directions
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -48,12 +50,20 @@ class Linear(nn.Linear):
         """[..., in] -> [..., out] float32."""
         return self.multiply(x, self.weight, self.bias)
 
+    def may_search(self, rows: int) -> bool:
+        """Whether a product with ``rows`` may look for the events in them."""
+        if not compiled("cpu", self.backend, self.weight):
+            return False
+        from models.linear_cpu import WORTH_A_SEARCH
+
+        return rows * self.weight.numel() >= WORTH_A_SEARCH
+
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """The same with any ``weight`` [out, in] and ``bias`` [out]."""
         rows = x.reshape(-1, self.in_features)
         if self.precision != "fp32":
             y = _Product.apply(rows, weight, self.precision)
-        elif compiled("cpu", self.backend, rows):
+        elif compiled("cpu", self.backend, rows) and self.may_search(len(rows)):
             from models.linear_cpu import find_events, marked_events, product
 
             rows, wanted = rows.contiguous(), None
@@ -101,11 +111,47 @@ class Dropout(nn.Dropout):
         """Any shape; the numbers, and the state of the generator afterwards, are PyTorch's."""
         drops = self.training and 0 < self.p < 1
         if drops and x.is_contiguous() and compiled("cpu", self.backend, x):
-            from models import dropout_cpu
+            from models import spikes_cpu
 
-            if dropout_cpu.draws_alike():
-                return dropout_cpu.dropout(x, self.p)
+            if spikes_cpu.draws_alike():
+                return spikes_cpu.dropout(x, self.p)
         return super().forward(x)
+
+
+def marks_of(layer: nn.Module, current: Tensor) -> Fold:
+    """What is left to do to the spikes of ``layer``, a ``SpikingLayer``, in training on a CPU.
+
+    The mask of dropout is drawn before, and kernels mark what the next layer needs to know in order
+    to compute only what is not multiplied by zero.
+
+    ``current`` [B, T, H] is normalised. Random numbers are those of PyTorch's dropout of the spikes
+    as the layer gives them, both directions side by side.
+    """
+    from models.spikes_cpu import kept
+
+    B, T, H = current.shape
+    shape = (B // 2, T, 2 * H) if layer.bidirectional else current.shape
+    p = layer.drop.p if layer.drop.training else 0.0
+    stays = apart(kept(shape, p)) if layer.bidirectional else kept(shape, p)
+    counts, gain = current.new_empty(B, H), torch.ones(1).div_(1 - p).item()  # as PyTorch divides
+    return Fold(p=p, counts=counts, stays=stays, marks=torch.empty_like(stays), gain=gain)
+
+
+def output_of(layer: nn.Module, spikes: Tensor, state: tuple, fold: Fold | None) -> LayerOutput:
+    """What ``layer`` passes on of the spikes and the state that its ``dynamics`` made.
+
+    Within a fold the spikes are those after dropout.
+    """
+    joined = join_directions(spikes) if layer.bidirectional else spikes
+    if fold is None:
+        return LayerOutput(layer.drop(joined), spikes, state)
+    counts, marks = fold.counts, fold.marks
+    if layer.bidirectional:
+        counts = torch.cat(counts.chunk(2), dim=1)
+        marks = None if marks is None else join_directions(marks)
+    if marks is not None:
+        hand_on(joined, marks, fold.gain)
+    return LayerOutput(joined, spikes, state, counts)
 
 
 def set_precision(model: nn.Module, precision: str) -> None:

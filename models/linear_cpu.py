@@ -23,7 +23,6 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import (
     KEPT,
-    ONE,
     WANTED,
     ZERO,
     arrays,
@@ -32,7 +31,6 @@ from models.dynamics.numba_support import (
     summing_kernel,
 )
 
-LARGE = np.float32(0.9)
 BIT, INDEX = np.uint64(1), ir.Constant(ir.IntType(32), 0)
 DENSEST = 0.15  # share of entries above which a dense product is about as fast
 MOST_WANTED = 0.2  # share of the entries of a gradient, likewise
@@ -56,26 +54,6 @@ class Places(NamedTuple):
 
     starts: Tensor  # [N + 1] int64, where those of each row begin
     columns: Tensor  # int32
-
-
-@kernel
-def add_inputs(first, end, x, totals, counts):
-    """Sums over time of clips first to end of x [B, T, F], where what is above 0.9 counts as 1, and
-    of the entries that are not 0."""
-    for row in range(first, end):
-        totals[row, :], counts[row, :] = 0, 0
-        for t in range(x.shape[1]):
-            for f in range(x.shape[2]):
-                value = x[row, t, f]
-                totals[row, f] += ONE if value > LARGE else value
-                counts[row, f] += ONE if value != ZERO else ZERO
-
-
-def sum_inputs(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Both [B, F] of x [B, T, F] float32: see :func:`add_inputs`."""
-    totals, counts = x.new_empty(2, x.shape[0], x.shape[2])
-    run_rows(add_inputs, len(x), x[0].numel(), *arrays(x, totals, counts))
-    return totals, counts
 
 
 @intrinsic

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from models.dynamics import Delayed, Feedback, Fold
 from models.dynamics.backends import compiled, recorded
-from models.folding import can_fold, fold_of, marks_of, output_of
-from models.linear import Dropout, Linear
-from models.network import LayerOutput, ParameterGroup, append_flipped, in_full, join_directions
+from models.folding import fold_of
+from models.linear import Dropout, Linear, marks_of, output_of
+from models.network import LayerOutput, ParameterGroup, append_flipped, in_full
 from models.surrogate import BOXCAR, Surrogate, spike
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
@@ -251,7 +251,8 @@ class SpikingLayer(nn.Module):
     def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
         x = append_flipped(x) if self.bidirectional else x
-        current, fold, folds = weighted(self, x), None, self.folds and can_fold(self)
+        current, fold = weighted(self, x), None
+        folds = self.folds and self.training and not self.recurrent and self.drop.p < 1
         if folds and compiled("cuda", self.backend, current):
             current, fold = fold_of(self, current)
         else:
@@ -266,9 +267,6 @@ class SpikingLayer(nn.Module):
             check_result(self, result, current)
             self.checked = True
         spikes, state = result
-        if fold is None:
-            joined = join_directions(spikes) if self.bidirectional else spikes
-            return LayerOutput(self.drop(joined), spikes, state)
         return output_of(self, spikes, state, fold)
 
 

@@ -285,7 +285,11 @@ def _own(x: Tensor | None, like: Tensor | None = None) -> Tensor:
 
 def _marked(fold: Fold | None) -> tuple:
     """stays, marks, counts and gain of a ``Fold``, whose normalisation is done."""
-    return (None, None, None, 1.0) if fold is None else (*fold[6:], fold.counts, fold.gain)
+    return (
+        (None, None, None, 1.0)
+        if fold is None
+        else (fold.stays, fold.marks, fold.counts, fold.gain)
+    )
 
 
 def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float]]:

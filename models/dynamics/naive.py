@@ -28,6 +28,7 @@ class Fold(NamedTuple):
     On a CPU, ``stays`` [B, T, H], uint8, is 1 where a spike would not be dropped, instead of
     ``seed``, and ``marks``, of the same shape and type, is overwritten: 1 for a spike that is left,
     plus 2 where its gradient reaches the neuron, as the surrogate's window is open and it stays.
+    There ``gain`` is what a spike is multiplied by.
     """
 
     mean: Tensor | None = None
@@ -38,11 +39,7 @@ class Fold(NamedTuple):
     counts: Tensor | None = None
     stays: Tensor | None = None
     marks: Tensor | None = None
-
-    @property
-    def gain(self) -> float:
-        """What a spike is multiplied by: the quotient that PyTorch's dropout takes."""
-        return torch.ones(1).div_(1 - self.p).item()
+    gain: float = 1.0
 
     def current(self, I: Tensor) -> Tensor:
         """The current of ``I`` [B, T, H], in plain PyTorch."""

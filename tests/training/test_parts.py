@@ -80,6 +80,7 @@ def test_a_step_does_not_hold_on_to_spikes(network):
     """Spikes before dropout are gone when the gradients are computed."""
     steps = steps_of(network)
     clips, spikes, alive = Clips(5), [], []
+    network.snn[0].folds = False
     network.snn[0].drop.register_forward_pre_hook(lambda _, x: spikes.append(weakref.ref(x[0])))
     network.snn[1].W.weight.register_hook(lambda _: alive.append(spikes[0]() is not None))
     steps.backward(clips.x, clips.y)

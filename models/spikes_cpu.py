@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Dropout on a CPU: PyTorch's masks several times faster, and kept in a byte per unit.
+"""What surrounds the dynamics on a CPU: sums of what comes in, and dropout.
+
+Dropout draws PyTorch's masks several times faster, and keeps them in a byte per unit.
 
 PyTorch takes the numbers of a mask one after another from its Mersenne Twister (MT19937, Matsumoto
 & Nishimura 1998): two words of 32 bits are the 53 bits of a double in [0, 1), which is compared
@@ -19,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import arrays, compile_first, inlined, kernel, run_rows
 
+LARGE, ALL, NONE = np.float32(0.9), np.float32(1), np.float32(0)
 UNITS = 1 << 12  # units that a thread takes at once
 WORDS, SHIFT = 624, 397
 HIGH, LOW, TWIST, ONE = (np.uint32(x) for x in (0x80000000, 0x7FFFFFFF, 0x9908B0DF, 1))
@@ -179,3 +182,23 @@ def _scaled(x: Tensor, kept: Tensor, scale: np.float32) -> Tensor:
 def dropout(x: Tensor, p: float) -> Tensor:
     """As ``torch.nn.functional.dropout`` in training: float32, contiguous, 0 < p < 1."""
     return _Dropout.apply(x, p)
+
+
+@kernel
+def add_inputs(first, end, x, totals, counts):
+    """Sums over time of clips first to end of x [B, T, F], where what is above 0.9 counts as 1, and
+    of the entries that are not 0."""
+    for row in range(first, end):
+        totals[row, :], counts[row, :] = 0, 0
+        for t in range(x.shape[1]):
+            for f in range(x.shape[2]):
+                value = x[row, t, f]
+                totals[row, f] += ALL if value > LARGE else value
+                counts[row, f] += ALL if value != NONE else NONE
+
+
+def sum_inputs(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Both [B, F] of x [B, T, F] float32: see :func:`add_inputs`."""
+    totals, counts = x.new_empty(2, x.shape[0], x.shape[2])
+    run_rows(add_inputs, len(x), x[0].numel(), *arrays(x, totals, counts))
+    return totals, counts
