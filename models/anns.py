@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import gru, ligru, rnn
-from models.linear import Dropout, Linear
+from models.linear import Dropout, Linear, make_norm, normalize
 from models.network import (
     Network,
     ParameterGroup,
@@ -22,7 +22,6 @@ from models.network import (
     join_directions,
 )
 from models.readouts import ANNReadoutLayer, find_readout
-from models.shell import make_norm, normalize
 
 
 class ANNLayer(nn.Module):

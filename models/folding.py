@@ -6,7 +6,7 @@ On a GPU a training step mostly moves currents and spikes. Batch normalisation, 
 are known, reads and writes all currents once more, and dropout all spikes, forwards and backwards;
 in the kernels of the recurrence (``models.dynamics.Fold``) both cost arithmetic only, and
 neither the normalised currents nor the mask are kept for the backward pass. The spikes are counted
-there, too. In evaluation nothing is folded. On a CPU it is dropout alone: ``models.linear``.
+there, too. In evaluation nothing is folded. For the CPU see ``models.linear``.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from models.dynamics import Fold
 from models.dynamics.backends import Operation, compiled, tried
 from models.dynamics.trial import B, H, T, Trial, uniform
+from models.linear import normalizes_by_batch
 
 
 def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
@@ -34,7 +35,7 @@ def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
         A current [B, T, H], and what is left to do to it and to the spikes.
     """
     affine = (None, None, None)
-    if _normalizes_by_batch(layer.norm, current):
+    if normalizes_by_batch(layer.norm, current):
         current, *affine = _standardized(layer.norm, current)
     elif layer.norm is not None:
         current = layer.norm(current.flatten(0, 1)).view_as(current)
@@ -43,18 +44,6 @@ def fold_of(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
         return current, Fold(*affine, counts=counts)
     seed = torch.randint(2**62, (1,), device=current.device)
     return current, Fold(*affine, layer.drop.p, seed, counts)
-
-
-def _normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
-    """Whether ``norm`` does what :func:`_standardized` does."""
-    return (
-        isinstance(norm, nn.BatchNorm1d)
-        and norm.training
-        and norm.affine
-        and norm.track_running_stats
-        and norm.momentum is not None
-        and current.shape[0] * current.shape[1] > 1  # else PyTorch says what is wrong
-    )
 
 
 def _standardized(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -10,9 +10,11 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics import Fold
 from models.dynamics.backends import compiled
-from models.network import LayerOutput, apart, join_directions
+from models.network import LayerOutput, apart, in_full, join_directions
 
 PRECISIONS = ("fp32", "tf32", "bf16")
+NORMALIZATIONS = ("batchnorm", "layernorm", "none")
+BATCHNORM_MOMENTUM = 0.05
 
 
 class Marks(NamedTuple):
@@ -97,6 +99,24 @@ class Pointwise(nn.Conv1d):
         return (y.view(len(x), -1, len(weight)) + self.bias).mT
 
 
+def make_norm(normalization: str, size: int) -> nn.Module | None:
+    """Normalisation of ``size`` features, or None for "none"; ValueError for another name."""
+    if normalization == "batchnorm":
+        return nn.BatchNorm1d(size, momentum=BATCHNORM_MOMENTUM)
+    if normalization == "layernorm":
+        return nn.LayerNorm(size)
+    if normalization == "none":
+        return None
+    raise ValueError(f"normalization '{normalization}' is not one of {', '.join(NORMALIZATIONS)}")
+
+
+def normalize(norm: nn.Module | None, x: Tensor) -> Tensor:
+    """Apply ``norm`` to [..., H], statistics over all leading dimensions; None: no change."""
+    if norm is None:
+        return x
+    return norm(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+
 class Dropout(nn.Dropout):
     """``nn.Dropout`` that draws its random numbers faster on a CPU.
 
@@ -111,30 +131,49 @@ class Dropout(nn.Dropout):
         """Any shape; the numbers, and the state of the generator afterwards, are PyTorch's."""
         drops = self.training and 0 < self.p < 1
         if drops and x.is_contiguous() and compiled("cpu", self.backend, x):
-            from models import spikes_cpu
+            from models.dynamics import cpu_around
 
-            if spikes_cpu.draws_alike():
-                return spikes_cpu.dropout(x, self.p)
+            if cpu_around.draws_alike():
+                return cpu_around.dropout(x, self.p)
         return super().forward(x)
 
 
-def marks_of(layer: nn.Module, current: Tensor) -> Fold:
-    """What is left to do to the spikes of ``layer``, a ``SpikingLayer``, in training on a CPU.
+def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
+    """What ``layer.dynamics`` of a ``SpikingLayer`` in training is given on a CPU, ``current``
+    [B, T, H] being as the feed-forward weights give it.
 
-    The mask of dropout is drawn before, and kernels mark what the next layer needs to know in order
-    to compute only what is not multiplied by zero.
-
-    ``current`` [B, T, H] is normalised. Random numbers are those of PyTorch's dropout of the spikes
-    as the layer gives them, both directions side by side.
+    The kernels normalise by the batch, whose statistics are taken and remembered here as PyTorch
+    does it, drop spikes by a mask that is drawn here as PyTorch draws it, and mark what the next
+    layer needs to know in order to compute only what is not multiplied by zero.
     """
-    from models.spikes_cpu import kept
+    from models.dynamics.cpu_around import kept, normalize_alike, statistics
 
-    B, T, H = current.shape
+    (B, T, H), norm, given = current.shape, layer.norm, {}
+    if normalizes_by_batch(norm, current) and normalize_alike():
+        mean, rate = statistics(norm, current.detach().flatten(0, 1))
+        given = {"mean": mean, "rate": rate, "weight": norm.weight, "shift": norm.bias}
+        given["eps"] = norm.eps
+    else:
+        current = in_full(normalize(norm, current))
     shape = (B // 2, T, 2 * H) if layer.bidirectional else current.shape
     p = layer.drop.p if layer.drop.training else 0.0
     stays = apart(kept(shape, p)) if layer.bidirectional else kept(shape, p)
-    counts, gain = current.new_empty(B, H), torch.ones(1).div_(1 - p).item()  # as PyTorch divides
-    return Fold(p=p, counts=counts, stays=stays, marks=torch.empty_like(stays), gain=gain)
+    given |= {"p": p, "gain": torch.ones(1).div_(1 - p).item()}  # as PyTorch divides
+    given |= {"stays": stays, "marks": torch.empty_like(stays)}
+    return current, Fold(counts=current.new_empty(B, H), **given)
+
+
+def normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
+    """Whether ``norm`` takes statistics of the batch ``current`` [B, T, H], remembers them, and
+    learns weight and bias."""
+    return (
+        isinstance(norm, nn.BatchNorm1d)
+        and norm.training
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+        and current.shape[0] * current.shape[1] > 1  # else PyTorch says what is wrong
+    )
 
 
 def output_of(layer: nn.Module, spikes: Tensor, state: tuple, fold: Fold | None) -> LayerOutput:

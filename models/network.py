@@ -260,7 +260,7 @@ def input_activity(x: Tensor, backend: str) -> tuple[Tensor, Tensor | None]:
     """
     if not compiled("cpu", backend, x):
         return input_rates(x), None
-    from models.spikes_cpu import sum_inputs
+    from models.dynamics.cpu_around import sum_inputs
 
     totals, counts = sum_inputs(x.contiguous())
     return totals.sum(dim=0) / (x.shape[0] * x.shape[1]), counts

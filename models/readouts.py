@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import potentials, readout, summed
-from models.linear import Linear
+from models.linear import Linear, make_norm, normalize
 from models.network import in_full
 from models.shell import (
     ALPHA_BOUNDS,
     clamped,
     initial_values,
-    make_norm,
-    normalize,
     uniform,
     weighted,
 )

@@ -14,34 +14,14 @@ from torch.nn import functional
 from models.dynamics import Delayed, Feedback, Fold
 from models.dynamics.backends import compiled, recorded
 from models.folding import fold_of
-from models.linear import Dropout, Linear, marks_of, output_of
+from models.linear import Dropout, Linear, fold_on_cpu, make_norm, normalize, output_of
 from models.network import LayerOutput, ParameterGroup, append_flipped, in_full
 from models.surrogate import BOXCAR, Surrogate, spike
 
-NORMALIZATIONS = ("batchnorm", "layernorm", "none")
-BATCHNORM_MOMENTUM = 0.05
 INIT_STATES = ("rand", "zero")
 RECURRENT = ("auto", "none", "dense")
 RECURRENT_DELAYS = ("none", "axonal")
 ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))  # decay of a potential per step
-
-
-def make_norm(normalization: str, size: int) -> nn.Module | None:
-    """Normalisation of ``size`` features, or None for "none"; ValueError for another name."""
-    if normalization == "batchnorm":
-        return nn.BatchNorm1d(size, momentum=BATCHNORM_MOMENTUM)
-    if normalization == "layernorm":
-        return nn.LayerNorm(size)
-    if normalization == "none":
-        return None
-    raise ValueError(f"normalization '{normalization}' is not one of {', '.join(NORMALIZATIONS)}")
-
-
-def normalize(norm: nn.Module | None, x: Tensor) -> Tensor:
-    """Apply ``norm`` to [..., H], statistics over all leading dimensions; None: no change."""
-    if norm is None:
-        return x
-    return norm(x.reshape(-1, x.shape[-1])).reshape(x.shape)
 
 
 def weighted(layer: nn.Module, x: Tensor) -> Tensor:
@@ -235,8 +215,8 @@ class SpikingLayer(nn.Module):
     ) -> tuple[Tensor, tuple]:
         """Spikes [B, T, H] of ``current`` [B, T, H], and the state after the last step.
 
-        A class with ``folds = False`` needs no argument ``fold``. Unless that is None, the spikes
-        go through dropout here, and a GPU's ``current`` is not normalised yet: ``models.folding``.
+        A class with ``folds = False`` needs no argument ``fold``. Unless that is None, ``current``
+        is not normalised yet, and the spikes go through dropout here: ``models.folding``.
         """
         raise TypeError(f"{type(self).__name__} has no dynamics(current, state)")
 
@@ -253,15 +233,16 @@ class SpikingLayer(nn.Module):
         x = append_flipped(x) if self.bidirectional else x
         current, fold = weighted(self, x), None
         folds = self.folds and self.training and not self.recurrent and self.drop.p < 1
+        on_cpu = folds and compiled("cpu", self.backend, current)
         if folds and compiled("cuda", self.backend, current):
-            current, fold = fold_of(self, current)
-        else:
+            (current, fold), on_cpu = fold_of(self, current), False
+        elif not on_cpu:
             current = in_full(normalize(self.norm, current))
         self.checked = recorded() or (self.checked and state is None)
         if state is None:
             state = self.initial_state(current)
-        if folds and fold is None and compiled("cpu", self.backend, current):
-            fold = marks_of(self, current)
+        if on_cpu:
+            current, fold = fold_on_cpu(self, current)
         result = self.dynamics(current, state, **({"fold": fold} if self.folds else {}))
         if not self.checked:
             check_result(self, result, current)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.linear import Dropout, Linear
+from models.linear import Dropout, Linear, make_norm, normalize
 from models.mamba import Mamba
 from models.network import (
     Activity,
@@ -27,7 +27,6 @@ from models.network import (
     join_directions,
 )
 from models.s4d import S4D, SpikingS4D
-from models.shell import make_norm, normalize
 from models.surrogate import surrogate as find_surrogate
 from parsers.model_config import ModelConfig
 from parsers.options import near

@@ -7,10 +7,6 @@ before every step is kept.
 
 Complex numbers are pairs of reals here, multiplied as PyTorch multiplies them:
 ``(a c - b d) + i (a d + b c)``, each product rounded.
-
-The readout surrounds PyTorch's softmax over all steps at once. Both of its loops over time round as
-the specification does: scores and the gradient of the input equal those of ``naive`` to the last
-bit. Kept for its backward pass: the input, the potentials and their softmax, each [B, T, C].
 """
 
 from functools import cache
@@ -21,12 +17,13 @@ import torch
 from torch import Tensor
 
 from models.dynamics.backends import Differentiable, limits_of, per_neuron, state_of, way_of
-from models.dynamics.cpu_kinds import (
-    FORM,
-    balanced_kernels,
-    resetting_kernels,
-    resonate_kernels,
+from models.dynamics.cpu_around import (
+    add_statistics,
+    readout_backward,
+    readout_forward,
+    readout_sum,
 )
+from models.dynamics.cpu_kinds import FORM, balanced_kernels, resetting_kernels, resonate_kernels
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
 from models.dynamics.numba_support import (
@@ -36,7 +33,6 @@ from models.dynamics.numba_support import (
     arrays,
     derivative,
     inlined,
-    kernel,
     make_kernels,
     run_rows,
 )
@@ -128,6 +124,10 @@ class _Inputs(NamedTuple):
     stays: Tensor | None
     marks: Tensor | None
     counts: Tensor | None
+    mean: Tensor | None
+    rate: Tensor | None
+    weight: Tensor | None
+    shift: Tensor | None
     gain: float
     span: int
     numbers: list[float]
@@ -147,6 +147,18 @@ class _Inputs(NamedTuple):
         given = self[1:6] if self.numbers else self[1:9]
         tensors = [(self.c_0 if c is None else c).contiguous() for c in given]
         return [*arrays(*tensors), *np.array(self.numbers, np.float32)[:, None]]
+
+    @property
+    def normalisation(self) -> tuple[np.ndarray, ...]:
+        """mean, slope and offset [H] of the current ``slope * I + offset``, rounded as by PyTorch.
+
+        Without a norm they change nothing, not even the sign of a 0.
+        """
+        if self.rate is None:
+            return tuple(np.full((3, self.I.shape[2]), ((0.0,), (1.0,), (-0.0,)), np.float32))
+        slope = self.rate * self.weight.detach()
+        offset = self.shift.detach().double() - self.mean.double() * slope.double()
+        return arrays(self.mean, slope, offset.float())
 
     @property
     def every(self) -> int:
@@ -192,7 +204,8 @@ def _run(made, *inputs):
     stays, *written = arrays(*fold)
     state = (
         *arrays(x, y, q, s, spikes, kept[0], kept[-1], kept[1 + kernels.has_q], kept[1]),
-        *given.coefficients, np.float32(given.width), stays, np.float32(given.gain), *written,
+        *given.coefficients, np.float32(given.width), *given.normalisation[1:], stays,
+        np.float32(given.gain), *written,
     )  # fmt: skip
 
     def run(start, stop):
@@ -237,12 +250,14 @@ def _backward(inputs, kept, gradients, needed):
 
     marks = given.marks if kernels.folds else torch.empty(0, 0, 0, dtype=torch.uint8)
     steps = given.every + 1
-    sizes = *[(steps, H)] * 3, (1, steps * kernels.folds, H)
+    sizes = *[(steps, H)] * 3, *[(1, steps * kernels.folds, H)] * 2
+    by_norm = d_x.new_zeros(2, B * kernels.folds, H)
 
     def run(start, stop):
         run_rows(
             kernels.backward, B, (stop - start) * H, start, stop, given.every, *arguments,
-            np.float32(given.width), *arrays(marks), np.float32(given.gain),
+            np.float32(given.width), *arrays(marks), np.float32(given.gain), *given.normalisation,
+            *arrays(*by_norm),
             scratch=lambda: tuple(np.empty(size, np.float32) for size in sizes),
         )  # fmt: skip
 
@@ -262,7 +277,16 @@ def _backward(inputs, kept, gradients, needed):
     ]
     by_limit = by_neuron[number:] if each else [None] * 3
     d_y, d_q = d_y if kernels.has_y else None, by_jump if kernels.has_q else None
-    return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way, d_q, None, None, None
+    by_fold = [None] * 7
+    if given.rate is not None:
+        d_slope, d_shift = by_norm.sum(dim=1)
+        by_fold[5:] = d_slope * given.rate, d_shift
+        pull = given.rate**2 * d_slope / (B * T)
+        spread = (
+            -given.rate * given.weight * torch.stack([pull, d_shift / (B * T) - pull * given.mean])
+        )
+        run_rows(add_statistics, B, T * H, *arrays(current, *spread, d_I))
+    return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way, d_q, *by_fold
 
 
 RECURRENCE = Differentiable(
@@ -270,7 +294,8 @@ RECURRENCE = Differentiable(
     "Tensor I, Tensor c_0, Tensor? c_1, Tensor? c_2, Tensor? c_3, Tensor? keep, Tensor? theta, "
     "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, Tensor? mask, "
     "Tensor? taps, Tensor? first, Tensor? line, Tensor? q, Tensor? stays, Tensor? marks, "
-    "Tensor? counts, float gain, int span, float[] numbers, str kind, str surrogate, float width, "
+    "Tensor? counts, Tensor? mean, Tensor? rate, Tensor? weight, "
+    "Tensor? shift, float gain, int span, float[] numbers, str kind, str surrogate, float width, "
     "bool for_backward",
     results=6, made=9, kept=2, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
 )  # fmt: skip
@@ -283,13 +308,11 @@ def _own(x: Tensor | None, like: Tensor | None = None) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format)
 
 
-def _marked(fold: Fold | None) -> tuple:
-    """stays, marks, counts and gain of a ``Fold``, whose normalisation is done."""
-    return (
-        (None, None, None, 1.0)
-        if fold is None
-        else (fold.stays, fold.marks, fold.counts, fold.gain)
-    )
+def _folded(fold: Fold | None) -> tuple:
+    """What ``_Inputs`` has of a ``Fold``."""
+    fold = Fold() if fold is None else fold
+    norm = fold.mean, fold.rate, fold.weight, fold.shift
+    return fold.stays, fold.marks, fold.counts, *norm, fold.gain
 
 
 def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float]]:
@@ -307,7 +330,7 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate
     u, w, s = (x.expand(B, H) for x in state)
     spikes, u, new_w, s, line, _ = RECURRENCE(
         I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
-        *way_of(V, None, *_marked(fold)), numbers, "adaptive" if adapts else "LIF",
+        *way_of(V, None, *_folded(fold)), numbers, "adaptive" if adapts else "LIF",
         surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
@@ -329,7 +352,7 @@ def resetting(
     flags = zip(FORM, (adapts, scales, hard, detached, symplectic), strict=True)
     spikes, u, new_w, s, line, _ = RECURRENCE(
         I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s,
-        *way_of(V, None, *_marked(fold)), numbers,
+        *way_of(V, None, *_folded(fold)), numbers,
         " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
@@ -350,7 +373,7 @@ def resonate(
     u, s = (x.expand(B, H) for x in state)
     spikes, x, y, s, line, _ = RECURRENCE(
         I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s,
-        *way_of(V, None, *_marked(fold)), numbers, "inside" if reset_inside else "outside",
+        *way_of(V, None, *_folded(fold)), numbers, "inside" if reset_inside else "outside",
         surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(ResonateState(torch.complex(x, y), s), V, line)
@@ -364,47 +387,16 @@ def balanced(I, omega, damping, *, step, decay, theta, state, V=None, fold=None,
     u, v, q, s = (x.expand(B, H) for x in state)
     s = s.detach() if V is None else s  # nothing sees it
     spikes, u, v, s, line, q = RECURRENCE(
-        I, turn, damping, None, None, None, *limits, u, v, s, *way_of(V, q, *_marked(fold)),
+        I, turn, damping, None, None, None, *limits, u, v, s, *way_of(V, q, *_folded(fold)),
         numbers, "balanced", surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(BalancedState(u, v, q, s), V, line)
 
 
-@kernel
-def readout_forward(first, end, I, u, potentials, alpha, keep):
-    for row in range(first, end):
-        for t in range(I.shape[1]):
-            for j in range(I.shape[2]):
-                u[row, j] = alpha[j] * u[row, j] + keep[j] * I[row, t, j]
-                potentials[row, t, j] = u[row, j]
-
-
-@kernel
-def readout_sum(first, end, steps, total):
-    for row in range(first, end):
-        for t in range(steps.shape[1]):
-            for j in range(steps.shape[2]):
-                total[row, j] += steps[row, t, j]
-
-
-@kernel
-def readout_backward(
-    first, end, I, initial, potentials, d_potentials, d_u, d_I, d_alpha, alpha, keep
-):  # fmt: skip
-    for row in range(first, end):
-        for t in range(I.shape[1] - 1, -1, -1):
-            before = potentials[row, t - 1] if t > 0 else initial[row]
-            for j in range(I.shape[2]):
-                g = d_u[row, j] + d_potentials[row, t, j]
-                d_I[row, t, j] = keep[j] * g
-                d_alpha[row, j] += g * (before[j] - I[row, t, j])
-                d_u[row, j] = alpha[j] * g
-
-
 def _integrate(made, I, alpha, u, for_backward):
     """I [B, T, C], alpha [C], u [B, C] -> the potential after every step [B, T, C]."""
     B, T, C = I.shape
-    I, alpha, u = I.contiguous(), alpha.contiguous(), _own(u)
+    I, alpha, u = I.contiguous(), alpha.contiguous(), u.clone(memory_format=torch.contiguous_format)
     run_rows(readout_forward, B, T * C, *arrays(I, u, *made, alpha, 1 - alpha))
 
 

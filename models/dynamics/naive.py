@@ -28,7 +28,10 @@ class Fold(NamedTuple):
     On a CPU, ``stays`` [B, T, H], uint8, is 1 where a spike would not be dropped, instead of
     ``seed``, and ``marks``, of the same shape and type, is overwritten: 1 for a spike that is left,
     plus 2 where its gradient reaches the neuron, as the surrogate's window is open and it stays.
-    There ``gain`` is what a spike is multiplied by.
+    There ``gain`` is what a spike is multiplied by, and ``mean`` and ``rate`` are statistics of I,
+    the latter one over its deviation with ``eps``, with which batch normalisation makes a current
+    of the learned ``weight`` and ``shift``. No gradient reaches the statistics: the recurrence
+    gives I what it gets by way of them.
     """
 
     mean: Tensor | None = None
@@ -40,9 +43,16 @@ class Fold(NamedTuple):
     stays: Tensor | None = None
     marks: Tensor | None = None
     gain: float = 1.0
+    rate: Tensor | None = None
+    weight: Tensor | None = None
+    eps: float = 0.0
 
     def current(self, I: Tensor) -> Tensor:
         """The current of ``I`` [B, T, H], in plain PyTorch."""
+        if self.rate is not None:
+            learned = self.weight, self.shift
+            rows = functional.batch_norm(I.flatten(0, 1), None, None, *learned, True, 0.0, self.eps)
+            return rows.view_as(I)
         return I if self.mean is None else (I - self.mean) * self.slope + self.shift
 
     def dropped(self, spikes: Tensor) -> Tensor:

@@ -7,45 +7,35 @@ spread over threads here rather than by Numba's own parallel loops, because Numb
 second one beside PyTorch's (its idle threads spin on the cores that PyTorch needs) and its other
 portable layer aborts the process when two Python threads meet in it.
 
-Where PyTorch computes by OpenMP, its idle threads spin for milliseconds while they wait for more
-work, and would occupy the cores that threads of our own need. So the work is handed to them: a
-parallel region of the OpenMP library that PyTorch has loaded is entered here, too. Elsewhere, and
-in forked processes, where the threads of OpenMP are gone, there is a pool whose idle threads sleep.
-
 Nothing is kept for the backward pass but the input and the state before every STEPS_KEPT-th step:
 the steps between are computed again, exactly as before, while they fit the cache.
 """
 
-import ctypes
 import itertools
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numba
 import numpy as np
 import torch
+from numba import types
 from numba.core.codegen import get_host_cpu_features
 from numba.core.compiler import Compiler
+from numba.extending import intrinsic
 
 from models.dynamics.backends import Compilation
+from models.dynamics.numba_threads import run_on
 
 log = logging.getLogger("sprache")
 
-STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
-UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
 _WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a thread wakes up
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
-
-_Region = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-_STARTED_IN = os.getpid()
-
+STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
+UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
 KEPT, WANTED = np.uint8(1), np.uint8(2)  # marks of a neuron's step, see `make_kernels`
 F = np.float32
 ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
@@ -63,6 +53,16 @@ def inlined(function: Callable, name: str = "") -> Callable:
     compiled = numba.njit(inline="always", error_model="numpy")(function)
     compiled._set_uuid(f"{function.__module__}.{name or function.__qualname__} {known}")
     return compiled
+
+
+@intrinsic
+def fused(typing, x, y, z):
+    """x * y + z, rounded once."""
+
+    def code(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), code
 
 
 @inlined
@@ -151,60 +151,6 @@ def compile_first(compiled: Callable, arguments: tuple) -> None:
 def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
     """NumPy's views of ``tensors``: what a kernel writes to them it writes to the tensors."""
     return tuple((x.detach() if x.requires_grad else x).numpy() for x in tensors)
-
-
-@cache
-def openmp() -> Callable | None:
-    """The function by which PyTorch's OpenMP library enters a parallel region; None: it has none.
-
-    GCC calls it for `#pragma omp parallel`, and LLVM's library has it under the same name:
-    GOMP_parallel(region, data, threads, flags).
-    """
-    if "ATen parallel backend: OpenMP" not in torch.__config__.parallel_info():
-        return None
-    try:
-        # A symbol is looked up in a library and in those that it needs itself.
-        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        enter = library.GOMP_parallel
-    except (OSError, AttributeError):
-        return None
-    enter.argtypes = [_Region, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    enter.restype = None
-    return enter
-
-
-def run_on(threads: int, work: Callable[[], None]) -> None:
-    """Call ``work()`` on up to ``threads`` threads at once, this one included, and wait for all.
-
-    There may be fewer: every call has to take what is left to do, and ``work`` is called once more
-    here when all others are done. What one of the calls raises is raised here.
-    """
-    enter = openmp() if os.getpid() == _STARTED_IN else None
-    if enter is None:
-        helpers = [_own(os.getpid()).submit(work) for _ in range(threads - 1)]
-        work()
-        for helper in helpers:
-            if not helper.cancel():  # a helper that never got its turn has nothing left to do
-                helper.result()
-    else:
-        errors = []
-
-        def region(_):
-            try:
-                work()
-            except BaseException as error:  # a signal's, too: nothing passes through a C function
-                errors.append(error)
-
-        enter(_Region(region), None, threads, 0)
-        if errors:
-            raise errors[0]
-    work()
-
-
-@cache
-def _own(process: int) -> ThreadPoolExecutor:
-    """The pool of a process: threads do not survive a fork."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sprache-dynamics")
 
 
 def run_rows(
@@ -301,7 +247,9 @@ def make_kernels(
             gradients, instead of one for all.
         folds: whether the backward kernel takes gradients of spikes as they are after dropout, and
             their ``marks``: KEPT spikes, and where the gradient of a spike is WANTED, since dropout
-            keeps it and the window is open. The forward kernel writes marks if there are any.
+            keeps it and the window is open. The forward kernel writes marks if there are any. The
+            current is ``slope * I + offset``, and the gradients of its ``slope`` and shift, as
+            those of ``(I - mean) * slope + shift``, are summed, too.
     """
 
     if not has_q:
@@ -328,8 +276,9 @@ def make_kernels(
             for later in range(n):
                 i = n - 1 - later
                 d_spike = d_spikes[0, k + i, j] if folds else d_spikes[row, t + i, j]
+                current = I[0, k + i, j] if folds else I[row, t + i, j]
                 d_I_now, g_0, g_1, g_2, g_3, g_theta, g_reset, g_scale, dx, dy, ds, jump = adjoint(
-                    d_spike + ds + jump, dx, dy, jump, I[row, t + i, j],
+                    d_spike + ds + jump, dx, dy, jump, current,
                     X[k + i, j], Y[k + i, j], S[k + i, j], X[k + i + 1, j], Y[k + i + 1, j],
                     c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                     theta[j * each], reset[j * each], scale[j * each], width,
@@ -360,7 +309,8 @@ def make_kernels(
     @kernel
     def forward_steps(
         first, end, start, stop, every, I, x, y, q, s, spikes, kept_x, kept_y, kept_q, kept_s,
-        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, stays, gain, marks, counts, above,
+        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, slope, offset, stays, gain, marks,
+        counts, above,
     ):  # fmt: skip
         for row in range(first, end):
             for t in range(start, stop):
@@ -374,7 +324,8 @@ def make_kernels(
                             kept_q[row, t // every, j] = q[row, j]
                 for j in range(I.shape[2]):
                     new_x, new_y, new_q, above[j] = step(
-                        I[row, t, j], x[row, j], y[row, j], q[row, j], s[row, j],
+                        fused(I[row, t, j], slope[j], offset[j]),
+                        x[row, j], y[row, j], q[row, j], s[row, j],
                         c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                         theta[j * each], reset[j * each], scale[j * each],
                     )  # fmt: skip
@@ -397,7 +348,8 @@ def make_kernels(
     def backward_steps(
         first, end, start, stop, every, I, d_spikes, d_I, kept_x, kept_y, kept_s,
         d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
-        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, gain, X, Y, S, D,
+        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, gain, mean, slope, offset,
+        d_slope, d_shift, X, Y, S, D, C,
     ):  # fmt: skip
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
             for kept in range((stop - 1) // every, start // every - 1, -1):
@@ -415,8 +367,12 @@ def make_kernels(
                 for t in range(begin, until):
                     k = t - begin
                     for j in range(I.shape[2]):
+                        current = I[row, t, j]
+                        if folds:
+                            current = fused(current, slope[j], offset[j])
+                            C[0, k, j] = current
                         X[k + 1, j], y, q, above = step(
-                            I[row, t, j], X[k, j], Y[k, j], S[k, j], S[k, j],
+                            current, X[k, j], Y[k, j], S[k, j], S[k, j],
                             c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                             theta[j * each], reset[j * each], scale[j * each],
                         )  # fmt: skip
@@ -426,17 +382,25 @@ def make_kernels(
                         if folds:
                             wanted = marks[row, t, j] & WANTED
                             D[0, k, j] = d_spikes[row, t, j] * (gain if wanted else ZERO)
+                given, pulled = (C, D) if folds else (I, d_spikes)
                 for t in range(until - 1, whole - 1, -1):
                     back(
-                        1, row, t, t - begin, I, D if folds else d_spikes, d_I, X, Y, S, d_x, d_y,
-                        d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        1, row, t, t - begin, given, pulled, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
+                        sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     back(
-                        UNROLLED, row, t, t - begin, I, D if folds else d_spikes, d_I, X, Y, S, d_x,
-                        d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        UNROLLED, row, t, t - begin, given, pulled, d_I, X, Y, S, d_x, d_y, d_s,
+                        d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
                     )  # fmt: skip
+                if folds:
+                    for t in range(begin, until):
+                        for j in range(I.shape[2]):
+                            d_current = d_I[row, t, j]
+                            d_shift[row, j] += d_current
+                            d_slope[row, j] += d_current * (I[row, t, j] - mean[j])
+                            d_I[row, t, j] = d_current * slope[j]
 
     return Kernels(forward_steps, backward_steps, has_y, has_q, jumps, folds)

@@ -9,7 +9,7 @@ import torch
 from snn_cases import make_input, make_net
 from torch import nn
 
-from models import folding, shell
+from models import folding, linear, shell
 from models.dynamics import Fold, adaptive
 from models.snns import LIFLayer
 
@@ -27,7 +27,7 @@ def through(norm, x, *, standardized):
         x_again, mean, slope, shift = folding._standardized(norm, x)
         y = (x_again - mean) * slope + shift
     else:
-        y = shell.normalize(norm, x)
+        y = linear.normalize(norm, x)
     (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y).sin()).sum().backward()
     gradients = [x.grad, norm.weight.grad, norm.bias.grad]
     return [y.detach(), *gradients, norm.running_mean, norm.running_var]
@@ -50,7 +50,7 @@ def test_standardisation_equals_batch_normalisation(offset, dtype):
 
 
 @pytest.mark.parametrize("neuron", ["LIF", "SiLIF", "CSiLIF", "ResonateFire", "RadLIF"])
-@pytest.mark.parametrize("normalization", shell.NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", linear.NORMALIZATIONS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_folding_does_not_change_a_training_step(neuron, normalization, bidirectional, monkeypatch):
     options = {"normalization": normalization, "bidirectional": bidirectional}
@@ -159,7 +159,7 @@ def test_other_batch_normalisation_is_left_to_the_module(change, as_on_a_gpu):
     twin = copy.deepcopy(layer.norm)
     found, fold = folding.fold_of(layer, current)
     assert fold._replace(counts=None) == Fold()
-    assert torch.equal(found, shell.normalize(twin, current))
+    assert torch.equal(found, linear.normalize(twin, current))
 
 
 def test_one_value_has_no_variance(as_on_a_gpu):

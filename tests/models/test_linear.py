@@ -15,7 +15,7 @@ from models.ssms import SSM
 
 pytest.importorskip("numba")
 cpu = importlib.import_module("models.linear_cpu")
-cpu_dropout = importlib.import_module("models.spikes_cpu")
+cpu_dropout = importlib.import_module("models.dynamics.cpu_around")
 
 
 def results(linear, x, gradient):

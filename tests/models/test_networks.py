@@ -10,7 +10,7 @@ import pytest
 import torch
 from snn_cases import SIZES, B, F, T, check_gradients, make_input, make_net
 
-from models import shell
+from models import linear
 from models.anns import ANN, ANNLayer
 from models.anns import LAYERS as ANN_LAYERS
 from models.dynamics import summed
@@ -155,7 +155,7 @@ def test_networks_in_half_precision_are_refused(name, dtype):
             make_net(name).to(dtype)(x)
 
 
-CHOICES = ", ".join(shell.NORMALIZATIONS)
+CHOICES = ", ".join(linear.NORMALIZATIONS)
 IMPOSSIBLE = {
     **{f"sizes {s}": ({"sizes": s}, "layer_sizes") for s in ([], [4], [5, 0], [5, -1], [5, 2.5])},
     "no size": ({"sizes": [], "use_readout_layer": False}, "layer_sizes"),
