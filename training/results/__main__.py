@@ -40,6 +40,7 @@ from training.results.groups import (
     legend,
     model_name,
     options_in_words,
+    protocol_name,
     result_table,
     spread,
     text_table,
@@ -204,7 +205,7 @@ def label(groups: list[dict], row: int) -> str:
         setup = group["setup"]
         model, size = model_name(setup["model_type"]), f"{setup['nb_hiddens']} hidden"
         of_group = [group["data"], model, size, f"{setup['ms_per_step']:g} ms"]
-        parts.append([*of_group, (group["protocol"] or "").split(":")[0]])
+        parts.append([*of_group, protocol_name(group)])
     kept = [part for part, *others in zip(parts[row], *parts, strict=True) if len({*others}) > 1]
     options = options_in_words(groups, groups[row])
     return ", ".join(filter(None, [*kept, options])) or parts[row][1]

@@ -64,14 +64,17 @@ def grouped(results: list[dict], axes: list[str]) -> list[list[dict]]:
     """The results that agree in ``axes`` and in their protocol; in each group by seed.
 
     A result holds the options of a run ("values"), the figures of its summary.json, and "error"
-    where there are none to count. One whose protocol is unknown joins the first group.
+    where there are none to count. Those of an unknown protocol are a group of their own; only a run
+    without figures joins others that agree in their protocol.
     """
     keys = [tuple(result["values"][axis] for axis in axes) for result in results]
     groups: dict[tuple, dict[str | None, list[dict]]] = {key: {} for key in keys}
     known = [(protocol_of(result), key, result) for key, result in zip(keys, results, strict=True)]
-    for found, key, result in sorted(known, key=lambda entry: entry[0] is None):
+    for found, key, result in sorted(known, key=lambda each: (each[0] is None, "error" in each[2])):
         alike = groups[key]
-        alike.setdefault(found if found or not alike else next(iter(alike)), []).append(result)
+        if found is None and "error" in result and len(alike) == 1:
+            (found,) = alike
+        alike.setdefault(found, []).append(result)
     runs = [some for alike in groups.values() for some in alike.values()]
     return [sorted(some, key=lambda run: run["values"]["seed"]) for some in runs]
 
@@ -230,9 +233,7 @@ def text_table(
         "test acc (%)": lambda group: (
             spread(group["test_accuracy"]) + ("*" if sees_the_test_split(group) else "")
         ),
-        "protocol": lambda group: (
-            (group["protocol"] or "-").split(":")[0] if len(protocols) > 1 else "-"
-        ),
+        "protocol": lambda group: protocol_name(group) if len(protocols) > 1 else "-",
         "seeds": seeds,
         "95%\ninterval": interval,
         "valid acc (%)": lambda group: spread(group["valid_accuracy"]),
@@ -304,6 +305,11 @@ def legend(groups: list[dict]) -> list[str]:
 def sees_the_test_split(group: dict) -> bool:
     """Whether an epoch of the group was chosen by the accuracy that is reported."""
     return (group["protocol"] or "").startswith("published")
+
+
+def protocol_name(group: dict) -> str:
+    """'published', 'clean' or 'unknown'."""
+    return (group["protocol"] or "unknown").split(":")[0]
 
 
 def interval(group: dict) -> str:
