@@ -243,10 +243,21 @@ class OpenedRun:
         training = self.config.training
         return DATASETS[training.dataset_name].step_ms(training)
 
-    def initial_model(self) -> nn.Module:
-        """The network as its seed made it."""
-        experiment = self.experiment
-        return Experiment(self.config, experiment.data, None, experiment.device).model.eval()
+    def initial_model(self) -> tuple[nn.Module, str]:
+        """The network as its training began, as far as can be found out, and what that is."""
+        experiment, options = self.experiment, self.config.training
+        model = Experiment(self.config, experiment.data, None, experiment.device).model.eval()
+        if options.start_epoch == 0 or options.load_exp_folder is None:
+            return model, "what the run's seed draws again"
+        folder = Path(options.load_exp_folder)
+        try:
+            checkpoint.load_weights(model, checkpoint.find_weights(folder))
+        except CheckpointError:
+            return model, (
+                f"what the run's seed draws, and not the weights in {folder} that the run started "
+                "from: they cannot be read"
+            )
+        return model, f"the weights in {folder}, from which the run started"
 
 
 def step_seconds(config: Config) -> float:

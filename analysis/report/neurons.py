@@ -154,12 +154,9 @@ def show_parameters(page: Page, run: OpenedRun) -> None:
     """Time constants and couplings before and after training."""
     page.section("parameters", "Time constants")
     page.say(
-        "As the neurons use them, within their bounds. Before training: what the run's seed draws "
-        f"again. A step is {run.step_ms:g} ms of the clip."
+        f"As the neurons use them, within their bounds. Before training: {run.initial_model()[1]}. "
+        f"A step is {run.step_ms:g} ms of the clip."
     )
-    options = run.config.training
-    if options.start_epoch > 0 and options.load_exp_folder is not None:
-        page.say(f"This run started from the weights in {options.load_exp_folder}.", "note")
     rows, entries, numbers = [], [], {}
     for number, before, after in layers_before_and_after(run):
         old, new = (quantities(layer, run.step_seconds) for layer in (before, after))
@@ -213,7 +210,7 @@ def show_delays(page: Page, run: OpenedRun) -> None:
     page.section("delays", "Delays")
     page.say(
         f"In ms, a bar for each step of {run.step_ms:g} ms, to which tests round them. Before "
-        "training: what the run's seed draws again."
+        f"training: {run.initial_model()[1]}."
     )
     page.table(rows, ["layer", "kind", "of", "before: median (5 to 95 %)", "after"])
     page.figures(entries)
@@ -243,7 +240,7 @@ def show_clamped(page: Page, run: OpenedRun) -> None:
 
 def layers_before_and_after(run: OpenedRun) -> list[tuple]:
     """(name, layer before training, layer after it) of every layer and the readout."""
-    pairs = list(zip(run.initial_model().snn, run.model.snn, strict=True))
+    pairs = list(zip(run.initial_model()[0].snn, run.model.snn, strict=True))
     names = [f"layer {i}" for i in range(1, len(pairs))] + ["readout"]
     return [(name, *pair) for name, pair in zip(names, pairs, strict=True)]
 

@@ -193,6 +193,25 @@ def test_delays_are_shown_before_and_after_training(make_run, report):
     assert {"layer_1_synaptic_delay.png", "readout_synaptic_delay.png"} <= {*numbers["pictures"]}
 
 
+def test_delays_before_training_are_those_that_the_run_started_from(make_run, report, tmp_path):
+    options = {"model_type": "LIF", "delay": "axonal", "delay_lr_factor": 2000.0}
+    first = shutil.copytree(make_run(**options), tmp_path / "first")
+    later = make_run(**options, load_exp_folder=first, start_epoch=2, seed=14)
+    ended = open_run(first).model.snn[0].delay
+    page, numbers = report(later)[1:3]
+    counts = torch.bincount(ended.delays(), minlength=ended.taps).tolist()
+    assert numbers["delays"]["layer 1"]["before"] == counts
+    assert (page / "index.html").read_text().count(f"training: the weights in {first}") == 2
+    shutil.rmtree(first)
+    page, numbers = report(later)[1:3]
+    run = open_run(later)
+    torch.manual_seed(14)
+    drawn = build_model(run.config, run.experiment.data.nb_features, NB_CLASSES).snn[0].delay
+    counts = torch.bincount(drawn.delays(), minlength=drawn.taps).tolist()
+    assert numbers["delays"]["layer 1"]["before"] == counts
+    assert (page / "index.html").read_text().count(f"not the weights in {first}") == 2
+
+
 def test_recurrent_delays_are_shown_too(make_run, report):
     options = {"recurrent": "dense", "recurrent_delay": "axonal", "recurrent_delay_width": 3.0}
     folder = make_run(model_type="LIF", **options)
