@@ -153,17 +153,17 @@ class ModelConfig:
         choices=("normal", "uniform"),
     )
     recurrent_delay_mean: float = delays(
-        0.0, "mean of the initial recurrent delays in time steps", within=">= 0"
+        0.0, "mean of the initial recurrent delays in time steps", within=">= 0 and <= 10000"
     )
     recurrent_delay_width: float = delays(
         12.0,
         "standard deviation of the initial recurrent delays, or half the range of uniform ones",
-        within=">= 0",
+        within=">= 0 and <= 10000",
     )
     recurrent_sigma: float = delays(
         10.0,
         "spread of recurrent delays in the first epoch, in time steps; it shrinks with the epochs",
-        within=">= 0",
+        within=">= 0 and <= 10000",
     )
     recurrent_spread: bool = network(
         False, "learn the spread of every neuron's recurrent delay", needs=RECURRENT_DELAYED
