@@ -4,13 +4,14 @@
 
     python -m benchmarks.dynamics [--quick] [--threads N] [--out FILE]
 
-Measures every neuron of the project (with the coefficients that its layer starts from), and RLIF
-with learned recurrent delays, whose spread sigma is that of early and of late epochs, under every
-back end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, Mamba's
-scan, how the time grows with T, H and B, and the LIF layers of other libraries where they are
-installed (``benchmarks/requirements.txt``). Whatever is compared is timed alternately within one
-run. The floor is what memory traffic, and matrix products with V, would take alone at the rates
-measured here. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
+Measures every neuron of the project (with the coefficients that its layer starts from), RLIF with
+learned recurrent delays, whose spread sigma is that of early and of late epochs, and RLIF and
+RadLIF with currents at which as many neurons spike as in trained networks (3 %), under every back
+end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, Mamba's scan, how
+the time grows with T, H and B, and the LIF layers of other libraries where they are installed
+(``benchmarks/requirements.txt``). Whatever is compared is timed alternately within one run. The
+floor is what memory traffic, and dense products with V, would take alone at the rates measured
+here; sparse products can be faster. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
 """
 
 if __name__ == "__main__":
@@ -42,6 +43,8 @@ CLASSES = 35
 SCALED_NEURON = "SiLIF"
 BASELINES = ("RNN", "LiGRU", "GRU")
 DELAYED = {f"RLIF, delays, sigma {sigma:g}": sigma for sigma in (10.0, 0.06)}
+# Recurrent layers that spike as trained ones do: mean and deviation of their currents
+TRAINED = {"RLIF, trained rates": (0.0, 3.5), "RadLIF, trained rates": (-1.0, 3.0)}
 SCAN = (32, 300, 64, 64)  # B, T, H and N of Mamba's scan
 RECURRENT_STEPS = 100  # at most, where every step is a matrix product of its own
 
@@ -112,8 +115,15 @@ def as_graph(neuron: str, run: Callable[[], None]) -> dict[str, Callable[[], Non
 def compare_backends(neuron: str, shape: tuple, device: str, rounds: int) -> dict:
     """Every back end that can run here on one neuron."""
     I = random_input(*shape, device)
+    if neuron in TRAINED:
+        mean, deviation = TRAINED[neuron]
+        I = (mean + deviation * I).detach().requires_grad_()
     forwards = {name: forward_of(neuron, name, I) for name in backends(device)}
-    return compare(neuron, forwards, I, rounds)
+    result = compare(neuron, forwards, I, rounds)
+    if neuron == "readout":
+        return result
+    with torch.no_grad():
+        return result | {"rate": round(forwards["naive"]().mean().item(), 4)}
 
 
 def time_baseline(name: str, shape: tuple, device: str, rounds: int) -> dict:
@@ -258,11 +268,17 @@ def print_comparison(results: list[dict]) -> None:
     figures = ("ms", "best_ms", "ratio", "x_floor", "kept_mib", "peak_mib")
     titles = ["ms", "best ms", "x naive", "x floor", "kept MiB", "peak MiB"]
     rows = [
-        [r["neuron"], "x".join(map(str, r["shape"])), backend, *map(values.get, figures)]
+        [
+            r["neuron"],
+            "x".join(map(str, r["shape"])),
+            r.get("rate"),
+            backend,
+            *map(values.get, figures),
+        ]
         for r in results
         for backend, values in r["backends"].items()
     ]
-    print(tabulate(rows, ["neuron", "BxTxH", "back end", *titles]), flush=True)
+    print(tabulate(rows, ["neuron", "BxTxH", "rate", "back end", *titles]), flush=True)
 
 
 def measure_neurons(result: dict, shape: tuple, device: str, rounds: int) -> None:
@@ -276,7 +292,7 @@ def measure_neurons(result: dict, shape: tuple, device: str, rounds: int) -> Non
         compare_backends(name, fewer_steps if layer.recurrent else shape, device, rounds)
         for name, layer in LAYERS.items()
     ]
-    neurons += [compare_backends(name, fewer_steps, device, rounds) for name in DELAYED]
+    neurons += [compare_backends(x, fewer_steps, device, rounds) for x in (*DELAYED, *TRAINED)]
     neurons.append(compare_backends("readout", (B, T, CLASSES), device, rounds))
     for found in neurons:
         recurrent = getattr(LAYERS.get(found["neuron"].split(",")[0]), "recurrent", False)

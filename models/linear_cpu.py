@@ -144,25 +144,31 @@ def gather_events(first, end, x, starts, columns, values):
 
 
 @kernel
-def add_eight(out, v, a, b, c, d, e, f, g, h):
-    """out += v[0] * a + ... + v[7] * h, one after another."""
-    v0, v1, v2, v3, v4, v5, v6, v7 = v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]
-    for j in range(out.size):
-        total = out[j] + v0 * a[j] + v1 * b[j] + v2 * c[j] + v3 * d[j]
-        out[j] = total + v4 * e[j] + v5 * f[j] + v6 * g[j] + v7 * h[j]
-
-
-@kernel
 def add_rows(out, begin, end, indices, values, rows):
-    """out += the rows that the events begin to end point at, times their values."""
+    """out += the rows that the events begin to end point at, times their values, one after
+    another."""
     i = begin
     while i + 8 <= end:
-        at = indices[i : i + 8]
-        add_eight(
-            out, values[i : i + 8], rows[at[0]], rows[at[1]], rows[at[2]], rows[at[3]],
-            rows[at[4]], rows[at[5]], rows[at[6]], rows[at[7]],
+        a, b, c, d = (
+            rows[indices[i]], rows[indices[i + 1]], rows[indices[i + 2]], rows[indices[i + 3]],
         )  # fmt: skip
+        e, f, g, h = (
+            rows[indices[i + 4]], rows[indices[i + 5]], rows[indices[i + 6]], rows[indices[i + 7]],
+        )  # fmt: skip
+        v_a, v_b, v_c, v_d = values[i], values[i + 1], values[i + 2], values[i + 3]
+        v_e, v_f, v_g, v_h = values[i + 4], values[i + 5], values[i + 6], values[i + 7]
+        for j in range(out.size):
+            total = out[j] + v_a * a[j] + v_b * b[j] + v_c * c[j] + v_d * d[j]
+            out[j] = total + v_e * e[j] + v_f * f[j] + v_g * g[j] + v_h * h[j]
         i += 8
+    if i + 4 <= end:
+        a, b, c, d = (
+            rows[indices[i]], rows[indices[i + 1]], rows[indices[i + 2]], rows[indices[i + 3]],
+        )  # fmt: skip
+        v_a, v_b, v_c, v_d = values[i], values[i + 1], values[i + 2], values[i + 3]
+        for j in range(out.size):
+            out[j] = out[j] + v_a * a[j] + v_b * b[j] + v_c * c[j] + v_d * d[j]
+        i += 4
     while i < end:
         value, row = values[i], rows[indices[i]]
         for j in range(out.size):
@@ -313,16 +319,20 @@ class _Product(torch.autograd.Function):
             return d_x, None, None, None
         if events is None:
             return d_x, d_y.T @ x, None, None
-        H, K = weight.shape
-        sums, most = d_y.new_empty(PARTS, K, H), ROWS * K
+        return d_x, by_weights(events, d_y, weight.shape[1]).T, None, None
 
-        def room():
-            """Ends of columns, and the rows and values of a block's events."""
-            sizes = (K + 1, np.int64), (most, np.int32), (most, np.float32)
-            return tuple(np.empty(*size) for size in sizes)
 
-        run_rows(weight_gradient, PARTS, len(d_y) * H, *arrays(*events, d_y, sums), scratch=room)
-        return d_x, sums.sum(0).T, None, None
+def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
+    """Gradient [K, H] of the weights of a product, from that of the product: d_y [N, H], dense."""
+    sums, most = d_y.new_empty(PARTS, K, d_y.shape[1]), ROWS * K
+
+    def room():
+        """Ends of columns, and the rows and values of a block's events."""
+        sizes = (K + 1, np.int64), (most, np.int32), (most, np.float32)
+        return tuple(np.empty(*size) for size in sizes)
+
+    run_rows(weight_gradient, PARTS, d_y.numel(), *arrays(*events, d_y, sums), scratch=room)
+    return sums.sum(0)
 
 
 def product(

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: MIT
 """All recurrences in compiled CPU kernels, with hand-written backward passes.
 
-With recurrent weights each step is a matrix product and one call of the kernels, and the state
-before every step is kept.
+With recurrent weights the state before every step is kept, see ``cpu_recurrent``.
 
 Complex numbers are pairs of reals here, multiplied as PyTorch multiplies them:
 ``(a c - b d) + i (a d + b c)``, each product rounded.
@@ -24,6 +23,7 @@ from models.dynamics.cpu_around import (
     readout_sum,
 )
 from models.dynamics.cpu_kinds import FORM, balanced_kernels, resetting_kernels, resonate_kernels
+from models.dynamics.cpu_recurrent import clips_back, rarely_open, step_back, step_by_step
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
 from models.dynamics.numba_support import (
@@ -208,16 +208,14 @@ def _run(made, *inputs):
         np.float32(given.gain), *written,
     )  # fmt: skip
 
-    def run(start, stop):
-        rows = (kernels.forward, B, (stop - start) * H, start, stop, every)
-        scratch = lambda: (np.empty(H, np.float32),)  # noqa: E731
-        run_rows(*rows, *arrays(current), *state, scratch=scratch)
+    def run(start, stop, compiled=kernels.forward, way=(), room=tuple):
+        steps = B, (stop - start) * H, start, stop, every, *way
+        scratch = lambda: (np.empty(H, np.float32), *room())  # noqa: E731
+        run_rows(compiled, *steps, *arrays(current), *state, scratch=scratch)
 
     if V is None:
         run(0, T)
     else:
-        from models.dynamics.cpu_recurrent import step_by_step
-
         step_by_step(run, given, s, z, line, current)
 
 
@@ -232,10 +230,11 @@ def _backward(inputs, kept, gradients, needed):
     current = given.I.contiguous()
     B, T, H = current.shape
     d_spikes, d_x, d_y, d_s, d_line, d_q = gradients
+    by_clips = V is not None and rarely_open(given, kept)
     if d_spikes is None:
         d_spikes = torch.zeros_like(current)
     else:
-        d_spikes = d_spikes.contiguous() if V is None else _own(d_spikes)
+        d_spikes = d_spikes.contiguous() if V is None or by_clips else _own(d_spikes)
     d_I, d_x, d_s = torch.empty_like(current), _own(d_x, given.x), _own(d_s, given.x)
     # As in the forward pass, d_x and the first sum stand in for what is missing.
     d_y = _own(d_y, given.x) if kernels.has_y else d_x
@@ -253,21 +252,20 @@ def _backward(inputs, kept, gradients, needed):
     sizes = *[(steps, H)] * 3, *[(1, steps * kernels.folds, H)] * 2
     by_norm = d_x.new_zeros(2, B * kernels.folds, H)
 
-    def run(start, stop):
+    def run(start, stop, compiled=kernels.backward, way=(), room=tuple):
         run_rows(
-            kernels.backward, B, (stop - start) * H, start, stop, given.every, *arguments,
+            compiled, B, (stop - start) * H, start, stop, given.every, *way, *arguments,
             np.float32(given.width), *arrays(marks), np.float32(given.gain), *given.normalisation,
             *arrays(*by_norm),
-            scratch=lambda: tuple(np.empty(size, np.float32) for size in sizes),
+            scratch=lambda: (*(np.empty(size, np.float32) for size in sizes), *room()),
         )  # fmt: skip
 
     by_way = None, None, None, None, None
     if V is None:
         run(0, T)
     else:
-        from models.dynamics.cpu_recurrent import step_back
-
-        by_V, by_way = step_back(run, given, kept[1], z, d_I, d_spikes, d_line, needed)
+        go_back = clips_back if by_clips else step_back
+        by_V, by_way = go_back(run, given, kept[1], z, d_I, d_spikes, d_line, needed)
         d_s = by_V + d_s
     d_s = d_s + by_jump if kernels.jumps else d_s
     by_neuron = sums.sum(dim=1)

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The loop over time with recurrent weights on the CPU: a matrix product at every step, and delays.
+"""The loop over time with recurrent weights on the CPU: step by step or clip by clip, and delays.
+
+Step by step all clips are multiplied with V at once. Large layers without delays, few of whose
+neurons spike, or few of whose windows are open, go through each clip by itself: see ``cpu_clips``.
 
 Neurons whose delays are alike are brought side by side (V has its rows in the same order), so that
 vector instructions compute several: neuron j of a group takes ``weights[i, j]`` of its spike
@@ -15,11 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.dynamics.numba_support import ZERO, arrays, kernel, run_rows
+from models.dynamics.cpu_clips import clip_kernels, room
+from models.dynamics.numba_support import STEPS_KEPT, ZERO, arrays, kernel, run_rows
 from models.dynamics.returning import Back, DelayLine, Returning
+from models.linear_cpu import by_weights, marked_events
 
 BLOCK = 8  # steps, and by how many the delays of a group differ at most
 UNROLLED = 4  # taps, and steps, at once
+
+# Where clips are taken one by one, see ``cpu_clips``
+SMALLEST, NARROWEST = 1 << 16, 32  # neuron steps and neurons, below which dense products are kept
+MOST_SPIKES, MOST_OPEN = 0.3, 0.6  # shares of neurons, above which they are about as fast
+APART = 16  # steps, from one whose open windows are counted to the next
 
 
 @kernel
@@ -122,16 +132,37 @@ class Line(DelayLine):
         return torch.from_numpy(d_taps)
 
 
+def _worth_a_search(given) -> bool:
+    """Whether there may be steps, without delays, that :mod:`cpu_clips` takes less time for."""
+    return given.taps is None and given.I.numel() >= SMALLEST and given.I.shape[2] >= NARROWEST
+
+
+def _way(given) -> tuple[np.ndarray, np.ndarray]:
+    """V, and the mask of what arrives."""
+    mask = torch.ones_like(given.I[:1, 0]) if given.mask is None else given.mask
+    return arrays(given.V.contiguous(), mask.contiguous())
+
+
 def step_by_step(run: Callable, given, s, z, line, current) -> None:
-    """All steps of ``run(start, stop)``, which leaves its spikes in s [B, H].
+    """All steps of ``run(start, stop, ...)``, which leaves its spikes in s [B, H].
 
     The current [B, T, H] is written, z [B, T, H] if there are delays, and the line behind the last
     step.
     """
-    returning = Returning(given, current, z, Line)
-    for t in range(current.shape[1]):
-        torch.add(given.I[:, t], returning(t, s), out=current[:, t])
-        run(t, t + 1)
+    returning, searched = Returning(given, current, z, Line), _worth_a_search(given)
+    way = (*_way(given), *arrays(given.I.contiguous())) if searched else ()
+    t, T, H = 0, *current.shape[1:]
+
+    while t < T:
+        # The first spikes may be any numbers.
+        if searched and t > 0 and s.mean() <= MOST_SPIKES:
+            stop = min(t + STEPS_KEPT, T)
+            run(t, stop, clip_kernels(given.kernels).forward, way, lambda: room(H))
+            t = stop
+        else:
+            torch.add(given.I[:, t], returning(t, s), out=current[:, t])
+            run(t, t + 1)
+            t += 1
     returning.write(line)
 
 
@@ -151,3 +182,38 @@ def step_back(
         if t > 0:
             d_spikes[:, t - 1] += back.by_V
     return back.gradients(spikes, z, d_I, needed[12:17])
+
+
+def rarely_open(given, kept: Tensor) -> bool:
+    """Whether so few windows are open that clips are best taken back one by one, by a sample.
+
+    ``kept`` [., B, T, H] is the state before every step.
+    """
+    if not _worth_a_search(given):
+        return False
+    kernels, (B, T, H) = given.kernels, given.I.shape
+    counts = np.empty(B, np.int64)
+    states = arrays(given.I.contiguous(), kept[0], kept[-1], kept[1 + kernels.has_q])
+    run_rows(
+        clip_kernels(kernels).count_open, B, -(-T // APART) * H, APART, counts, *states,
+        *given.coefficients, np.float32(given.width),
+    )  # fmt: skip
+    return counts.sum() <= MOST_OPEN * B * -(-T // APART) * H
+
+
+def clips_back(
+    run: Callable, given, spikes, _z, d_I, _d_spikes, _d_line, needed: Sequence[bool]
+) -> tuple[Tensor, tuple]:
+    """As ``step_back``, clip by clip; the gradients of spikes are not overwritten."""
+    H, d_V = d_I.shape[2], None
+    spiked = torch.empty(d_I.shape, dtype=torch.uint8)
+    way = *_way(given), spiked.numpy()
+    run(0, d_I.shape[1], clip_kernels(given.kernels).backward, way, lambda: room(H))
+    arrived = d_I if given.mask is None else d_I * given.mask[:, None]
+    if needed[12]:
+        events, _ = marked_events(spiked, 1.0, H)
+        if events is None:
+            d_V = spikes.flatten(0, 1).T @ arrived.flatten(0, 1)
+        else:
+            d_V = by_weights(events, arrived.flatten(0, 1), H) + given.s.T @ arrived[:, 0]
+    return arrived[:, 0] @ given.V.T, (d_V, None, None, None, None)

@@ -200,6 +200,11 @@ class Kernels(NamedTuple):
     has_q: bool
     jumps: bool
     folds: bool
+    each: bool
+    # To be inlined: a step and the window as given, and the gradients of steps of a row
+    step: Callable
+    window: Callable
+    back: Callable
 
 
 def _pass_q(step: Callable, adjoint: Callable) -> tuple[Callable, Callable]:
@@ -403,4 +408,5 @@ def make_kernels(
                             d_slope[row, j] += d_current * (I[row, t, j] - mean[j])
                             d_I[row, t, j] = d_current * slope[j]
 
-    return Kernels(forward_steps, backward_steps, has_y, has_q, jumps, folds)
+    flags = has_y, has_q, jumps, folds, each
+    return Kernels(forward_steps, backward_steps, *flags, step, window, back)
