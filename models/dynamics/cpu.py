@@ -231,10 +231,8 @@ def _backward(inputs, kept, gradients, needed):
     B, T, H = current.shape
     d_spikes, d_x, d_y, d_s, d_line, d_q = gradients
     by_clips = V is not None and rarely_open(given, kept)
-    if d_spikes is None:
-        d_spikes = torch.zeros_like(current)
-    else:
-        d_spikes = d_spikes.contiguous() if V is None or by_clips else _own(d_spikes)
+    only_read = d_spikes is not None and (V is None or by_clips)
+    d_spikes = d_spikes.contiguous() if only_read else _own(d_spikes, current)
     d_I, d_x, d_s = torch.empty_like(current), _own(d_x, given.x), _own(d_s, given.x)
     # As in the forward pass, d_x and the first sum stand in for what is missing.
     d_y = _own(d_y, given.x) if kernels.has_y else d_x
