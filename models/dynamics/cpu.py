@@ -277,11 +277,9 @@ def _backward(inputs, kept, gradients, needed):
     if given.rate is not None:
         d_slope, d_shift = by_norm.sum(dim=1)
         by_fold[5:] = d_slope * given.rate, d_shift
-        pull = given.rate**2 * d_slope / (B * T)
-        spread = (
-            -given.rate * given.weight * torch.stack([pull, d_shift / (B * T) - pull * given.mean])
-        )
-        run_rows(add_statistics, B, T * H, *arrays(current, *spread, d_I))
+        slope, count = given.rate * given.weight, B * T
+        pulls = -slope * torch.stack([given.rate**2 * d_slope, d_shift]) / count
+        run_rows(add_statistics, B, T * H, *arrays(current, given.mean, *pulls, d_I))
     return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way, d_q, *by_fold
 
 

@@ -235,13 +235,13 @@ def normalize_alike() -> bool:
 
 
 @kernel
-def add_statistics(first, end, I, slope, offset, d_I):
-    """d_I += slope * I + offset, [H], in the rows first to end: what reaches the current by way of
-    its mean and deviation."""
+def add_statistics(first, end, I, mean, slope, offset, d_I):
+    """d_I += slope * (I - mean) + offset, [H], in the rows first to end: what reaches the current
+    by way of its mean and deviation."""
     for row in range(first, end):
         for t in range(I.shape[1]):
             for j in range(I.shape[2]):
-                d_I[row, t, j] += slope[j] * I[row, t, j] + offset[j]
+                d_I[row, t, j] += slope[j] * (I[row, t, j] - mean[j]) + offset[j]
 
 
 @kernel
