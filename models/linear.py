@@ -15,6 +15,7 @@ from models.network import LayerOutput, apart, in_full, join_directions
 PRECISIONS = ("fp32", "tf32", "bf16")
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
+FIRED = 4  # among the marks of a ``Fold``
 
 
 class Marks(NamedTuple):
@@ -142,14 +143,15 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     """What ``layer.dynamics`` of a ``SpikingLayer`` in training is given on a CPU, ``current``
     [B, T, H] being as the feed-forward weights give it.
 
-    The kernels normalise by the batch, whose statistics are taken and remembered here as PyTorch
-    does it, drop spikes by a mask that is drawn here as PyTorch draws it, and mark what the next
-    layer needs to know in order to compute only what is not multiplied by zero.
+    Without recurrent weights the kernels normalise by the batch, whose statistics are taken and
+    remembered here as PyTorch does it. They drop spikes by a mask that is drawn here as PyTorch
+    draws it, and mark what the next layer needs to know in order to compute only what is not
+    multiplied by zero.
     """
     from models.dynamics.cpu_around import kept, normalize_alike, statistics
 
     (B, T, H), norm, given = current.shape, layer.norm, {}
-    if normalizes_by_batch(norm, current) and normalize_alike():
+    if not layer.recurrent and normalizes_by_batch(norm, current) and normalize_alike():
         mean, rate = statistics(norm, current.detach().flatten(0, 1))
         given = {"mean": mean, "rate": rate, "weight": norm.weight, "shift": norm.bias}
         given["eps"] = norm.eps
@@ -190,6 +192,8 @@ def output_of(layer: nn.Module, spikes: Tensor, state: tuple, fold: Fold | None)
         marks = None if marks is None else join_directions(marks)
     if marks is not None:
         hand_on(joined, marks, fold.gain)
+        if layer.recurrent:  # whose spikes reach the layer itself before dropout
+            spikes = (fold.marks & FIRED).to(spikes.dtype) / FIRED
     return LayerOutput(joined, spikes, state, counts)
 
 

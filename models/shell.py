@@ -232,9 +232,10 @@ class SpikingLayer(nn.Module):
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
         x = append_flipped(x) if self.bidirectional else x
         current, fold = weighted(self, x), None
-        folds = self.folds and self.training and not self.recurrent and self.drop.p < 1
-        on_cpu = folds and compiled("cpu", self.backend, current)
-        if folds and compiled("cuda", self.backend, current):
+        folds = self.folds and self.training and self.drop.p < 1
+        # Recurrent dropout draws its numbers before the other.
+        on_cpu = folds and not self.recurrent_dropout and compiled("cpu", self.backend, current)
+        if folds and not self.recurrent and compiled("cuda", self.backend, current):
             (current, fold), on_cpu = fold_of(self, current), False
         elif not on_cpu:
             current = in_full(normalize(self.norm, current))

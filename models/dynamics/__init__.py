@@ -83,10 +83,10 @@ def _recur(name, backend, I, coefficients, limits, state, V, fold, **options):
     else:
         choice = choose(operation, backend, *tensors, surrogate=surrogate, learns=learns)
         run = partial(operation.load(choice.backend), state=state, **options)
-        folds = fold is not None and V is None
-        folds = folds and (choice.backend == "cpu") == (fold.stays is not None)
+        on_cpu = choice.backend == "cpu"
+        folds = fold is not None and on_cpu == (fold.stays is not None) and (on_cpu or V is None)
         if folds and can_fold(choice, operation, backend, I.device, *variant):
-            return run(I, *coefficients, fold=fold)
+            run, fold = partial(run, fold=fold), None
     if V is not None:
         run = partial(run, V=V)
     if fold is None:

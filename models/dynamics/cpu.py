@@ -28,6 +28,7 @@ from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
 from models.dynamics.numba_support import (
     STEPS_KEPT,
+    WANTED,
     ZERO,
     Kernels,
     arrays,
@@ -139,7 +140,8 @@ class _Inputs(NamedTuple):
     @property
     def kernels(self) -> Kernels:
         """What computes them."""
-        return _kernels(self.kind, self.surrogate, not self.numbers, self.marks is not None)
+        folds = self.marks is not None and self.V is None
+        return _kernels(self.kind, self.surrogate, not self.numbers, folds)
 
     @property
     def coefficients(self) -> list[np.ndarray]:
@@ -231,6 +233,8 @@ def _backward(inputs, kept, gradients, needed):
     B, T, H = current.shape
     d_spikes, d_x, d_y, d_s, d_line, d_q = gradients
     by_clips = V is not None and rarely_open(given, kept)
+    if d_spikes is not None and V is not None and given.marks is not None:
+        d_spikes = d_spikes * (given.marks & WANTED != 0) * given.gain
     only_read = d_spikes is not None and (V is None or by_clips)
     d_spikes = d_spikes.contiguous() if only_read else _own(d_spikes, current)
     d_I, d_x, d_s = torch.empty_like(current), _own(d_x, given.x), _own(d_s, given.x)

@@ -27,7 +27,8 @@ class Fold(NamedTuple):
 
     On a CPU, ``stays`` [B, T, H], uint8, is 1 where a spike would not be dropped, instead of
     ``seed``, and ``marks``, of the same shape and type, is overwritten: 1 for a spike that is left,
-    plus 2 where its gradient reaches the neuron, as the surrogate's window is open and it stays.
+    plus 2 where its gradient reaches the neuron, as the surrogate's window is open and it stays,
+    plus 4 for a spike that is left or not.
     There ``gain`` is what a spike is multiplied by, and ``mean`` and ``rate`` are statistics of I,
     the latter one over its deviation with ``eps``, with which batch normalisation makes a current
     of the learned ``weight`` and ``shift``. No gradient reaches the statistics: the recurrence
@@ -61,8 +62,8 @@ class Fold(NamedTuple):
         All windows count as open.
         """
         if self.stays is not None:
-            spikes = spikes * (self.stays * self.gain)
-            self.marks.copy_((spikes != 0) + 2 * self.stays)
+            fired, spikes = spikes, spikes * (self.stays * self.gain)
+            self.marks.copy_((spikes != 0) + 2 * self.stays + 4 * fired)
         elif self.p > 0:
             spikes = functional.dropout(spikes, self.p)
         if self.counts is not None:

@@ -36,7 +36,8 @@ _WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a 
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
 UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
-KEPT, WANTED = np.uint8(1), np.uint8(2)  # marks of a neuron's step, see `make_kernels`
+# Marks of a neuron's step, see `make_kernels`
+KEPT, WANTED, FIRED = np.uint8(1), np.uint8(2), np.uint8(4)
 F = np.float32
 ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
 
@@ -252,9 +253,9 @@ def make_kernels(
             gradients, instead of one for all.
         folds: whether the backward kernel takes gradients of spikes as they are after dropout, and
             their ``marks``: KEPT spikes, and where the gradient of a spike is WANTED, since dropout
-            keeps it and the window is open. The forward kernel writes marks if there are any. The
-            current is ``slope * I + offset``, and the gradients of its ``slope`` and shift, as
-            those of ``(I - mean) * slope + shift``, are summed, too.
+            keeps it and the window is open; a neuron that FIRED may be dropped. The forward kernel
+            writes marks if there are any. The current is ``slope * I + offset``, and the gradients
+            of its ``slope`` and shift, as those of ``(I - mean) * slope + shift``, are summed, too.
     """
 
     if not has_q:
@@ -346,7 +347,8 @@ def make_kernels(
                         spike = spikes[row, t, j] * F(stay)
                         opened = np.uint8(window(above[j], width) != ZERO)
                         counts[row, j] += spike
-                        marks[row, t, j] = np.uint8(spike) | np.uint8(stay & opened) << WANTED // 2
+                        mark = np.uint8(spike) * KEPT | np.uint8(stay & opened) * WANTED
+                        marks[row, t, j] = mark | np.uint8(spikes[row, t, j]) * FIRED
                         spikes[row, t, j] = spike * gain
 
     @kernel

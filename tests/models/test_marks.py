@@ -12,7 +12,7 @@ from models.linear import hand_on, handed
 from models.snns import LAYERS, SNN
 
 linear_cpu = pytest.importorskip("models.linear_cpu")
-NEURONS = [name for name in LAYERS if not LAYERS[name].recurrent]
+NEURONS = list(LAYERS)
 
 
 def network(neuron, **options):
@@ -46,7 +46,12 @@ def always_sparse(monkeypatch):
 def test_a_training_step_is_that_of_dense_products(neuron, case, always_sparse, monkeypatch):
     options = {"dropout": 0.0 if case == "no dropout" else 0.4}
     options |= {"surrogate": case} if case in ("triangle", "atan") else {}
-    net, x = network(neuron, bidirectional=case == "bidirectional", **options), make_input()
+    compare(neuron, monkeypatch, bidirectional=case == "bidirectional", **options)
+
+
+def compare(neuron, monkeypatch, **options):
+    """A step of sparse products with that of dense ones, of the same network."""
+    net, x = network(neuron, **options), make_input()
     twin = copy.deepcopy(net)
     ours, spikes, gradients, state = step(net, x)
     for layer in twin.hidden_layers:
@@ -58,6 +63,7 @@ def test_a_training_step_is_that_of_dense_products(neuron, case, always_sparse, 
         assert torch.equal(a, b)  # the same spikes, and the same ones dropped
     assert torch.equal(state, state_after)
     assert torch.equal(ours.sop, theirs.sop)
+    assert torch.equal(ours.recurrent_sop, theirs.recurrent_sop)
     torch.testing.assert_close(ours.firing_rates, theirs.firing_rates)
     for layer in ours.layers:
         assert torch.equal(layer.counts, torch.count_nonzero(layer.output, dim=1).float())
@@ -109,3 +115,19 @@ def test_dense_marks_give_no_lists(monkeypatch):
     monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
     hand_on(x := torch.zeros(4, 10, 64), torch.full((4, 10, 64), 3, dtype=torch.uint8), 1.0)
     assert linear_cpu.marked_events(*handed(x)[:2], 8) == (None, None)
+
+
+@pytest.mark.parametrize("way", [{}, {"recurrent_delay": "axonal"}])
+@pytest.mark.parametrize("neuron", ["SiLIF", "CSiLIF", "BRF", "LIFNode"])
+def test_so_is_that_of_layers_with_recurrent_weights(neuron, way, always_sparse, monkeypatch):
+    compare(neuron, monkeypatch, recurrent="dense", dropout=0.4, **way)
+
+
+def test_random_numbers_of_recurrent_dropout_come_first():
+    spikes = []
+    for folds in (True, False):
+        net = network("RLIF", dropout=0.4, recurrent_dropout=0.3)
+        for layer in net.hidden_layers:
+            layer.folds = folds
+        spikes.append(step(net, make_input())[1])
+    assert all(map(torch.equal, *spikes))
