@@ -26,7 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     from training.terminal.console import exit_status, start_logging
 
     start_logging()
-    return exit_status("main.py", lambda: sweep.run(plan))
+    draw = None
+    if plan.search is not None:
+        from analysis.search import draw
+    return exit_status("main.py", lambda: sweep.run(plan, draw))
 
 
 if __name__ == "__main__":

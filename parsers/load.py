@@ -17,6 +17,7 @@ import yaml
 from parsers.options import ConfigError, near, show
 from parsers.plan import DEBUG_SEED, OPTIONS, Config, Plan, make_plan
 from parsers.program import CommandLine, read_command_line
+from parsers.search import ELSEWHERE, SEARCH_KEYS, WITHOUT_SEED, Search, read_search
 from parsers.training_config import TrainingConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -28,6 +29,8 @@ BY_MODEL = "by_model"
 SWEEP_KEYS = {"program", "method", "metric", "command", "early_terminate"}
 WANDB_KEYS = SWEEP_KEYS | {"name", "project", "entity", "description", "parameters"}
 
+NOT_EARLY = "early_terminate is for searches: every run of a grid is trained to its end"
+
 
 @dataclass(frozen=True)
 class ConfigFile:
@@ -35,10 +38,14 @@ class ConfigFile:
 
     values: those of each option.
     by_model: by the name of a model, the options that only it gets, of one value each.
+    search: over the options that have no values here.
+    notes: what the user should see.
     """
 
     values: dict[str, tuple] = dataclasses.field(default_factory=dict)
     by_model: dict[str, dict[str, tuple]] = dataclasses.field(default_factory=dict)
+    search: Search | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_plan(argv: Sequence[str] | None = None) -> Plan:
@@ -62,6 +69,9 @@ def load_plan(argv: Sequence[str] | None = None) -> Plan:
     values = {name: option.default_values for name, option in OPTIONS.items()} | from_yaml
     usual = {name: several[0] for name, several in values.items()}
     values |= from_argv
+    search = config.search
+    if search is not None:
+        search = _settled_search(search, values, from_argv, {*from_yaml, *from_argv})
     keeps_seed = "seed" in from_argv or len(from_yaml.get("seed", ())) == 1
     plan = make_plan(
         values,
@@ -69,7 +79,8 @@ def load_plan(argv: Sequence[str] | None = None) -> Plan:
         by_model=by_model,
         debug_seed=values["seed"][0] if keeps_seed else DEBUG_SEED,
         config_file=path,
-        notes=notes,
+        notes=notes + config.notes,
+        search=search,
     )
     for point in plan.points:
         _check_pretrained(point.training, typed.pretrained)
@@ -78,6 +89,27 @@ def load_plan(argv: Sequence[str] | None = None) -> Plan:
         notes=plan.notes + _not_as_trained(plan.points),
         usual=tuple(usual | sections.get(p.model.model_type, {}) for p in plan.points),
     )
+
+
+def _settled_search(
+    search: Search, values: dict[str, tuple], typed: Mapping[str, tuple], given: set[str]
+) -> Search | None:
+    """The search that the command line leaves, None for a single run or a test; ``values`` get the
+    first point of the search, and the first of its seeds.
+
+    Options of one value, in ``typed``, are no longer searched, and several are choices.
+    """
+    search = search.narrowed(typed)
+    for name, several in typed.items():
+        if len(several) > 1 and name != "seed" and not OPTIONS[name].rules.several:
+            search = search.with_choices(OPTIONS[name], several)
+    seeds = values["seed"] if "seed" in given else (WITHOUT_SEED,)
+    values |= {name: (value,) for name, value in search.first_point().items()}
+    values["seed"] = seeds
+    if not search.space or values["debug"][0] or values["evaluate_pretrained"][0]:
+        return None
+    values["seed"] = seeds[:1]
+    return dataclasses.replace(search, seeds=seeds)
 
 
 def _typed_values(typed: CommandLine) -> dict[str, tuple]:
@@ -284,18 +316,14 @@ def read_config(path: Path) -> ConfigFile:
     if not isinstance(content, dict):
         kind = "a list" if isinstance(content, list) else "a single value"
         raise ConfigError(f"{path} holds {kind}, not options such as lr: 0.01")
+    notes: tuple[str, ...] = ()
     if "parameters" in content:
-        for key in content:
-            if key not in WANDB_KEYS:
-                way_out = "move it below parameters" if key in OPTIONS else "remove it"
-                raise ConfigError(f"{path}: key '{key}' is next to parameters; {way_out}")
+        _check_sweep(content, path)
+        if content.get("method", "grid") != "grid":
+            search, fixed = read_search(content, str(path), OPTIONS)
+            return ConfigFile(_values(fixed, str(path)), search=search, notes=search.notes)
+        notes = (NOT_EARLY,) if "early_terminate" in content else ()
         content = content["parameters"]
-        if not isinstance(content, dict) or not content:
-            raise ConfigError(f"{path}: parameters must hold options such as lr: {{value: 0.01}}")
-        if BY_MODEL in content:
-            raise ConfigError(
-                f"{path}: {BY_MODEL} cannot be inside parameters; write a flat config"
-            )
     sections = content.pop(BY_MODEL, {})
     if not isinstance(sections, dict):
         raise ConfigError(f"{path}: {BY_MODEL} must hold models, each with its options")
@@ -305,7 +333,24 @@ def read_config(path: Path) -> ConfigFile:
         if model in by_model:
             raise ConfigError(f"{path}: {BY_MODEL}: {model} is given twice; merge its options")
         by_model[model] = _of_one_model(section, f"{path}: {BY_MODEL}: {model}")
-    return ConfigFile(_values(content, str(path)), by_model)
+    return ConfigFile(_values(content, str(path)), by_model, notes=notes)
+
+
+def _check_sweep(content: dict, path: Path) -> None:
+    """ConfigError for a file in wandb's layout with keys, or without options."""
+    for key in content:
+        if key in ELSEWHERE:
+            raise ConfigError(f"{path}: {key} {ELSEWHERE[key]}; remove it")
+        if key in SEARCH_KEYS and content.get("method", "grid") == "grid":
+            raise ConfigError(f"{path}: {key} is for a search, method random or bayes; remove it")
+        if key not in WANDB_KEYS | SEARCH_KEYS:
+            way_out = "move it below parameters" if key in OPTIONS else "remove it"
+            raise ConfigError(f"{path}: key '{key}' is next to parameters; {way_out}")
+    parameters = content["parameters"]
+    if not isinstance(parameters, dict) or not parameters:
+        raise ConfigError(f"{path}: parameters must hold options such as lr: {{value: 0.01}}")
+    if BY_MODEL in parameters:
+        raise ConfigError(f"{path}: {BY_MODEL} cannot be inside parameters; write a flat config")
 
 
 def _of_one_model(section: Any, place: str) -> dict[str, tuple]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from parsers.model_config import ANN_TYPES, S4D_TYPES, ModelConfig
 from parsers.options import AUTO, ConfigError, near, options_of, parts, show
+from parsers.search import Search
 from parsers.training_config import SPIKES, TrainingConfig
 
 OPTIONS = options_of(ModelConfig, TrainingConfig)
@@ -116,6 +117,7 @@ class Plan:
     list_points: only print the runs.
     typed: what the command line gives, values by option name.
     usual: of each point, the values that it would have without the command line.
+    search: what is searched, from the only point; None: the points are what is run.
     """
 
     points: tuple[Config, ...]
@@ -128,6 +130,7 @@ class Plan:
     list_points: bool = False
     typed: dict[str, tuple] = dataclasses.field(default_factory=dict)
     usual: tuple[dict[str, Any], ...] = ()
+    search: Search | None = None
 
     def differences(self, number: int) -> list[str]:
         """The options that make the point of an index, from 0, another run than its config would:
@@ -159,6 +162,7 @@ def make_plan(
     debug_seed: int,
     config_file: Path | None,
     notes: tuple[str, ...],
+    search: Search | None = None,
 ) -> Plan:
     """The plan of the `values` of every option, in the order of `--help`.
 
@@ -177,8 +181,9 @@ def make_plan(
     except ConfigError as error:
         source = f" (config: {config_file})" if config_file else ""
         raise ConfigError(f"{error}{source}") from None
-    if (spread["only_point"] or 0) > len(points):
-        count = "is 1 run" if len(points) == 1 else f"are {len(points)} runs"
+    runs = search.trials if search else len(points)
+    if (spread["only_point"] or 0) > runs:
+        count = "is 1 run" if runs == 1 else f"are {runs} {'trials' if search else 'runs'}"
         raise ConfigError(
             f"--only_point {spread['only_point']}: there {count}; --list_points prints them"
         )
@@ -189,6 +194,7 @@ def make_plan(
         notes=notes,
         **spread,
         typed={name: values[name] for name in typed},
+        search=search,
     )
     return dataclasses.replace(plan, notes=notes + _merged_points(plan) + _idle_options(plan))
 

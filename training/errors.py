@@ -15,3 +15,7 @@ class CheckpointError(ExperimentError):
 
 class DivergedError(RuntimeError):
     """The loss is no longer a finite number."""
+
+
+class StoppedEarlyError(RuntimeError):
+    """A trial of a search does worse than others, and ends before its last epoch."""

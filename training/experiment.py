@@ -5,7 +5,7 @@
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,7 +28,7 @@ from training.build import (
 from training.data.loading import augmented, batches, order_of_batches
 from training.device.choice import random_state, restore_random_state, set_up
 from training.device.graphs import Launcher
-from training.errors import DivergedError
+from training.errors import DivergedError, StoppedEarlyError
 from training.metrics import Meter, Metrics
 from training.record.checkpoint import Best, Progress, Trained
 from training.record.files import continuing_without
@@ -45,6 +45,9 @@ from training.terminal.console import (
     stop_request,
 )
 from training.tracking.wandb_run import Tracker, tracked
+
+# Told the validation accuracy of all epochs, and whether there is no other; whether to stop.
+Judge = Callable[[list[float], bool], bool]
 
 
 class Experiment:
@@ -84,6 +87,7 @@ class Experiment:
             self.recorder = Recorder(folder, self.config, data)
         self.stop = StopRequest()
         self.tracker: Tracker | None = None  # on wandb, while `fit` runs
+        self.judge: Judge | None = None
         self.has_stepped = self.has_logged = False
 
     @property
@@ -94,8 +98,8 @@ class Experiment:
     def fit(self) -> dict:
         """Train, test the best model, and return the summary that also lies in summary.json.
 
-        Raises DivergedError when a number is no longer finite, and Stopped, with the state saved,
-        after SIGINT or SIGTERM.
+        Raises DivergedError when a number is no longer finite, Stopped, with the state saved, after
+        SIGINT or SIGTERM, and StoppedEarlyError when ``judge`` says so.
         """
         log_path = self.folder / "log" / "exp.log" if self.options.log_tofile else None
         tracking = contextlib.nullcontext()
@@ -108,6 +112,8 @@ class Experiment:
             last = self.options.start_epoch + self.options.nb_epochs
             for epoch in range(self.progress.epoch + 1, last + 1):
                 self.run_epoch(epoch, last)
+                if self.judge is not None and self.judge(self.recorder.accuracies, epoch == last):
+                    raise StoppedEarlyError(f"stopped early, after epoch {epoch}")
             summary = self.finish()
             if self.tracker is not None:
                 self.tracker.end(summary)

@@ -12,7 +12,7 @@ from training.build import check_batches, check_options
 from training.data import same_data
 from training.data.loading import DataCache, data_record
 from training.errors import DivergedError
-from training.experiment import Experiment
+from training.experiment import Experiment, Judge
 from training.record import checkpoint, files
 from training.record.files import continuing_without
 from training.record.recorder import draw_missing
@@ -20,7 +20,9 @@ from training.terminal.console import log, percent
 from training.tracking.wandb_run import in_sweep, send_finished
 
 
-def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -> dict:
+def train_point(
+    point: Config, folder: Path, cache: DataCache, *, alone: bool, judge: Judge | None = None
+) -> dict:
     """Train and test one point of a plan in ``folder``, unless that was done before.
 
     Args:
@@ -29,6 +31,8 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
         cache: gives the data; its device is where to train.
         alone: whether no other run depends on it: if not, one that diverges is noted, and its
             result says why.
+        judge: decides after every epoch whether the run is a trial that has to stop, which raises
+            StoppedEarlyError.
     """
     result = {"folder": str(folder), "values": point.to_dict()}
     if summary := finished_before(point, folder):
@@ -36,6 +40,7 @@ def train_point(point: Config, folder: Path, cache: DataCache, *, alone: bool) -
     check_options(point, cache.device)
     is_resumed = point.training.resume is not None and (folder / checkpoint.LAST).exists()
     with (resume if is_resumed else begin)(point, folder, cache) as experiment:
+        experiment.judge = judge
         return fit(experiment, result, alone=alone)
 
 

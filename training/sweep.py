@@ -4,6 +4,7 @@
 
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,12 +28,18 @@ from training.tracking.wandb_run import link
 from training.tracking.wandb_sweep import announce, create, joined, plan_of_job
 
 
-def run(plan: Plan) -> int:
+def run(plan: Plan, draw: Callable[[Path], None] | None = None) -> int:
     """Train and test every point of ``plan``, or evaluate a pretrained network; the exit status.
 
-    Raises ExperimentError and DataError for what the user can mend, before any training.
+    ``draw`` makes the pictures of a search, in its folder. Raises ExperimentError and DataError for
+    what the user can mend, before any training.
     """
     options = plan.points[0].training
+    if plan.list_points and plan.search is not None:
+        from training.search.folder import list_trials
+
+        list_trials(plan)
+        return 0
     if plan.list_points:
         for point in plan.points:
             check_loss(point)
@@ -54,6 +61,10 @@ def run(plan: Plan) -> int:
     if options.sweep_id:
         return join_sweep(plan)
     with determinism(options.deterministic):
+        if plan.search is not None:
+            from training.search.run import run_search  # which needs Optuna
+
+            return run_search(plan, device, draw)
         return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
 
 

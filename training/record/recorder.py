@@ -57,6 +57,11 @@ class Recorder:
             with continuing_without("metrics.jsonl"):
                 files.append_line(self.folder / "metrics.jsonl", record)
 
+    @property
+    def accuracies(self) -> list[float]:
+        """The validation accuracy of every epoch."""
+        return [record["accuracy"] for record in self.history if record["split"] == "valid"]
+
     def write_best(self) -> None:
         """Write the best weights, if they are to be kept."""
         if not self.config.training.save_best or self.best is None:

@@ -5,7 +5,7 @@
 import itertools
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -211,16 +211,17 @@ def text_table(
     groups: list[dict],
     options: list[str] | None = None,
     *,
-    numbered: bool = False,
+    leading: Mapping[str, list[str]] | None = None,
     kind: str = "simple",
     without: Sequence[str] = (),
 ) -> str:
     """The table of results in a format of tabulate; empty columns are dropped.
 
-    ``options`` have a column each; None: those that distinguish groups. Rows may be ``numbered``.
-    The columns ``without`` which it does are in `SPARE`.
+    ``options`` have a column each; None: those that distinguish groups. ``leading`` columns, cells
+    by header, come first. The columns ``without`` which it does are in `SPARE`.
     """
     options = telling_options(groups) if options is None else options
+    leading = leading or {}
     protocols = {group["protocol"] for group in groups}
     cells_of = {
         "data": lambda group: group["data"],
@@ -242,7 +243,7 @@ def text_table(
         "best\nepoch": lambda group: epochs(group["best_epochs"]),
         "time": lambda group: "-" if group["seconds"] is None else duration(group["seconds"]),
     }
-    filled = {"": [f"{number})" for number in range(1, len(groups) + 1)]} if numbered else {}
+    filled = dict(leading)
     for header, cell in cells_of.items():
         if header in without:
             continue
@@ -250,7 +251,7 @@ def text_table(
         if header == "test acc (%)" or set(cells) - {"-"}:
             filled[header if kind == "simple" else header.replace("\n", " ")] = cells
     rows = list(zip(*filled.values(), strict=True))
-    numbers = len(filled) - NAMES - numbered
+    numbers = len(filled) - NAMES - len(leading)
     return table(rows, list(filled), numbers=numbers, kind=kind, fit=False)
 
 
@@ -263,7 +264,8 @@ def result_table(groups: list[dict], *, numbered: bool = False) -> str:
     options, lines, left_out = telling_options(groups), legend(groups), []
 
     def text() -> str:
-        return text_table(groups, options, numbered=numbered, without=left_out)
+        numbers = {"": [f"{number})" for number in range(1, len(groups) + 1)]} if numbered else {}
+        return text_table(groups, options, leading=numbers, without=left_out)
 
     def is_too_wide() -> bool:
         return max(map(len, text().splitlines())) > columns()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from parsers.load import Config
 from parsers.training_config import TrainingConfig
-from training.errors import ExperimentError
+from training.errors import ExperimentError, StoppedEarlyError
 from training.record import files
 from training.terminal.console import Stopped, log
 
@@ -270,6 +270,9 @@ def tracked(config: Config, folder: Path, history: list[dict]) -> Iterator[Track
         yield tracker
     except Stopped as stopped:
         tracker.finish(128 + stopped.signum, preempted=True)
+        raise
+    except StoppedEarlyError:
+        tracker.finish(0)
         raise
     except BaseException:
         tracker.finish(1)
