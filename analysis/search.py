@@ -32,7 +32,7 @@ from training.record import files
 from training.record.files import continuing_without
 from training.search.folder import searched_in
 from training.search.report import report_trials
-from training.search.study import Trials, distribution
+from training.search.study import JOURNAL, Trials, distribution
 from training.terminal.console import log, start_logging
 
 PROGRAM = "analysis.search"
@@ -143,7 +143,8 @@ class Scale:
     """One axis of the parallel coordinates: where the values of an option lie on it, 0 to 1."""
 
     def __init__(self, name: str, dimension: Dimension, trials: Sequence[dict]):
-        self.name, self.choices, self.log = name, list(dimension.values), dimension.draw.log
+        self.name, self.choices = name, list(dimension.values)
+        self.log = "log" in dimension.distribution
         if not self.choices:
             found = [trial["values"][name] for trial in trials]
             ends = [dimension.value(end) for end in dimension.draw[:2]]
@@ -199,7 +200,8 @@ def main(argv: list[str] | None) -> None:
     folder = parser.parse_args(argv).folder
     start_logging()
     plan = searched_in(folder)
-    report_trials(plan, Trials(folder, plan.search).records(), folder)
+    if (folder / JOURNAL).exists():  # else a server has made the trials
+        report_trials(plan, Trials(folder, plan.search).records(), folder)
     draw(folder)
 
 

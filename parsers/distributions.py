@@ -232,7 +232,7 @@ def distribution_of(entry: dict, where: str) -> str:
 def of_choices(option: Option, name: str, entry: dict, where: str) -> Dimension | None:
     """A categorical dimension; None for one of a single value."""
     values, probabilities = entry["values"], entry.get("probabilities")
-    if not isinstance(values, list):
+    if not isinstance(values, list) or not values:
         raise ConfigError(f"{where}: values must be a list such as [0.01, 0.005]")
     if len(values) == 1:
         return None

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-# Runs a grid on a SLURM cluster: an array job with one task per run, and a table at the end.
+# Runs a grid or a search on a SLURM cluster: an array job with one task per run or trial, and a
+# table at the end.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 usage: scripts/slurm_sweep.sh [SBATCH OPTIONS] [--wandb SWEEP_ID] CONFIG [OPTIONS OF main.py]
 
-Every run of the grid becomes a task of an array job. A task that is preempted, requeued or out of
-time saves its state, returns to the queue and resumes. A last job prints the table of all runs.
+Every run of the grid, or trial of a search, becomes a task of an array job. A task that is
+preempted, requeued or out of time saves its state, returns to the queue and resumes. A last job
+prints the table of all runs, and draws the pictures of a search.
 
   scripts/slurm_sweep.sh ssc_silif_4ms.yaml
   scripts/slurm_sweep.sh --partition=gpu --time=8:00:00 ssc_silif_4ms.yaml --lr 0.01 0.005
   scripts/slurm_sweep.sh --gres=none --cpus-per-task=4 demo.yaml           # without GPUs
+  scripts/slurm_sweep.sh --array=1-30%4 search_silif.yaml    # a search, four trials at a time
   scripts/slurm_sweep.sh --wandb entity/project/id ssc_silif_4ms.yaml      # agents of a wandb sweep
 
 SBATCH OPTIONS stand before CONFIG in the form --name=value and override those in
@@ -79,7 +82,10 @@ while IFS=$'\t' read -r number folder; do
         echo "run $number was never begun: there is no $folder"
     fi
 done < "$3"
-[[ ${#folders[@]} -gt 0 ]] && exec "$2" -m training.results "${folders[@]}"
+[[ ${#folders[@]} -gt 0 ]] || exit 1
+search=$(dirname "${folders[0]}")
+[[ -f $search/search.yaml ]] && exec "$2" -m analysis.search "$search"
+exec "$2" -m training.results "${folders[@]}"
 TEXT
 ) || {
     echo "slurm_sweep.sh: the job for the table was refused; the array job $array runs anyway" >&2

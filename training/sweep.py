@@ -62,9 +62,11 @@ def run(plan: Plan, draw: Callable[[Path], None] | None = None) -> int:
         return join_sweep(plan)
     with determinism(options.deterministic):
         if plan.search is not None:
-            from training.search.run import run_search  # which needs Optuna
+            from training.search.online import is_online, search_online
+            from training.search.run import run_search
 
-            return run_search(plan, device, draw)
+            status = search_online(plan, draw) if is_online(plan) else None
+            return run_search(plan, device, draw) if status is None else status
         return (evaluate_all if options.evaluate_pretrained else train_all)(plan, device)
 
 
@@ -130,6 +132,11 @@ def join_sweep(plan: Plan) -> int:
     parallel.make_caches(plan.points)  # a fault in the data is reported before a job is taken
     results, failed = wandb_sweep.join(path, flags)
     if results:
+        if plan.search is not None:
+            from training.search.report import report_runs
+
+            report_runs(plan, results, files.sweep_folder(plan))
+            return int(failed > 0)
         name = f"sweep_summary_{platform.node()}_{os.getpid()}.json"  # one for each that joins
         with continuing_without(name, Exception, "the runs are in their folders"):
             report(plan, results, files.sweep_folder(plan), name)

@@ -4,7 +4,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -12,6 +12,7 @@ import yaml
 from parsers.load import OPTIONS, Config, Plan
 from training.record import files
 from training.record.files import continuing_without
+from training.results.gather import history
 from training.results.groups import legend, sees_the_test_split, statistics_of, text_table
 from training.search.study import Record
 from training.search.work import in_words, run_folder, short
@@ -25,10 +26,54 @@ SPARE += ("seeds", "time")
 
 
 def report_trials(plan: Plan, records: Sequence[Record], folder: Path) -> None:
-    """Log the table of all trials that were begun, and write it to the folder of the search, with
-    the best trial as a config that main.py can run."""
-    begun = sorted((r for r in records if r.state != "waiting"), key=rank)
-    runs = {record.number: runs_of(plan, record, folder) for record in begun}
+    """`report` of the trials in a journal."""
+    begun = [record for record in records if record.state != "waiting"]
+    report(plan, begun, {r.number: runs_of(plan, r, folder) for r in begun}, folder)
+
+
+def report_runs(plan: Plan, results: Sequence[dict], folder: Path) -> None:
+    """`report` of runs that a server has given out, each a trial."""
+    records = []
+    for number, result in enumerate(results, start=1):
+        epochs = [r["accuracy"] for r in history(Path(result["folder"])) if r["split"] == "valid"]
+        has_ended, diverged = (
+            "error" not in result,
+            (Path(result["folder"]) / files.FAILURE).exists(),
+        )
+        state = "complete" if has_ended else "refused" if diverged or not epochs else "pruned"
+        records.append(
+            Record(
+                number=number,
+                state=state,
+                values={name: result["values"][name] for name in plan.search.space},
+                accuracy=result["valid"]["accuracy"] if has_ended else max(epochs, default=None),
+                epochs=len(epochs),
+                reason=result["error"] if state == "refused" else None,
+            )
+        )
+    runs = {}
+    for record, result in zip(records, results, strict=True):
+        run = result if record.state != "pruned" else shown_so_far(result, record.accuracy)
+        runs[record.number] = [run]
+    report(plan, records, runs, folder)
+
+
+def shown_so_far(result: dict, accuracy: float) -> dict:
+    """The result of a run that was stopped early, with the accuracy that it had reached."""
+    kept = {"folder": result["folder"], "values": result["values"]}
+    return {**kept, "valid": {"accuracy": accuracy}}
+
+
+def report(
+    plan: Plan, records: Sequence[Record], runs: Mapping[int, list[dict]], folder: Path
+) -> None:
+    """Log the table of the trials ``records``, and write it to the folder of the search, with the
+    best trial as a config that main.py can run.
+
+    ``runs`` are the results of each by its number.
+    """
+    begun = sorted(records, key=rank)
+    files.create_plain(folder)
     validated = [run["validated_on"] for some in runs.values() for run in some if "test" in run]
     for run in (run for some in runs.values() for run in some):
         run.setdefault("validated_on", validated[0] if validated else None)
@@ -43,7 +88,8 @@ def report_trials(plan: Plan, records: Sequence[Record], folder: Path) -> None:
             "trials": [dataclasses.asdict(record) for record in begun],
         }
         files.write_json(folder / files.SWEEP_SUMMARY, json.loads(json.dumps(content)))
-        log.info("\n%s", trial_table(plan, begun, groups))
+        if begun:
+            log.info("\n%s", trial_table(plan, begun, groups))
     for record in begun:
         if record.reason:
             log.info("trial %d was refused: %s", record.number, record.reason)

@@ -230,6 +230,13 @@ class Tracker:
                 {**figures, **{name: summary[name] for name in ("best_epoch", "parameters")}}
             )
 
+    def is_unwanted(self) -> bool:
+        """Whether the server has stopped the run: early_terminate, or a person on its page."""
+        with contextlib.suppress(Exception):  # wandb has no public way to ask
+            checker = self.run._run_status_checker._stop_checker
+            return checker._asyncer.run(checker._impl._check_should_stop)
+        return False
+
     def note(self) -> None:
         """Write down which wandb run belongs to the folder, and how far it is."""
         content = {name: getattr(self.run, name) for name in ("id", "project", "entity")}
@@ -240,7 +247,7 @@ class Tracker:
         if self.run is None:
             return
         with self.surviving("sending the last figures"):
-            if preempted and self.run.sweep_id:
+            if preempted and self.run.sweep_id and not self.is_unwanted():
                 self.run.mark_preempting()  # the server gives the same run to the next agent
             self.run.finish(exit_code=exit_code)
 

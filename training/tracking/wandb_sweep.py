@@ -22,6 +22,7 @@ from typing import NamedTuple
 import yaml
 
 from parsers.load import OPTIONS, REPOSITORY, RESUME_AUTO, Config, ConfigError, Plan, load_plan
+from parsers.search import Search
 from parsers.training_config import TrainingConfig
 from training.errors import ExperimentError
 from training.record import files
@@ -65,20 +66,24 @@ class SweepError(ExperimentError):
 
 
 def describe(plan: Plan) -> dict:
-    """The sweep's configuration: a grid over every listed value.
+    """The sweep's configuration: a grid over every listed value, or the search of the plan.
 
     ``command`` repeats what the user typed, so that every agent makes the same runs. main.py is
     called as a module, which Python finds from any working directory.
     """
     name = plan.points[0].training.sweep_name
-    axes = plan.axes or {"seed": (plan.points[0].training.seed,)}
-    flags = flags_of(plan, OPTIONS.keys() - OF_ONE_PROCESS - axes.keys())
+    if plan.search is None:
+        axes = plan.axes or {"seed": (plan.points[0].training.seed,)}
+        parameters = {axis: {"values": list(values)} for axis, values in axes.items()}
+        metric = {"name": METRIC, "goal": "maximize"}
+        layout = {"method": "grid", "metric": metric, "parameters": parameters}
+    else:
+        layout = plan.search.layout({})
+    flags = flags_of(plan, OPTIONS.keys() - OF_ONE_PROCESS - layout["parameters"].keys())
     return {
         "name": name or files.run_name(plan.points[0].to_dict(), with_seed=False),
         "program": "main.py",
-        "method": "grid",
-        "metric": {"name": METRIC, "goal": "maximize"},
-        "parameters": {axis: {"values": list(values)} for axis, values in axes.items()},
+        **layout,
         "command": ["${env}", "${interpreter}", "-m", "main", *config_of(plan), *flags, "${args}"],
     }
 
@@ -109,10 +114,12 @@ def plan_with(flags: list[str], own: list[str]) -> Plan:
 def create(plan: Plan) -> str:
     """Make a sweep of ``plan`` on the server; its entity/project/id.
 
-    Raises SweepError if the server refuses it.
+    Raises SweepError if the server refuses it, and ExperimentError for what it does not know.
     """
     import wandb
 
+    if plan.search is not None:
+        check_search(plan.search)
     project = project_name(plan.points[0].training.dataset_name)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # announce() logs it
@@ -122,6 +129,17 @@ def create(plan: Plan) -> str:
     except Exception as error:
         raise SweepError(f"wandb made no sweep ({one_line(error)})") from None
     return f"{entity}/{project}/{sweep_id}"
+
+
+def check_search(search: Search) -> None:
+    """ExperimentError for what the server does not know; say what it leaves out."""
+    if search.early is not None and search.early.kind != "hyperband":
+        raise ExperimentError(
+            f"early_terminate: wandb's server knows hyperband, and no {search.early.kind}: search "
+            "on this machine, by --tracking offline"
+        )
+    if search.enqueued:
+        log.info("wandb's server draws all trials itself: enqueue is left out")
 
 
 def announce(path: str) -> None:
@@ -249,7 +267,7 @@ def train_as_sweep(
     except SweepError as error:
         link.lose(str(error))
         return [], runs
-    files.write_json(common / SWEEP_FILE, {"path": path, "axes": plan.axes})
+    store_sweep(plan, path, common)
     announce(path)
     outcome = run_agent(path, flags_of(plan, LOCAL), len(runs))
     if outcome.lost:
@@ -280,15 +298,19 @@ def join(path: str, flags: list[str]) -> tuple[list[dict], int]:
     return [run.result() for run in runs], outcome.refused + len(outcome.folders) - len(runs)
 
 
-def run_agent(path: str, flags: list[str], count: int | None = None) -> Outcome:
+def run_agent(
+    path: str, flags: list[str], count: int | None = None, note: Path | None = None
+) -> Outcome:
     """Have ``wandb agent`` work on the sweep ``path`` (entity/project/id), with ``count`` jobs at
     most, whose main.py takes ``flags`` beside the sweep's.
 
-    Raises Stopped after a signal, when the current run has saved its state.
+    The folders of runs are noted in ``note``, those of earlier agents before them. Raises Stopped
+    after a signal, when the current run has saved its state.
     """
     limit = [] if count is None else ["--count", str(count)]
     with tempfile.TemporaryDirectory() as place, stop_request() as stop:
-        note = Path(place) / "folders"
+        note = note or Path(place) / "folders"
+        before = noted_in(note)
         more = {"WANDB_DIR": place, files.NOTE: str(note), LOCAL_FLAGS: json.dumps(flags)}
         agent = Popen(
             [*AGENT, *limit, path],
@@ -303,9 +325,14 @@ def run_agent(path: str, flags: list[str], count: int | None = None) -> Outcome:
             agent.wait()
         if stop.signum is not None:
             raise Stopped(stop.signum)
-        noted = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
-        jobs = len(list(Path(place).glob(JOBS)))
-    return Outcome([Path(line) for line in noted], jobs - len(noted), agent.returncode != 0)
+        noted, jobs = noted_in(note), len(list(Path(place).glob(JOBS)))
+    refused = max(0, jobs - len(noted) + len(before))
+    return Outcome([Path(line) for line in noted], refused, agent.returncode != 0)
+
+
+def noted_in(note: Path) -> list[str]:
+    """The folders that `files.note` has written down."""
+    return note.read_text(encoding="utf-8").splitlines() if note.exists() else []
 
 
 def agent_environment(count: int | None) -> dict[str, str]:
@@ -327,10 +354,20 @@ def result_of(folder: Path, values: dict) -> dict:
     return {"folder": str(folder), "values": values, "error": "it ended before it began to train"}
 
 
+def store_sweep(plan: Plan, path: str, common: Path) -> None:
+    """Write down which sweep on the server has the grid or the search of ``plan``."""
+    files.write_json(common / SWEEP_FILE, {"path": path, "axes": what_is_swept(plan)})
+
+
 def stored_sweep(plan: Plan, common: Path) -> str | None:
     """The sweep that an earlier process made of the same grid; None if there is none."""
     try:
         stored = json.loads((common / SWEEP_FILE).read_text(encoding="utf-8"))
-        return stored["path"] if stored["axes"] == json.loads(json.dumps(plan.axes)) else None
+        return stored["path"] if stored["axes"] == what_is_swept(plan) else None
     except (OSError, ValueError, KeyError, TypeError):  # none, or a damaged one
         return None
+
+
+def what_is_swept(plan: Plan) -> dict:
+    """The axes of a grid, or the layout of a search, as JSON has them."""
+    return json.loads(json.dumps(plan.axes if plan.search is None else plan.search.layout({})))
