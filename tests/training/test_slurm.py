@@ -21,7 +21,10 @@ import pytest
 import torch
 from resumption import SMALL, last_weights, wait_until
 
+from tests.command_line import arguments
 from training.record import checkpoint
+from training.search.folder import searched_in
+from training.search.study import Trials
 
 REPO = Path(__file__).resolve().parents[2]
 SUBMIT = REPO / "scripts" / "slurm_sweep.sh"
@@ -231,6 +234,47 @@ def test_an_array_with_interruptions(slurm, spikes_folder, train, tmp_path):
     for folder in (tmp_path / "whole").glob("*_seed*"):
         ours, others = last_weights(folder), last_weights(out / folder.name)
         assert all(torch.equal(ours[name], others[name]) for name in ours)
+
+
+SEARCH = """\
+method: bayes
+run_cap: 3
+early_terminate: {{type: hyperband, min_iter: 2, eta: 2}}
+enqueue: [{{lr: 0.02}}]
+parameters:
+  lr: {{distribution: log_uniform_values, min: 0.001, max: 0.1}}
+  pdrop: {{min: 0.1, max: 0.5}}
+  data_folder: {{value: {data}}}
+"""
+
+
+@pytest.mark.slow
+def test_tasks_share_the_journal_of_a_search(slurm, spikes_folder, tmp_path):
+    """Two at a time, one is requeued and resumes its trial; the table has every trial once."""
+    config, out = tmp_path / "search.yaml", tmp_path / "out"
+    config.write_text(SEARCH.format(data=spikes_folder))
+    cluster = Cluster(slurm, tmp_path)
+    options = arguments(**{**OPTIONS, "nb_epochs": 6, "seed": 5}, new_exp_folder=out)
+    said = cluster("bash", SUBMIT, *MODEST, "--array=1-3%2", config, *options)
+    array, table = jobs_of(said)
+
+    first = out / "trial_0001_seed5"
+    wait_until((first / checkpoint.LAST).exists)
+    cluster("scontrol", "requeue", f"{array}_1")
+    wait_until(lambda: cluster.state(f"{array}_1").startswith("PENDING"))
+    cluster.start_now(f"{array}_1")
+    wait_until(lambda: not cluster("squeue", "--noheader"))
+
+    assert "Resuming after" in (first / "log" / "exp.log").read_text()
+    records = Trials(out, searched_in(out).search).records()
+    assert [record.number for record in records] == [1, 2, 3]
+    assert all(record.state in ("complete", "pruned") for record in records)
+    assert records[0].values["lr"] == 0.02
+    shown = (tmp_path / "slurm_logs" / f"sprache-table_{table}.log").read_text()
+    assert len([line for line in shown.splitlines() if " SHD " in line]) == 3
+    assert "best: trial" in shown
+    assert (out / "parallel.png").exists()
+    assert (out / "best.yaml").exists()
 
 
 @pytest.mark.slow

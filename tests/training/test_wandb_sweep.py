@@ -249,3 +249,98 @@ def test_a_grid_goes_offline_without_a_login(train, tmp_path, capsys, monkeypatc
     assert train(seed=[1, 2], nb_epochs=1) == 0
     assert capsys.readouterr().out.count("no login") == 1
     assert len(list((tmp_path / "out").glob("*/wandb/offline-run-*"))) == 2
+
+
+SEARCH = """\
+method: random
+run_cap: 3
+early_terminate: {type: hyperband, min_iter: 2}
+enqueue: [{lr: 0.01}]
+parameters:
+  lr: {distribution: log_uniform_values, min: 0.01, max: 0.03}
+  pdrop: {values: [0.1, 0.2]}
+  seed: {value: 4}
+"""
+
+
+@pytest.fixture
+def search(train, tmp_path):
+    """Make the search above, or another, in the folder out."""
+
+    def call(text=SEARCH, **options):
+        (tmp_path / "search.yaml").write_text(text)
+        return train(config=tmp_path / "search.yaml", seed=4, **{"nb_epochs": 1, **options})
+
+    return call
+
+
+def test_a_search_becomes_a_sweep_and_one_table(
+    search, tmp_path, wandb_server, local_agent, capsys
+):
+    """And goes on in the same sweep where it was lost."""
+    local_agent.before = staticmethod(lambda number: number == 3)
+    assert search() == 1
+    (sweep,) = wandb_server.sweeps.values()
+    layout = {**sweep["config"]}
+    assert (layout["method"], layout["run_cap"]) == ("random", 3)
+    assert layout["metric"] == {"name": "valid acc", "goal": "maximize"}
+    assert layout["early_terminate"] == {"type": "hyperband", "min_iter": 2}
+    assert layout["parameters"] == {
+        "lr": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.03},
+        "pdrop": {"distribution": "categorical", "values": [0.1, 0.2]},
+        "seed": {"values": [4]},
+    }
+    assert "enqueue" not in layout
+    said = capsys.readouterr().out
+    assert "enqueue is left out" in said
+    assert "is lost; the same command again goes on with it" in said
+    local_agent.before = staticmethod(lambda number: False)
+    assert search() == 0
+    assert len(wandb_server.sweeps) == 1
+    trials = table_in(tmp_path / "out")["trials"]
+    rates = sorted(trial["values"]["lr"] for trial in trials)
+    assert rates == pytest.approx([0.01, 0.02, 0.03])
+    assert {trial["state"] for trial in trials} == {"complete"}
+    assert len(curves(wandb_server)) == 1  # one seed
+    assert "best: trial" in capsys.readouterr().out
+    assert (tmp_path / "out" / "best.yaml").exists()
+    assert (tmp_path / "out" / "parallel.png").exists()
+    assert not (tmp_path / "out" / "journal.log").exists()
+
+
+def test_a_search_is_made_for_others_and_joined(search, tmp_path, wandb_server, local_agent):
+    assert search(only_createsweep=True) == 0
+    (name,) = wandb_server.sweeps
+    wandb_server.next_command(wandb_server.add_agent(name), {})  # another takes a trial
+    assert main.main(["--sweep_id", f"lab/SiLIF_SHD_runs/{name}", "--new_exp_folder", "mine"]) == 0
+    assert [trial["number"] for trial in table_in(tmp_path / "mine")["trials"]] in ([1, 2], [2, 1])
+
+
+def test_what_the_server_cannot_search_is_refused(search, wandb_server, capsys):
+    text = SEARCH.replace("type: hyperband", "type: median")
+    for flags in ({}, {"only_createsweep": True}):
+        assert search(text, **flags) == 2
+        assert "knows hyperband, and no median" in capsys.readouterr().err
+    assert not wandb_server.sweeps
+
+
+def test_a_search_is_made_here_where_the_server_refuses_it(
+    search, tmp_path, wandb_server, monkeypatch, capsys
+):
+    def refuse(*_, **__):
+        raise ValueError("no more sweeps")
+
+    monkeypatch.setattr(wandb, "sweep", refuse)
+    assert search() == 0
+    assert "wandb made no sweep (no more sweeps)" in capsys.readouterr().out
+    assert (tmp_path / "out" / "journal.log").exists()
+    assert len(table_in(tmp_path / "out")["trials"]) == 3
+
+
+def test_a_run_that_the_server_stops_is_not_given_out_again(train, wandb_server, monkeypatch):
+    """As early_terminate does; a run that is preempted is given to the next agent."""
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep0")
+    monkeypatch.setenv("WANDB_RUN_ID", "sweep0run0")
+    wandb_server.run("sweep0run0")["stopped"] = True
+    assert train(nb_epochs=3) == 128 + signal.SIGINT  # by wandb
+    assert not wandb_server.runs["sweep0run0"].get("preempted")

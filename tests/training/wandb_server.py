@@ -55,9 +55,7 @@ class WandbServer(ThreadingHTTPServer):
         return self.runs.setdefault(name, {"history": [], "summary": {}, "config": {}})
 
     def add_sweep(self, config: dict, project: str) -> str:
-        names = list(config["parameters"])
-        axes = [parameter["values"] for parameter in config["parameters"].values()]
-        points = [dict(zip(names, values, strict=True)) for values in itertools.product(*axes)]
+        points = points_of(config)
         sweep = f"sweep{len(self.sweeps)}"
         self.sweeps[sweep] = {"config": config, "project": project, "left": points, "given": {}}
         return sweep
@@ -83,6 +81,28 @@ class WandbServer(ThreadingHTTPServer):
             return [{"type": "exit"}]
         args = {key: {"value": value} for key, value in given[run]["point"].items()}
         return [{"type": kind, "run_id": run, "program": program, "args": args}]
+
+
+def points_of(config: dict) -> list[dict]:
+    """The points of a grid; of a search, in place of draws, some that are spread evenly."""
+    parameters = config["parameters"]
+    if config["method"] == "grid":
+        axes = [parameter["values"] for parameter in parameters.values()]
+        return [dict(zip(parameters, values, strict=True)) for values in itertools.product(*axes)]
+    count = config["run_cap"]
+    return [
+        {name: between(entry, i / max(count - 1, 1)) for name, entry in parameters.items()}
+        for i in range(count)
+    ]
+
+
+def between(entry: dict, share: float):
+    """A value of a parameter, at a ``share`` of its range."""
+    if "value" in entry:
+        return entry["value"]
+    if "values" in entry:
+        return entry["values"][round(share * (len(entry["values"]) - 1))]
+    return entry["min"] + share * (entry["max"] - entry["min"])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -125,8 +145,9 @@ class Handler(BaseHTTPRequestHandler):
                 operation = getattr(self, name, lambda **_: None)
                 self.answer({"data": operation(**(asked.get("variables") or {}))})
             else:
-                self.file_stream(self.path.split("/")[-2], asked)
-                self.answer({})
+                name = self.path.split("/")[-2]
+                self.file_stream(name, asked)
+                self.answer({"stopped": True} if self.server.run(name).get("stopped") else {})
 
     def file_stream(self, name: str, asked: dict):
         run, sent = self.server.run(name), asked.get("files", {})
