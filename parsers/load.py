@@ -317,7 +317,7 @@ def read_config(path: Path) -> ConfigFile:
         kind = "a list" if isinstance(content, list) else "a single value"
         raise ConfigError(f"{path} holds {kind}, not options such as lr: 0.01")
     notes: tuple[str, ...] = ()
-    if "parameters" in content:
+    if "parameters" in content or "method" in content:
         _check_sweep(content, path)
         if content.get("method", "grid") != "grid":
             search, fixed = read_search(content, str(path), OPTIONS)
@@ -346,7 +346,7 @@ def _check_sweep(content: dict, path: Path) -> None:
         if key not in WANDB_KEYS | SEARCH_KEYS:
             way_out = "move it below parameters" if key in OPTIONS else "remove it"
             raise ConfigError(f"{path}: key '{key}' is next to parameters; {way_out}")
-    parameters = content["parameters"]
+    parameters = content.get("parameters")
     if not isinstance(parameters, dict) or not parameters:
         raise ConfigError(f"{path}: parameters must hold options such as lr: {{value: 0.01}}")
     if BY_MODEL in parameters:

@@ -155,7 +155,8 @@ def words_of(command: str, place: Path) -> list[str]:
 
 def check_training(argv: list[str], place: Path, tmp_path: Path) -> None:
     """Train, resume or test for real in about a second, unless it takes a server or GPUs."""
-    options = load_plan(argv).points[0].training
+    plan = load_plan(argv)
+    options = plan.points[0].training
     cheap = {**CHEAP, "new_exp_folder": tmp_path / "run", "data_folder": place / "spikes"}
     if {word.split("=")[0].removeprefix("--") for word in argv} & BEYOND_THIS_TEST:
         return
@@ -166,6 +167,7 @@ def check_training(argv: list[str], place: Path, tmp_path: Path) -> None:
         cheap = {}  # a finished run
     else:
         cheap |= {} if {"--debug", "--only_point"} & {*argv} else {"jobs": 1, "seed": 1}
+        cheap |= {"only_point": 1} if plan.search else {}
         if options.dataset_name == "sc":
             cheap |= {"data_folder": place / "words"}
         else:

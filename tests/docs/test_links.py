@@ -19,7 +19,7 @@ TO_BE_MADE = {  # by a reader of CONTRIBUTING.md
 }
 OF_OTHER_PROGRAMS = {
     *("--index-url", "--no-deps", "--dist"),  # pip and pytest
-    *("--partition", "--time", "--gres", "--cpus-per-task", "--name"),  # sbatch
+    *("--array", "--partition", "--time", "--gres", "--cpus-per-task", "--name"),  # sbatch
     *("--markdown", "--latex", "--csv"),  # training.results, run by test_documented_commands.py
     *("--wandb", "--help"),
 }

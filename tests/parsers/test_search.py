@@ -205,6 +205,7 @@ def test_the_first_epoch_after_which_trials_are_stopped(repository, entry, first
     [
         ({"method": "bayse"}, "unknown method 'bayse'; did you mean 'bayes'?"),
         ({"method": "custom"}, "unknown method 'custom'; there are grid, random and bayes"),
+        ({"parameters": None}, "parameters must hold options"),
         ({"run_cap": None}, "run_cap is missing"),
         ({"run_cap": 0}, "run_cap: '0' is not a whole number from 1"),
         ({"run_cap": 1.5}, "run_cap: '1.5' is not a whole number"),

@@ -234,7 +234,7 @@ def test_another_search_in_the_folder_is_refused_and_replaced(search, tmp_path, 
         ({"method": "random"}, {}, "another method"),
         ({"parameters": {**SEARCH["parameters"], "lr": [0.02, 0.2]}}, {}, "another space of lr"),
         ({}, {"nb_hiddens": 8}, "nb_hiddens (16, not 8)"),
-        ({}, {"seed": 5}, "another seeds"),
+        ({}, {"seed": 5}, "another seed"),
     ):
         assert search(parts=parts, **flags) == 2
         error = capsys.readouterr().err

@@ -14,6 +14,8 @@ from training.search.study import JOURNAL, LOCKS
 from training.search.work import run_folder
 
 SEARCH_FILE = "search.yaml"
+# What makes another search besides its space: fields, and their keys in a config.
+KEYS = {"method": "method", "early": "early_terminate", "seeds": "seed", "enqueued": "enqueue"}
 
 
 def search_folder(plan: Plan) -> Path:
@@ -94,9 +96,6 @@ def description(plan: Plan) -> dict[str, Any]:
 
 def difference(before: Plan, now: Plan) -> str | None:
     """What makes another search of two; None if nothing does. There may be more trials."""
-    for name in ("method", "early", "seeds", "enqueued"):
-        if getattr(before.search, name) != getattr(now.search, name):
-            return name
     spaces = [
         {name: dimension.entry for name, dimension in plan.search.space.items()}
         for plan in (before, now)
@@ -104,6 +103,9 @@ def difference(before: Plan, now: Plan) -> str | None:
     for name in {**spaces[0], **spaces[1]}:
         if spaces[0].get(name) != spaces[1].get(name):
             return f"space of {name}"
+    for field, key in KEYS.items():
+        if getattr(before.search, field) != getattr(now.search, field):
+            return key
     values = before.points[0].to_dict(), now.points[0].to_dict()
     return next(
         (

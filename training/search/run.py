@@ -38,7 +38,7 @@ def run_search(plan: Plan, device: torch.device, draw: Callable[[Path], None]) -
         work_through(plan, trials, [plan.only_point], DataCache(device))
         return 0
     numbers = range(1, plan.search.trials + 1)
-    ended = sum(record.has_ended for record in trials.records())
+    ended = sum(record.has_ended for record in trials.records()[: plan.search.trials])
     left = plan.search.trials - ended
     if ended:
         log.info("%d of %d trials have ended before, in %s", ended, plan.search.trials, folder)
@@ -49,4 +49,4 @@ def run_search(plan: Plan, device: torch.device, draw: Callable[[Path], None]) -
         work_through(plan, trials, numbers, DataCache(device))
     report_trials(plan, trials.records(), folder)
     draw(folder)
-    return int(not all(record.has_ended for record in trials.records()))
+    return int(not all(record.has_ended for record in trials.records()[: plan.search.trials]))
