@@ -26,9 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     from training.terminal.console import exit_status, start_logging
 
     start_logging()
-    draw = None
-    if plan.search is not None:
-        from analysis.search import draw
+    if plan.search is None:
+        return exit_status("main.py", lambda: sweep.run(plan))
+    from analysis.search import draw
+
     return exit_status("main.py", lambda: sweep.run(plan, draw))
 
 

@@ -28,7 +28,7 @@ from training.tracking.wandb_run import link
 from training.tracking.wandb_sweep import announce, create, joined, plan_of_job
 
 
-def run(plan: Plan, draw: Callable[[Path], None] | None = None) -> int:
+def run(plan: Plan, draw: Callable[[Path], None] = lambda folder: None) -> int:
     """Train and test every point of ``plan``, or evaluate a pretrained network; the exit status.
 
     ``draw`` makes the pictures of a search, in its folder. Raises ExperimentError and DataError for

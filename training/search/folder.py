@@ -10,7 +10,7 @@ from parsers.load import OPTIONS, Plan, load_plan
 from parsers.plan import RUNS_APART
 from training.errors import ExperimentError
 from training.record import files
-from training.search.study import JOURNAL, LOCKS
+from training.search.study import JOURNAL, LOCKS, are_free
 from training.search.work import run_folder
 
 SEARCH_FILE = "search.yaml"
@@ -35,9 +35,14 @@ def list_trials(plan: Plan) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove an earlier search; what else is in its folder stays."""
+    """Remove an earlier search; what else is in its folder stays.
+
+    Raises ExperimentError while a process works on it.
+    """
     if not (folder / SEARCH_FILE).exists():
         return
+    if not are_free(folder):
+        raise ExperimentError(f"another process works on the search in {folder}: wait for its end")
     with files.writing_to(folder):
         for path in folder.glob("trial_[0-9][0-9][0-9][0-9]_seed*"):
             shutil.rmtree(path)

@@ -11,6 +11,7 @@ from datasets.registry import DATASETS
 from parsers.load import Plan
 from parsers.program import check_folder
 from training.data.loading import DataCache
+from training.errors import ExperimentError
 from training.grid import parallel
 from training.search import workers
 from training.search.folder import clear, search_folder, settle
@@ -30,6 +31,8 @@ def run_search(plan: Plan, device: torch.device, draw: Callable[[Path], None]) -
     options = plan.points[0].training
     DATASETS[options.dataset_name].look_up(options)
     check_folder("--new_exp_folder", folder)
+    if options.overwrite and plan.only_point is not None:
+        raise ExperimentError("--overwrite starts a whole search again: remove --only_point")
     if options.overwrite:
         clear(folder)
     settle(plan, folder)
@@ -49,4 +52,7 @@ def run_search(plan: Plan, device: torch.device, draw: Callable[[Path], None]) -
         work_through(plan, trials, numbers, DataCache(device))
     report_trials(plan, trials.records(), folder)
     draw(folder)
-    return int(not all(record.has_ended for record in trials.records()[: plan.search.trials]))
+    left = sum(not record.has_ended for record in trials.records()[: plan.search.trials])
+    if left:
+        log.info("%d trials have not ended: the same command again goes on with them", left)
+    return int(left > 0)

@@ -244,6 +244,17 @@ def pruner(early: Early | None) -> "optuna.pruners.BasePruner":
     )
 
 
+def are_free(folder: Path) -> bool:
+    """Whether no process works on a trial of the search in ``folder``."""
+    try:
+        for path in (folder / LOCKS).glob("trial_*"):
+            with FileLock(path, blocking=False):
+                pass
+    except Timeout:
+        return False
+    return True
+
+
 def mend(journal: Path) -> None:
     """Cut off a last line that a dying machine left unfinished."""
     if not journal.exists():
