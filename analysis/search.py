@@ -24,6 +24,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from analysis.style import FAINT, INK, new_figure, print_style, save
 from parsers.distributions import Dimension
@@ -36,6 +37,7 @@ from training.search.study import JOURNAL, Trials, distribution
 from training.terminal.console import log, start_logging
 
 PROGRAM = "analysis.search"
+JUDGED = ("complete", "pruned")
 FEWEST = 4  # trials that tell an importance
 TOP = 5  # trials at least that count as the best, which PED-ANOVA compares with all
 BAR = "#0072B2"
@@ -51,7 +53,8 @@ def draw(folder: Path) -> None:
     with continuing_without("the pictures", Exception, f"python -m {PROGRAM} {folder} draws them"):
         space = searched_in(folder).search.space
         trials = json.loads((folder / files.SWEEP_SUMMARY).read_text(encoding="utf-8"))["trials"]
-        known = [t for t in trials if t["accuracy"] is not None and t["values"].keys() >= {*space}]
+        judged = [trial for trial in trials if trial["state"] in JUDGED]
+        known = [t for t in judged if t["accuracy"] is not None and t["values"].keys() >= {*space}]
         with print_style():
             drawn = []
             if len(known) >= FEWEST:
@@ -98,7 +101,10 @@ def importance_figure(shares: Mapping[str, float], count: int) -> Figure:
 
 
 def parallel_figure(trials: Sequence[dict], space: Mapping[str, Dimension]) -> Figure:
-    """Every trial as a line through its values, coloured by its accuracy; the best is marked."""
+    """Every trial as a line through its values, coloured by its accuracy, and the best marked.
+
+    ``trials`` are in the order of the table, the best first.
+    """
     scales = [Scale(name, dimension, trials) for name, dimension in space.items()]
     accuracies = [100 * trial["accuracy"] for trial in trials]
     low, high = min(accuracies), max(accuracies)
@@ -106,9 +112,8 @@ def parallel_figure(trials: Sequence[dict], space: Mapping[str, Dimension]) -> F
     colours = matplotlib.colormaps[COLOURS]
     figure = new_figure(1.3 * len(scales) + 2.2, 3.4)
     axes = figure.subplots()
-    order = sorted(trials, key=lambda t: (t["state"] == "complete", t["accuracy"]))
-    best = order[-1] if order[-1]["state"] == "complete" else None
-    for trial in order:
+    best = trials[0] if trials[0]["state"] == "complete" else None
+    for trial in reversed(trials):
         heights = [scale.height(trial["values"][scale.name]) for scale in scales]
         heights.append(norm(100 * trial["accuracy"]))
         is_whole = trial["state"] == "complete"
@@ -144,23 +149,19 @@ class Scale:
 
     def __init__(self, name: str, dimension: Dimension, trials: Sequence[dict]):
         self.name, self.choices = name, list(dimension.values)
-        self.log = "log" in dimension.distribution
         if not self.choices:
             found = [trial["values"][name] for trial in trials]
             ends = [dimension.value(end) for end in dimension.draw[:2]]
             self.low, self.high = min([*found, *ends]), max([*found, *ends])
+            self.log = "log" in dimension.distribution and self.low > 0
 
     def height(self, value: Any) -> float:
-        """Where a value lies."""
+        """Where a value lies; in the middle if there is no other."""
         if self.choices:
-            last = max(len(self.choices) - 1, 1)
-            return self.choices.index(value) / last
-        low, high, x = (
-            map(math.log, (self.low, self.high, value))
-            if self.log
-            else (self.low, self.high, value)
-        )
-        return (x - low) / (high - low)
+            return self.choices.index(value) / max(len(self.choices) - 1, 1)
+        ends = self.low, self.high, value
+        low, high, x = map(math.log, ends) if self.log else ends
+        return (x - low) / (high - low) if high > low else 0.5
 
     def ticks(self) -> list[tuple[float, str]]:
         """Heights and labels of the ticks."""
@@ -169,8 +170,8 @@ class Scale:
         space = np.geomspace if self.log else np.linspace
         values = space(self.low, self.high, TICKS)
         if isinstance(self.low, int):
-            values = sorted({round(float(value)) for value in values})
-        return [(self.height(float(value)), f"{value:.3g}") for value in values]
+            values = {round(float(value)) for value in values}
+        return [(self.height(value), f"{value:.3g}") for value in values]
 
 
 def smooth(heights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -187,7 +188,9 @@ def draw_scale(axes: Axes, place: int, name: str, ticks: list[tuple[float, str]]
     axes.plot([place, place], [0, 1], color=INK, linewidth=0.8)
     for height, label in ticks:
         axes.plot([place, place + 0.03], [height, height], color=INK, linewidth=0.8)
-        axes.text(place + 0.05, height, label, fontsize=6.5, va="center", color=INK)
+        halo = [withStroke(linewidth=2, foreground="white")]
+        style = {"fontsize": 6.5, "va": "center", "color": INK, "path_effects": halo}
+        axes.text(place + 0.05, height, label, zorder=3, **style)
     title = name.replace("_", "_\n") if "\n" not in name else name
     axes.text(place, 1 + MARGIN, title, fontsize=7.5, ha="center", va="bottom", color=INK)
 

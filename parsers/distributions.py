@@ -108,8 +108,8 @@ class Dimension:
             drawn = sum(spans[self.values.index(value)]) / 2 if is_drawn else None
         else:
             low, high, *_ = self.draw
-            drawn = self.probability(value)
-            is_drawn = low <= drawn <= high and math.isclose(self.value(drawn), value)
+            drawn = min(max(self.probability(value), low), high)  # a value is rounded past an end
+            is_drawn = math.isclose(self.value(drawn), value)
         if not is_drawn:
             raise ValueError(f"{value} is never drawn by {self.distribution}")
         return drawn
@@ -147,7 +147,9 @@ class Dimension:
             from scipy.special import betainc
 
             return float(betainc(self.numbers["a"], self.numbers["b"], x))
-        return self.normal.cdf(math.log(x) if "log" in self.distribution else x)
+        if "log" in self.distribution:
+            return self.normal.cdf(math.log(x)) if x > 0 else 0.0
+        return self.normal.cdf(x)
 
     @property
     def normal(self) -> NormalDist:

@@ -238,7 +238,7 @@ def read_enqueued(points: Any, space: Mapping[str, Dimension], where: str) -> tu
         for name, value in values.items():
             try:
                 space[name].drawn(value)
-            except (ValueError, OverflowError) as error:
+            except ValueError as error:
                 raise ConfigError(f"{where}: {name}: {error}") from None
         found.append(values)
     return tuple(found)

@@ -112,6 +112,8 @@ def test_what_is_drawn_and_the_value(repository, entry, drawn, value):
     assert dimension.value(dimension.drawn(found)) == pytest.approx(found)
     low, high, *_ = dimension.draw
     if not dimension.draw.choices:
+        for end in (low, high):
+            assert low <= dimension.drawn(dimension.value(end)) <= high  # rounded past it, perhaps
         assert low <= drawn <= high
         assert low <= dimension.drawn(dimension.middle) <= high
 
