@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""From the folder of a run and a recording to what its network hears, and what it answers.
+
+    listener = open_listener("MY_RUN")
+    x = listener.input_of(read_recording(Path("yes.wav")))     # [T, F], as the run was trained
+    answer = listener.answer(x[None])
+    listener.classes[answer.scores[0].argmax()]
+
+Everything is read from the run: its config.yaml says whether it hears log-mel features or spikes
+and how these are binned, its data.json the names of the classes, the sampling rate and the
+channels. The data that it was trained on need not be there.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analysis.trained import read_options
+from datasets.binning import Binning, bin_clips
+from datasets.errors import DataError
+from datasets.features import FILTERBANKS, FRAME_MS, SHIFT_MS, frame_counts, torchaudio_fbank
+from datasets.recordings import FULL_SCALE, Recording, resample
+from datasets.registry import DATASETS
+from models.dynamics import potentials
+from models.network import Network
+from models.readouts import ANNReadoutLayer, ReadoutLayer, find_readout
+from models.ssms import MeanReadout
+from parsers.load import Config, resolve_pretrained
+from parsers.training_config import SPIKES
+from training.build import build_model
+from training.data import same_data
+from training.device.choice import choose_device, set_up
+from training.errors import CheckpointError
+from training.record import checkpoint
+
+USUAL_RATE = 16_000  # Hz, of the published recordings
+
+
+class Answer(NamedTuple):
+    """What a network says to a batch of clips.
+
+    ``scores`` [B, C] are those that training and tests take the class from. ``running``
+    [B, T - first, C] are the scores after every step, as if the clip ended there; the ``first``
+    steps of some readouts count for no class. None for a network that hears clips from both ends,
+    which has no answer before the end.
+    """
+
+    scores: Tensor
+    running: Tensor | None
+    first: int = 0
+
+    def probabilities(self) -> Tensor:
+        """Of the classes [B, C]: softmax of the scores, whose cross-entropy training minimises."""
+        return torch.softmax(self.scores.double(), dim=1)
+
+    def deciding_steps(self) -> Tensor | None:
+        """The step [B] int64 from which on the class that leads is the final one."""
+        if self.running is None:
+            return None
+        steps = self.running.shape[1]
+        other = self.running.argmax(dim=2) != self.scores.argmax(dim=1)[:, None]
+        last = torch.where(other, torch.arange(steps, device=other.device), -1).amax(dim=1)
+        return self.first + (last + 1).clamp(max=steps - 1)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A trained network, in evaluation mode on its device, and how it hears.
+
+    ``rate`` in Hz is what sound is resampled to; ``classes`` are the names of the outputs;
+    ``notes`` say in a line each what the folder does not, and what is assumed instead.
+    """
+
+    folder: Path
+    config: Config
+    model: Network
+    classes: list[str]
+    rate: int
+    binning: Binning | None  # of spikes; None for features
+    notes: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.model.parameters()).device
+
+    @property
+    def step_seconds(self) -> float:
+        """Time from one step to the next."""
+        training = self.config.training
+        return DATASETS[training.dataset_name].step_seconds(training)
+
+    def seconds_heard(self, step: int) -> float:
+        """How much of a clip, in s from its start, the network has heard after ``step``, from 0."""
+        if self.binning is not None:  # the first bin lies before the clip
+            return step * self.binning.bin_seconds
+        return (step * SHIFT_MS + FRAME_MS) / 1000
+
+    def input_of(self, sound: Recording, seed: Sequence[int] = (0, 0)) -> Tensor:
+        """What the network hears of a recording at any rate: [T, F] float32 on the CPU.
+
+        Features are those of training, to the bit. Spikes are made by the model of the inner ear,
+        `datasets.cochlea`, whose nerve fibres draw random numbers from ``seed``: the seed of the
+        data and the number of the clip. Events after ``max_time`` are dropped, as in training.
+
+        Raises DataError for sound that is too short for a frame, or that the ear does not hear.
+        """
+        if self.binning is not None:
+            from datasets.cochlea import spikes_from_audio  # takes a second, and features need none
+
+            times, units = spikes_from_audio(*sound, list(seed))
+            return self.input_of_spikes([times], [units])[0].float()
+        samples = resample(sound, self.rate).samples
+        if frame_counts(len(samples), self.rate) == 0:
+            length = f"{1000 * len(samples) / self.rate:.1f} ms"
+            raise DataError(f"is too short: {length}, where a frame takes {FRAME_MS}")
+        wave = torch.from_numpy(samples)[None].float().div_(FULL_SCALE)
+        return FILTERBANKS[self.config.training.feature_backend](wave, self.rate)[0]
+
+    def input_of_spikes(
+        self,
+        times: Sequence[np.ndarray],
+        units: Sequence[np.ndarray],
+        path: Path = Path("spikes"),
+        first: int = 0,
+    ) -> Tensor:
+        """Clips of spikes, ``times`` [E] in s and ``units`` [E] of each, as counts [B, T, F] uint8.
+
+        ``first`` is the number of the first of them in ``path``, which errors name. Raises
+        DataError for events that cannot be binned.
+        """
+        return torch.from_numpy(bin_clips(times, units, self.binning, path, first).counts)
+
+    def start(self) -> None:
+        """Draw the initial states of what follows as a test of the run does: from its seed."""
+        torch.manual_seed(self.config.training.seed)
+
+    @torch.no_grad()
+    def answer(self, x: Tensor) -> Answer:
+        """What the network says to the batch ``x`` [B, T, F]; its scores are those of a test."""
+        with _watching(self.model) as steps:
+            scores = self.model(x.to(self.device, torch.float32))[0]
+        if any(getattr(layer, "bidirectional", False) for layer in self.model.layers):
+            return Answer(scores, None)
+        return Answer(scores, *steps())
+
+
+def open_listener(name: str | Path, *, config: str | None = None, gpu_device: int = 0) -> Listener:
+    """The run in a folder, or of a name in ``reference_models/``, ready to listen.
+
+    ``config`` names the options of a folder without a config.yaml. Raises ConfigError,
+    ExperimentError (CheckpointError among them), with one line for the user.
+    """
+    folder = resolve_pretrained(name)
+    options = read_options(folder, config)
+    path = checkpoint.find_weights(folder)
+    weights = checkpoint.read_weights(path)
+    record = same_data.recorded(folder)
+    training = same_data.as_recorded(record, options.training)
+    binning = Binning.of(training) if SPIKES.are_met(options.to_dict()) else None
+    notes = []
+    if record is None:
+        classes = [str(label) for label in range(_outputs(weights, path))]
+        notes.append(
+            f"{folder} has no data.json, which names the classes in runs of today: they are numbers"
+        )
+    else:
+        classes = record["classes"]
+    rate = training.sample_rate
+    if binning is not None:
+        from datasets.cochlea import RATE as rate  # noqa: N811
+    elif not rate:
+        rate = USUAL_RATE
+        notes.append(f"{folder} does not say its sampling rate: {rate} Hz are assumed")
+    if training.feature_backend != "torch" and torchaudio_fbank() is None:
+        notes.append("torchaudio does not import here: features are those of our own filterbank")
+        options = replace(options, training=replace(options.training, feature_backend="torch"))
+    device = choose_device(gpu_device)
+    set_up(device)
+    features = DATASETS[training.dataset_name].nb_features(training)
+    model = build_model(options, features, len(classes))
+    checkpoint.load_weights(model, path)
+    model = model.to(device).eval()
+    return Listener(folder, options, model, classes, rate, binning, tuple(notes))
+
+
+def _outputs(weights: dict, path: Path) -> int:
+    """Classes of a network by its weights: rows of its last matrix."""
+    rows = [
+        len(value) for value in weights.values() if isinstance(value, Tensor) and value.ndim > 1
+    ]
+    if not rows:
+        raise CheckpointError(f"{path} holds no layer of a network")
+    return rows[-1]
+
+
+@contextlib.contextmanager
+def _watching(model: Network) -> Iterator:
+    """A function that gives, after a pass, the scores of every beginning of the clips, and how many
+    steps have none."""
+    last, kept = model.layers[-1], []
+
+    def integrate(current, state):
+        kept.append(potentials(current, last.decay(), state=state, backend=last.backend)[0])
+        return type(last).dynamics(last, current, state)
+
+    hook = None
+    if isinstance(last, ReadoutLayer):
+        last.dynamics = integrate
+    else:
+        hook = last.register_forward_hook(lambda _, given, made: kept.append((given[0], made)))
+    try:
+        yield lambda: _after_every_step(last, kept[0], model)
+    finally:
+        if hook is None:
+            del last.dynamics
+        else:
+            hook.remove()
+
+
+def _after_every_step(last: nn.Module, kept, model: Network) -> tuple[Tensor, int]:
+    if isinstance(last, ReadoutLayer):
+        counted = last.counted(kept)
+        return find_readout(last.readout).running(counted), kept.shape[1] - counted.shape[1]
+    given, made = kept
+    if isinstance(last, MeanReadout):
+        return find_readout("mean").running(last.linear(given)), 0
+    if isinstance(last, ANNReadoutLayer) and last.readout == "softmax_sum":
+        return last.current(find_readout("softmax_sum").running(given)), 0
+    steps = last.current(given) if isinstance(last, ANNReadoutLayer) else made.output
+    return find_readout(model.readout if model.is_snn else last.readout).running(steps), 0
