@@ -40,7 +40,8 @@ from training.device.choice import choose_device, set_up
 from training.errors import CheckpointError
 from training.record import checkpoint
 
-USUAL_RATE = 16_000  # Hz, of the published recordings
+USUAL_RATE, USUAL_SECONDS = 16_000, (1.0, 1.0)  # Hz and s, of the published recordings
+EAR_RATE = 16_000  # Hz, as `datasets.cochlea`, whose import takes a second
 
 
 class Answer(NamedTuple):
@@ -55,6 +56,11 @@ class Answer(NamedTuple):
     scores: Tensor
     running: Tensor | None
     first: int = 0
+
+    def cpu(self) -> "Answer":
+        """The same on the CPU."""
+        running = None if self.running is None else self.running.cpu()
+        return Answer(self.scores.cpu(), running, self.first)
 
     def probabilities(self) -> Tensor:
         """Of the classes [B, C]: softmax of the scores, whose cross-entropy training minimises."""
@@ -74,8 +80,10 @@ class Answer(NamedTuple):
 class Listener:
     """A trained network, in evaluation mode on its device, and how it hears.
 
-    ``rate`` in Hz is what sound is resampled to; ``classes`` are the names of the outputs;
-    ``notes`` say in a line each what the folder does not, and what is assumed instead.
+    ``rate`` in Hz is what sound is resampled to; ``classes`` are the names of the outputs, and
+    ``seconds`` the usual and the longest duration of what it was trained on. ``notes`` say in a
+    line each what the folder does not, and what is assumed instead; ``ear_note`` is one for those
+    who let a network of spikes hear sound, empty where there is nothing to say.
     """
 
     folder: Path
@@ -83,13 +91,20 @@ class Listener:
     model: Network
     classes: list[str]
     rate: int
+    seconds: tuple[float, float]
     binning: Binning | None  # of spikes; None for features
     notes: tuple[str, ...] = ()
+    ear_note: str = ""
 
     @property
     def device(self) -> torch.device:
         """Where the network computes."""
         return next(self.model.parameters()).device
+
+    @property
+    def names_classes(self) -> bool:
+        """Whether the classes have names, rather than numbers for want of them."""
+        return self.classes != list(map(str, range(len(self.classes))))
 
     @property
     def step_seconds(self) -> float:
@@ -173,12 +188,20 @@ def open_listener(name: str | Path, *, config: str | None = None, gpu_device: in
         )
     else:
         classes = record["classes"]
-    rate = training.sample_rate
+    rate, seconds, ear_note = training.sample_rate, (record or {}).get("seconds"), ""
     if binning is not None:
-        from datasets.cochlea import RATE as rate  # noqa: N811
-    elif not rate:
-        rate = USUAL_RATE
-        notes.append(f"{folder} does not say its sampling rate: {rate} Hz are assumed")
+        rate, seconds = EAR_RATE, (binning.max_time, binning.max_time)
+        if training.dataset_name != "demo" and (record or {}).get("inner_ear_seed") is None:
+            ear_note = (
+                f"{folder} was trained on spikes that are not known to come from datasets.cochlea, "
+                "which makes spikes of sound here: what it says to them may be less reliable"
+            )
+    elif not (rate and seconds):
+        rate, seconds = rate or USUAL_RATE, seconds or USUAL_SECONDS
+        notes.append(
+            f"{folder} does not say all about its recordings: clips of {seconds[0]:g} s at {rate} "
+            "Hz are assumed"
+        )
     if training.feature_backend != "torch" and torchaudio_fbank() is None:
         notes.append("torchaudio does not import here: features are those of our own filterbank")
         options = replace(options, training=replace(options.training, feature_backend="torch"))
@@ -188,7 +211,9 @@ def open_listener(name: str | Path, *, config: str | None = None, gpu_device: in
     model = build_model(options, features, len(classes))
     checkpoint.load_weights(model, path)
     model = model.to(device).eval()
-    return Listener(folder, options, model, classes, rate, binning, tuple(notes))
+    return Listener(
+        folder, options, model, classes, rate, tuple(seconds), binning, tuple(notes), ear_note
+    )
 
 
 def _outputs(weights: dict, path: Path) -> int:

@@ -117,7 +117,7 @@ class AudioDataSet(DataSet):
             for source in SPLITS
             if source in sources.values()
         }
-        reader.report()
+        usual, longest = reader.report()
         return Data(
             **{split: loaded[source] for split, source in sources.items()},
             nb_features=NB_BINS,
@@ -131,6 +131,7 @@ class AudioDataSet(DataSet):
                 "feature_backend": reader.backend,
             },
             settled={"feature_backend": reader.backend},
+            seconds=(usual, longest),
             unpublished=self.unpublished({"": sum(map(len, listing.clips.values()))}),
         )
 
@@ -230,8 +231,9 @@ class _Reader:
             **kept,
         )
 
-    def report(self) -> None:
-        """Report what was skipped, what was resampled and what is long, in a line each."""
+    def report(self) -> tuple[float, float]:
+        """Report what was skipped, what was resampled and what is long, in a line each; the usual
+        and the longest duration in s."""
         for files, kind, done in ((self.bad, "bad ", "skipped"), (self.resampled, "", "resampled")):
             if files:
                 are = "file is" if len(files) == 1 else "files are"
@@ -254,6 +256,7 @@ class _Reader:
                 "longest one of a batch, as published: networks hear them, so that accuracy, "
                 "firing rates and energy depend on --batch_size"
             )
+        return usual, longest
 
     def _path(self, split: str, index: int) -> Path:
         return self.folder / self.listing.clips[split][index][0]

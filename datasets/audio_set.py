@@ -58,6 +58,11 @@ class AudioSet(Split):
         pattern = speaker_pattern(names)
         return [re.search(pattern, name)[1] for name in names] if pattern else []
 
+    @property
+    def clip_names(self) -> list[str]:
+        """See `Split.clip_names`."""
+        return self.files
+
     def longest(self) -> tuple[int, str]:
         """Frames and file of the longest clip."""
         index = int(self.lengths.argmax())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Files of the SHD layout (Cramer et al. 2020): written, checked, and read into binned counts."""
+"""Files of the SHD layout (Cramer et al. 2020): checked, and read into binned counts."""
 
 import os
 import re
@@ -18,8 +18,10 @@ from datasets.files import readable
 
 NB_UNITS = 700  # channels of the published cochlea model (Cramer et al. 2020)
 MOST_UNITS = 1 << 19
-LIKE_SHD = "one array for each clip (dtype h5py.vlen_dtype), as datasets.binning.write_shd does"
+LIKE_SHD = "one array for each clip (dtype h5py.vlen_dtype), as datasets.shd_file.write_shd does"
 CHUNK_CLIPS = 128
+RECORDINGS = "extra/recording"  # that clips come from, of which `datasets.cochlea` made spikes
+EAR_SEED = "inner_ear_seed"  # its attribute
 
 
 @dataclass(frozen=True)
@@ -146,11 +148,15 @@ class Annotations(NamedTuple):
     """What a file says about its clips: ``labels`` [N] int64, ``speakers`` [N] int64 or None.
 
     Where a file names speakers by texts, ``names`` are these, and ``speakers`` are their indices.
+    Where `datasets.cochlea` made the spikes, ``recordings`` are the files [N] that it heard, and
+    ``ear_seed`` is the seed of its fibres.
     """
 
     labels: np.ndarray
     speakers: np.ndarray | None
     names: tuple[str, ...] = ()
+    recordings: tuple[str, ...] = ()
+    ear_seed: int | None = None
 
 
 class BinnedClips(NamedTuple):
@@ -185,6 +191,10 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
                 raise DataError(
                     f"{path}: {len(speakers)} entries in extra/speaker but {nb_clips} labels"
                 )
+        recordings, ear_seed = (), None
+        if _is_text(file, RECORDINGS) and file[RECORDINGS].shape == (nb_clips,):
+            recordings = tuple(_texts(_read_list(file, RECORDINGS, path, "names")))
+            ear_seed = int(file[RECORDINGS].attrs.get(EAR_SEED, 0))
     outside = np.flatnonzero((labels < 0) | (labels >= nb_classes))
     if outside.size:
         clip = outside[0]
@@ -194,7 +204,7 @@ def read_annotations(path: Path, nb_classes: int) -> Annotations:
             "every class in extra/keys (see 'Add a data set' in CONTRIBUTING.md), or their number "
             "with --nb_outputs"
         )
-    return Annotations(labels, speakers, names)
+    return Annotations(labels, speakers, names, recordings, ear_seed)
 
 
 def read_largest_label(path: Path) -> int:
@@ -397,43 +407,3 @@ def bin_clips(
         dropped += clip_dropped
         empty += len(times[i]) == 0
     return BinnedClips(counts, total, dropped, empty)
-
-
-class Clip(NamedTuple):
-    """One spoken clip of a file in the SHD layout: ``times`` [E] float16 in s, ascending, and
-    ``units`` [E] uint16."""
-
-    times: np.ndarray
-    units: np.ndarray
-    label: int
-    speaker: int
-
-
-def write_shd(path: Path, clips: list[Clip], keys: list[str]) -> None:
-    """Write clips in the layout of the Heidelberg files: HDF5 with ``spikes/times`` (ragged
-    float16, s), ``spikes/units`` (ragged uint16), ``labels`` and ``extra/speaker`` (uint16), and
-    ``extra/keys``, the names of the classes.
-
-    The same clips give the same bytes. The file appears whole or not at all. Raises DataError where
-    it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with h5py.File(partial, "w", libver="earliest") as file:
-            for name, kind in (("times", np.float16), ("units", np.uint16)):
-                ragged = file.create_dataset(
-                    f"spikes/{name}", len(clips), h5py.vlen_dtype(kind), track_times=False
-                )
-                for i, clip in enumerate(clips):
-                    ragged[i] = getattr(clip, name)
-            for name, data in (
-                ("labels", np.uint16([clip.label for clip in clips])),
-                ("extra/speaker", np.uint16([clip.speaker for clip in clips])),
-                ("extra/keys", np.array([readable(key).encode() for key in keys])),
-            ):
-                file.create_dataset(name, data=data, track_times=False)
-        os.replace(partial, path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

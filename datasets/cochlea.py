@@ -39,11 +39,11 @@ import scipy.fft
 import scipy.signal
 from tqdm import tqdm
 
-from datasets.binning import Clip, write_shd
 from datasets.errors import DataError
 from datasets.partition import find_wavs, partition, why_not
 from datasets.recordings import FORMATS, read_or_refuse
 from datasets.shares import speaker_numbers, speaker_pattern
+from datasets.shd_file import Clip, write_shd
 from datasets.splits import LIST_WORDS, SPLIT_NAMES, SPLITS, some
 from parsers.program import Parser, check_file, deaf_children, numeric, program
 
@@ -369,7 +369,8 @@ def convert(
             made = run(_clip, paths, labels, speakers, seeds)
         clips = list(tqdm(made, folder.name, len(paths), unit="clip", disable=None))
     for target, chosen in zip(targets, parts.values(), strict=True):
-        write_shd(target, [clips[i] for i in chosen], keys)
+        recordings = [paths[i].relative_to(folder).as_posix() for i in chosen]
+        write_shd(target, [clips[i] for i in chosen], keys, recordings, seed)
         clip = "clip" if len(chosen) == 1 else "clips"
         print(f"{len(chosen)} {clip} in {target}{rule and f', split by {rule}'}")
     return sum(map(len, parts.values()))

@@ -30,7 +30,9 @@ class FrameSet(Split):
     """Clips of one length, as counts of events per time bin and channel.
 
     ``counts`` [N, T, C] uint8, ``labels`` [N] int64, ``speakers`` [N] int64 or None, which are
-    indices of ``names`` if there are any. A time bin is ``bin_seconds`` wide.
+    indices of ``names`` if there are any. A time bin is ``bin_seconds`` wide. ``files`` [N] are the
+    recordings that clips come from, where they are known, and ``ear_seed`` is then that of
+    `datasets.cochlea`.
     """
 
     counts: Tensor
@@ -38,6 +40,8 @@ class FrameSet(Split):
     bin_seconds: float
     speakers: Tensor | None = None
     names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    ear_seed: int | None = None
 
     @property
     def shape(self) -> torch.Size:
@@ -55,13 +59,20 @@ class FrameSet(Split):
         speakers = [] if self.speakers is None else self.speakers.tolist()
         return [self.names[s] if self.names else str(s) for s in speakers]
 
+    @property
+    def clip_names(self) -> list[str]:
+        """See `Split.clip_names`."""
+        return list(self.files) or super().clip_names
+
     def longest(self) -> tuple[int, str]:
         """T, and no file."""
         return self.counts.shape[1], ""
 
     def subset(self, indices: Tensor) -> "FrameSet":
         """The clips at ``indices`` [M] int64, in that order, copied."""
-        return self._map(lambda x: x.index_select(0, indices.to(x.device)))
+        files = tuple(self.files[i] for i in indices.tolist()) if self.files else ()
+        chosen = self._map(lambda x: x.index_select(0, indices.to(x.device)))
+        return replace(chosen, files=files)
 
     def to(self, device: torch.device | str) -> "FrameSet":
         """The same clips on ``device``."""
@@ -146,8 +157,9 @@ def load_frames(
         if name in cached.arrays
     }
     counts = torch.from_numpy(cached.arrays["counts"])
-    names = tuple(cached.facts.get("speakers", ()))
-    return FrameSet(counts=counts, bin_seconds=binning.bin_seconds, names=names, **integers)
+    names, files = (tuple(cached.facts.get(name, ())) for name in ("speakers", "recordings"))
+    heard = {"files": files, "ear_seed": cached.facts.get("ear_seed")}
+    return FrameSet(counts, bin_seconds=binning.bin_seconds, names=names, **heard, **integers)
 
 
 def largest_unit(path: Path) -> int:
@@ -201,7 +213,9 @@ def _bin_into(sink: Sink, path: Path, binning: Binning, nb_classes: int) -> dict
     if totals["total_events"] == 0:
         raise DataError(f"none of the {nb_clips} clips of {path} holds an event")
     _refuse_lost(path, binning, **totals)
-    return {**totals, "speakers": annotations.names} if annotations.names else totals
+    facts = {"speakers": annotations.names, "recordings": annotations.recordings}
+    facts = {name: fact for name, fact in facts.items() if fact}
+    return {**totals, **facts, "ear_seed": annotations.ear_seed}
 
 
 def _refuse_lost(path: Path, binning: Binning, total_events: int, dropped_events: int, **_) -> None:

@@ -96,6 +96,11 @@ class Split(ABC):
         """Who speaks each clip; empty where that is not known."""
         return []
 
+    @property
+    def clip_names(self) -> list[str]:
+        """A name of each clip: its file below the data folder, or else its number."""
+        return list(map(str, range(len(self))))
+
     @abstractmethod
     def longest(self) -> tuple[int, str]:
         """Time steps of the longest clip, and its file; no file where all are of one length."""
@@ -131,7 +136,9 @@ class Data:
     are the names of the labels, ``sample_rate`` that of recordings in Hz, ``nb_channels`` how many
     spikes have before binning. ``facts`` are noted in summary.json as they are. ``unpublished``
     says why these are not the clips of the published set, and is empty where they are; ``settled``
-    is what the data made of options that were `auto`, by their names.
+    is what the data made of options that were `auto`, by their names. ``seconds`` are the usual and
+    the longest duration of recordings; ``ear_seed`` is the seed of the fibres of the inner ear,
+    `datasets.cochlea`, where spikes come from it.
     """
 
     nb_features: int
@@ -146,6 +153,8 @@ class Data:
     facts: dict[str, Any] = field(default_factory=dict)
     unpublished: str = "another data set"
     settled: dict[str, str] = field(default_factory=dict)
+    seconds: tuple[float, float] | None = None
+    ear_seed: int | None = None
 
     @property
     def nb_classes(self) -> int:

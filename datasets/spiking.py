@@ -109,6 +109,7 @@ class SpikingDataSet(FramesDataSet):
             checksums={file.name: sha256_of_file(file) for file in files.values()},
             unpublished=self.unpublished({name: len(clips) for name, clips in loaded.items()}),
             settled={} if "valid" in self.splits else {"shd_validation": how},
+            ear_seed=next(iter(loaded.values())).ear_seed,
         )
 
     def _files(

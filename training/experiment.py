@@ -89,6 +89,7 @@ class Experiment:
         self.tracker: Tracker | None = None  # on wandb, while `fit` runs
         self.judge: Judge | None = None
         self.has_stepped = self.has_logged = False
+        self.predicted: list[torch.Tensor] = []  # classes [B] of the batches last evaluated
 
     @property
     def lr(self) -> float:
@@ -212,9 +213,10 @@ class Experiment:
         """One pass over ``split`` without learning."""
         self.model.eval()
         meter, begin = self.steps.new_meter(), time.perf_counter()
+        self.predicted = []
         with LiveBar(len(split), label, meter) as bar:
             for x, y in batches(split, self.options.batch_size):
-                self.steps.evaluate(x, y, meter)
+                self.predicted.append(self.steps.evaluate(x, y, meter))
                 bar.advance(len(y))
                 self.stop.check()
         if self.device.type == "cuda":
@@ -242,7 +244,8 @@ class Experiment:
         self.model.load_state_dict(self.recorder.best.weights)
         test = self.test(self.options.seed)
         seconds = self.progress.seconds + test.seconds
-        return self.recorder.finish(self.recorder.summary(self.model, test, seconds))
+        predicted = torch.cat(self.predicted).tolist()
+        return self.recorder.finish(self.recorder.summary(self.model, test, seconds), predicted)
 
     def save(self) -> None:
         """Write the whole state of training, that ``resume`` reads."""

@@ -198,12 +198,13 @@ class Steps:
         return rate_penalty(activity.firing_rates[self.nb_features :], self.options)
 
     @torch.no_grad()
-    def evaluate(self, x: Tensor, y: Tensor, meter: Meter) -> None:
-        """Measure the network on a batch."""
+    def evaluate(self, x: Tensor, y: Tensor, meter: Meter) -> Tensor:
+        """Measure the network on a batch; the classes [B] that it takes the clips for."""
         output, activity = self.forward(x)
         loss = self.loss(output, activity, y)
         meter.add(output, y, loss, activity, macs=self.model.macs(x.shape[1]))
         meter.samples += len(y)
+        return output.argmax(dim=1)
 
     @torch.no_grad()
     def recalibrate(self, clips) -> None:

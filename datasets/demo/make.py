@@ -25,7 +25,6 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.binning import Clip, write_shd
 from datasets.cochlea import spikes_from_audio
 from datasets.demo.augment import CLIP, background_voices, random_clip
 from datasets.demo.speech import (
@@ -40,6 +39,7 @@ from datasets.demo.speech import (
 )
 from datasets.errors import DataError
 from datasets.files import atomic_file
+from datasets.shd_file import Clip, write_shd
 from parsers.program import Parser, program
 
 PROGRAM = "datasets.demo.make"

@@ -9,11 +9,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from datasets.binning import Clip, read_annotations, read_clips
+from datasets.binning import read_annotations, read_clips
 from datasets.demo import augment, make
 from datasets.demo.readout import FOLDER, linear_readout_accuracies
 from datasets.demo.speech import BABBLE_SPEAKERS, TEST_SPEAKERS, TRAIN_SPEAKERS
 from datasets.files import unpacked
+from datasets.shd_file import Clip
 
 
 @pytest.fixture(scope="module")

@@ -259,5 +259,7 @@ def data_record(options: TrainingConfig, data: Data) -> dict:
         "clips": {name: len(getattr(data, name)) for name in SPLITS},
         "sample_rate": data.sample_rate,
         "nb_channels": data.nb_channels,
+        "seconds": data.seconds,
+        "inner_ear_seed": data.ear_seed,
         "checksums": data.checksums,
     }

@@ -56,6 +56,7 @@ OUTPUTS = (
     Path("data.json"),
     Path("metrics.jsonl"),
     Path("summary.json"),
+    Path("test_clips.csv"),
     Path(FAILURE),
     CURVES,
     Path("diverged") / "step.pth",

@@ -3,6 +3,8 @@
 """Writing down a run as it trains: what a disk refuses does not end the training."""
 
 import contextlib
+import csv
+import io
 import platform
 import subprocess
 import time
@@ -152,8 +154,9 @@ class Recorder:
             "versions": versions(device),
         }
 
-    def finish(self, summary: dict) -> dict:
-        """Write ``summary`` and draw the curves; the summary, with the files that are not there.
+    def finish(self, summary: dict, predicted: list[int]) -> dict:
+        """Write ``summary`` and the classes ``predicted`` of the test clips, and draw the curves;
+        the summary, with the files that are not there.
 
         Without the best weights there is no summary.json: the run is unfinished, and can be
         resumed.
@@ -164,6 +167,7 @@ class Recorder:
         draw(self.folder, self.history, summary)
         record = {"epoch": summary["best_epoch"], "split": "test", **summary["test"]}
         writes = {
+            "test_clips.csv": lambda path: files.write_text(path, self.test_clips(predicted)),
             "metrics.jsonl": lambda path: files.append_line(path, record),
             "summary.json": lambda path: files.write_json(path, summary),
         }
@@ -178,6 +182,16 @@ class Recorder:
                 write(self.folder / name)
                 unwritten.remove(name)
         return {**summary, "unwritten": sorted(unwritten)} if unwritten else summary
+
+    def test_clips(self, predicted: list[int]) -> str:
+        """Every test clip with its class and the one that it is taken for, as CSV."""
+        names, labels = self.data.classes, self.data.test.labels.tolist()
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(("clip", "class", "predicted"))
+        for clip, label, found in zip(self.data.test.clip_names, labels, predicted, strict=True):
+            rows.writerow((clip, names[label], names[found]))
+        return text.getvalue()
 
 
 def draw(folder: Path, history: list[dict], summary: dict) -> None:
