@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from analysis.trained import read_options
 from datasets.binning import Binning, bin_clips
@@ -40,7 +41,7 @@ from training.device.choice import choose_device, set_up
 from training.errors import CheckpointError
 from training.record import checkpoint
 
-USUAL_RATE, USUAL_SECONDS = 16_000, (1.0, 1.0)  # Hz and s, of the published recordings
+USUAL_RATE, USUAL_SECONDS = 16_000, (1.0, 1.0, 1.0)  # Hz and s, of the published recordings
 EAR_RATE = 16_000  # Hz, as `datasets.cochlea`, whose import takes a second
 
 
@@ -81,9 +82,10 @@ class Listener:
     """A trained network, in evaluation mode on its device, and how it hears.
 
     ``rate`` in Hz is what sound is resampled to; ``classes`` are the names of the outputs, and
-    ``seconds`` the usual and the longest duration of what it was trained on. ``notes`` say in a
-    line each what the folder does not, and what is assumed instead; ``ear_note`` is one for those
-    who let a network of spikes hear sound, empty where there is nothing to say.
+    ``seconds`` the usual duration of what it was trained on, that which few clips exceed, and the
+    longest. ``notes`` say in a line each what the folder does not, and what is assumed instead;
+    ``ear_note`` is one for those who let a network of spikes hear sound, empty where there is
+    nothing to say.
     """
 
     folder: Path
@@ -91,7 +93,7 @@ class Listener:
     model: Network
     classes: list[str]
     rate: int
-    seconds: tuple[float, float]
+    seconds: tuple[float, float, float]
     binning: Binning | None  # of spikes; None for features
     notes: tuple[str, ...] = ()
     ear_note: str = ""
@@ -138,6 +140,13 @@ class Listener:
             raise DataError(f"is too short: {length}, where a frame takes {FRAME_MS}")
         wave = torch.from_numpy(samples)[None].float().div_(FULL_SCALE)
         return FILTERBANKS[self.config.training.feature_backend](wave, self.rate)[0]
+
+    def padded(self, x: Tensor) -> Tensor:
+        """A clip ``x`` [T, F] as most batches of the training had it: zeros behind a short one."""
+        steps = len(x)
+        if self.binning is None:
+            steps = int(frame_counts(round(self.seconds[1] * self.rate), self.rate))
+        return functional.pad(x, (0, 0, 0, max(0, steps - len(x))))
 
     def input_of_spikes(
         self,
@@ -190,7 +199,7 @@ def open_listener(name: str | Path, *, config: str | None = None, gpu_device: in
         classes = record["classes"]
     rate, seconds, ear_note = training.sample_rate, (record or {}).get("seconds"), ""
     if binning is not None:
-        rate, seconds = EAR_RATE, (binning.max_time, binning.max_time)
+        rate, seconds = EAR_RATE, [binning.max_time] * 3
         if training.dataset_name != "demo" and (record or {}).get("inner_ear_seed") is None:
             ear_note = (
                 f"{folder} was trained on spikes that are not known to come from datasets.cochlea, "

@@ -47,6 +47,7 @@ from parsers.options import AUTO
 GROUP_SAMPLES = 1 << 22  # padded samples that become features together: 16 MiB
 MOST_NAMED = 50  # skipped files
 MUCH_PADDING = 0.1  # share of the frames in batches
+FEW_LONGER = 0.95  # quantile of durations to which about every batch is padded
 LONG = 4  # times the usual length, from which a clip is worth a line
 NO_TORCHAUDIO = "the features are those of --feature_backend torch"
 NO_WORD = "is named in a list but is not a clip of a word"
@@ -117,7 +118,7 @@ class AudioDataSet(DataSet):
             for source in SPLITS
             if source in sources.values()
         }
-        usual, longest = reader.report()
+        seconds = reader.report()
         return Data(
             **{split: loaded[source] for split, source in sources.items()},
             nb_features=NB_BINS,
@@ -131,7 +132,7 @@ class AudioDataSet(DataSet):
                 "feature_backend": reader.backend,
             },
             settled={"feature_backend": reader.backend},
-            seconds=(usual, longest),
+            seconds=seconds,
             unpublished=self.unpublished({"": sum(map(len, listing.clips.values()))}),
         )
 
@@ -231,9 +232,9 @@ class _Reader:
             **kept,
         )
 
-    def report(self) -> tuple[float, float]:
+    def report(self) -> tuple[float, float, float]:
         """Report what was skipped, what was resampled and what is long, in a line each; the usual
-        and the longest duration in s."""
+        duration in s, that which few clips exceed, and the longest."""
         for files, kind, done in ((self.bad, "bad ", "skipped"), (self.resampled, "", "resampled")):
             if files:
                 are = "file is" if len(files) == 1 else "files are"
@@ -256,7 +257,7 @@ class _Reader:
                 "longest one of a batch, as published: networks hear them, so that accuracy, "
                 "firing rates and energy depend on --batch_size"
             )
-        return usual, longest
+        return usual, sorted(seconds)[int(FEW_LONGER * (len(seconds) - 1))], longest
 
     def _path(self, split: str, index: int) -> Path:
         return self.folder / self.listing.clips[split][index][0]

@@ -136,9 +136,9 @@ class Data:
     are the names of the labels, ``sample_rate`` that of recordings in Hz, ``nb_channels`` how many
     spikes have before binning. ``facts`` are noted in summary.json as they are. ``unpublished``
     says why these are not the clips of the published set, and is empty where they are; ``settled``
-    is what the data made of options that were `auto`, by their names. ``seconds`` are the usual and
-    the longest duration of recordings; ``ear_seed`` is the seed of the fibres of the inner ear,
-    `datasets.cochlea`, where spikes come from it.
+    is what the data made of options that were `auto`, by their names. ``seconds`` are the usual
+    duration of recordings, that which few exceed, and the longest; ``ear_seed`` is the seed of the
+    fibres of the inner ear, `datasets.cochlea`, where spikes come from it.
     """
 
     nb_features: int
@@ -153,7 +153,7 @@ class Data:
     facts: dict[str, Any] = field(default_factory=dict)
     unpublished: str = "another data set"
     settled: dict[str, str] = field(default_factory=dict)
-    seconds: tuple[float, float] | None = None
+    seconds: tuple[float, float, float] | None = None
     ear_seed: int | None = None
 
     @property

@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None) -> None:
     for note in (*listener.notes, *([listener.ear_note] if sounds and listener.ear_note else [])):
         say(f"note: {note}")
     test = read_test_clips(listener.folder)
-    longest = LONG * listener.seconds[1] if arguments.window is None else arguments.window
+    longest = LONG * listener.seconds[2] if arguments.window is None else arguments.window
     reader = Reader(listener, longest, skip_bad_files=arguments.skip_bad_files)
     found, long = predict_recordings(listener, reader, sounds, test)
     searches = {}

@@ -176,8 +176,8 @@ def in_batches(
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Clips by their index, of ``lengths`` in steps, as batches.
 
-    Those ``tested``, all of the test of a run, are in its order, as its test had them: padded to
-    the longest of a batch. Others hear no padding: every batch is of one length.
+    Those ``tested``, all of the test of a run, are in its order, as its test had them. The batches
+    of others are of one length each, so that no clip depends on its neighbours'.
     """
     as_tested = [list(tested[i : i + size]) for i in range(0, len(tested), size)]
     by_length: dict[int, list[int]] = {}
@@ -191,6 +191,8 @@ def heard(
     listener: Listener, inputs: dict[int, Tensor], tested: Sequence[int], label: str
 ) -> Iterator[tuple[list[int], Answer]]:
     """The answers to batches of clips [T, F], each with their indices; on the CPU."""
+    for index in inputs.keys() - set(tested):
+        inputs[index] = listener.padded(inputs[index])
     lengths = {index: len(x) for index, x in inputs.items()}
     with progress_bar(len(inputs), label) as bar:
         for batches in in_batches(lengths, tested, listener.config.training.batch_size):
@@ -230,12 +232,12 @@ def predict_recordings(
     tested = tested if len(tested) == len(test.names) else []
     truths = dict(zip(test.names, test.labels, strict=True))
     taken = dict(zip(test.names, test.predicted, strict=True))
-    test.own.update({str(found[i].path): taken[key] for key, i in keys.items() if key in taken})
+    test.own.update({str(found[keys[name]].path): taken[name] for name in taken if tested})
 
     def described(index: int) -> tuple[str, float, float, str | None]:
         path = found[index].path
         word = readable(path.absolute().parent.name)
-        truth = truths.get(test.key(path), word if word in listener.classes else None)
+        truth = word if word in listener.classes else truths.get(test.key(path))
         return str(path), 0.0, reader.seconds[index], truth
 
     results = {}

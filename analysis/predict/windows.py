@@ -35,7 +35,8 @@ class Windows:
         """Where windows begin, in s; the last one ends with the recording of ``duration`` s."""
         last = max(duration - self.seconds, 0.0)
         count = int(last / self.hop + 1e-9)
-        return [i * self.hop for i in range(count + 1)] + [last] * (last > count * self.hop + 1e-6)
+        starts = [*(i * self.hop for i in range(count + 1)), last]
+        return [round(start, 6) for start in starts[: None if last > starts[-2] + 1e-6 else -1]]
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,24 @@ def search(listener: Listener, name: str, sound: Recording, how: Windows) -> Sea
         own = left[spoken].sum()
         if window.probability >= how.threshold and own > (1 - OVERLAP) * len(spoken):
             first, last = int(spoken[0]), int(spoken[-1])
-            ends = {"start": LEVEL_SECONDS * first, "end": LEVEL_SECONDS * (last + 1)}
-            words.append(replace(window, **ends))
+            ends = [round(LEVEL_SECONDS * block, 3) for block in (first, last + 1)]
+            words.append(replace(window, start=ends[0], end=ends[1]))
             left[spoken] = False
-    words.sort(key=lambda word: word.start)
-    return Search(starts, found, torch.cat(chances), level, words)
+    return Search(starts, found, torch.cat(chances), level, merged(words))
+
+
+def merged(words: list[Prediction]) -> list[Prediction]:
+    """The words in order; of those that are the same and overlap, the one heard with the highest
+    probability, from the start of the first to the end of the last."""
+    kept: list[Prediction] = []
+    for word in sorted(words, key=lambda word: word.start):
+        last = kept[-1] if kept else None
+        if last is not None and word.word == last.word and word.start < last.end:
+            surest = max(last, word, key=lambda word: word.probability)
+            kept[-1] = replace(surest, start=last.start, end=max(last.end, word.end))
+        else:
+            kept.append(word)
+    return kept
 
 
 def answers(
@@ -111,7 +125,7 @@ def windows(
         steps = frame_counts(round(how.seconds * listener.rate), listener.rate)
         for start in starts:
             first = min(round(1000 * start / SHIFT_MS), len(features) - steps)
-            yield features[first : first + steps]
+            yield listener.padded(features[first : first + steps])
         return
     binning, rate = listener.binning, sound.rate
     for number, start in enumerate(starts):
