@@ -18,6 +18,7 @@ from datasets.files import ARCHIVES, readable, unpacked
 from datasets.guard import ANY_LABEL, check_new_files
 from datasets.recordings import FORMATS, SUFFIXES, BadRecordingError, Recording, read_in_order
 from datasets.splits import recordings_in, subfolders
+from training.data.loading import order_of_batches
 from training.terminal.console import progress_bar
 
 HDF5 = (".h5", ".hdf5", ".hdf")
@@ -172,19 +173,22 @@ class Reader:
 
 
 def in_batches(
-    lengths: dict[int, int], tested: Sequence[int], size: int
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Clips by their index, of ``lengths`` in steps, as batches.
+    listener: Listener, tested: Sequence[int], lengths: dict[int, int]
+) -> Iterator[list[int]]:
+    """The indices of the clips of every batch, of ``lengths`` in steps, and the initial states that
+    a test would draw.
 
     Those ``tested``, all of the test of a run, are in its order, as its test had them. The batches
     of others are of one length each, so that no clip depends on its neighbours'.
     """
-    as_tested = [list(tested[i : i + size]) for i in range(0, len(tested), size)]
     by_length: dict[int, list[int]] = {}
     for index in sorted(lengths.keys() - set(tested)):
         by_length.setdefault(lengths[index], []).append(index)
-    alike = [by_length[length] for length in sorted(by_length)]
-    return as_tested, [some[i : i + size] for some in alike for i in range(0, len(some), size)]
+    for alike in (list(tested), *(by_length[length] for length in sorted(by_length))):
+        listener.start()
+        size = listener.config.training.batch_size
+        for places in order_of_batches(len(alike), size, shuffle=False) if alike else ():
+            yield [alike[place] for place in places.tolist()]
 
 
 def heard(
@@ -195,12 +199,10 @@ def heard(
         inputs[index] = listener.padded(inputs[index])
     lengths = {index: len(x) for index, x in inputs.items()}
     with progress_bar(len(inputs), label) as bar:
-        for batches in in_batches(lengths, tested, listener.config.training.batch_size):
-            listener.start()
-            for batch in batches:
-                x = pad_sequence([inputs[index] for index in batch], batch_first=True)
-                yield batch, listener.answer(x).cpu()
-                bar.update(len(batch))
+        for batch in in_batches(listener, tested, lengths):
+            x = pad_sequence([inputs[index] for index in batch], batch_first=True)
+            yield batch, listener.answer(x).cpu()
+            bar.update(len(batch))
 
 
 def predictions(
