@@ -13,12 +13,18 @@ import sys
 
 def main(argv: list[str] | None = None) -> int:
     """Run what the command line asks for; the exit status (2: something the user can mend)."""
-    from parsers.load import ConfigError, load_plan
+    from parsers.load import load_plan
+    from parsers.options import UserError
     from parsers.program import refuse
 
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        if any(".zip" in text.lower() or "://" in text for text in argv):
+            from training.shared import with_local_runs
+
+            argv = with_local_runs(argv)
         plan = load_plan(argv)
-    except ConfigError as error:
+    except UserError as error:
         return refuse("main.py", str(error))
 
     # Only now, so that a mistyped flag and --help answer at once.

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from analysis.trained import read_options
+from analysis.trained import read_options, run_folder
 from datasets.binning import Binning, bin_clips
 from datasets.errors import DataError
 from datasets.features import FILTERBANKS, FRAME_MS, SHIFT_MS, frame_counts, torchaudio_fbank
@@ -33,7 +33,7 @@ from models.dynamics import potentials
 from models.network import Network
 from models.readouts import ANNReadoutLayer, ReadoutLayer, find_readout
 from models.ssms import MeanReadout
-from parsers.load import Config, resolve_pretrained
+from parsers.load import Config
 from parsers.training_config import SPIKES
 from training.build import build_model
 from training.data import same_data
@@ -42,6 +42,7 @@ from training.errors import CheckpointError
 from training.record import checkpoint
 
 USUAL_RATE, USUAL_SECONDS = 16_000, (1.0, 1.0, 1.0)  # Hz and s, of the published recordings
+SUMS = ("softmax_sum", "sum", "spike_count")  # readouts whose scores add up over the steps
 EAR_RATE = 16_000  # Hz, as `datasets.cochlea`, whose import takes a second
 
 
@@ -177,12 +178,12 @@ class Listener:
 
 
 def open_listener(name: str | Path, *, config: str | None = None, gpu_device: int = 0) -> Listener:
-    """The run in a folder, or of a name in ``reference_models/``, ready to listen.
+    """A run, named as for `analysis.trained.run_folder`, ready to listen.
 
     ``config`` names the options of a folder without a config.yaml. Raises ConfigError,
     ExperimentError (CheckpointError among them), with one line for the user.
     """
-    folder = resolve_pretrained(name)
+    folder = run_folder(name)
     options = read_options(folder, config)
     path = checkpoint.find_weights(folder)
     weights = checkpoint.read_weights(path)
@@ -262,11 +263,21 @@ def _watching(model: Network) -> Iterator:
 def _after_every_step(last: nn.Module, kept, model: Network) -> tuple[Tensor, int]:
     if isinstance(last, ReadoutLayer):
         counted = last.counted(kept)
-        return find_readout(last.readout).running(counted), kept.shape[1] - counted.shape[1]
+        return running_scores(last.readout, counted), kept.shape[1] - counted.shape[1]
     given, made = kept
     if isinstance(last, MeanReadout):
-        return find_readout("mean").running(last.linear(given)), 0
+        return running_scores("mean", last.linear(given)), 0
     if isinstance(last, ANNReadoutLayer) and last.readout == "softmax_sum":
-        return last.current(find_readout("softmax_sum").running(given)), 0
+        return last.current(running_scores("softmax_sum", given)), 0
     steps = last.current(given) if isinstance(last, ANNReadoutLayer) else made.output
-    return find_readout(model.readout if model.is_snn else last.readout).running(steps), 0
+    return running_scores(model.readout if model.is_snn else last.readout, steps), 0
+
+
+def running_scores(name: str, steps: Tensor) -> Tensor:
+    """Scores [B, T, C] that the readout ``name`` makes of the first, the first two, ... of
+    ``steps`` [B, T, C]."""
+    scores = find_readout(name).scores
+    if name in SUMS:
+        return scores(steps.flatten(0, 1)[:, None]).view_as(steps).cumsum(dim=1)
+    ends = range(1, steps.shape[1] + 1)
+    return torch.stack([scores(steps[:, :end]) for end in ends], dim=1)

@@ -27,10 +27,9 @@ from torch import Tensor, nn
 
 from analysis.observe import Clips, Observation, Observer
 from analysis.operations import total
-from analysis.trained import OpenedRun, add_run, need, open_named
+from analysis.trained import OpenedRun, add_run, beside, need, open_named
 from models.shell import SpikingLayer
 from models.snns import SNN
-from parsers.load import resolve_pretrained
 from parsers.program import Parser, check_file, program
 from training.errors import ExperimentError
 from training.metrics import count_parameters
@@ -82,7 +81,7 @@ def main(argv: Sequence[str] | None) -> None:
     arguments = read_arguments(argv)
     need(("neurobench", "snntorch"))
     start_logging()
-    output = arguments.output or resolve_pretrained(arguments.folder) / "neurobench.json"
+    output = arguments.output or beside(arguments.folder, "neurobench.json")
     output = Path(os.path.expanduser(output)).absolute()
     check_file("--output", output)
     opened = open_named(arguments)

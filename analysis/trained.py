@@ -28,8 +28,10 @@ from training.experiment import Experiment
 from training.record import checkpoint, files
 from training.results.gather import SWEEP_SUMMARIES, read_summary
 from training.results.groups import data_name, model_name
+from training.shared import is_shared, local_run
 
 REPO = Path(__file__).resolve().parents[1]
+RUN = "folder of a run, a name in reference_models/, RUN.zip or https://HOST/RUN.zip#sha256=HEX"
 SHELF = REPO / "reference_models"
 # The networks that Fabre et al. (2025) publish come without their options.
 AUTHORS = {
@@ -121,6 +123,12 @@ class Trained:
         return model.eval()
 
 
+def run_folder(name: str | Path) -> Path:
+    """The folder of a run, by its path, its name in ``reference_models/``, or as others share it:
+    a zip archive, or the address of one with its checksum, see `training.shared`."""
+    return resolve_pretrained(local_run(name))
+
+
 def open_model(
     name: str | Path,
     seeds: tuple[int, ...] = (13,),
@@ -137,7 +145,7 @@ def open_model(
     Raises:
         ConfigError: no such folder, no options, or no spiking network.
     """
-    folder = resolve_pretrained(name)
+    folder = run_folder(name)
     argv = [str(folder), "--evaluate_pretrained", "True", "--seed", *map(str, seeds)]
     if data_folder is not None:
         argv += ["--data_folder", data_folder]
@@ -283,7 +291,7 @@ def open_run(
     Raises:
         ConfigError, ExperimentError, DataError: what the user can mend, in one line.
     """
-    folder = resolve_pretrained(name)
+    folder = run_folder(name)
     options = read_options(folder, config)
     if data_folder is not None:
         moved = Path(os.path.expanduser(data_folder)).absolute()
@@ -319,8 +327,7 @@ def read_options(folder: Path, config: str | None) -> Config:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a run; `open_named` opens it."""
-    folder = "folder of a run, or a name in reference_models/"
-    parser.add_argument("folder", metavar="EXP_FOLDER", help=folder)
+    parser.add_argument("folder", metavar="EXP_FOLDER", help=RUN)
     options = "options of a folder without a config.yaml"
     parser.add_argument("--config", metavar="NAME", help=options)
     parser.add_argument("--data_folder", help="where the data are, if they have moved")
@@ -335,6 +342,16 @@ def open_named(arguments: argparse.Namespace) -> OpenedRun:
         data_folder=arguments.data_folder,
         gpu_device=arguments.gpu_device,
     )
+
+
+def beside(name: str, output: str) -> Path:
+    """Where ``output`` of a run is written by default: in its folder.
+
+    Raises ConfigError for a run that is shared, and has no folder to write to.
+    """
+    if is_shared(name):
+        raise ConfigError(f"{name} is an archive: say where to write by --output")
+    return resolve_pretrained(name) / output
 
 
 def need(packages: Sequence[str]) -> None:

@@ -26,28 +26,14 @@ class Readout(NamedTuple):
     scores: Callable[[Tensor], Tensor]
     of_spikes: bool = False  # of output neurons that spike, else of their potentials
 
-    def running(self, steps: Tensor) -> Tensor:
-        """Scores [B, T, C] after every one of the ``steps`` [B, T, C], as if it were the last."""
-        ends = range(1, steps.shape[1] + 1)
-        return torch.stack([self.scores(steps[:, :end]) for end in ends], dim=1)
-
-
-class SumReadout(Readout):
-    """A readout that is the sum of ``scores`` of the single steps."""
-
-    def running(self, steps: Tensor) -> Tensor:
-        """See `Readout.running`."""
-        each = self.scores(steps.flatten(0, 1)[:, None])
-        return each.view_as(steps).cumsum(dim=1)
-
 
 READOUTS = {
-    "softmax_sum": SumReadout(lambda u: summed(torch.softmax(u, dim=2))),  # Bittar & Garner 2022
+    "softmax_sum": Readout(lambda u: summed(torch.softmax(u, dim=2))),  # Bittar & Garner 2022
     "mean": Readout(lambda u: u.mean(dim=1)),
-    "sum": SumReadout(lambda u: u.sum(dim=1)),
+    "sum": Readout(lambda u: u.sum(dim=1)),
     "max": Readout(lambda u: u.amax(dim=1)),
     "last": Readout(lambda u: u[:, -1]),
-    "spike_count": SumReadout(lambda s: s.sum(dim=1), of_spikes=True),
+    "spike_count": Readout(lambda s: s.sum(dim=1), of_spikes=True),
 }
 
 

@@ -306,7 +306,7 @@ def build_parser(options: Mapping[str, Option]) -> argparse.ArgumentParser:
         "pretrained",
         nargs="?",
         help="model to test with --evaluate_pretrained True, instead of load_exp_folder: an "
-        "experiment folder, or a name in reference_models/",
+        "experiment folder, a name in reference_models/, RUN.zip or https://HOST/RUN.zip#sha256=HEX",
     )
     parser.add_argument(
         "--config",

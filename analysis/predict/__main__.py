@@ -32,6 +32,7 @@ from analysis.predict.clips import (
 )
 from analysis.predict.windows import Search, Windows, search
 from analysis.style import print_style, save
+from analysis.trained import RUN
 from datasets.features import FRAME_MS
 from datasets.recordings import FORMATS
 from datasets.splits import some
@@ -68,7 +69,7 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="folder of a run, or a name in reference_models/")
+    add("run", metavar="RUN", help=RUN)
     text = f"{FORMATS} or HDF5 files, or folders with such files in them"
     add("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help=text)
     for kind in ("csv", "json"):

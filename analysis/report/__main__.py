@@ -21,8 +21,7 @@ from pathlib import Path
 from analysis.observe import Observer
 from analysis.report import course, neurons, notice
 from analysis.report.page import Page, check_free
-from analysis.trained import OpenedRun, add_run, open_named
-from parsers.load import resolve_pretrained
+from analysis.trained import OpenedRun, add_run, beside, open_named
 from parsers.program import Parser, numeric, program
 from training.errors import ExperimentError
 from training.terminal.console import log, percent, start_logging
@@ -64,7 +63,7 @@ def main(argv: Sequence[str] | None) -> None:
     start_logging()
     folder = arguments.output
     if folder is None:
-        folder = resolve_pretrained(arguments.folder) / "report"
+        folder = beside(arguments.folder, "report")
     folder = Path(os.path.expanduser(folder)).absolute()
     check_free(folder)
     run = open_named(arguments)

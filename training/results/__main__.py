@@ -25,6 +25,7 @@ from parsers.program import Parser, check_file, program
 from training.errors import ExperimentError
 from training.record import files
 from training.record.curves import draw_bands
+from training.results.card import UNKNOWN, write_card
 from training.results.gather import (
     NOT_BEGUN,
     GatheredRun,
@@ -63,6 +64,7 @@ examples:
   python -m training.results exp/test_exps --markdown results.md --curves curves.png
   python -m training.results lr_scan --csv > lr_scan.csv
   python -m training.results exp/test_exps --compare SiLIF LIF
+  python -m training.results MY_RUN --card --licence cc-by-4.0
 """
 
 
@@ -86,6 +88,9 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--compare", nargs=2, metavar=("A", "B"), help=text)
     text = "options whose values do not make rows of their own"
     add("--ignore", nargs="+", default=[], metavar="OPTION", help=text)
+    text = "write the model card of every run instead: README.md in its folder"
+    add("--card", action="store_true", help=text)
+    add("--licence", "--license", default=UNKNOWN, help="of the weights, for --card, such as mit")
     add("--overwrite", action="store_true", help="replace files that exist")
     arguments = parser.parse_args(argv)
     for name, suffixes in (*FORMATS.items(), ("curves", PICTURES)):
@@ -113,6 +118,10 @@ def main(argv: list[str] | None) -> None:
     """Do what the command line asks for."""
     arguments = read_arguments(argv)
     found = gather(arguments.folders)
+    if arguments.card:
+        for run in found:
+            print(write_card(run, arguments.licence, overwrite=arguments.overwrite))
+        return
     readable = [run for run in found if run.values and run.trouble != NOT_BEGUN]
     axes = comparable(readable, arguments.ignore)
     mark_repeated_seeds(readable, axes)
