@@ -118,7 +118,7 @@ def card(run: GatheredRun, licence: str = UNKNOWN) -> str:
 def front_matter(run: GatheredRun, title: str, licence: str) -> dict[str, Any]:
     """What machines read of a card."""
     values, accuracy = run.values, run.summary["test"]["accuracy"]
-    spikes = "spiking-neural-network" if "firing_rates" in run.summary["test"] else "recurrent"
+    kind = ["spiking-neural-network"] * ("firing_rates" in run.summary["test"])
     dataset = {"name": data_name({**run.summary, "values": values}), "type": values["dataset_name"]}
     metric = {"type": "accuracy", "name": "test accuracy", "value": round(accuracy, 6)}
     task = {"type": "audio-classification", "name": "spoken words"}
@@ -127,7 +127,7 @@ def front_matter(run: GatheredRun, title: str, licence: str) -> dict[str, Any]:
         "license": licence,
         "library_name": "pytorch",
         "pipeline_tag": "audio-classification",
-        "tags": [spikes, "keyword-spotting", values["model_type"], "sprache"],
+        "tags": [*kind, "keyword-spotting", values["model_type"], "sprache"],
         "metrics": ["accuracy"],
         "model-index": [{"name": title, "results": results}],
     }
@@ -145,11 +145,11 @@ def data_rows(run: GatheredRun) -> list[tuple[str, Any]]:
     training = Config.from_dict(values).training
     dataset = DATASETS[values["dataset_name"]]
     step = f"{dataset.step_ms(training):g} ms"
-    clips = ", ".join(f"{count:,} {name}" for name, count in summary["clips"].items())
+    clips = ", ".join(f"{count:,} {name}" for name, count in summary.get("clips", {}).items())
     name = data_name({**summary, "values": values})
     if not is_published(values, summary) and name == dataset.title:
         name = f"data of one's own, in the layout of {name}"
-    rows = [("data", name), ("clips", clips)]
+    rows = [("data", name), *([("clips", clips)] if clips else [])]
     if record is not None:
         rows.append((f"{len(record['classes'])} classes", ", ".join(record["classes"])))
     else:
@@ -179,9 +179,12 @@ def protocol_text(summary: dict) -> str:
 def figure_rows(summary: dict) -> list[tuple[str, Any]]:
     """The figures of a run."""
     test, valid = summary["test"], summary["valid"]
-    low, high = wilson(test["accuracy"], test["samples"])
-    interval = f"95% interval {100 * low:.1f} to {100 * high:.1f}%, {test['samples']:,} clips"
-    rows = [("test accuracy", f"{percent(test['accuracy'])} ({interval})")]
+    interval = ""
+    if "samples" in test:  # else of an earlier version
+        low, high = wilson(test["accuracy"], test["samples"])
+        interval = f"95% interval {100 * low:.1f} to {100 * high:.1f}%, {test['samples']:,} clips"
+        interval = f" ({interval})"
+    rows = [("test accuracy", f"{percent(test['accuracy'])}{interval}")]
     if several := summary.get("test_seeds"):
         spread = several["accuracy"]
         text = f"{percent(spread['mean'])} ± {percent(spread['std'])}"
@@ -226,7 +229,8 @@ def circumstances(summary: dict) -> str:
 
 def is_published(values: dict, summary: dict) -> bool:
     """Whether a run has as many clips as the published data set."""
-    clips = summary["clips"]
+    if (clips := summary.get("clips")) is None:
+        return False
     valid = 0 if "test split" in summary["validated_on"] else clips["valid"]
     found = clips["train"] + valid + clips["test"]
     return found == sum(DATASETS[values["dataset_name"]].clips.values())
