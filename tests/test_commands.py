@@ -69,6 +69,14 @@ MISTAKES = {
         ("--out file", "file"),
     ],
     "datasets.demo.readout": [("file", "file")],
+    "analysis.predict.__main__": [
+        ("", "RUN, FILE_OR_FOLDER"),
+        ("demo_LIF", "FILE_OR_FOLDER"),
+        *((f"demo_LIF {typed}", named) for typed, named in PLACES),
+        ("demo_LIF empty --csv file", "must end in .csv"),
+        ("demo_LIF empty --pictures file", "file is a file"),
+        ("demo_LIF empty --hop 0", "--hop: '0' is not a number from 0.01"),
+    ],
     "analysis.report.__main__": [
         *PLACES,
         ("", "EXP_FOLDER"),

@@ -72,9 +72,9 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("run", metavar="RUN", help=RUN)
     text = f"{FORMATS} or HDF5 files, or folders with such files in them"
     add("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help=text)
-    for kind in ("csv", "json"):
-        text = f"write all predictions as {kind.upper()} [FILE; - or none: to standard output]"
-        add(f"--{kind}", nargs="?", const=STDOUT, metavar="FILE", help=text)
+    text = "write all predictions to a file; without FILE, or with -, to standard output"
+    add("--csv", nargs="?", const=STDOUT, metavar="FILE", help=text)
+    add("--json", nargs="?", const=STDOUT, metavar="FILE", help="the same, with the windows")
     seconds = numeric(float, 0)
     text = "s of the sliding window; longer recordings are searched; 0: none is [default: the usual"
     text += f" clip of the training, for recordings over {LONG:g} times its longest]"
