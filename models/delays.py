@@ -15,6 +15,7 @@ steps stays: what would arrive after the last one is lost.
 
 import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 
 import torch
@@ -26,7 +27,7 @@ from models import delays_spectral
 from models.dynamics.backends import Operation, compiled, in_graph, tried
 from models.dynamics.trial import B, H, T, Trial, uniform
 from models.gaussians import gaussian, slopes, width_of
-from models.linear import Linear
+from models.linear import Linear, by_step
 from models.network import ParameterGroup
 
 DELAYS = ("none", "axonal", "dendritic", "synaptic")
@@ -129,6 +130,24 @@ class Delay(nn.Module):
             current = self.synaptic(x, W)
         return current if W.bias is None else current + W.bias
 
+    def resumed(self, x: Tensor, W: Linear, line: Tensor) -> tuple[Tensor, Tensor]:
+        """The same behind the ``line`` [B, D - 1, ...] of earlier steps, and the line after ``x``.
+
+        In evaluation, where the chunks of a clip give what the clip gives, to the last bit.
+        """
+        earlier = self.taps - 1
+        if self.kind == "dendritic":
+            x = by_step(partial(W.multiply, weight=W.weight), x)
+        x = torch.cat([line, x], dim=1)
+        line = x[:, -earlier:]
+        if self.kind == "axonal":
+            return by_step(W, self.along(x, W.backend)[:, earlier:]), line
+        if self.kind == "dendritic":
+            current = self.along(x, W.backend)[:, earlier:]
+        else:
+            current = self.synaptic(x, W, earlier)
+        return (current if W.bias is None else current + W.bias), line
+
     def along(self, x: Tensor, backend: str) -> Tensor:
         """x [B, T, F], every feature delayed by itself."""
         if not self.training:
@@ -140,8 +159,11 @@ class Delay(nn.Module):
             return filtered(x, gaussian(self.P, self.sigma, self.taps))
         return _Filtered.apply(x.contiguous(), self.P, self.sigma, self.taps, kernels)
 
-    def synaptic(self, x: Tensor, W: Linear) -> Tensor:
-        """Currents [B, T, H] of x [B, T, F], delayed at each synapse."""
+    def synaptic(self, x: Tensor, W: Linear, earlier: int = 0) -> Tensor:
+        """Currents [B, T, H] of x [B, T, F], delayed at each synapse.
+
+        ``earlier``, all that delays reach back, are steps at the start of x that get none.
+        """
         if self.training:
             plain = W.backend == "naive" or W.precision != "fp32" or in_graph()
             if not plain and delays_spectral.is_worth_it(x, self.P, self.taps):
@@ -151,14 +173,19 @@ class Delay(nn.Module):
         else:
             kernels = kernels_without_gradients(W.backend, x, W.weight)
             if kernels and W.precision == "fp32":
-                return kernels.delayed(x, W.weight, self.delays())
+                return kernels.delayed(x, W.weight, self.delays())[:, earlier:]
             g = F.one_hot(self.taps - 1 - self.delays(), self.taps).to(x.dtype)
         # Time first, so that the inputs of a tap are rows one after another, and no copy.
-        rows = F.pad(x.transpose(0, 1), (0, 0, 0, 0, self.taps - 1, 0))
-        T = x.shape[1]
-        return sum(
-            W.multiply(rows[k : k + T], W.weight * g[..., k]) for k in range(self.taps)
-        ).transpose(0, 1)
+        rows = x.transpose(0, 1)
+        rows = rows if earlier else F.pad(rows, (0, 0, 0, 0, self.taps - 1, 0))
+        T = x.shape[1] - earlier
+
+        def product(k):
+            multiply = partial(W.multiply, weight=W.weight * g[..., k])
+            given = rows[k : k + T]
+            return by_step(multiply, given, dim=0) if earlier else multiply(given)
+
+        return sum(product(k) for k in range(self.taps)).transpose(0, 1)
 
 
 class _Filtered(torch.autograd.Function):

@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Feed-forward weights and dropout, faster than PyTorch's on a CPU; weights in half precision."""
+"""What surrounds a recurrence: feed-forward weights and dropout, faster than PyTorch's on a CPU,
+weights in half precision, and normalisation."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -81,6 +83,26 @@ class Linear(nn.Linear):
             return nn.functional.linear(x, weight, bias)
         y = y.view(*x.shape[:-1], self.out_features)
         return y if bias is None else y + bias
+
+
+def by_step(multiply: Callable[[Tensor], Tensor], x: Tensor, dim: int = 1) -> Tensor:
+    """Every step of ``x`` along ``dim`` multiplied by itself, so that sums are the same whatever
+    the number of steps is: a product of other rows may add its terms in another order."""
+    steps = (x_t.clone(memory_format=torch.contiguous_format) for x_t in x.unbind(dim))
+    return torch.stack([multiply(x_t) for x_t in steps], dim)
+
+
+def weighted(layer: nn.Module, x: Tensor) -> Tensor:
+    """What ``x`` [..., F] gives through the feed-forward weights and delays of ``layer``."""
+    return layer.W(x) if layer.delay is None else layer.delay(x, layer.W)
+
+
+def resumed(layer: nn.Module, x: Tensor, line: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The same behind what its delays hold, see ``LayerState``, and what they hold after it."""
+    if layer.delay is None:
+        return by_step(layer.W, x), None
+    current, line = layer.delay.resumed(x, layer.W, line)
+    return current.contiguous(), line  # for normalisation, which rounds otherwise elsewhere
 
 
 class Pointwise(nn.Conv1d):

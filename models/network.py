@@ -235,6 +235,24 @@ class LayerOutput(NamedTuple):
     counts: Tensor | None = None  # [B, H] or [B, 2H] spikes of `output`, where known
 
 
+class LayerState(NamedTuple):
+    """What a layer of a spiking network leaves to its next step."""
+
+    # As `dynamics` of a `SpikingLayer` leaves it; of a `ReadoutLayer` the potential [B, C]
+    neurons: tuple | Tensor
+    # What delays of D taps in front of it hold: the last inputs [B, D - 1, F], or, of dendritic
+    # ones, what these gave through W [B, D - 1, H]; None: it has no delays
+    line: Tensor | None = None
+
+
+class NetworkState(NamedTuple):
+    """What a spiking network leaves to its next step."""
+
+    layers: tuple[LayerState, ...]
+    steps: Tensor  # [] int64, how many there were
+    total: Tensor | None  # [B, C] what the readout has gathered; None: there is none
+
+
 class Activity(NamedTuple):
     """Everything that one forward pass reveals about a spiking network."""
 
@@ -244,6 +262,7 @@ class Activity(NamedTuple):
     recurrent_sop: Tensor  # [] synaptic operations through V per sample; 0 without V
     layers: list[LayerOutput]  # one per spiking layer, a spiking readout's included
     potentials: Tensor | None = None  # [B, T, C] of a network with ``keep_potentials``
+    state: NetworkState | None = None  # after the last step, of a pass that was given one
 
 
 @torch.no_grad()
@@ -285,13 +304,16 @@ def nonzero(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def recurrent_operations(spikes: Tensor, layer: nn.Module) -> Tensor:
+def recurrent_operations(spikes: Tensor, layer: nn.Module, all_arrive: bool = False) -> Tensor:
     """Operations through V of ``layer``: each of ``spikes`` [B, T, H] before the last step reaches
     all of its neurons, or all others; one that is spread over several steps does so several times.
+    In a stream they ``all_arrive``.
     """
-    if layer.recurrent_delay is None:
-        return nonzero(spikes[:, :-1]) * recurrent_fan_out(layer)
-    return layer.recurrent_delay.arrivals(spikes) * recurrent_fan_out(layer)
+    if layer.recurrent_delay is not None:
+        arriving = layer.recurrent_delay.arrivals(spikes, all_arrive)
+    else:
+        arriving = nonzero(spikes if all_arrive else spikes[:, :-1])
+    return arriving * recurrent_fan_out(layer)
 
 
 def recurrent_fan_out(layer: nn.Module) -> int:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Readouts: how the last layer gives one score per class."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,32 +10,47 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import potentials, readout, summed
-from models.linear import Linear, make_norm, normalize
-from models.network import in_full
-from models.shell import (
-    ALPHA_BOUNDS,
-    clamped,
-    initial_values,
-    uniform,
-    weighted,
-)
+from models.linear import Linear, make_norm, normalize, resumed, weighted
+from models.network import LayerState, in_full
+from models.shell import ALPHA_BOUNDS, clamped, initial_values, uniform
 
 
 class Readout(NamedTuple):
     """What makes class scores [B, C] of the output neurons' values [B, T, C]."""
 
     scores: Callable[[Tensor], Tensor]
+    # The same one step after another: a total that begins at ``start``, and takes a step [B, C]
+    add: Callable[[Tensor, Tensor], Tensor] = torch.add
+    start: float = 0.0
+    averages: bool = False  # the total is divided by the number of steps
     of_spikes: bool = False  # of output neurons that spike, else of their potentials
 
 
 READOUTS = {
-    "softmax_sum": Readout(lambda u: summed(torch.softmax(u, dim=2))),  # Bittar & Garner 2022
-    "mean": Readout(lambda u: u.mean(dim=1)),
+    "softmax_sum": Readout(  # Bittar & Garner 2022
+        lambda u: summed(torch.softmax(u, dim=2)), lambda total, u: total + torch.softmax(u, dim=1)
+    ),
+    "mean": Readout(lambda u: u.mean(dim=1), averages=True),
     "sum": Readout(lambda u: u.sum(dim=1)),
-    "max": Readout(lambda u: u.amax(dim=1)),
-    "last": Readout(lambda u: u[:, -1]),
+    "max": Readout(lambda u: u.amax(dim=1), torch.maximum, start=-math.inf),
+    "last": Readout(lambda u: u[:, -1], lambda _, u: u),
     "spike_count": Readout(lambda s: s.sum(dim=1), of_spikes=True),
 }
+
+
+def gathered(
+    name: str, steps: Tensor, total: Tensor, earlier: Tensor, first: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Class scores [B, C], and the total, of the values ``steps`` [B, T, C] behind ``earlier`` ones
+    of that ``total``; the ``first`` of all steps count for none, unless there are no others."""
+    readout, begin = find_readout(name), torch.full_like(total, find_readout(name).start)
+    for t, step in enumerate(steps.unbind(dim=1)):
+        before, total = total, readout.add(total, step)
+        if first:
+            total = torch.where(earlier + t < first, before, total)
+    count = earlier + steps.shape[1] - first
+    scores = total if first == 0 else torch.where(count > 0, total, readout.add(begin, step))
+    return (scores / count.clamp(min=1) if readout.averages else scores), total
 
 
 def find_readout(name: str) -> Readout:
@@ -79,7 +95,11 @@ class ANNReadoutLayer(nn.Module):
 
     def current(self, x: Tensor) -> Tensor:
         """Normalised currents [..., C] of ``x`` [..., F]."""
-        return in_full(normalize(self.norm, weighted(self, x)))
+        return self.normalized(weighted(self, x))
+
+    def normalized(self, current: Tensor) -> Tensor:
+        """Currents [..., C] behind the weights, as the neurons take them."""
+        return in_full(normalize(self.norm, current))
 
     def scores(self, steps: Tensor) -> Tensor:
         """Class scores [B, C] of potentials or currents [B, T, C]."""
@@ -138,14 +158,26 @@ class ReadoutLayer(ANNReadoutLayer):
         current, state = self.start(x, state)
         return potentials(current, self.decay(), state=state, backend=self.backend)[0]
 
-    def current(self, x: Tensor) -> Tensor:
-        current = super().current(x)
+    def resumed(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """Potentials as of a layer that heard all steps at once, and what is left to the next."""
+        current, line = resumed(self, x, state.line)
+        steps, potential = potentials(
+            self.normalized(current), self.decay(), state=state.neurons, backend=self.backend
+        )
+        return steps, LayerState(potential, line)
+
+    def normalized(self, current: Tensor) -> Tensor:
+        current = super().normalized(current)
         return current if self.gain is None else current * (self.gain / (1 - self.decay()))
 
     def start(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """The current [B, T, C] that ``x`` [B, T, F] makes, and the potential before it."""
         current = self.current(x)
-        return current, initial_values(current, self.init_state) if state is None else state
+        return current, self.initial_state(current) if state is None else state
+
+    def initial_state(self, current: Tensor) -> Tensor:
+        """The potential [B, C] before the first step of ``current`` [B, T, C]."""
+        return initial_values(current, self.init_state)
 
     def dynamics(self, current: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Class scores [B, C] of ``current`` [B, T, C], and the potential after the last step."""

@@ -90,9 +90,11 @@ class RecurrentDelay(nn.Module):
         """Whether [L, H] a spike of each neuron returns after 1 ... L steps."""
         return self.feedback(self.d).dense() > 0
 
-    def arrivals(self, spikes: Tensor) -> Tensor:
-        """How often spikes [B, T, H] return, before the last step is over."""
+    def arrivals(self, spikes: Tensor, later: bool = False) -> Tensor:
+        """How often spikes [B, T, H] return, before the last step is over or ``later`` as well."""
         T, ways = spikes.shape[1], self.ways().cumsum(dim=0)
+        if later:
+            return (torch.count_nonzero(spikes, dim=(0, 1)) * ways[-1]).sum()
         ways = torch.cat([torch.zeros_like(ways[:1]), ways])
         left = torch.arange(T - 1, -1, -1, device=ways.device).clamp(max=len(ways) - 1)
         return (torch.count_nonzero(spikes, dim=0) * ways[left]).sum()

@@ -14,19 +14,23 @@ from torch.nn import functional
 from models.dynamics import Delayed, Feedback, Fold
 from models.dynamics.backends import compiled, recorded
 from models.folding import fold_of
-from models.linear import Dropout, Linear, fold_on_cpu, make_norm, normalize, output_of
-from models.network import LayerOutput, ParameterGroup, append_flipped, in_full
+from models.linear import (
+    Dropout,
+    Linear,
+    fold_on_cpu,
+    make_norm,
+    normalize,
+    output_of,
+    resumed,
+    weighted,
+)
+from models.network import LayerOutput, LayerState, ParameterGroup, append_flipped, in_full
 from models.surrogate import BOXCAR, Surrogate, spike
 
 INIT_STATES = ("rand", "zero")
 RECURRENT = ("auto", "none", "dense")
 RECURRENT_DELAYS = ("none", "axonal")
 ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))  # decay of a potential per step
-
-
-def weighted(layer: nn.Module, x: Tensor) -> Tensor:
-    """What ``x`` [..., F] gives through the feed-forward weights and delays of ``layer``."""
-    return layer.W(x) if layer.delay is None else layer.delay(x, layer.W)
 
 
 def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Tensor:
@@ -229,7 +233,16 @@ class SpikingLayer(nn.Module):
         return initial_values(current, self.init_state, dtype)
 
     def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
-        """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state."""
+        """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state.
+
+        From a ``LayerState`` it goes on as one that heard all steps at once, in evaluation mode.
+        """
+        self.checked = recorded() or (self.checked and state is None)
+        if isinstance(state, LayerState):
+            current, line = resumed(self, x, state.line)
+            current = in_full(normalize(self.norm, current))
+            spikes, neurons = self.run(current, state.neurons)
+            return LayerOutput(spikes, spikes, LayerState(neurons, line))
         x = append_flipped(x) if self.bidirectional else x
         current, fold = weighted(self, x), None
         folds = self.folds and self.training and self.drop.p < 1
@@ -239,17 +252,19 @@ class SpikingLayer(nn.Module):
             (current, fold), on_cpu = fold_of(self, current), False
         elif not on_cpu:
             current = in_full(normalize(self.norm, current))
-        self.checked = recorded() or (self.checked and state is None)
         if state is None:
             state = self.initial_state(current)
         if on_cpu:
             current, fold = fold_on_cpu(self, current)
+        return output_of(self, *self.run(current, state, fold), fold)
+
+    def run(self, current: Tensor, state: tuple, fold: Fold | None = None) -> tuple[Tensor, tuple]:
+        """``dynamics``, whose result is checked where it has not been."""
         result = self.dynamics(current, state, **({"fold": fold} if self.folds else {}))
         if not self.checked:
             check_result(self, result, current)
             self.checked = True
-        spikes, state = result
-        return output_of(self, spikes, state, fold)
+        return result
 
 
 class CompiledLayer(SpikingLayer):

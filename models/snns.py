@@ -30,6 +30,7 @@ from models.dynamics import (
 from models.network import (
     Activity,
     Network,
+    NetworkState,
     chosen,
     events,
     firing_rates,
@@ -46,6 +47,7 @@ from models.shell import (
     clamped,
     uniform,
 )
+from models.streaming import activity_of, advance, initial_state
 from models.surrogate import surrogate as find_surrogate
 from parsers.model_config import ModelConfig
 from parsers.options import near
@@ -373,20 +375,39 @@ class SNN(Network):
                 count += layer.delay.nb_state_variables() * directions
         return count
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, state: NetworkState | None = None) -> tuple:
         """Run on ``x`` [B, T, F] or [B, T, F, K].
 
         Returns:
             ``output`` [B, C] (or spikes [B, T, H] without a readout), ``firing_rates`` per unit
             of the input and of the hidden layers [F + units], and ``sop``, the feed-forward
             synaptic operations per sample.
-        """
-        activity = self.activity(x)
-        return activity.output, activity.firing_rates, activity.sop
 
-    def activity(self, x: Tensor) -> Activity:
+            With a ``state``, ``x`` is the next chunk of a stream, of any number of steps:
+            ``output`` is that of all steps so far (without a readout of these), rates and
+            operations are those of these steps, and the state after them comes last.
+
+        Raises ValueError for a state in training mode, or for a bidirectional network.
+        """
+        activity = self.activity(x, state)
+        found = activity.output, activity.firing_rates, activity.sop
+        return found if state is None else (*found, activity.state)
+
+    def initial_state(self, batch_size: int) -> NetworkState:
+        """The state before the first step of ``batch_size`` streams."""
+        return initial_state(self, batch_size)
+
+    def step(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """Class scores [B, C] of all steps so far, the last being ``x`` [B, F] or [B, F, K] (or its
+        spikes [B, H] without a readout), and the state after it, in evaluation mode."""
+        output, state, _ = advance(self, self.as_input(x[:, None]), state)
+        return (output if self.use_readout_layer else output[:, 0]), state
+
+    def activity(self, x: Tensor, state: NetworkState | None = None) -> Activity:
         """As ``forward``, with the recurrent synaptic operations and every layer's spikes."""
         x = self.as_input(x)
+        if state is not None:
+            return activity_of(self, x, state)
         found, counts = input_activity(x, self.snn[0].backend)  # counts of what the layer sees
         rates = [found]
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
