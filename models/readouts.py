@@ -43,13 +43,15 @@ def gathered(
 ) -> tuple[Tensor, Tensor]:
     """Class scores [B, C], and the total, of the values ``steps`` [B, T, C] behind ``earlier`` ones
     of that ``total``; the ``first`` of all steps count for none, unless there are no others."""
-    readout, begin = find_readout(name), torch.full_like(total, find_readout(name).start)
+    readout = find_readout(name)
     for t, step in enumerate(steps.unbind(dim=1)):
         before, total = total, readout.add(total, step)
         if first:
             total = torch.where(earlier + t < first, before, total)
-    count = earlier + steps.shape[1] - first
-    scores = total if first == 0 else torch.where(count > 0, total, readout.add(begin, step))
+    scores, count = total, earlier + steps.shape[1] - first
+    if first:
+        alone = readout.add(torch.full_like(total, readout.start), step)
+        scores = torch.where(count > 0, total, alone)
     return (scores / count.clamp(min=1) if readout.averages else scores), total
 
 

@@ -241,7 +241,11 @@ class SpikingLayer(nn.Module):
         if isinstance(state, LayerState):
             current, line = resumed(self, x, state.line)
             current = in_full(normalize(self.norm, current))
-            spikes, neurons = self.run(current, state.neurons)
+            neurons, fired = state.neurons, []
+            for part in current.split(1 if self.recurrent else current.shape[1], dim=1):
+                spikes, neurons = self.run(part, neurons)  # V multiplies each step by itself, too
+                fired.append(spikes)
+            spikes = torch.cat(fired, dim=1)
             return LayerOutput(spikes, spikes, LayerState(neurons, line))
         x = append_flipped(x) if self.bidirectional else x
         current, fold = weighted(self, x), None

@@ -181,21 +181,22 @@ def _allocate(*inputs):
 
 
 def _run(made, *inputs):
+    given, run = _Inputs(*inputs), _steps(made, *inputs)
+    if given.V is None:
+        return run(0, given.I.shape[1])
+    step_by_step(run, given, s=made[3], z=made[7], line=made[4], current=made[8])
+
+
+def _steps(made, *inputs):
+    """What runs the steps from one to another, on the state (with V, the current) in ``made``."""
     given = _Inputs(*inputs)
-    spikes, x, y, s, line, q, kept, z, current = made
-    kernels, V = given.kernels, given.V
-    B, T, H = given.I.shape
-    I = given.I.contiguous()
+    spikes, x, y, s, _, q, kept, _, current = made
+    kernels = given.kernels
+    B, _, H = given.I.shape
     x.copy_(given.x), s.copy_(given.s)
-    if kernels.has_y:
-        y.copy_(given.y)
-    else:
-        y = x
-    if kernels.has_q:
-        q.copy_(given.q)
-    else:
-        q = x
-    current = I if V is None else current
+    y = y.copy_(given.y) if kernels.has_y else x
+    q = q.copy_(given.q) if kernels.has_q else x
+    current = given.I.contiguous() if given.V is None else current
     every = given.every * given.for_backward
     fold = given.stays, given.marks, given.counts
     if given.marks is None:
@@ -205,20 +206,16 @@ def _run(made, *inputs):
         given.counts.zero_()
     stays, *written = arrays(*fold)
     state = (
-        *arrays(x, y, q, s, spikes, kept[0], kept[-1], kept[1 + kernels.has_q], kept[1]),
+        *arrays(current, x, y, q, s, spikes, kept[0], kept[-1], kept[1 + kernels.has_q], kept[1]),
         *given.coefficients, np.float32(given.width), *given.normalisation[1:], stays,
         np.float32(given.gain), *written,
     )  # fmt: skip
 
     def run(start, stop, compiled=kernels.forward, way=(), room=tuple):
         steps = B, (stop - start) * H, start, stop, every, *way
-        scratch = lambda: (np.empty(H, np.float32), *room())  # noqa: E731
-        run_rows(compiled, *steps, *arrays(current), *state, scratch=scratch)
+        run_rows(compiled, *steps, *state, scratch=lambda: (np.empty(H, np.float32), *room()))
 
-    if V is None:
-        run(0, T)
-    else:
-        step_by_step(run, given, s, z, line, current)
+    return run
 
 
 def _saved(made, I, *inputs):
@@ -319,14 +316,16 @@ def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float
     return (found, []) if isinstance(found[0], Tensor) else ([None] * 3, found)
 
 
-def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate=BOXCAR):
+def adaptive(
+    I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate=BOXCAR, run=RECURRENCE
+):
     """See :func:`models.dynamics.adaptive`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     adapts = beta is not None
     coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
     limits, numbers = _limits(I, theta, 1.0, 1.0)
     u, w, s = (x.expand(B, H) for x in state)
-    spikes, u, new_w, s, line, _ = RECURRENCE(
+    spikes, u, new_w, s, line, _ = run(
         I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
         *way_of(V, None, *_folded(fold)), numbers, "adaptive" if adapts else "LIF",
         surrogate.name, surrogate.width, torch.is_grad_enabled(),
@@ -336,7 +335,7 @@ def adaptive(I, alpha, beta, a, b, *, theta, state, V=None, fold=None, surrogate
 
 def resetting(
     I, alpha, beta, a, b, *, theta, state, V=None, fold=None, scales=True, hard=True,
-    detached=True, symplectic=True, surrogate=BOXCAR,
+    detached=True, symplectic=True, surrogate=BOXCAR, run=RECURRENCE,
 ):  # fmt: skip
     """See :func:`models.dynamics.resetting`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
@@ -348,7 +347,7 @@ def resetting(
     if V is None and (symplectic or not adapts):
         s = s.detach()  # nothing sees it
     flags = zip(FORM, (adapts, scales, hard, detached, symplectic), strict=True)
-    spikes, u, new_w, s, line, _ = RECURRENCE(
+    spikes, u, new_w, s, line, _ = run(
         I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s,
         *way_of(V, None, *_folded(fold)), numbers,
         " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
@@ -363,13 +362,14 @@ def _parts(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def resonate(
-    I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, fold=None, surrogate=BOXCAR
-):
+    I, A, reset, gain, *, scale, theta, state, reset_inside, V=None, fold=None, surrogate=BOXCAR,
+    run=RECURRENCE,
+):  # fmt: skip
     """See :func:`models.dynamics.resonate`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     limits, numbers = _limits(I, theta, reset, scale)
     u, s = (x.expand(B, H) for x in state)
-    spikes, x, y, s, line, _ = RECURRENCE(
+    spikes, x, y, s, line, _ = run(
         I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s,
         *way_of(V, None, *_folded(fold)), numbers, "inside" if reset_inside else "outside",
         surrogate.name, surrogate.width, torch.is_grad_enabled(),
@@ -377,14 +377,17 @@ def resonate(
     return spikes, state_of(ResonateState(torch.complex(x, y), s), V, line)
 
 
-def balanced(I, omega, damping, *, step, decay, theta, state, V=None, fold=None, surrogate=BOXCAR):
+def balanced(
+    I, omega, damping, *, step, decay, theta, state, V=None, fold=None, surrogate=BOXCAR,
+    run=RECURRENCE,
+):  # fmt: skip
     """See :func:`models.dynamics.balanced`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     turn, damping = (x.expand(H) for x in (step * omega, damping))
     limits, numbers = _limits(I, theta, decay, step)
     u, v, q, s = (x.expand(B, H) for x in state)
     s = s.detach() if V is None else s  # nothing sees it
-    spikes, u, v, s, line, q = RECURRENCE(
+    spikes, u, v, s, line, q = run(
         I, turn, damping, None, None, None, *limits, u, v, s, *way_of(V, q, *_folded(fold)),
         numbers, "balanced", surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
