@@ -117,9 +117,7 @@ class Listener:
 
     def seconds_heard(self, step: int) -> float:
         """How much of a clip, in s from its start, the network has heard after ``step``, from 0."""
-        if self.binning is not None:  # the first bin lies before the clip
-            return step * self.binning.bin_seconds
-        return (step * SHIFT_MS + FRAME_MS) / 1000
+        return seconds_heard(self.binning, step)
 
     def input_of(self, sound: Recording, seed: Sequence[int] = (0, 0)) -> Tensor:
         """What the network hears of a recording at any rate: [T, F] float32 on the CPU.
@@ -170,11 +168,17 @@ class Listener:
     @torch.no_grad()
     def answer(self, x: Tensor) -> Answer:
         """What the network says to the batch ``x`` [B, T, F]; its scores are those of a test."""
-        with _watching(self.model) as steps:
+        with watching(self.model) as steps:
             scores = self.model(x.to(self.device, torch.float32))[0]
-        if any(getattr(layer, "bidirectional", False) for layer in self.model.layers):
-            return Answer(scores, None)
         return Answer(scores, *steps())
+
+
+def seconds_heard(binning: Binning | None, step: int) -> float:
+    """How much of a clip, in s from its start, lies behind ``step``, from 0, of spikes that are
+    binned, or of frames of features."""
+    if binning is not None:  # the first bin lies before the clip
+        return step * binning.bin_seconds
+    return (step * SHIFT_MS + FRAME_MS) / 1000
 
 
 def open_listener(name: str | Path, *, config: str | None = None, gpu_device: int = 0) -> Listener:
@@ -237,34 +241,37 @@ def _outputs(weights: dict, path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _watching(model: Network) -> Iterator:
+def watching(model: Network) -> Iterator:
     """A function that gives, after a pass, the scores of every beginning of the clips, and how many
-    steps have none."""
+    steps have none: see `Answer`."""
     last, kept = model.layers[-1], []
 
-    def integrate(current, state):
-        kept.append(potentials(current, last.decay(), state=state, backend=last.backend)[0])
-        return type(last).dynamics(last, current, state)
+    def begin(x, state):
+        kept.append(type(last).start(last, x, state))
+        return kept[0]
 
     hook = None
     if isinstance(last, ReadoutLayer):
-        last.dynamics = integrate
+        last.start = begin
     else:
         hook = last.register_forward_hook(lambda _, given, made: kept.append((given[0], made)))
     try:
         yield lambda: _after_every_step(last, kept[0], model)
     finally:
         if hook is None:
-            del last.dynamics
+            del last.start
         else:
             hook.remove()
 
 
-def _after_every_step(last: nn.Module, kept, model: Network) -> tuple[Tensor, int]:
-    if isinstance(last, ReadoutLayer):
-        counted = last.counted(kept)
-        return running_scores(last.readout, counted), kept.shape[1] - counted.shape[1]
+def _after_every_step(last: nn.Module, kept, model: Network) -> tuple[Tensor | None, int]:
     given, made = kept
+    if any(getattr(layer, "bidirectional", False) for layer in model.layers):
+        return None, 0
+    if isinstance(last, ReadoutLayer):
+        steps, _ = potentials(given, last.decay(), state=made, backend=last.backend)
+        counted = last.counted(steps)
+        return running_scores(last.readout, counted), steps.shape[1] - counted.shape[1]
     if isinstance(last, MeanReadout):
         return running_scores("mean", last.linear(given)), 0
     if isinstance(last, ANNReadoutLayer) and last.readout == "softmax_sum":

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from analysis.listening import watching
 from analysis.operations import LayerOperations, OperationCounter
 from analysis.trained import OpenedRun
 from datasets.interface import Batch, Split
@@ -174,6 +176,9 @@ class Observation:
     labels: Tensor
     rates: list[Tensor]
     operations: list[LayerOperations]
+    # [T] clips that are right if they must be decided after each step; those that have ended before
+    # keep their class. None for a network that hears clips from their end
+    right_by_step: Tensor | None = None
 
     @property
     def predictions(self) -> Tensor:
@@ -200,7 +205,7 @@ class Observer(Steps):
 
     def observe(self) -> Observation:
         """Test the network under the run's seed."""
-        self.scores, self.random_states = [], []
+        self.scores, self.random_states, self.decided = [], [], []
         self.rates, self.seen = 0, 0
         self.counter = OperationCounter(self.model)
         self.experiment.steps = self
@@ -210,19 +215,26 @@ class Observer(Steps):
             sizes = [layer.output_size for layer in self.model.hidden_layers]
             hidden = (self.rates / self.seen)[self.nb_features :]
             rates = [part.cpu() for part in hidden.split(sizes)]
+        labels = self.experiment.data.test.labels.cpu()
         return Observation(
             metrics=metrics,
             scores=torch.cat(self.scores),
-            labels=self.experiment.data.test.labels.cpu(),
+            labels=labels,
             rates=rates,
             operations=self.counter.per_clip(),
+            right_by_step=right_by_step(self.decided, labels),
         )
 
     def forward(self, x: Tensor) -> tuple:
         """As in every test, recording what passes by."""
         self.random_states.append(random_state(self.device))
-        output, activity = super().forward(x)
+        with watching(self.model) as steps:
+            output, activity = super().forward(x)
         self.scores.append(output.cpu())
+        running, first = steps()
+        if running is not None:  # whoever has no score yet guesses the first class
+            classes = running.argmax(dim=2)
+            self.decided.append(functional.pad(classes, (first, 0)).cpu())
         self.counter.add(x, activity)
         if activity is not None:
             self.rates = self.rates + activity.firing_rates.double() * len(x)
@@ -244,6 +256,18 @@ class Observer(Steps):
         restore_random_state(self.random_states[batch], self.device)
         _, traces = traced(self.model, x, [row])
         return x[row].cpu(), traces
+
+
+def right_by_step(decided: list[Tensor], labels: Tensor) -> Tensor | None:
+    """How many clips of the batches, whose classes [B, T] after each step are given, are right."""
+    if not decided:
+        return None
+    longest = max(classes.shape[1] for classes in decided)
+    whole = [
+        torch.cat([classes, classes[:, -1:].expand(-1, longest - classes.shape[1])], dim=1)
+        for classes in decided
+    ]
+    return (torch.cat(whole) == labels[:, None]).sum(dim=0)
 
 
 class Clips:

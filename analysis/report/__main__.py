@@ -105,6 +105,7 @@ def make_page(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron]) ->
     course.show_run(page, run, seen)
     course.show_curves(page, run)
     course.show_confusion(page, run, seen)
+    course.show_early_decisions(page, run, seen)
     course.show_speakers(page, run, seen)
     if run.model.is_snn:
         clips = clips or neurons.default_clips(seen)

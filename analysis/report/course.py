@@ -6,20 +6,24 @@ from dataclasses import asdict
 
 import numpy as np
 
+from analysis.listening import seconds_heard
 from analysis.observe import Observation
 from analysis.operations import ENERGY_PJ, ENERGY_SOURCE, LayerOperations, total
 from analysis.report import figures
 from analysis.report.notice import by_speaker
 from analysis.report.page import Page
 from analysis.trained import OpenedRun
+from datasets.binning import Binning
 from models.neurons import BRFLayer, ResettingLayer
 from models.snns import AdaptiveLayer, ResonateLayer
 from models.ssms import SSM, ResidualLayer
+from parsers.training_config import SPIKES
 from training.metrics import count_parameters, protocol, wilson
 from training.record import checkpoint
 from training.terminal.console import interval_in_words, percent
 
 WORST_PAIRS = 10
+EARLY = (0.5, 0.9, 0.99)  # shares of the final accuracy
 MOST_SPEAKERS = 20  # of whom a table is short enough to be read
 SPIKING_NOTE = (
     "A connection whose input is 0 or 1 accumulates (AC); one whose input is any other number, a "
@@ -176,6 +180,31 @@ def show_confusion(page: Page, run: OpenedRun, seen: Observation) -> None:
     folded = "Recall and precision of every class"
     page.table(rows, ["class", "clips", "recall", "precision"], folded=folded)
     page.numbers |= {"classes": names, "confusion": counts.tolist()}
+
+
+def show_early_decisions(page: Page, run: OpenedRun, seen: Observation) -> None:
+    """How accurate the network would be if each clip had to be decided at a certain time."""
+    if seen.right_by_step is None:
+        return
+    page.section("early", "Early decisions")
+    options = run.config.training
+    binning = Binning.of(options) if SPIKES.are_met(run.config.to_dict()) else None
+    seconds = [seconds_heard(binning, step) for step in range(len(seen.right_by_step))]
+    accuracy = (seen.right_by_step.double() / len(seen.labels)).tolist()
+    last = accuracy[-1]
+    reached = {
+        share: next(s for s, a in zip(seconds, accuracy, strict=True) if a >= share * last)
+        for share in EARLY
+    }
+    within = ", ".join(f"{share:.0%} after {s:.2f} s" for share, s in reached.items())
+    page.say(
+        f"If a clip must be decided before its end, the class that leads is taken. At the end "
+        f"{percent(last)} are right; of that, {within}. A clip that has ended keeps its class."
+    )
+    picture = figures.early_decisions(seconds, accuracy, reached)
+    caption = "Test accuracy against the time from the start of a clip at which it is decided."
+    page.wide_figure("early_decisions", picture, caption)
+    page.numbers["early_decisions"] = {"seconds": seconds, "accuracy": accuracy}
 
 
 def show_speakers(page: Page, run: OpenedRun, seen: Observation) -> None:

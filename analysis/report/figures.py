@@ -78,6 +78,23 @@ def curves(
     return figure
 
 
+def early_decisions(
+    seconds: Sequence[float], accuracy: Sequence[float], reached: dict[float, float]
+) -> Figure:
+    """Accuracy (0..1) against the time of decision in s; ``reached`` is when each share of the
+    final one is there."""
+    figure, (axis,) = new_figure(3.4)
+    axis.plot(seconds, [100 * a for a in accuracy], color=BLUE)
+    for (share, time), colour in zip(reached.items(), (GREY, ORANGE, GREEN), strict=False):
+        label = f"{share:.0%} of the final: {time:.2f} s"
+        axis.axvline(time, color=colour, linestyle="--", linewidth=1, label=label)
+    axis.set_ylim(0, 100)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=FONT, loc="lower right")
+    label_axis(axis, "", "decided after (s)", "test accuracy (%)")
+    return figure
+
+
 def confusion(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """Clips [C, C] by true class (rows) and predicted class (columns)."""
     size = len(names)

@@ -131,6 +131,7 @@ def test_state_space_networks_take_steps(make_run, clip):
     torch.testing.assert_close(found.scores, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_spikes_are_heard_in_windows(words, tmp_path, clip):
     folder, run = tmp_path / "spikes", tmp_path / "run"
     cochlea.convert(words, folder, seed=7)

@@ -109,6 +109,13 @@ def test_every_network_has_a_report(make_run, report, case):
     assert confusion.sum() == test["samples"] == 23
     assert confusion.trace() / confusion.sum() == pytest.approx(test["accuracy"])
     assert confusion.sum(axis=1).tolist() == [2] * 3 + [1] * 17
+    both = case in ("both directions", "SpikingS4D")
+    assert ("early_decisions" in pictures) == (not both)
+    if not both:
+        early = numbers["early_decisions"]
+        assert early["accuracy"][-1] == pytest.approx(test["accuracy"])
+        assert len(early["accuracy"]) == 15
+        assert early["seconds"][-1] == pytest.approx(1.0)
     assert "has not finished" not in text
     assert "The run's own test gave" not in text
     together = numbers["operations"][-1]
@@ -142,6 +149,20 @@ def test_a_traced_clip_is_the_one_of_the_test(make_run):
         torch.testing.assert_close(traces[-1].scores.sum(dim=1)[0], seen.scores[8 * batch + 3])
         # A trace draws random numbers; the loop continues from where the batch left off.
         torch.random.set_rng_state(observer.random_states[min(batch + 1, 2)]["torch"])
+
+
+@pytest.mark.parametrize("case", ["SiLIF", "spike counts", "potentials", "GRU"])
+def test_early_decisions_are_those_of_clips_that_end_early(make_run, case):
+    run = open_run(make_run(**RUNS[case]))
+    seen = Observer(run).observe()
+    for steps in (1, 6, 15):
+        torch.manual_seed(13)
+        right = 0
+        for x, y in batches(run.experiment.data.test, 8):
+            with torch.no_grad():
+                # The states are drawn from the generator, which longer clips leave alike.
+                right += (run.model(x[:, :steps])[0].argmax(dim=1) == y).sum()
+        assert seen.right_by_step[steps - 1] == right
 
 
 def test_a_run_that_has_not_ended(make_run, report, tmp_path):
