@@ -125,7 +125,7 @@ class Delay(nn.Module):
         if self.kind == "axonal":
             return W(self.along(x, W.backend))
         if self.kind == "dendritic":
-            current = self.along(W.multiply(x, W.weight), W.backend)
+            current = self.along(W.multiply(x, W.rounded()), W.backend)
         else:
             current = self.synaptic(x, W)
         return current if W.bias is None else current + W.bias
@@ -137,7 +137,7 @@ class Delay(nn.Module):
         """
         earlier = self.taps - 1
         if self.kind == "dendritic":
-            x = by_step(partial(W.multiply, weight=W.weight), x)
+            x = by_step(partial(W.multiply, weight=W.rounded()), x)
         x = torch.cat([line, x], dim=1)
         line = x[:, -earlier:]
         if self.kind == "axonal":
@@ -164,16 +164,17 @@ class Delay(nn.Module):
 
         ``earlier``, all that delays reach back, are steps at the start of x that get none.
         """
+        weight = W.rounded()
         if self.training:
             plain = W.backend == "naive" or W.precision != "fp32" or in_graph()
             if not plain and delays_spectral.is_worth_it(x, self.P, self.taps):
                 width = width_of(self.sigma)
-                return delays_spectral.delayed(x, W.weight, self.P, width, self.taps)
+                return delays_spectral.delayed(x, weight, self.P, width, self.taps)
             g = gaussian(self.P, self.sigma, self.taps)
         else:
-            kernels = kernels_without_gradients(W.backend, x, W.weight)
+            kernels = kernels_without_gradients(W.backend, x, weight)
             if kernels and W.precision == "fp32":
-                return kernels.delayed(x, W.weight, self.delays())[:, earlier:]
+                return kernels.delayed(x, weight, self.delays())[:, earlier:]
             g = F.one_hot(self.taps - 1 - self.delays(), self.taps).to(x.dtype)
         # Time first, so that the inputs of a tap are rows one after another, and no copy.
         rows = x.transpose(0, 1)
@@ -181,7 +182,7 @@ class Delay(nn.Module):
         T = x.shape[1] - earlier
 
         def product(k):
-            multiply = partial(W.multiply, weight=W.weight * g[..., k])
+            multiply = partial(W.multiply, weight=weight * g[..., k])
             given = rows[k : k + T]
             return by_step(multiply, given, dim=0) if earlier else multiply(given)
 

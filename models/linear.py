@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
 """What surrounds a recurrence: feed-forward weights and dropout, faster than PyTorch's on a CPU,
-weights in half precision, and normalisation."""
+weights of fewer bits, and normalisation."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -40,12 +40,14 @@ def handed(x: Tensor) -> Marks | None:
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` with a ``precision``, see :func:`set_precision`; parameters stay float32.
+    """``nn.Linear`` with a ``precision``, see :func:`set_precision`, and weights of ``bits``, see
+    :func:`set_weight_bits`; parameters stay float32.
 
     ``backend`` "naive" is PyTorch's own product, see ``models.dynamics``.
     """
 
     precision = "fp32"
+    bits: int | None = None
 
     def __init__(self, in_features: int, out_features: int, bias=True, *, backend: str = "auto"):
         super().__init__(in_features, out_features, bias)
@@ -53,7 +55,11 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out] float32."""
-        return self.multiply(x, self.weight, self.bias)
+        return self.multiply(x, self.rounded(), self.bias)
+
+    def rounded(self) -> Tensor:
+        """The weights [out, in] as the layer uses them."""
+        return rounded(self.weight, self.bits)
 
     def may_search(self, rows: int) -> bool:
         """Whether a product with ``rows`` may look for the events in them."""
@@ -234,6 +240,45 @@ def set_precision(model: nn.Module, precision: str) -> None:
     for module in model.modules():
         if isinstance(module, Linear | Pointwise):
             module.precision = precision
+
+
+def quantized(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Whole numbers [out, in] (float32) of ``bits``, and the factor [out, 1] that makes weights.
+
+    Symmetric: a row's largest magnitude becomes ``2**(bits - 1) - 1``, and 0 stays 0; halves are
+    rounded to even.
+    """
+    factor = weight.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
+    factor = torch.where(factor == 0, 1.0, factor)
+    return torch.round(weight / factor), factor
+
+
+def rounded(weight: Tensor, bits: int | None) -> Tensor:
+    """``weight`` [out, in] on the grid of :func:`quantized`; None: as it is.
+
+    The gradient passes straight through (Bengio et al. 2013), as no weight is beyond the grid.
+    """
+    return weight if bits is None else _Rounded.apply(weight, bits)
+
+
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, weight, bits):
+        whole, factor = quantized(weight, bits)
+        return whole * factor
+
+    @staticmethod
+    def backward(ctx, d_rounded):
+        return d_rounded, None
+
+
+def set_weight_bits(model: nn.Module, bits: int | None) -> None:
+    """Let the spiking layers and the readout of ``model`` use weights, recurrent ones as well, that
+    are rounded to ``bits``; those of a neuron share a factor. The parameters keep what an optimiser
+    adds up, so a checkpoint holds them as float32.
+    """
+    for layer in model.layers:
+        layer.W.bits = bits
 
 
 class _Product(torch.autograd.Function):

@@ -22,6 +22,7 @@ from models.linear import (
     normalize,
     output_of,
     resumed,
+    rounded,
     weighted,
 )
 from models.network import LayerOutput, LayerState, ParameterGroup, append_flipped, in_full
@@ -318,9 +319,9 @@ class CompiledLayer(SpikingLayer):
         for hook in self.V._forward_pre_hooks.values():  # V is not called, but may be pruned
             hook(self.V, ())
         V = self.V.weight.T if self.to_from else self.V.weight
-        if self.self_connections:
-            return V
-        return V.masked_fill(torch.eye(V.shape[0], dtype=torch.bool, device=V.device), 0)
+        if not self.self_connections:
+            V = V.masked_fill(torch.eye(V.shape[0], dtype=torch.bool, device=V.device), 0)
+        return V if self.W.bits is None else rounded(V.T, self.W.bits).T
 
     def feedback(self, current: Tensor) -> Tensor | Feedback | None:
         """Recurrent weights as the recurrence takes them for ``current`` [B, T, H]."""

@@ -227,7 +227,7 @@ def _current(layer: nn.Module, batch: int) -> Callable[[Tensor], Tensor]:
     W, norm = layer.W, layer.norm
     multiply, then = W, norm
     if _is_usual(W, Linear) and W.precision == "fp32" and not W.may_search(batch):
-        multiply = partial(functional.linear, weight=W.weight, bias=W.bias)
+        multiply = partial(functional.linear, weight=W.rounded(), bias=W.bias)
     if _is_usual(norm, nn.BatchNorm1d) and norm.running_mean is not None:
         given = norm.weight, norm.bias, norm.running_mean, norm.running_var, False, 0.0, norm.eps
 

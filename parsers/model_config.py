@@ -220,6 +220,14 @@ class ModelConfig:
     readout_start: int = network(
         0, "first time steps that count for no class", within=">= 0", needs=NEURONS, grid=True
     )
+    weight_bits: int | None = network(
+        None,
+        "bits to which all weights are rounded, in training (quantisation-aware) and tests, with "
+        "a factor for each neuron; default: none, they are 32-bit floating point",
+        within=">= 2 and <= 8",
+        only_for=NEURONS,
+        grid=True,
+    )
     delay: str = network(
         "none",
         "learnable delays in front of the neurons of a layer: one for each of its inputs (axonal), "

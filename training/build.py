@@ -19,7 +19,7 @@ from models.anns import LAYERS as ANN_LAYERS
 from models.delays import taps_of
 from models.dynamics import describe
 from models.dynamics.backends import why_not
-from models.linear import set_precision
+from models.linear import set_precision, set_weight_bits
 from models.network import Network
 from models.snns import SNN
 from models.ssms import BLOCKS, SSM
@@ -92,6 +92,8 @@ def build_model(config: Config, nb_features: int, nb_classes: int) -> Network:
         if isinstance(module, nn.BatchNorm1d):
             module.momentum = config.training.bn_momentum
     set_precision(model, config.training.precision)
+    if options.weight_bits is not None:
+        set_weight_bits(model, options.weight_bits)
     return model
 
 
