@@ -23,16 +23,15 @@ by name, and nirtorch takes an edge for a delayed one when its source comes late
 """
 
 import contextlib
-import copy
 import itertools
 from collections import namedtuple
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.deploy.weights import affine_of
 from models.shell import SpikingLayer
 from models.snns import SNN, AdaptiveLayer, ReadoutLayer, ResonateLayer
 from training.errors import ExperimentError
@@ -162,13 +161,10 @@ class LayerWriter:
 
     def affine(self, layer: nn.Module):
         """Weights, bias and batchnorm of a layer as one node."""
-        weight = layer.W.weight
-        bias = torch.zeros_like(weight[:, 0]) if layer.W.bias is None else layer.W.bias
-        norm = layer.norm
-        if norm is not None:
-            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            weight = weight * scale[:, None]
-            bias = norm.bias + (bias - norm.running_mean) * scale
+        scale, bias = affine_of(layer.norm, layer.W.bias)
+        weight = layer.W.rounded()
+        weight = weight if scale is None else weight * scale[:, None]
+        bias = torch.zeros_like(weight[:, 0]) if bias is None else bias
         return nir.Affine(array(weight), array(bias))
 
     def integrator(self, decay: Tensor, r: float | np.ndarray):
@@ -280,61 +276,12 @@ def run_graph(module: nn.Module, x: Tensor, layers: int) -> tuple[Tensor, list[T
     return scores, [torch.stack(seen, dim=1) for seen in spikes]
 
 
-@dataclass
-class Mismatch:
-    """How far a graph is from its network, over the clips compared so far.
-
-    ``differing`` and ``fired`` count, layer by layer, spikes of which one of the two has none, and
-    spikes of the network; ``places`` all neurons and steps. ``rounding`` counts the spikes by which
-    the network differs from itself in double precision: a yardstick, as no graph can be closer than
-    rounding lets it. Where a neuron is unstable (adLIF with a < -(1 - beta)), rounding grows over
-    time.
-    """
-
-    clips: int
-    differing: list[int]
-    fired: list[int]
-    places: list[int]
-    rounding: list[int]
-    same_class: int = 0
-    correct_graph: int = 0
-    correct_network: int = 0
-
-
-def from_zero(model: SNN) -> SNN:
-    """A copy of ``model`` whose neurons start from zero states, as graphs do."""
-    twin = copy.deepcopy(model).eval()
-    for layer in twin.snn:
-        layer.init_state = "zero"
-    return twin
-
-
-def in_double_precision(model: SNN) -> SNN:
-    """A copy of ``model`` from zero whose weights and neurons compute in double precision."""
-    twin = from_zero(model).double()
-    for layer in twin.snn:
-        layer.backend = "naive"
-    return twin
-
-
-@torch.no_grad()
-def compare(model: SNN, module: nn.Module, clips) -> Mismatch:
-    """Run a network that starts from zero, and its graph, on batches (x [B, T, F], y [B])."""
-    layers, precise = len(model.hidden_layers), in_double_precision(model)
-    found = Mismatch(0, *([0] * layers for _ in range(4)))
-    for x, y in clips:
-        activity, exact = model.activity(x), precise.activity(x.double())
-        scores, spikes = run_graph(module, x, layers)
-        for i, (ours, unrounded, theirs) in enumerate(
-            zip(activity.layers, exact.layers, spikes, strict=True)
-        ):
-            found.rounding[i] += int((ours.spikes != unrounded.spikes).sum())
-            found.differing[i] += int((ours.spikes != theirs).sum())
-            found.fired[i] += int(ours.spikes.sum())
-            found.places[i] += ours.spikes.numel()
-        chosen, chosen_by_graph = activity.output.argmax(dim=1), scores.argmax(dim=1)
-        found.clips += len(y)
-        found.same_class += int((chosen == chosen_by_graph).sum())
-        found.correct_network += int((chosen == y).sum())
-        found.correct_graph += int((chosen_by_graph == y).sum())
-    return found
+def conventions(step_seconds: float, discretization: str) -> list[str]:
+    """What anyone who runs a graph must know."""
+    rule = "1 - dt / tau" if discretization == "euler" else "exp(-dt / tau)"
+    return [
+        f"time step dt {1000 * step_seconds:.6g} ms; a decay per step is {rule}",
+        "edges into adaptation, and from spikes into membrane, arrive one step later",
+        "the output is the readout's potential: softmax over classes and the sum over time are "
+        "left to the reader, as NIR has no node for them",
+    ]

@@ -7,14 +7,9 @@ import re
 import pytest
 import torch
 
+from analysis.deploy.agreement import in_double_precision
 from analysis.export_nir import main
-from analysis.nir_graph import (
-    build_graph,
-    check_exportable,
-    in_double_precision,
-    run_graph,
-    to_torch,
-)
+from analysis.nir_graph import build_graph, check_exportable, run_graph, to_torch
 from models.anns import ANN
 from models.snns import LAYERS, SNN, AdaptiveLayer
 from training.errors import ExperimentError
