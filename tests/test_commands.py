@@ -89,11 +89,22 @@ MISTAKES = {
         ("demo_LIF --output empty", "empty is a folder"),
         ("demo_LIF --output file/below", "file"),
     ],
-    "analysis.export_nir": [
-        *((f"{typed} net.nir", named) for typed, named in PLACES),
-        ("empty", "FILE.nir"),
-        ("demo_LIF file", "exists already"),
-        ("demo_LIF file/net.nir", "no folder"),
+    "analysis.export": [
+        *((f"{typed} net.pt2", named) for typed, named in PLACES),
+        ("empty", "FILE"),
+        ("demo_LIF file", "file must end in one of .onnx, .pt2, .c, .h, .nir"),
+        ("demo_LIF file/net.c", "no folder"),
+        ("demo_LIF net.c --weight_bits 1", "--weight_bits: '1' is not a whole number from 2 to 8"),
+        ("demo_LIF net.c --fraction_bits 16", "--fraction_bits: '16'"),
+        ("demo_LIF net.c --discretization exact", "is for .nir files, not for .c"),
+        ("demo_LIF net.nir --fraction_bits 11", "the states of a NIR graph are real numbers"),
+    ],
+    "analysis.quantize": [
+        *PLACES,
+        ("", "EXP_FOLDER"),
+        ("demo_LIF --weight_bits 9", "--weight_bits: '9' is not a whole number from 2 to 8"),
+        ("demo_LIF --output empty", "empty is a folder"),
+        ("demo_LIF --output file/below", "file"),
     ],
     "analysis.figure2": [
         *MODELS,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from analysis.deploy.weights import Weights, folded
 from models.delays import Delay
 from models.dynamics import Feedback, naive
-from models.readouts import READOUTS, ReadoutLayer
+from models.readouts import READOUTS, ReadoutLayer, gathered
 from models.shell import CompiledLayer, SpikingLayer, initial_values
 from models.snns import SNN, ResonateLayer
 from models.surrogate import spike
@@ -276,7 +276,8 @@ class OneStep(nn.Module):
         self.readout = model.readout
         self.of_spikes = READOUTS[self.readout].of_spikes
         self.first = getattr(model.snn[-1], "first", 0)
-        self.counts = self.first > 0 or self.readout == "mean"
+        averages = READOUTS[self.readout].averages
+        self.counts = self.readout != "last" and (self.first > 0 or averages)
 
     @property
     def names(self) -> list[str]:
@@ -303,9 +304,7 @@ class OneStep(nn.Module):
         for step, layer in zip(self.layers, model.snn, strict=True):
             found += step.initial(layer, batch)
         if self.readout != "last":
-            found.append(
-                torch.full((batch, self.classes), -torch.inf if self.readout == "max" else 0.0)
-            )
+            found.append(torch.full((batch, self.classes), READOUTS[self.readout].start))
         if self.counts:
             found.append(torch.zeros(batch, 1))
         return self.held(found)
@@ -344,19 +343,11 @@ class OneStep(nn.Module):
     def score(self, u: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Scores [B, C] of the output neurons u [B, C], and evidence and steps after them."""
         if self.readout == "last":
-            return u, [states[-1] + 1] if self.counts else []
-        evidence = torch.softmax(u, dim=1) if self.readout == "softmax_sum" else u
-        if self.readout == "max":
-            total = torch.maximum(states[0], evidence)
-        else:
-            total = states[0] + evidence
-        if not self.counts:
-            return total, [total]
-        steps = states[1]
-        if self.first:  # the last step always counts
-            total = torch.where(steps <= self.first, evidence, total)
-        counted = (steps + 1 - self.first).clamp(min=1)
-        return total / counted if self.readout == "mean" else total, [total, steps + 1]
+            return u, []
+        evidence, *steps = states
+        earlier = steps[0] if steps else 0
+        scores, evidence = gathered(self.readout, u[:, None], evidence, earlier, self.first)
+        return scores, [evidence, *(count + 1 for count in steps)]
 
     @torch.no_grad()
     def run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:

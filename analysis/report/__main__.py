@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.observe import Observer
-from analysis.report import course, neurons, notice
+from analysis.report import course, neurons, notice, quantization
 from analysis.report.page import Page, check_free
 from analysis.trained import OpenedRun, add_run, beside, open_named
 from parsers.program import Parser, numeric, program
@@ -115,6 +115,7 @@ def make_page(run: OpenedRun, clips: list[int], chosen: list[neurons.Neuron]) ->
         neurons.show_delays(page, run)
         neurons.show_clamped(page, run)
     course.show_energy(page, run, seen)
+    quantization.show(page, run)
     return page
 
 
