@@ -24,7 +24,7 @@ from training.record import checkpoint, files
 
 NB_CLASSES = 20
 SIZES = {"nb_hiddens": 12, "nb_steps": 15, "spatial_bin": 20, "batch_size": 8, "nb_epochs": 2}
-OPTIONAL = ("nir", "nirtorch", "neurobench", "snntorch")
+OPTIONAL = ("nir", "nirtorch", "neurobench", "snntorch", "onnx", "onnxscript", "onnxruntime")
 
 
 def pytest_collection_modifyitems(items):

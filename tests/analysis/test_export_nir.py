@@ -11,11 +11,11 @@ from analysis.deploy.agreement import in_double_precision
 from analysis.export_nir import main
 from analysis.nir_graph import build_graph, check_exportable, run_graph, to_torch
 from models.anns import ANN
-from models.snns import LAYERS, SNN, AdaptiveLayer
+from models.snns import LAYERS, AdaptiveLayer
+from tests.analysis.small_networks import B, F, T, clips, network
 from training.errors import ExperimentError
 
 ADAPTIVE = [name for name, layer in LAYERS.items() if issubclass(layer, AdaptiveLayer)]
-B, T, F = 3, 25, 7
 
 
 @pytest.fixture
@@ -32,18 +32,6 @@ def export(tmp_path, capsys):
     return call
 
 
-def network(neuron, **options):
-    torch.manual_seed(0)
-    options = {"threshold": 0.02, "init_state": "zero", "use_bias": True} | options
-    model = SNN((B, T, F), [6, 5, 4], neuron, **options).train()
-    for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d)):
-        norm.momentum = 1.0
-        torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
-        torch.nn.init.uniform_(norm.bias, 0.0, 0.2)
-    model(torch.poisson(torch.full((B, T, F), 1.5)))
-    return model.eval()
-
-
 @pytest.mark.optional
 @pytest.mark.parametrize("discretization", ["euler", "exact"])
 @pytest.mark.parametrize("normalization", ["batchnorm", "none"])
@@ -56,7 +44,7 @@ def test_graphs_spike_as_their_networks(neuron, normalization, discretization, t
     nir.write(str(tmp_path / "net.nir"), build_graph(model, 0.004, discretization))
     graph = nir.read(str(tmp_path / "net.nir"))
     assert graph.metadata["discretization"] == discretization
-    x = torch.poisson(torch.full((B, T, F), 1.5, dtype=torch.float64))
+    x = clips(torch.float64)
     scores, spikes = run_graph(to_torch(graph, torch.float64), x, layers=2)
     activity = in_double_precision(model).activity(x)
     for result, found in zip(activity.layers, spikes, strict=True):
