@@ -25,7 +25,7 @@ FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic
 
 def paths_of(path: Path) -> list[Path]:
     """The files that make C source of that name: ``.h`` is one, beside ``.c`` there is a ``.h``."""
-    return [path] if path.suffix == ".h" else [path, path.with_suffix(".h")]
+    return [path] if path.suffix.lower() == ".h" else [path, path.with_suffix(".h")]
 
 
 def write_source(path: Path, network: OneStep, facts: dict) -> None:
@@ -33,7 +33,7 @@ def write_source(path: Path, network: OneStep, facts: dict) -> None:
     source = Source(network, identifier(path.stem), facts)
     name, end = source.name, "\n#endif\n"
     shown = DECLARATIONS.format(name=name, NAME=name.upper())
-    if path.suffix == ".h":
+    if path.suffix.lower() == ".h":
         write_text(path, f"{source.header}\n{source.code('static ', 'static inline ')}{end}")
         return
     write_text(path.with_suffix(".h"), source.header + shown + end)
@@ -66,9 +66,9 @@ class Program:
             if label != "readout"
         )
         main, self.program = folder / "main.c", folder / "program"
-        header = path.with_suffix(".h").name
+        header = paths_of(path)[-1].name
         main.write_text(MAIN.format(header=header, name=name, NAME=name.upper(), show=show))
-        sources = [main] if path.suffix == ".h" else [main, path]
+        sources = [main] if path.suffix.lower() == ".h" else [main, path]
         argv = [*command, *FLAGS, f"-I{path.parent}", *sources, "-o", self.program, "-lm"]
         done = subprocess.run(argv, capture_output=True, text=True)
         if done.returncode:
