@@ -101,12 +101,12 @@ def test_onnx_files_hold_packed_weights(tmp_path):
 
     sizes = {}
     for bits in (8, 4):
-        steps = OneStep(SNN((None, None, 70), [40, 4], "LIF").eval(), bits)
+        steps = OneStep(SNN((None, None, 140), [128, 4], "LIF").eval(), bits)
         graphs.write_onnx(tmp_path / f"{bits}.onnx", steps, FACTS)
         held = onnx.load(tmp_path / f"{bits}.onnx").graph.initializer
         sizes[bits] = {w.data_type: tuple(w.dims) for w in held if len(w.dims) == 2}
-    assert sizes[8][onnx.TensorProto.INT8] == (40, 70)
-    assert sizes[4][onnx.TensorProto.UINT8] == (40, 35)
+    assert sizes[8][onnx.TensorProto.INT8] == (128, 140)
+    assert sizes[4][onnx.TensorProto.UINT8] == (128, 70)
 
 
 @torch.no_grad()
