@@ -222,8 +222,8 @@ class ModelConfig:
     )
     weight_bits: int | None = network(
         None,
-        "bits to which all weights are rounded, in training (quantisation-aware) and tests, with "
-        "a factor for each neuron; default: none, they are 32-bit floating point",
+        "bits to which all weights are rounded in each step of training and in tests, with a "
+        "factor for each neuron; default: none, they are float32",
         within=">= 2 and <= 8",
         only_for=NEURONS,
         grid=True,
