@@ -26,6 +26,7 @@ from analysis.style import FIGURES
 from analysis.trained import OURS, REPO, SHELF, open_model
 from parsers.load import OPTIONS
 from parsers.program import Parser, program
+from training.data import same_data
 from training.errors import ExperimentError
 from training.record import checkpoint, files
 from training.results.groups import mean_and_deviation
@@ -87,7 +88,7 @@ def shelve(run_folder: Path, folder: Path, summary: dict) -> None:
     }
     files.write_yaml(folder / "config.yaml", options)
     files.write_json(folder / "summary.json", summary)
-    for path in (checkpoint.BEST, Path("metrics.jsonl")):
+    for path in (checkpoint.BEST, Path("metrics.jsonl"), Path(same_data.NAME)):
         shutil.copyfile(run_folder / path, folder / f"{path}.tmp")
         os.replace(folder / f"{path}.tmp", folder / path)
 

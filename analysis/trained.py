@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from datasets.registry import DATASETS
-from models.snns import SNN
+from models.network import Network
 from parsers.load import Config, ConfigError, load_plan, resolve_pretrained
 from parsers.model_config import SNN_TYPES
 from parsers.program import add_gpu_device
@@ -40,6 +40,7 @@ AUTHORS = {
     "ref_SSC_SiLIF": "ssc_silif_4ms",
     "ref_SSC_RF": "ssc_rf",
 }
+LAST_WEIGHTS = ("W.weight", "linear.weight")  # of layers and of heads
 NEURONS = ("CadLIF", "CSiLIF", "SiLIF", "RF", "adLIF", "LIF", "RLIF", "RadLIF")
 OURS = {f"demo_{neuron}": f"demo_{neuron.lower()}" for neuron in NEURONS}
 
@@ -101,25 +102,29 @@ class Trained:
         checkpoint.read(self.checkpoint)
         return hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
 
-    def network(self) -> SNN:
-        """The network with its weights, in evaluation mode, on the CPU.
+    def network(self) -> Network:
+        """The network with its weights and the names of its classes, in evaluation mode, on the
+        CPU; classes without names have numbers.
 
         Raises CheckpointError if the weights cannot be read or do not fit the options.
         """
         training = self.config.training
+        record = same_data.recorded(self.folder)
         features = DATASETS[training.dataset_name].nb_features(
-            same_data.as_recorded(same_data.recorded(self.folder), training)
+            same_data.as_recorded(record, training)
         )
-        weights = checkpoint.read_weights(self.checkpoint)
+        path = checkpoint.find_weights(self.folder)
+        weights = checkpoint.read_weights(path)
         sizes = [
             len(value)
             for name, value in weights.items()
-            if name.endswith("W.weight") and isinstance(value, Tensor) and value.ndim
+            if name.endswith(LAST_WEIGHTS) and isinstance(value, Tensor) and value.ndim
         ]
         if not sizes:
-            raise CheckpointError(f"{self.checkpoint} holds no layer of a network")
+            raise CheckpointError(f"{path} holds no layer of a network")
         model = build_model(self.config, features, nb_classes=sizes[-1])
-        checkpoint.load_weights(model, self.checkpoint)
+        checkpoint.load_weights(model, path)
+        model.classes = record["classes"] if record else [str(n) for n in range(sizes[-1])]
         return model.eval()
 
 

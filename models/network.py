@@ -82,7 +82,12 @@ def chosen(option: str, numbers: Sequence[int] | None, count: int) -> Sequence[i
 
 
 class Network(nn.Module):
-    """A stack of layers: see ``models.snns.SNN``, ``models.anns.ANN``, ``models.ssms.SSM``."""
+    """A stack of layers: see ``models.snns.SNN``, ``models.anns.ANN``, ``models.ssms.SSM``.
+
+    ``classes`` are the names of the outputs, where they are known.
+    """
+
+    classes: Sequence[str] | None = None
 
     def __init__(self, input_shape: tuple, layer_sizes: list[int], use_readout_layer: bool):
         super().__init__()

@@ -15,10 +15,13 @@ from analysis.trained import OURS, SHELF, open_model
 from models.snns import LAYERS
 from parsers.load import OPTIONS, REPOSITORY, load_plan
 from tests.analysis.conftest import write_run
+from training.data import same_data
 from training.errors import ExperimentError
 from training.record import files
 
-FILES = {"checkpoints/best_model.pth", "config.yaml", "metrics.jsonl", "summary.json"}
+FILES = {
+    *("checkpoints/best_model.pth", "config.yaml", "data.json", "metrics.jsonl", "summary.json"),
+}
 TWO_CLIPS = 2 / 320
 MEGABYTE = 2**20
 
@@ -61,7 +64,7 @@ def test_the_folder_is_whole_and_names_no_other_machine(name):
     folder = SHELF / name
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == FILES
-    for text in ("config.yaml", "metrics.jsonl", "summary.json"):
+    for text in ("config.yaml", "data.json", "metrics.jsonl", "summary.json"):
         content = (folder / text).read_text()
         assert str(Path.home()) not in content
         assert not any(word.startswith("/") for word in content.replace('"', " ").split())
@@ -73,6 +76,15 @@ def test_the_folder_is_whole_and_names_no_other_machine(name):
     assert summary["test_seeds"]["accuracy"]["mean"] == pytest.approx(statistics.fmean(values))
     assert summary["test_seeds"]["accuracy"]["std"] == pytest.approx(statistics.stdev(values))
     assert summary["test_seeds"]["seeds"][0] == summary["seed"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_recorded_data_are_those_of_its_summary(name):
+    record, summary = same_data.recorded(SHELF / name), summary_of(name)
+    assert record["clips"] == summary["clips"]
+    assert record["checksums"] == summary.get("data_checksums", record["checksums"])
+    assert record["classes"][:2] == ["zero", "one"]
+    assert len(record["classes"]) == 20
 
 
 def test_every_published_neuron_is_there_and_all_are_small():
@@ -95,6 +107,7 @@ def test_what_is_put_on_the_shelf(tmp_path):
     """Weights, options without those of the run, records, and a summary of no machine."""
     source = write_run(tmp_path / "run", new_exp_folder=str(tmp_path / "run"), lr=0.25, nb_epochs=7)
     (source / "metrics.jsonl").write_text('{"epoch": 1, "split": "train"}\n')
+    files.write_json(source / "data.json", {"classes": ["a", "b"], "clips": {}, "checksums": {}})
     summary = {
         "seed": 13,
         "epochs": 7,
