@@ -118,7 +118,13 @@ def membrane_transfer(frequencies: np.ndarray, places: np.ndarray) -> np.ndarray
     return transfer
 
 
-@numba.njit(cache=True, parallel=True)
+def _kernel(function):
+    """Compile ``function``, and keep the result on disk under a name that has its module."""
+    function.__qualname__ = f"{function.__module__}.{function.__qualname__}"
+    return numba.njit(cache=True, parallel=True)(function)
+
+
+@_kernel
 def _solve_waves(frequencies, places, transfer):
     step = places[1] - places[0]
     for f in numba.prange(len(frequencies)):
@@ -205,7 +211,7 @@ def _binomial(u, n, p):
     return k
 
 
-@numba.njit(cache=True, parallel=True)
+@_kernel
 def _spiking_steps(velocity, key, spikes, fibre_rates):
     """Hair cells, fibres and bushy cells; marks ``spikes`` [CHANNELS, T], see hair_cells.
 

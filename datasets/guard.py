@@ -20,7 +20,7 @@ from datasets.binning import read_annotations, read_class_names, read_clips, rea
 from datasets.errors import DataError
 from datasets.files import known_sum, progress
 
-REPO = Path(__file__).resolve().parents[1]
+PLACE = Path(__file__).resolve().parents[__name__.count(".")]  # from where it is imported
 PATIENCE = (30.0, 300.0)  # s without a sign of life, for small files and at most
 BYTES_PER_SECOND = 1e6  # that the slowest disk gives
 ANY_LABEL = 1 << 62
@@ -41,11 +41,11 @@ def check_new_files(paths: Iterable[Path], patience: float | None = None) -> Non
     if patience is None:
         size = max(path.stat().st_size for path in new)
         patience = min(PATIENCE[0] + size / BYTES_PER_SECOND, PATIENCE[1])
-    command = [sys.executable, "-m", "datasets.guard", str(patience)]
+    command = [sys.executable, "-m", __name__, str(patience)]
     command += [str(path.absolute()) for path in new]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with (
-        subprocess.Popen(command, cwd=REPO, text=True, **pipes) as child,
+        subprocess.Popen(command, cwd=PLACE, text=True, **pipes) as child,
         progress("checking", 0, " clips") as bar,
     ):
         current = new[0]

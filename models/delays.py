@@ -233,7 +233,7 @@ DELAYS_OF_FEATURES = Operation("delays", filter_of, trials)
 def kernels_of(backend: str) -> ModuleType:
     """The module of compiled kernels of a back end."""
     return importlib.import_module(
-        {"cpu": "models.delays_cpu", "cuda": "models.delays_triton"}[backend]
+        f"{__package__}.delays_" + {"cpu": "cpu", "cuda": "triton"}[backend]
     )
 
 

@@ -30,6 +30,7 @@ _DESCRIPTIONS = {
 }
 # Compared with `naive` on the device itself before `auto` takes them.
 _TRIED_FIRST = ("cuda",)
+_ROCM = "its kernels are for CUDA, and this PyTorch is for ROCm"
 _SLOW = 1.0  # s of compilation, worth a line in the log
 _SINGLE_PRECISION = (torch.float32, torch.complex64)
 
@@ -62,7 +63,7 @@ class Operation(NamedTuple):
 
 def implementation(function: str, backend: str) -> Callable:
     """``function`` of the module that is named like the back end."""
-    return getattr(importlib.import_module(f"models.dynamics.{backend}"), function)
+    return getattr(importlib.import_module(f"{__package__}.{backend}"), function)
 
 
 class Choice(NamedTuple):
@@ -98,11 +99,13 @@ def _obstacle(
             return f"it needs {backend} tensors, got {tensor.device.type}"
         if tensor.dtype not in _SINGLE_PRECISION:
             return f"it computes in float32, got {str(tensor.dtype).removeprefix('torch.')}"
+    if backend == "cuda" and torch.version.hip is not None:
+        return _ROCM
     library = _LIBRARIES[backend]
     if missing := _missing(library):
         return missing
     if surrogate is not None:
-        known = importlib.import_module(f"models.dynamics.{library}_support").SURROGATES
+        known = importlib.import_module(f"{__package__}.{library}_support").SURROGATES
         if surrogate.name not in known:
             return f"{library} kernels have no surrogate '{surrogate.name}'"
     return ""
@@ -151,9 +154,9 @@ def tried(operation: Operation, backend: str, device: torch.device, *variant) ->
 
 
 @cache
-def say_plain(where: str) -> None:
+def say_plain(where: str, level: int = logging.INFO) -> None:
     """Once for each place where plain PyTorch computes in spite of kernels."""
-    log.info("Plain PyTorch computes the recurrences %s", where)
+    log.log(level, "Plain PyTorch computes the recurrences %s", where)
 
 
 def can_fold(
@@ -193,6 +196,8 @@ def choose(
     data = tuple(x for x in tensors if isinstance(x, torch.Tensor))
     chosen = data[0].device.type if backend == "auto" else backend
     if chosen not in _LIBRARIES:
+        if chosen != "meta":  # where nothing is computed
+            say_plain(f"on {chosen} devices, for which it has no kernels", logging.WARNING)
         return Choice("naive", f"device {chosen}")
     if chosen not in operation.kernels:
         say_plain(f"of {operation.name}, for which '{chosen}' has no kernels")
@@ -200,6 +205,8 @@ def choose(
     obstacle = _obstacle(chosen, data, surrogate)
     if obstacle and backend != "auto":
         raise ValueError(f"backend '{backend}' cannot run here: {obstacle}")
+    if obstacle == _ROCM:
+        say_plain(f"on this GPU: {obstacle}", logging.WARNING)
     if backend == "auto" and not obstacle and chosen in _TRIED_FIRST:
         variant = () if surrogate is None else (surrogate, learns)
         obstacle = tried(operation, chosen, data[0].device, *variant)

@@ -111,6 +111,8 @@ def kernel(function: Callable, **options) -> Callable:
     specification's. Array arguments must not overlap.
     """
     options |= {"nogil": True, "error_model": "numpy", "pipeline_class": _DistinctArrays}
+    # What is kept is found by file and name, and names its module, which `sprache` calls otherwise.
+    function.__qualname__ = f"{function.__module__}.{function.__qualname__}"
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError as error:  # neither beside the source nor in the user's cache folder

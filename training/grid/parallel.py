@@ -28,7 +28,7 @@ from typing import BinaryIO
 
 import torch
 
-from parsers.load import REPOSITORY, Config, Plan
+from parsers.load import Config, Plan
 from training.data.loading import DataCache, data_key
 from training.device.choice import choose_device, determinism
 from training.record import files
@@ -46,7 +46,8 @@ from training.terminal.console import (
     stop_request,
 )
 
-PROGRAM = "training.grid.parallel"
+PROGRAM = __spec__.name
+PLACE = Path(__file__).resolve().parents[PROGRAM.count(".")]  # from where it is imported
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 POLL = 0.1  # s between checks of the processes
 REDRAW = 1.0  # s between updates of the bar
@@ -176,7 +177,7 @@ def thread_limit(slots: int) -> int:
 
 def environment(threads: int) -> dict[str, str]:
     """The environment of a run's process."""
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(PLACE), os.environ.get("PYTHONPATH")]))
     return {**os.environ, **dict.fromkeys(THREAD_LIMITS, str(threads)), "PYTHONPATH": path}
 
 
