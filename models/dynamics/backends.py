@@ -197,7 +197,7 @@ def choose(
     chosen = data[0].device.type if backend == "auto" else backend
     if chosen not in _LIBRARIES:
         if chosen != "meta":  # where nothing is computed
-            say_plain(f"on {chosen} devices, for which it has no kernels", logging.WARNING)
+            say_plain(f"on {chosen} devices, for which there are no kernels", logging.WARNING)
         return Choice("naive", f"device {chosen}")
     if chosen not in operation.kernels:
         say_plain(f"of {operation.name}, for which '{chosen}' has no kernels")

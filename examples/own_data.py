@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Words of your own, a folder of recordings for each: ``python examples/own_data.py FOLDER``.
+
+WAV, FLAC, MP3 or Ogg files of ``FOLDER/yes``, ``FOLDER/no`` and so on become log-mel features, and
+are shared out to training, validation and test as docs/data.md says.
+"""
+
+import sys
+
+import torch
+from torch.nn import functional
+
+import sprache
+
+
+def main(folder: str, epochs: int = 20, hidden: int = 128) -> sprache.Network:
+    """Train a network of two kinds of neurons, and show what it takes the test clips for."""
+    torch.manual_seed(13)
+    data = sprache.load_data(dataset_name="sc", data_folder=folder)
+    sizes = [hidden, hidden, data.nb_classes]
+    # The mean of the output neurons' potentials: scores are logits, however long a clip is.
+    net = sprache.SNN((None, None, data.nb_features), sizes, "SiLIF+LIF", readout="mean")
+    net.classes = data.classes
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.005)
+    for epoch in range(1, epochs + 1):
+        net.train()
+        for indices in torch.randperm(len(data.train)).split(16):
+            x, y = data.train.batch(indices)  # as long as the longest of them, zeros behind others
+            loss = functional.cross_entropy(net(x)[0], y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        print(f"epoch {epoch}: loss of the last batch {loss.item():.3f}")
+    net.eval()
+    for number in range(len(data.test)):
+        x, y = data.test.batch(torch.tensor([number]))
+        with torch.no_grad():
+            chances = torch.softmax(net(x)[0][0], dim=0)
+        best = int(chances.argmax())
+        print(f"{net.classes[int(y)]}: heard {net.classes[best]} ({chances[best]:.0%})")
+    return net
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/own_data.py FOLDER")
+    try:
+        main(sys.argv[1])
+    except sprache.UserError as error:
+        sys.exit(f"own_data.py: error: {error}")

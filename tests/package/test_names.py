@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""What ``import sprache`` gives, and how the repository becomes that package."""
+
+import ast
+import re
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from packaging.requirements import Requirement
+
+import sprache
+from models.snns import SNN
+from sprache import _checkout
+from tests.analysis.conftest import write_run
+
+REPO = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SOURCES = sorted(
+    path
+    for part in _checkout.PARTS
+    for path in [REPO / f"{part}.py", *(REPO / part).rglob("*.py")]
+    if path.is_file()
+)
+FOLDERS = {path.name for path in REPO.iterdir() if (path / "__init__.py").is_file()}
+
+
+def imports(source: str) -> list[tuple[int, str]]:
+    """The line and name of all that a source imports."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found.append((node.lineno, node.module))
+        elif isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPO)))
+def test_inside_the_package_modules_import_from_it(path):
+    """By a parser of Python, every import of ours is from ``sprache``, and nothing else differs."""
+    source = path.read_text(encoding="utf-8")
+    expected = [
+        (line, f"sprache.{name}" if name.partition(".")[0] in _checkout.PARTS else name)
+        for line, name in imports(source)
+    ]
+    inside = _checkout.inside(source)
+    assert imports(inside) == expected
+    assert re.sub(r"\b(from|import) sprache\.", r"\1 ", inside) == source
+    assert not {name.partition(".")[0] for _, name in expected} & (FOLDERS | {"main"})
+
+
+def test_in_a_program_that_has_the_modules_already_they_are_the_same():
+    assert sprache.SNN is SNN
+
+
+def test_every_name_is_there():
+    for module in (sprache, sprache.layers, sprache.dynamics):
+        assert sorted(module.__all__) == sorted(set(module.__all__))
+        assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_the_packages_it_needs_are_those_of_the_requirements():
+    extras = PROJECT["optional-dependencies"].values()
+    needed = map(Requirement, chain(PROJECT["dependencies"], *extras))
+    needed = {requirement.name: requirement for requirement in needed}
+    text = (REPO / "requirements.txt").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)", text, re.M))
+    assert pinned.keys() == needed.keys()
+    assert all(needed[name].specifier.contains(version) for name, version in pinned.items())
+
+
+def test_the_version_is_that_of_the_citation():
+    citation = yaml.safe_load((REPO / "CITATION.cff").read_text(encoding="utf-8"))
+    assert PROJECT["version"] == citation["version"]
+
+
+@pytest.mark.parametrize("model", ["SiLIF+LIF", "RLIF", "CSiLIF", "GRU", "S4D", "SpikingS4D"])
+def test_load_opens_a_run_of_any_model(model, tmp_path):
+    run = write_run(tmp_path / "run", classes=5, model_type=model, init_state="zero")
+    net = sprache.load(run)
+    assert net.classes == ["0", "1", "2", "3", "4"]  # nothing says their names
+    assert not net.training
+    assert net(torch.rand(2, 7, 140))[0].shape == (2, 5)
+    (run / "data.json").write_text(
+        '{"classes": ["a", "b", "c", "d", "e"], "clips": {}, "checksums": {}}'
+    )
+    assert sprache.load(str(run)).classes == ["a", "b", "c", "d", "e"]
+
+
+def test_a_reference_model_names_what_it_hears():
+    net = sprache.load("demo_LIF")
+    data = sprache.load_data(["test"], dataset_name="demo", nb_steps=100)
+    assert list(net.classes) == data.classes
+    x, y = data.test.batch(torch.arange(0, 320, 5))
+    with torch.no_grad():
+        heard = net(x)[0].argmax(dim=1)
+    assert (heard == y).float().mean() > 0.7
+    assert data.train is None
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sprache.load("no_such_run"), "pretrained model no_such_run is not a folder"),
+        (lambda: sprache.load_data(dataset="demo"), "unknown option 'dataset'"),
+        (lambda: sprache.load_data(dataset_name="sc", data_folder="nowhere"), "nowhere"),
+    ],
+)
+def test_mistakes_are_one_line(call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(sprache.UserError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
