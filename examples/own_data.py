@@ -25,13 +25,15 @@ def main(folder: str, epochs: int = 20, hidden: int = 128) -> sprache.Network:
     optimizer = torch.optim.Adam(net.parameters(), lr=0.005)
     for epoch in range(1, epochs + 1):
         net.train()
+        losses = []
         for indices in torch.randperm(len(data.train)).split(16):
             x, y = data.train.batch(indices)  # as long as the longest of them, zeros behind others
             loss = functional.cross_entropy(net(x)[0], y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        print(f"epoch {epoch}: loss of the last batch {loss.item():.3f}")
+            losses.append(loss.item())
+        print(f"epoch {epoch}: loss {sum(losses) / len(losses):.3f}")
     net.eval()
     for number in range(len(data.test)):
         x, y = data.test.batch(torch.tensor([number]))

@@ -17,10 +17,10 @@ def accuracy(net: sprache.Network, clips, device: str) -> float:
     return sum(right) / len(clips)
 
 
-def main(epochs: int = 5, hidden: int = 128, **options) -> sprache.Network:
+def main(epochs=5, hidden=128, name="demo", folder=None, steps=100) -> sprache.Network:
     """Train on the spoken digits that come with Sprache, and test."""
     torch.manual_seed(13)
-    data = sprache.load_data(**{"dataset_name": "demo", "nb_steps": 100} | options)
+    data = sprache.load_data(dataset_name=name, nb_steps=steps, data_folder=folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     sizes = [hidden, hidden, data.nb_classes]
     net = sprache.SNN((None, None, data.nb_features), sizes, "SiLIF", dropout=0.1).to(device)

@@ -20,6 +20,7 @@ from models.network import (
     append_flipped,
     in_full,
     join_directions,
+    named,
 )
 from models.readouts import ANNReadoutLayer, find_readout
 
@@ -140,7 +141,7 @@ class ANN(Network):
     Args:
         input_shape: (B, T, F) or (B, T, F, K) of a batch; B and T may be None.
         layer_sizes: units of each layer, the last being the classes if there is a readout.
-        ann_type: a name of ``LAYERS``.
+        ann_type: a name of ``LAYERS`` in any case.
         dropout, normalization, use_bias, bidirectional, device: as for spiking networks.
         use_readout_layer: end in an ``ANNReadoutLayer``; otherwise the last layer's outputs.
         readout: a name of ``models.readouts.READOUTS`` that is not of spikes.
@@ -170,8 +171,7 @@ class ANN(Network):
         device: torch.device | str | None = None,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
-        if ann_type not in LAYERS:
-            raise ValueError(f"ann_type '{ann_type}' is not one of {', '.join(LAYERS)}")
+        ann_type = named("ann_type", ann_type, LAYERS)
         if find_readout(readout).of_spikes:
             raise ValueError(f"readout '{readout}' is for spiking networks, not for {ann_type}")
         self.ann_type = ann_type

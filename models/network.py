@@ -3,10 +3,10 @@
 """What networks have in common: sizes, inputs, and parameter groups; and how much they spike."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,14 @@ def chosen(option: str, numbers: Sequence[int] | None, count: int) -> Sequence[i
         if not 1 <= number <= count:
             raise ValueError(f"{option} names {number} of {count} layers")
     return numbers
+
+
+def named(option: str, name: str, known: Iterable[str]) -> str:
+    """The one among ``known`` that is ``name`` in any case; ValueError, for ``option``, if none."""
+    names = {each.lower(): each for each in known}
+    if name.lower() not in names:
+        raise ValueError(f"{option} '{name}' is not one of {', '.join(names.values())}")
+    return names[name.lower()]
 
 
 class Network(nn.Module):
@@ -160,7 +168,7 @@ class Network(nn.Module):
                     ) from None
         return found
 
-    def parameter_groups(self, weight_decay: float = 0.0) -> list[dict]:
+    def parameter_groups(self, weight_decay: float = 0.0) -> list[dict[str, Any]]:
         """All parameters for an optimiser: dictionaries of params, lr_factor, weight_decay, kind.
 
         The first group holds what no layer names, with factor 1 and no decay; where no layer names
@@ -236,7 +244,7 @@ class LayerOutput(NamedTuple):
     # [B, T, H] or [2B, T, H] as fired, the reversed direction behind; in training steps of layers
     # without recurrent weights after dropout, unless plain PyTorch computes
     spikes: Tensor
-    state: tuple  # after the last step
+    state: tuple[Any, ...]  # after the last step
     counts: Tensor | None = None  # [B, H] or [B, 2H] spikes of `output`, where known
 
 

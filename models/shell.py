@@ -233,7 +233,7 @@ class SpikingLayer(nn.Module):
         """One initial state [B, H] on the device of ``current`` [B, T, H]."""
         return initial_values(current, self.init_state, dtype)
 
-    def forward(self, x: Tensor, state: tuple | None = None) -> LayerOutput:
+    def forward(self, x: Tensor, state: tuple[Any, ...] | None = None) -> LayerOutput:
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state.
 
         From a ``LayerState`` it goes on as one that heard all steps at once, in evaluation mode.

@@ -25,6 +25,7 @@ from models.network import (
     events,
     input_rates,
     join_directions,
+    named,
 )
 from models.s4d import S4D, SpikingS4D
 from models.surrogate import surrogate as find_surrogate
@@ -178,7 +179,7 @@ class SSM(Network):
 
     Args:
         input_shape, layer_sizes: as for ``models.snns.SNN``.
-        ssm_type: a name of ``BLOCKS``.
+        ssm_type: a name of ``BLOCKS`` in any case.
         dropout, normalization, use_bias, bidirectional, backend: see ``ResidualLayer``.
         use_readout_layer: end in a ``MeanReadout``; otherwise the last layer's outputs.
         extra_features: options of single blocks, such as state_size, dt_min and dt_max.
@@ -209,8 +210,7 @@ class SSM(Network):
         device: torch.device | str | None = None,
     ):
         super().__init__(input_shape, layer_sizes, use_readout_layer)
-        if ssm_type not in BLOCKS:
-            raise ValueError(f"ssm_type '{ssm_type}' is not one of {', '.join(BLOCKS)}")
+        ssm_type = named("ssm_type", ssm_type, BLOCKS)
         self.ssm_type = self.neuron_type = ssm_type
         block, known = BLOCKS[ssm_type], {field.name for field in fields(ModelConfig)}
         for name in extra_features or {}:

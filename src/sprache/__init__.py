@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: MIT
 """Spiking neural networks for speech, in PyTorch.
 
-Networks are ``nn.Module``: :class:`SNN`, and without spikes :class:`ANN` and :class:`SSM`. Their
-parts are in :mod:`sprache.layers`, the recurrences of the neurons in :mod:`sprache.dynamics`.
-:func:`load` opens a trained network, :func:`load_data` data as a training sees them, and
-:func:`main` does what the command line does.
+Networks are ``nn.Module``: ``SNN``, and for comparison ``ANN`` and ``SSM``. Their parts are in
+``sprache.layers``, the recurrences of the neurons in ``sprache.dynamics``. ``load`` opens a trained
+network, ``load_data`` gives data as a training sees them, and ``run`` does what the command line
+does.
 """
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in parsers/start.py, where torch is not there
 
 if not Path(__file__).with_name("models").is_dir():
     from sprache import _checkout
@@ -38,7 +41,7 @@ __all__ = [
     "layers",
     "load",
     "load_data",
-    "main",
+    "run",
 ]
 
 # What reads data, and what trains, takes seconds to import: only where it is called.
@@ -84,7 +87,7 @@ def load_data(splits: Collection[str] = ("train", "valid", "test"), **options: A
     return loading.load_data(Config.from_dict(options).training, splits)
 
 
-def main(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     """Do what ``python main.py`` does with the arguments ``argv``: train, resume or evaluate.
 
     Returns the exit status: 0, or 2 after one line about something the user can mend. Installed,

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 """``python -m sprache`` is what ``python main.py`` is in the repository."""
 
+import sys
+
+from sprache.main import main
+from sprache.parsers.start import start
+
 if __name__ == "__main__":
-    import sys
-
-    from sprache.main import main
-    from sprache.parsers.start import start
-
     start()
     sys.exit(main())

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The parts of networks: layers of neurons, readouts, and what a neuron of your own derives from.
 
-:class:`Spiking` stands in ``nn.Sequential``. The classes of the neurons themselves, such as
-:class:`SiLIFLayer`, give a :class:`LayerOutput` with their spikes and states; ``LAYERS`` has them
+``Spiking`` stands in ``nn.Sequential``. The classes of the neurons themselves, such as
+``SiLIFLayer``, give a ``LayerOutput`` with their spikes and states; ``LAYERS`` has them
 by the names that networks know.
 """
 

@@ -16,7 +16,9 @@ PAGES = [
     REPO / "models" / "dynamics" / "README.md",
 ]
 EQUATIONS = {REPO / "models" / "dynamics" / "README.md"}  # its indented lines are no commands
-COMMAND = re.compile(r"(?:\w+=\S+ )*(?:python|pip|pytest|ruff|wandb|scripts/\S+\.sh) \S")
+COMMAND = re.compile(
+    r"(?:\w+=\S+ )*(?:python|pip|pytest|ruff|wandb|mkdocs|pyright|scripts/\S+\.sh) \S"
+)
 
 
 def prose(page: Path) -> str:

@@ -109,7 +109,7 @@ def check(place, tmp_path, monkeypatch, pytestconfig) -> Callable[[list[str]], N
                 assert importlib.util.find_spec("tests.fuzz")  # it needs atheris to be imported
             case ["python", "-m", name, *argv]:
                 module = importlib.import_module(name)
-                if not hasattr(module, "main"):
+                if not callable(getattr(module, "main", None)):
                     module = importlib.import_module(f"{name}.__main__")
                 if argv and name in RUN_FOR_REAL:
                     argv += ["--overwrite"] if name == "training.results" else []
@@ -120,8 +120,12 @@ def check(place, tmp_path, monkeypatch, pytestconfig) -> Callable[[list[str]], N
                 assert (REPO / script).exists()
                 if "/" not in script:
                     reads_arguments(importlib.import_module(Path(script).stem).main, argv)
+            case ["pip", "install", *_, "."]:
+                pass  # as in tests/package
             case ["pip", "install", *rest]:
                 check_packages(rest)
+            case ["mkdocs" | "pyright", *_]:
+                pass  # as in .ci/run
             case ["ruff", "format" | "check", "."]:
                 pass  # as in .ci/run
             case ["wandb", command, *_]:
