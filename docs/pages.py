@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The pages of the web site: the documents of the repository where they are, so that links hold."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -26,3 +27,8 @@ def on_files(files: Files, config) -> Files:
 def links(page: Path) -> list[str]:
     """The targets of links and pictures of ``page`` in the repository."""
     return DOCUMENTS["links"](page)
+
+
+def on_page_content(html: str, **_) -> str:
+    """Without the roles of docstrings, such as :func:."""
+    return re.sub(r":(?:class|func|meth|mod):(?=<code>)", "", html)

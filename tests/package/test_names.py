@@ -92,6 +92,23 @@ def test_load_opens_a_run_of_any_model(model, tmp_path):
     assert sprache.load(str(run)).classes == ["a", "b", "c", "d", "e"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "found"),
+    [
+        (sprache.SNN, "silif", "SiLIF"),
+        (sprache.SNN, "c-SILIF+lif", "CSiLIF+LIF"),
+        (sprache.SNN, ["SiLIF", "LIF"], "SiLIF+LIF"),
+        (sprache.ANN, "ligru", "LiGRU"),
+        (sprache.SSM, "SPIKINGS4D", "SpikingS4D"),
+    ],
+)
+def test_names_of_models_are_found_in_any_case(kind, name, found):
+    net = kind((None, None, 5), [6, 6, 3], name)
+    assert (net.ann_type if kind is sprache.ANN else net.neuron_type) == found
+    with pytest.raises(ValueError, match="_type 'GLIF' is not one of"):
+        kind((None, None, 5), [6, 6, 3], "GLIF")
+
+
 def test_a_reference_model_names_what_it_hears():
     net = sprache.load("demo_LIF")
     data = sprache.load_data(["test"], dataset_name="demo", nb_steps=100)
