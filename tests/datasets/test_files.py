@@ -64,7 +64,7 @@ with atomic_file(Path(sys.argv[1])) as file:
     os.kill(os.getpid(), {int(number)})
 """
         command = [sys.executable, "-c", code, tmp_path / "a"]
-        assert subprocess.run(command, cwd=guard.REPO).returncode == -number
+        assert subprocess.run(command, cwd=guard.PLACE).returncode == -number
         assert not list(tmp_path.iterdir())
 
 
@@ -197,6 +197,6 @@ guard.main(*sys.argv[1:])
         good, bad = shd / "shd_train.h5", shd / "shd_test.h5"
         bad.write_bytes(b"no HDF5")
         command = [sys.executable, "-m", "datasets.guard", "60", good, bad]
-        child = subprocess.run(command, cwd=guard.REPO, capture_output=True, text=True)
+        child = subprocess.run(command, cwd=guard.PLACE, capture_output=True, text=True)
         assert (child.returncode, child.stderr) == (0, "")
         assert child.stdout.splitlines() == ["0 0 1", "0 0 12", "1 0 1"]

@@ -18,7 +18,7 @@ TO_BE_MADE = {  # by a reader of CONTRIBUTING.md
     "tests/goldens/TauLIF.json",
 }
 OF_OTHER_PROGRAMS = {
-    *("--index-url", "--no-deps", "--target", "--dist"),  # pip and pytest
+    *("--index-url", "--no-deps", "--target", "--upgrade", "--dist"),  # pip and pytest
     *("--array", "--partition", "--time", "--gres", "--cpus-per-task", "--name"),  # sbatch
     *("--markdown", "--latex", "--csv"),  # training.results, run by test_documented_commands.py
     *("--wandb", "--help"),
