@@ -6,6 +6,7 @@ WAV, FLAC, MP3 or Ogg files of ``FOLDER/yes``, ``FOLDER/no`` and so on become lo
 are shared out to training, validation and test as docs/data.md says.
 """
 
+import argparse
 import sys
 
 import torch
@@ -45,9 +46,11 @@ def main(folder: str, epochs: int = 20, hidden: int = 128) -> sprache.Network:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python examples/own_data.py FOLDER")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", metavar="FOLDER", help="a folder of recordings for each word")
+    folder = parser.parse_args().folder
     try:
-        main(sys.argv[1])
+        main(folder)
     except sprache.UserError as error:
-        sys.exit(f"own_data.py: error: {error}")
+        print(f"own_data.py: error: {error}", file=sys.stderr)
+        sys.exit(2)
