@@ -98,6 +98,7 @@ class Listener:
     binning: Binning | None  # of spikes; None for features
     notes: tuple[str, ...] = ()
     ear_note: str = ""
+    ear_seed: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -119,19 +120,20 @@ class Listener:
         """How much of a clip, in s from its start, the network has heard after ``step``, from 0."""
         return seconds_heard(self.binning, step)
 
-    def input_of(self, sound: Recording, seed: Sequence[int] = (0, 0)) -> Tensor:
+    def input_of(self, sound: Recording, place: int = 0) -> Tensor:
         """What the network hears of a recording at any rate: [T, F] float32 on the CPU.
 
         Features are those of training, to the bit. Spikes are made by the model of the inner ear,
-        `datasets.cochlea`, whose nerve fibres draw random numbers from ``seed``: the seed of the
-        data and the number of the clip. Events after ``max_time`` are dropped, as in training.
+        `datasets.cochlea`, whose nerve fibres draw random numbers from the seed with which the data
+        of the training were made, and from ``place``, the number of the clip. Events after
+        ``max_time`` are dropped, as in training.
 
         Raises DataError for sound that is too short for a frame, or that the ear does not hear.
         """
         if self.binning is not None:
             from datasets.cochlea import spikes_from_audio  # takes a second, and features need none
 
-            times, units = spikes_from_audio(*sound, list(seed))
+            times, units = spikes_from_audio(*sound, [self.ear_seed, place])
             return self.input_of_spikes([times], [units])[0].float()
         samples = resample(sound, self.rate).samples
         if frame_counts(len(samples), self.rate) == 0:
@@ -203,9 +205,10 @@ def open_listener(name: str | Path, *, config: str | None = None, gpu_device: in
     else:
         classes = record["classes"]
     rate, seconds, ear_note = training.sample_rate, (record or {}).get("seconds"), ""
+    ear_seed = (record or {}).get("inner_ear_seed")
     if binning is not None:
         rate, seconds = EAR_RATE, [binning.max_time] * 3
-        if training.dataset_name != "demo" and (record or {}).get("inner_ear_seed") is None:
+        if training.dataset_name != "demo" and ear_seed is None:
             ear_note = (
                 f"{folder} was trained on spikes that are not known to come from datasets.cochlea, "
                 "which makes spikes of sound here: what it says to them may be less reliable"
@@ -225,9 +228,8 @@ def open_listener(name: str | Path, *, config: str | None = None, gpu_device: in
     model = build_model(options, features, len(classes))
     checkpoint.load_weights(model, path)
     model = model.to(device).eval()
-    return Listener(
-        folder, options, model, classes, rate, tuple(seconds), binning, tuple(notes), ear_note
-    )
+    hearing = rate, tuple(seconds), binning, tuple(notes), ear_note, ear_seed or 0
+    return Listener(folder, options, model, classes, *hearing)
 
 
 def _outputs(weights: dict, path: Path) -> int:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -375,7 +375,15 @@ class SNN(Network):
                 count += layer.delay.nb_state_variables() * directions
         return count
 
-    def forward(self, x: Tensor, state: NetworkState | None = None) -> tuple:
+    @overload
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    @overload
+    def forward(
+        self, x: Tensor, state: NetworkState
+    ) -> tuple[Tensor, Tensor, Tensor, NetworkState]: ...
+
+    def forward(self, x: Tensor, state: NetworkState | None = None) -> tuple[Any, ...]:
         """Run on ``x`` [B, T, F] or [B, T, F, K].
 
         Returns:

@@ -159,7 +159,7 @@ class Reader:
                     if self.longest and seconds > self.longest:
                         long[index] = sound
                         continue
-                    inputs[index] = self.listener.input_of(sound, (0, found[index].place))
+                    inputs[index] = self.listener.input_of(sound, found[index].place)
                     self.seconds[index] = seconds
                 except DataError as reason:
                     self.refuse(f"{found[index].path} {reason}")

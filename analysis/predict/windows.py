@@ -132,7 +132,7 @@ def windows(
         first = round(start * rate)
         part = Recording(sound.samples[first : first + round(how.seconds * rate)], rate)
         if np.ptp(part.samples):
-            yield listener.input_of(part, (0, number))
+            yield listener.input_of(part, number)
         else:
             yield torch.zeros(binning.nb_steps, binning.nb_features)
 

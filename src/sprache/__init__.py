@@ -22,7 +22,7 @@ if not Path(__file__).with_name("models").is_dir():
 
 from sprache import dynamics, layers
 from sprache.models.anns import ANN
-from sprache.models.network import Activity, Network
+from sprache.models.network import Activity, Network, NetworkState
 from sprache.models.snns import SNN
 from sprache.models.ssms import SSM
 from sprache.parsers.options import UserError
@@ -36,6 +36,7 @@ __all__ = [
     "SSM",
     "Activity",
     "Network",
+    "NetworkState",
     "UserError",
     "dynamics",
     "layers",

@@ -58,6 +58,8 @@ def networks(x: Tensor) -> None:
     assert_type(operations, Tensor)
     activity = net.activity(x)
     assert_type(activity, sprache.Activity)
+    *_, state = net.forward(x, net.initial_state(len(x)))
+    assert_type(net.step(x[:, 0], state), tuple[Tensor, sprache.NetworkState])
     assert_type(activity.layers[0].spikes, Tensor)
     assert_type(activity.potentials, Tensor | None)
     assert_type(net.hidden_layers, list[SpikingLayer])
