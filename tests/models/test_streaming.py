@@ -89,8 +89,8 @@ def first_state(net, batch: int = B):
     return net.initial_state(batch)
 
 
-@pytest.mark.parametrize("batch", [1, 6])
-@pytest.mark.parametrize("name", ["plain", "synaptic", "recurrent delays"])
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("name", ["plain", "synaptic", "recurrent", "recurrent delays"])
 def test_chunks_of_wide_networks(name, batch):
     """Where matrix products of other numbers of rows do round in another way."""
     net = make_net("SiLIF", sizes=[200, 136, 20], shape=(None, None, 140), **OPTIONS[name])
