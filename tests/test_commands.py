@@ -77,6 +77,17 @@ MISTAKES = {
         ("demo_LIF empty --pictures file", "file is a file"),
         ("demo_LIF empty --hop 0", "--hop: '0' is not a number from 0.01"),
     ],
+    "analysis.listen.__main__": [
+        ("", "RUN"),
+        *PLACES,
+        ("demo_LIF --file nofile.wav", "nofile.wav does not exist"),
+        ("demo_LIF --hop 0", "--hop: '0' is not a number from 0.01"),
+    ],
+    "analysis.search": [
+        ("", "FOLDER"),
+        ("nowhere", "nowhere is not the folder of a search"),
+        ("empty", "empty is not the folder of a search"),
+    ],
     "analysis.report.__main__": [
         *PLACES,
         ("", "EXP_FOLDER"),
@@ -121,6 +132,7 @@ MISTAKES = {
     "benchmarks.dynamics": [*OUT, ("--threads many", "'many'")],
     "benchmarks.features": OUT,
     "benchmarks.tracking": OUT,
+    "benchmarks.streaming": [*OUT, ("--threads many", "'many'")],
     "benchmarks.train": [
         *OUT,
         ("--cases SSC", "'SSC'"),

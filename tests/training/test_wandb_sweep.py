@@ -342,5 +342,5 @@ def test_a_run_that_the_server_stops_is_not_given_out_again(train, wandb_server,
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep0")
     monkeypatch.setenv("WANDB_RUN_ID", "sweep0run0")
     wandb_server.run("sweep0run0")["stopped"] = True
-    assert train(nb_epochs=3) == 128 + signal.SIGINT  # by wandb
+    assert train(nb_epochs=3000) == 128 + signal.SIGINT  # by wandb
     assert not wandb_server.runs["sweep0run0"].get("preempted")
