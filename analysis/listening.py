@@ -42,7 +42,6 @@ from training.errors import CheckpointError
 from training.record import checkpoint
 
 USUAL_RATE, USUAL_SECONDS = 16_000, (1.0, 1.0, 1.0)  # Hz and s, of the published recordings
-SUMS = ("softmax_sum", "sum", "spike_count")  # readouts whose scores add up over the steps
 EAR_RATE = 16_000  # Hz, as `datasets.cochlea`, whose import takes a second
 
 
@@ -273,20 +272,10 @@ def _after_every_step(last: nn.Module, kept, model: Network) -> tuple[Tensor | N
     if isinstance(last, ReadoutLayer):
         steps, _ = potentials(given, last.decay(), state=made, backend=last.backend)
         counted = last.counted(steps)
-        return running_scores(last.readout, counted), steps.shape[1] - counted.shape[1]
+        return find_readout(last.readout).running(counted), steps.shape[1] - counted.shape[1]
     if isinstance(last, MeanReadout):
-        return running_scores("mean", last.linear(given)), 0
+        return find_readout("mean").running(last.linear(given)), 0
     if isinstance(last, ANNReadoutLayer) and last.readout == "softmax_sum":
-        return last.current(running_scores("softmax_sum", given)), 0
+        return last.current(find_readout("softmax_sum").running(given)), 0
     steps = last.current(given) if isinstance(last, ANNReadoutLayer) else made.output
-    return running_scores(model.readout if model.is_snn else last.readout, steps), 0
-
-
-def running_scores(name: str, steps: Tensor) -> Tensor:
-    """Scores [B, T, C] that the readout ``name`` makes of the first, the first two, ... of
-    ``steps`` [B, T, C]."""
-    scores = find_readout(name).scores
-    if name in SUMS:
-        return scores(steps.flatten(0, 1)[:, None]).view_as(steps).cumsum(dim=1)
-    ends = range(1, steps.shape[1] + 1)
-    return torch.stack([scores(steps[:, :end]) for end in ends], dim=1)
+    return find_readout(model.readout if model.is_snn else last.readout).running(steps), 0

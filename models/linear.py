@@ -12,12 +12,12 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics import Fold
 from models.dynamics.backends import compiled
+from models.dynamics.naive import FIRED
 from models.network import LayerOutput, apart, in_full, join_directions
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
-FIRED = 4  # among the marks of a ``Fold``
 
 
 class Marks(NamedTuple):

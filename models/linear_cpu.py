@@ -215,29 +215,45 @@ def weight_gradient(first, end, starts, columns, values, d_y, sums, ends, rows, 
 
 
 @summing_kernel
+def add_products(out, begin, end, places, V, g):
+    """out[j] += the product of row j of V with g, for the ``places`` j from begin to end."""
+    whole = end - (end - begin) % 8
+    for i in range(begin, whole, 8):
+        at = places[i : i + 8]
+        a, b, c, d, e, f = V[at[0]], V[at[1]], V[at[2]], V[at[3]], V[at[4]], V[at[5]]
+        x, y = V[at[6]], V[at[7]]
+        by_a, by_b, by_c, by_d = ZERO, ZERO, ZERO, ZERO
+        by_e, by_f, by_x, by_y = ZERO, ZERO, ZERO, ZERO
+        for k in range(g.size):
+            by_a += a[k] * g[k]
+            by_b += b[k] * g[k]
+            by_c += c[k] * g[k]
+            by_d += d[k] * g[k]
+            by_e += e[k] * g[k]
+            by_f += f[k] * g[k]
+            by_x += x[k] * g[k]
+            by_y += y[k] * g[k]
+        out[at[0]] += by_a
+        out[at[1]] += by_b
+        out[at[2]] += by_c
+        out[at[3]] += by_d
+        out[at[4]] += by_e
+        out[at[5]] += by_f
+        out[at[6]] += by_x
+        out[at[7]] += by_y
+    for i in range(whole, end):
+        a, by_a = V[places[i]], ZERO
+        for k in range(g.size):
+            by_a += a[k] * g[k]
+        out[places[i]] += by_a
+
+
+@kernel
 def input_gradient(first, end, starts, columns, weight, d_y, d_x):
     """Rows first to end of d_x [N, K] at the given places, else 0; weight [K, H]."""
     for n in range(first, end):
-        given, out = d_y[n], d_x[n]
-        out[:] = 0
-        i, stop = starts[n], starts[n + 1]
-        while i + 4 <= stop:
-            k0, k1, k2, k3 = columns[i], columns[i + 1], columns[i + 2], columns[i + 3]
-            w0, w1, w2, w3 = weight[k0], weight[k1], weight[k2], weight[k3]
-            a, b, c, d = ZERO, ZERO, ZERO, ZERO
-            for j in range(given.size):
-                a += given[j] * w0[j]
-                b += given[j] * w1[j]
-                c += given[j] * w2[j]
-                d += given[j] * w3[j]
-            out[k0], out[k1], out[k2], out[k3] = a, b, c, d
-            i += 4
-        while i < stop:
-            w0, a = weight[columns[i]], ZERO
-            for j in range(given.size):
-                a += given[j] * w0[j]
-            out[columns[i]] = a
-            i += 1
+        d_x[n, :] = 0
+        add_products(d_x[n], starts[n], starts[n + 1], columns, weight, d_y[n])
 
 
 def find_events(x: Tensor, outputs: int) -> Events | None:

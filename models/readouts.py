@@ -25,6 +25,16 @@ class Readout(NamedTuple):
     averages: bool = False  # the total is divided by the number of steps
     of_spikes: bool = False  # of output neurons that spike, else of their potentials
 
+    def running(self, steps: Tensor) -> Tensor:
+        """Scores [B, T, C] after every one of the ``steps`` [B, T, C], as if it were the last."""
+        total, found = torch.full_like(steps[:, 0], self.start), []
+        for step in steps.unbind(dim=1):
+            total = self.add(total, step)
+            found.append(total)
+        scores = torch.stack(found, dim=1)
+        counts = torch.arange(1, len(found) + 1, device=steps.device)
+        return scores / counts[:, None] if self.averages else scores
+
 
 READOUTS = {
     "softmax_sum": Readout(  # Bittar & Garner 2022

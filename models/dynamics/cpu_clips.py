@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.dynamics.numba_support import KEPT, ONE, WANTED, ZERO, Kernels, kernel, summing_kernel
-from models.linear_cpu import BIT, add_rows, bits_of, lowest_bit
+from models.dynamics.numba_support import KEPT, ONE, WANTED, ZERO, Kernels, kernel
+from models.linear_cpu import BIT, add_products, add_rows, bits_of, lowest_bit
 
 
 @kernel
@@ -30,40 +30,6 @@ def find(marks, places):
             places[count] = begin + np.int64(lowest_bit(left))
             left, count = left & (left - BIT), count + 1
     return count
-
-
-@summing_kernel
-def add_products(V, places, count, g, out):
-    """out[j] += the product of row j of V with g, for the first ``count`` j in ``places``."""
-    whole = count - count % 8
-    for i in range(0, whole, 8):
-        at = places[i : i + 8]
-        a, b, c, d, e, f = V[at[0]], V[at[1]], V[at[2]], V[at[3]], V[at[4]], V[at[5]]
-        x, y = V[at[6]], V[at[7]]
-        by_a, by_b, by_c, by_d = ZERO, ZERO, ZERO, ZERO
-        by_e, by_f, by_x, by_y = ZERO, ZERO, ZERO, ZERO
-        for k in range(g.size):
-            by_a += a[k] * g[k]
-            by_b += b[k] * g[k]
-            by_c += c[k] * g[k]
-            by_d += d[k] * g[k]
-            by_e += e[k] * g[k]
-            by_f += f[k] * g[k]
-            by_x += x[k] * g[k]
-            by_y += y[k] * g[k]
-        out[at[0]] += by_a
-        out[at[1]] += by_b
-        out[at[2]] += by_c
-        out[at[3]] += by_d
-        out[at[4]] += by_e
-        out[at[5]] += by_f
-        out[at[6]] += by_x
-        out[at[7]] += by_y
-    for i in range(whole, count):
-        a, by_a = V[places[i]], ZERO
-        for k in range(g.size):
-            by_a += a[k] * g[k]
-        out[places[i]] += by_a
 
 
 def room(H: int) -> tuple[np.ndarray, ...]:
@@ -140,7 +106,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                     for j in range(I.shape[2]):
                         spiked[row, t + 1, j] = KEPT if above[j] > ZERO else 0
                         arrived[j] = d_I[row, t + 1, j] * passed[j]
-                    add_products(V, places, find(opened, places), arrived, d_s[row])
+                    add_products(d_s[row], 0, find(opened, places), places, V, arrived)
                 back(
                     1, row, t, 0, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
                     sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,

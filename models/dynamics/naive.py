@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from models.surrogate import BOXCAR, spike
 
+KEPT, WANTED, FIRED = 1, 2, 4  # the marks of a ``Fold``
+
 
 class Fold(NamedTuple):
     """Normalisation before, and dropout after a recurrence of H neurons.
@@ -26,13 +28,13 @@ class Fold(NamedTuple):
     neuron that are left.
 
     On a CPU, ``stays`` [B, T, H], uint8, is 1 where a spike would not be dropped, instead of
-    ``seed``, and ``marks``, of the same shape and type, is overwritten: 1 for a spike that is left,
-    plus 2 where its gradient reaches the neuron, as the surrogate's window is open and it stays,
-    plus 4 for a spike that is left or not.
-    There ``gain`` is what a spike is multiplied by, and ``mean`` and ``rate`` are statistics of I,
-    the latter one over its deviation with ``eps``, with which batch normalisation makes a current
-    of the learned ``weight`` and ``shift``. No gradient reaches the statistics: the recurrence
-    gives I what it gets by way of them.
+    ``seed``, and ``marks``, of the same shape and type, is overwritten: KEPT for a spike that is
+    left, plus WANTED where its gradient reaches the neuron, as the surrogate's window is open and
+    it stays, plus FIRED for a spike that is left or not. There ``gain`` is what a spike is
+    multiplied by, and ``mean`` and ``rate`` are statistics of I, the latter one over its deviation
+    with ``eps``, with which batch normalisation makes a current of the learned ``weight`` and
+    ``shift``. No gradient reaches the statistics: the recurrence gives I what it gets by way of
+    them.
     """
 
     mean: Tensor | None = None
@@ -63,7 +65,7 @@ class Fold(NamedTuple):
         """
         if self.stays is not None:
             fired, spikes = spikes, spikes * (self.stays * self.gain)
-            self.marks.copy_((spikes != 0) + 2 * self.stays + 4 * fired)
+            self.marks.copy_(KEPT * (spikes != 0) + WANTED * self.stays + FIRED * fired)
         elif self.p > 0:
             spikes = functional.dropout(spikes, self.p)
         if self.counts is not None:

@@ -27,6 +27,7 @@ from numba.core.codegen import get_host_cpu_features
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
+from models.dynamics import naive
 from models.dynamics.backends import Compilation
 from models.dynamics.numba_threads import run_on
 
@@ -36,8 +37,7 @@ _WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a 
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
 UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
-# Marks of a neuron's step, see `make_kernels`
-KEPT, WANTED, FIRED = np.uint8(1), np.uint8(2), np.uint8(4)
+KEPT, WANTED, FIRED = map(np.uint8, (naive.KEPT, naive.WANTED, naive.FIRED))
 F = np.float32
 ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
 

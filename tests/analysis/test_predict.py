@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import main
-from analysis.listening import Answer, open_listener, running_scores
+from analysis.listening import Answer, open_listener
 from analysis.predict import __main__ as predict
 from analysis.predict.windows import Windows, levels, merged, search
 from analysis.trained import open_run
@@ -177,7 +177,7 @@ def test_every_kind_of_network(make_run, bands, run_predict, model_type, bidirec
 @pytest.mark.parametrize("name", READOUTS)
 def test_running_scores_are_those_of_every_beginning(name):
     steps = torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(0))
-    running = running_scores(name, steps)
+    running = READOUTS[name].running(steps)
     for end in range(1, 8):
         torch.testing.assert_close(running[:, end - 1], READOUTS[name].scores(steps[:, :end]))
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from snn_cases import make_input
 
+from models.dynamics.naive import KEPT, WANTED
 from models.linear import hand_on, handed
 from models.snns import LAYERS, SNN
 
@@ -84,7 +85,7 @@ def test_gradients_are_computed_where_they_are_wanted(always_sparse, monkeypatch
         activity = net.activity(x)
         spikes = activity.layers[0].output
         found += torch.autograd.grad(activity.output.var(), spikes)
-        wanted = handed(spikes).marks & 2 > 0
+        wanted = handed(spikes).marks & WANTED > 0
     assert 0 < wanted.sum() < wanted.numel() / 2
     assert not found[0][~wanted].any()
     assert found[1][~wanted].any()
@@ -108,7 +109,7 @@ def test_marks_become_lists(columns, always_sparse):
     hand_on(x := torch.zeros(marks.shape), marks, 2.5)
     events, wanted = linear_cpu.marked_events(*handed(x)[:2], 4)
     rows = marks.flatten(0, 1)
-    for places, bit in ((events, 1), (wanted, 2)):
+    for places, bit in ((events, KEPT), (wanted, WANTED)):
         n, k = (rows & bit).nonzero(as_tuple=True)
         assert torch.equal(places.columns, k.int())
         assert torch.equal(places.starts.diff(), torch.bincount(n, minlength=len(rows)))

@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -67,18 +68,8 @@ class RunProcess:
     def start(self, device: int, environment: dict[str, str]) -> None:
         """Begin the run on the CUDA device of that number, if there is any."""
         self.output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the run is over)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the parent, which passes it on
-        )
         order = {"values": {**self.values, "gpu_device": device}, "folder": str(self.folder)}
-        with contextlib.suppress(BrokenPipeError):  # poll() finds one that is dead already
-            self.process.stdin.write(json.dumps(order).encode() + b"\n")
-            self.process.stdin.flush()
+        self.process = start_process(PROGRAM, order, self.output, environment)
 
     def result(self, common: Path, *, stopped: bool) -> dict:
         """The summary of a process that has ended, or why there is none; ``common`` is where its
@@ -265,10 +256,7 @@ def accuracies(folder: Path) -> list[float]:
 
 def main() -> int:
     """Make the run that standard input describes; 0 if it ended with a summary."""
-    order = json.loads(sys.stdin.readline())
-    threading.Thread(target=stop_without_parent, daemon=True).start()
-    start_logging()
-    return exit_status(PROGRAM, lambda: train(order))
+    return obey(PROGRAM, train)
 
 
 def train(order: dict) -> int:
@@ -278,6 +266,32 @@ def train(order: dict) -> int:
     with determinism(point.training.deterministic):
         result = train_point(point, Path(order["folder"]), cache, alone=False)
     return int("error" in result or "unwritten" in result)
+
+
+def start_process(
+    program: str, order: dict, output: BinaryIO, environment: dict[str, str]
+) -> subprocess.Popen:
+    """A process of ``program`` that obeys an ``order``, and prints to ``output``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", program],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for the parent, which passes it on
+    )
+    with contextlib.suppress(BrokenPipeError):  # poll() finds one that is dead already
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+    return process
+
+
+def obey(program: str, work: Callable[[dict], int]) -> int:
+    """Exit status of ``work`` by the order that standard input has; ends with the parent."""
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=stop_without_parent, daemon=True).start()
+    start_logging()
+    return exit_status(program, lambda: work(order))
 
 
 def stop_without_parent() -> None:

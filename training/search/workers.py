@@ -12,11 +12,9 @@ if __name__ == "__main__":
 
     start()
 
-import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,17 +24,22 @@ from parsers.load import Plan
 from training.data.loading import DataCache
 from training.device.choice import choose_device, determinism
 from training.errors import ExperimentError
-from training.grid.parallel import POLL, REDRAW, environment, stop_without_parent, thread_limit
+from training.grid.parallel import (
+    POLL,
+    REDRAW,
+    environment,
+    obey,
+    start_process,
+    thread_limit,
+)
 from training.search.folder import searched_in
 from training.search.study import Record, Trials
 from training.search.work import end_in_words, work_through
 from training.terminal.console import (
     Stopped,
-    exit_status,
     log,
     percent,
     progress_bar,
-    start_logging,
     stop_request,
 )
 
@@ -95,18 +98,9 @@ def share(plan: Plan, trials: Trials, folder: Path) -> None:
 def start_worker(stack: ExitStack, order: dict, output: Path, threads: int) -> Worker:
     """A process that makes trials, which ends with ``stack``."""
     file = stack.enter_context(output.open("ab"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", PROGRAM],
-        stdin=subprocess.PIPE,
-        stdout=file,
-        stderr=subprocess.STDOUT,
-        env=environment(threads),
-        start_new_session=True,  # Ctrl-C is for the parent, which passes it on
-    )
+    process = start_process(PROGRAM, order, file, environment(threads))
     stack.callback(process.wait)
     stack.callback(process.terminate)
-    process.stdin.write(json.dumps(order).encode() + b"\n")
-    process.stdin.flush()
     return Worker(process, output)
 
 
@@ -143,10 +137,7 @@ def announce(records: list[Record], awaited: set[int], bar) -> None:
 
 def main() -> int:
     """Make trials of the search that standard input names, until none is left."""
-    order = json.loads(sys.stdin.readline())
-    threading.Thread(target=stop_without_parent, daemon=True).start()
-    start_logging()
-    return exit_status(PROGRAM, lambda: work(order))
+    return obey(PROGRAM, work)
 
 
 def work(order: dict) -> int:
