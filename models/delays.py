@@ -123,8 +123,10 @@ class Delay(nn.Module):
     def forward(self, x: Tensor, W: Linear) -> Tensor:
         """Delayed currents [B, T, H] that ``x`` [B, T, F] gives through ``W``."""
         if self.kind == "axonal":
-            return W(self.along(x, W.backend))
-        if self.kind == "dendritic":
+            current = self.of_events(x, W)
+            if current is None:
+                return W(self.along(x, W.backend))
+        elif self.kind == "dendritic":
             current = self.along(W.multiply(x, W.rounded()), W.backend)
         else:
             current = self.synaptic(x, W)
@@ -137,16 +139,26 @@ class Delay(nn.Module):
         """
         earlier = self.taps - 1
         if self.kind == "dendritic":
-            x = by_step(partial(W.multiply, weight=W.rounded()), x)
+            x = by_step(W, partial(W.multiply, weight=W.rounded()), x)
         x = torch.cat([line, x], dim=1)
         line = x[:, -earlier:]
         if self.kind == "axonal":
-            return by_step(W, self.along(x, W.backend)[:, earlier:]), line
+            return by_step(W, W, self.along(x, W.backend)[:, earlier:]), line
         if self.kind == "dendritic":
             current = self.along(x, W.backend)[:, earlier:]
         else:
             current = self.synaptic(x, W, earlier)
         return (current if W.bias is None else current + W.bias), line
+
+    def of_events(self, x: Tensor, W: Linear) -> Tensor | None:
+        """Currents in training, delayed along the axons, from the events in x alone; None where
+        that takes no less time, or cannot be."""
+        plain = not self.training or W.precision != "fp32" or in_graph()
+        if plain or not W.may_search(x.shape[0] * x.shape[1]):
+            return None
+        if not compiled("cpu", W.backend, x, self.P):
+            return None
+        return kernels_of("cpu").currents(x, self.P, self.sigma, self.taps, W.rounded())
 
     def along(self, x: Tensor, backend: str) -> Tensor:
         """x [B, T, F], every feature delayed by itself."""
@@ -184,7 +196,7 @@ class Delay(nn.Module):
         def product(k):
             multiply = partial(W.multiply, weight=weight * g[..., k])
             given = rows[k : k + T]
-            return by_step(multiply, given, dim=0) if earlier else multiply(given)
+            return by_step(W, multiply, given, dim=0) if earlier else multiply(given)
 
         return sum(product(k) for k in range(self.taps)).transpose(0, 1)
 

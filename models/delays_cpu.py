@@ -13,10 +13,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import ZERO, arrays, contracting_kernel, kernel, run_rows
-from models.linear_cpu import NARROWEST, find_events
+from models.gaussians import gaussian, slopes
+from models.linear_cpu import (
+    NARROWEST,
+    Events,
+    by_weights,
+    find_events,
+    forward_product,
+    write_events,
+)
 
+DENSEST = 0.2  # share of what comes out of a filter, above which it is multiplied as it is
+SLIGHT = 1e-7  # weights of taps below change no product: together they are less than its rounding
 LANES, STEPS, TAPS = 128, 4, 8
 NEURONS = 64  # whose currents at the steps of a clip stay in the nearest cache
 
@@ -117,18 +128,39 @@ def shift_rows(first, end, x, delay, y):
 
 
 @kernel
+def scatter_clip(row, starts, columns, values, g, lag, y):
+    """y [T, F] of a clip: an event adds tap i of g [F, W] ``lag - i`` steps later."""
+    T = len(y)
+    y[:] = 0
+    for t in range(T):
+        for event in range(starts[row * T + t], starts[row * T + t + 1]):
+            f, value = columns[event], values[event]
+            taps, due = g[f], t + lag[f]
+            for i in range(taps.size):
+                if due - i < T:
+                    y[due - i, f] += value * taps[i]
+
+
+@kernel
 def scatter_taps(first, end, starts, columns, values, g, lag, y):
-    """Rows first to end of y [B, T, F]: an event adds tap i of g [F, W] ``lag - i`` steps later."""
-    T = y.shape[1]
+    """Clips first to end of y [B, T, F]."""
     for row in range(first, end):
-        y[row] = 0
+        scatter_clip(row, starts, columns, values, g, lag, y[row])
+
+
+@kernel
+def delay_events(
+    first, end, starts, columns, values, g, lag, begins, y_columns, y_values, counts, y, marks
+):  # fmt: skip
+    """What ``scatter_taps`` makes, as events of each clip from ``begins`` on, and their number in
+    each row; ``y`` [T, F] and ``marks`` are scratch."""
+    T = len(y)
+    for row in range(first, end):
+        scatter_clip(row, starts, columns, values, g, lag, y)
+        place = begins[row]
         for t in range(T):
-            for event in range(starts[row * T + t], starts[row * T + t + 1]):
-                f, value = columns[event], values[event]
-                taps, due = g[f], t + lag[f]
-                for i in range(taps.size):
-                    if due - i < T:
-                        y[row, due - i, f] += value * taps[i]
+            end_of_row = write_events(y[t], marks, place, y_columns, y_values)
+            counts[row * T + t], place = end_of_row - place, end_of_row
 
 
 @kernel
@@ -282,6 +314,63 @@ def gradients(
         run_rows(pull_positions, len(d_y), d_y[0].numel(), *given)
         d_x = filtered(d_y, g.flip(1), 0) if of_x else None
     return d_x if of_x else None, d_P.sum(0)
+
+
+def _delayed_events(events: Events, g: Tensor, B: int, size: int) -> Events:
+    """Those of the filtered input, from those of the input [B, T, F]; g [F, D], T F is ``size``."""
+    (at, lag), T = used_taps(g), size // len(g)
+    begins = events.starts[::T] * at.shape[1]  # as many as there can be
+    columns, values = torch.empty(int(begins[-1]), dtype=torch.int32), torch.empty(int(begins[-1]))
+    counts = torch.empty(B * T, dtype=torch.int64)
+    given = arrays(*events, g.gather(1, at), lag, begins, columns, values, counts)
+
+    def scratch():
+        return np.empty((T, len(g)), np.float32), np.zeros(len(g) + -len(g) % 64, np.uint8)
+
+    run_rows(delay_events, B, size, *given, scratch=scratch)
+    starts = F.pad(counts.cumsum(0), (1, 0))
+    clips = list(zip(begins.tolist(), counts.view(B, T).sum(1).tolist(), strict=False))
+    joined = (torch.cat([x[begin : begin + n] for begin, n in clips]) for x in (columns, values))
+    return Events(starts, *joined)
+
+
+class _Currents(torch.autograd.Function):
+    """Currents of delayed events, which are never written as a dense input."""
+
+    @staticmethod
+    def forward(ctx, x, P, sigma, weight, events, g):
+        B, (T, size) = len(x), x.shape[1:]
+        made = _delayed_events(events, g.masked_fill(g < SLIGHT, 0), B, T * size)
+        ctx.save_for_backward(P, sigma, weight, g)
+        ctx.lists, ctx.shape = (events, made), x.shape
+        y = x.new_empty(B * T, len(weight))
+        given = arrays(*made, weight.T.contiguous(), y)
+        run_rows(forward_product, len(y), weight.numel(), *given)
+        return y.view(B, T, -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_I):
+        (P, sigma, weight, g), (events, made) = ctx.saved_tensors, ctx.lists
+        d_I = d_I.flatten(0, 1).contiguous()
+        d_weight = by_weights(made, d_I, weight.shape[1]).T if ctx.needs_input_grad[3] else None
+        d_y = (d_I @ weight).view(ctx.shape)
+        slope = slopes(g, P, sigma)
+        d_x, d_P = gradients(events, g, slope, d_y, ctx.needs_input_grad[0])
+        return d_x, d_P, None, d_weight, None, None
+
+
+def currents(x: Tensor, P: Tensor, sigma: Tensor, taps: int, weight: Tensor) -> Tensor | None:
+    """Currents [B, T, H] by ``weight`` [H, F] of x [B, T, F], filtered; None where so much comes
+    out of the filter that it is better multiplied as it is."""
+    x = x.contiguous()
+    events = find_events(x.detach().flatten(0, 1), len(weight))
+    if events is None:
+        return None
+    g = gaussian(P.detach(), sigma, taps)
+    if len(events.values) * int((g >= SLIGHT).sum()) > DENSEST * x.numel() * len(g):
+        return None
+    return _Currents.apply(x, P, sigma, weight, events, g)
 
 
 def shifted(x: Tensor, delay: Tensor) -> Tensor:

@@ -43,11 +43,14 @@ class Linear(nn.Linear):
     """``nn.Linear`` with a ``precision``, see :func:`set_precision`, and weights of ``bits``, see
     :func:`set_weight_bits`; parameters stay float32.
 
-    ``backend`` "naive" is PyTorch's own product, see ``models.dynamics``.
+    ``backend`` "naive" is PyTorch's own product, see ``models.dynamics``. In evaluation a module
+    that ``streams`` gives a row the same bits whatever the other rows are, where it can:
+    :meth:`is_in_order`.
     """
 
     precision = "fp32"
     bits: int | None = None
+    streams = False
 
     def __init__(self, in_features: int, out_features: int, bias=True, *, backend: str = "auto"):
         super().__init__(in_features, out_features, bias)
@@ -61,10 +64,13 @@ class Linear(nn.Linear):
         """The weights [out, in] as the layer uses them."""
         return rounded(self.weight, self.bits)
 
+    def is_in_order(self, *tensors: Tensor) -> bool:
+        """Whether products with ``tensors`` add their terms in the order of the inputs."""
+        streams = self.streams and not self.training and self.precision == "fp32"
+        return streams and compiled("cpu", self.backend, self.weight, *tensors)
+
     def may_search(self, rows: int) -> bool:
         """Whether a product with ``rows`` may look for the events in them."""
-        if not compiled("cpu", self.backend, self.weight):
-            return False
         from models.linear_cpu import WORTH_A_SEARCH
 
         return rows * self.weight.numel() >= WORTH_A_SEARCH
@@ -74,6 +80,10 @@ class Linear(nn.Linear):
         rows = x.reshape(-1, self.in_features)
         if self.precision != "fp32":
             y = _Product.apply(rows, weight, self.precision)
+        elif self.is_in_order(rows):
+            from models.linear_ordered import in_order
+
+            y = in_order(rows, weight)
         elif compiled("cpu", self.backend, rows) and self.may_search(len(rows)):
             from models.linear_cpu import find_events, marked_events, product
 
@@ -91,9 +101,12 @@ class Linear(nn.Linear):
         return y if bias is None else y + bias
 
 
-def by_step(multiply: Callable[[Tensor], Tensor], x: Tensor, dim: int = 1) -> Tensor:
-    """Every step of ``x`` along ``dim`` multiplied by itself, so that sums are the same whatever
-    the number of steps is: a product of other rows may add its terms in another order."""
+def by_step(W: Linear, multiply: Callable[[Tensor], Tensor], x: Tensor, dim: int = 1) -> Tensor:
+    """Every step of ``x`` along ``dim`` as ``W`` would ``multiply`` it by itself, so that sums are
+    the same whatever the number of steps is: PyTorch's product of other rows may add its terms in
+    another order."""
+    if isinstance(W, Linear) and W.is_in_order(x):
+        return multiply(x)
     steps = (x_t.clone(memory_format=torch.contiguous_format) for x_t in x.unbind(dim))
     return torch.stack([multiply(x_t) for x_t in steps], dim)
 
@@ -106,7 +119,7 @@ def weighted(layer: nn.Module, x: Tensor) -> Tensor:
 def resumed(layer: nn.Module, x: Tensor, line: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """The same behind what its delays hold, see ``LayerState``, and what they hold after it."""
     if layer.delay is None:
-        return by_step(layer.W, x), None
+        return by_step(layer.W, layer.W, x), None
     current, line = layer.delay.resumed(x, layer.W, line)
     return current.contiguous(), line  # for normalisation, which rounds otherwise elsewhere
 

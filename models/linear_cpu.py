@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import (
     KEPT,
+    LOOKS,
     WANTED,
     ZERO,
     arrays,
@@ -133,14 +134,27 @@ def count_events(first, end, x, counts):
 
 
 @kernel
-def gather_events(first, end, x, starts, columns, values):
+def write_events(row, marks, place, columns, values):
+    """Columns and values of the events of a row [K], from ``place`` on; returns where they end.
+
+    ``marks`` are scratch of a multiple of 64, 0 beyond K.
+    """
+    for k in range(row.size):
+        marks[k] = WANTED if row[k] != ZERO else 0
+    for begin in range(0, marks.size, 64):
+        left = bits_of(marks, begin, WANTED)
+        while left != 0:
+            k = begin + np.int64(lowest_bit(left))
+            columns[place], values[place] = k, row[k]
+            left, place = left & (left - BIT), place + 1
+    return place
+
+
+@kernel
+def gather_events(first, end, x, starts, columns, values, marks):
     """Columns and values of the events of rows first to end."""
     for n in range(first, end):
-        row, place, k = x[n], starts[n], 0
-        while place < starts[n + 1]:
-            columns[place], values[place] = k, row[k]
-            place += row[k] != 0
-            k += 1
+        write_events(x[n], marks, starts[n], columns, values)
 
 
 @kernel
@@ -185,31 +199,39 @@ def forward_product(first, end, starts, columns, values, weight, y):
 
 
 @kernel
-def weight_gradient(first, end, starts, columns, values, d_y, sums, ends, rows, sorted_values):
-    """Parts first to end of the gradient sums [PARTS, K, H], each over its share of the rows.
+def weight_gradient(
+    first, end, blocks, starts, columns, values, d_y, sums, ends, rows, sorted_values
+):  # fmt: skip
+    """Sums of the gradient [PARTS, K, H], each over its share of the rows: those first to end, each
+    in ``blocks`` of its own rows.
 
-    The events of a block of rows are sorted by column first, ``ends[k]`` being where those of
-    column k end.
+    The events of ROWS rows are sorted by column first, ``ends[k]`` being where those of column k
+    end.
     """
     N, K = len(d_y), sums.shape[1]
-    for part in range(first, end):
-        total = sums[part]
-        total[:] = 0
+    for turn in range(first, end):
+        total, part, block = sums[turn // blocks], turn // blocks, turn % blocks
+        low, high = K * block // blocks, K * (block + 1) // blocks
+        total[low:high] = 0
         stop = N * (part + 1) // len(sums)
         for begin in range(N * part // len(sums), stop, ROWS):
             until = min(begin + ROWS, stop)
-            ends[:] = 0
+            ends[low : high + 1] = 0
             for i in range(starts[begin], starts[until]):
-                ends[columns[i] + 1] += 1
-            for k in range(K):
+                k = columns[i]
+                if low <= k < high:
+                    ends[k + 1] += 1
+            for k in range(low, high):
                 ends[k + 1] += ends[k]
             for n in range(begin, until):
                 for i in range(starts[n], starts[n + 1]):
-                    place = ends[columns[i]]
-                    rows[place], sorted_values[place] = n, values[i]
-                    ends[columns[i]] = place + 1
+                    k = columns[i]
+                    if low <= k < high:
+                        place = ends[k]
+                        rows[place], sorted_values[place] = n, values[i]
+                        ends[k] = place + 1
             start = 0
-            for k in range(K):
+            for k in range(low, high):
                 add_rows(total[k], start, ends[k], rows, sorted_values, d_y)
                 start = ends[k]
 
@@ -272,13 +294,14 @@ def all_events(x: Tensor, densest: float = 1.0) -> Events | None:
     N, K = x.shape
     starts = torch.zeros(N + 1, dtype=torch.int64)
     counts = torch.empty(N, dtype=torch.int64)
-    run_rows(count_events, N, K, *arrays(x, counts))
+    run_rows(count_events, N, K // LOOKS, *arrays(x, counts))
     torch.cumsum(counts, 0, out=starts[1:])
     total = int(starts[-1])
     if total > densest * x.numel():
         return None
     columns, values = torch.empty(total, dtype=torch.int32), torch.empty(total)
-    run_rows(gather_events, N, K, *arrays(x, starts, columns, values))
+    given = arrays(x, starts, columns, values)
+    run_rows(gather_events, N, K, *given, scratch=lambda: (np.zeros(K + -K % 64, np.uint8),))
     return Events(starts, columns, values)
 
 
@@ -294,11 +317,11 @@ def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | No
         return None, None
     rows = nn.functional.pad(rows, (0, -K % 64)) if K % 64 else rows
     counts = torch.empty(2, N, dtype=torch.int64)
-    run_rows(count_marks, N, K, *arrays(rows, *counts))
+    run_rows(count_marks, N, K // LOOKS, *arrays(rows, *counts))
     starts = nn.functional.pad(counts.cumsum(1), (1, 0))
     totals = starts[:, -1].tolist()
     events, wanted = (torch.empty(total, dtype=torch.int32) for total in totals)
-    run_rows(gather_marks, N, K, *arrays(rows, *starts, events, wanted))
+    run_rows(gather_marks, N, K // LOOKS, *arrays(rows, *starts, events, wanted))
     values = torch.full((totals[0],), gain)
     few = [n <= most * N * K for n, most in zip(totals, (DENSEST, MOST_WANTED), strict=True)]
     return (
@@ -341,13 +364,15 @@ class _Product(torch.autograd.Function):
 def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
     """Gradient [K, H] of the weights of a product, from that of the product: d_y [N, H], dense."""
     sums, most = d_y.new_empty(PARTS, K, d_y.shape[1]), ROWS * K
+    blocks = -(-torch.get_num_threads() // PARTS)  # so that no thread has nothing to do
 
     def room():
         """Ends of columns, and the rows and values of a block's events."""
         sizes = (K + 1, np.int64), (most, np.int32), (most, np.float32)
         return tuple(np.empty(*size) for size in sizes)
 
-    run_rows(weight_gradient, PARTS, d_y.numel(), *arrays(*events, d_y, sums), scratch=room)
+    turns, given = PARTS * blocks, arrays(*events, d_y, sums)
+    run_rows(weight_gradient, turns, d_y.numel() // blocks, blocks, *given, scratch=room)
     return sums.sum(0)
 
 

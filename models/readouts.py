@@ -24,6 +24,7 @@ class Readout(NamedTuple):
     start: float = 0.0
     averages: bool = False  # the total is divided by the number of steps
     of_spikes: bool = False  # of output neurons that spike, else of their potentials
+    sums: bool = False  # scores are the sum or mean: in evaluation added up as by a stream
 
     def running(self, steps: Tensor) -> Tensor:
         """Scores [B, T, C] after every one of the ``steps`` [B, T, C], as if it were the last."""
@@ -40,8 +41,8 @@ READOUTS = {
     "softmax_sum": Readout(  # Bittar & Garner 2022
         lambda u: summed(torch.softmax(u, dim=2)), lambda total, u: total + torch.softmax(u, dim=1)
     ),
-    "mean": Readout(lambda u: u.mean(dim=1), averages=True),
-    "sum": Readout(lambda u: u.sum(dim=1)),
+    "mean": Readout(lambda u: u.mean(dim=1), averages=True, sums=True),
+    "sum": Readout(lambda u: u.sum(dim=1), sums=True),
     "max": Readout(lambda u: u.amax(dim=1), torch.maximum, start=-math.inf),
     "last": Readout(lambda u: u[:, -1], lambda _, u: u),
     "spike_count": Readout(lambda s: s.sum(dim=1), of_spikes=True),
@@ -148,6 +149,7 @@ class ReadoutLayer(ANNReadoutLayer):
         super().__init__(input_size, hidden_size, **options)
         sums = self.readout == "softmax_sum" and readout_start == 0
         self.operation = "readout" if sums else "potentials"
+        self.W.streams = True
         self.init_state = init_state
         self.first, self.gain = readout_start, readout_gain
         if readout_tau is not None:
@@ -200,7 +202,11 @@ class ReadoutLayer(ANNReadoutLayer):
 
     def scores(self, steps: Tensor) -> Tensor:
         """Class scores [B, C] of potentials [B, T, C]."""
-        return super().scores(self.counted(steps))
+        counted, readout = self.counted(steps), find_readout(self.readout)
+        if self.training or not readout.sums:
+            return readout.scores(counted)
+        total = summed(counted)
+        return total / counted.shape[1] if readout.averages else total
 
     def counted(self, steps: Tensor) -> Tensor:
         """Those of ``steps`` [B, T, C] that count for a class."""

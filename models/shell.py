@@ -121,6 +121,7 @@ class SpikingLayer(nn.Module):
         self.asked = set()  # names of extra features that the neuron knows
         self.checked = False  # whether a pass has shown that states and spikes fit
         self.create_weights(use_bias)
+        self.W.streams = True
         self.add_recurrence(recurrent, recurrent_delay, recurrent_dropout)
         self.delay = None  # or a module, see `models.delays.add_delay`
         before = dict(vars(self))
@@ -242,11 +243,7 @@ class SpikingLayer(nn.Module):
         if isinstance(state, LayerState):
             current, line = resumed(self, x, state.line)
             current = in_full(normalize(self.norm, current))
-            neurons, fired = state.neurons, []
-            for part in current.split(1 if self.recurrent else current.shape[1], dim=1):
-                spikes, neurons = self.run(part, neurons)  # V multiplies each step by itself, too
-                fired.append(spikes)
-            spikes = torch.cat(fired, dim=1)
+            spikes, neurons = self.run(current, state.neurons)
             return LayerOutput(spikes, spikes, LayerState(neurons, line))
         x = append_flipped(x) if self.bidirectional else x
         current, fold = weighted(self, x), None
@@ -332,8 +329,12 @@ class CompiledLayer(SpikingLayer):
             ones = torch.ones_like(current[:, 0], requires_grad=False)
             mask = functional.dropout(ones, self.recurrent_dropout)
         if self.recurrent_delay is not None:
-            return self.recurrent_delay.feedback(V, mask)
-        return V if mask is None else Feedback(V, mask)
+            found = self.recurrent_delay.feedback(V, mask)
+        elif self.training and mask is None:
+            return V
+        else:
+            found = Feedback(V, mask)
+        return found._replace(in_order=not self.training)
 
 
 class RecurrentMixin:

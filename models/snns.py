@@ -393,7 +393,10 @@ class SNN(Network):
 
             With a ``state``, ``x`` is the next chunk of a stream, of any number of steps:
             ``output`` is that of all steps so far (without a readout of these), rates and
-            operations are those of these steps, and the state after them comes last.
+            operations are those of these steps, and the state after them comes last. In evaluation
+            mode chunks give what a pass over all of them gives that starts from the same state: to
+            the last bit where compiled kernels run on a CPU, else but for rounding
+            (docs/streaming.md).
 
         Raises ValueError for a state in training mode, or for a bidirectional network.
         """

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Spiking networks that hear a stream in chunks of any size.
 
-Chunks give what the whole gives, to the last bit, as nothing is computed in an order that depends
-on their size: each step is multiplied by the weights by itself, delays hand over what they hold,
-and readouts add one step after another. A pass without a state multiplies all steps at once, whose
-sums may be rounded in another way.
+Chunks give what clips give in evaluation, to the last bit, as nothing is computed in an order that
+depends on their size: products add their terms in the order of the inputs, delays hand over what
+they hold, and readouts add one step after another. Where plain PyTorch multiplies, a chunk does so
+step by step, and a pass without a state all at once, whose sums may be rounded in another way.
 """
 
 import copy
@@ -23,6 +23,7 @@ from models.network import (
     Activity,
     LayerOutput,
     LayerState,
+    Network,
     NetworkState,
     as_input,
     events,
@@ -226,7 +227,9 @@ def _current(layer: nn.Module, batch: int) -> Callable[[Tensor], Tensor]:
     longer than what they do, by the functions that they call."""
     W, norm = layer.W, layer.norm
     multiply, then = W, norm
-    if _is_usual(W, Linear) and W.precision == "fp32" and not W.may_search(batch):
+    if _is_usual(W, Linear) and W.is_in_order():
+        multiply = _in_order(W, batch)
+    elif _is_usual(W, Linear) and W.precision == "fp32":
         multiply = partial(functional.linear, weight=W.rounded(), bias=W.bias)
     if _is_usual(norm, nn.BatchNorm1d) and norm.running_mean is not None:
         given = norm.weight, norm.bias, norm.running_mean, norm.running_var, False, 0.0, norm.eps
@@ -237,6 +240,19 @@ def _current(layer: nn.Module, batch: int) -> Callable[[Tensor], Tensor]:
     if norm is None:
         return lambda x: in_full(multiply(x))
     return lambda x: in_full(then(multiply(x)))
+
+
+def _in_order(W: Linear, batch: int) -> Callable[[Tensor], Tensor]:
+    """Its products by the compiled kernel, whose arrays are made once."""
+    from models.linear_ordered import multiply_in_order, rows_in_order
+
+    weight, y = W.rounded().T.contiguous(), W.weight.new_empty(batch, W.out_features)
+
+    def multiply(x):
+        multiply_in_order(rows_in_order, x.contiguous(), weight, y)
+        return y if W.bias is None else y + W.bias
+
+    return multiply
 
 
 def _is_usual(module: nn.Module, kind: type) -> bool:
@@ -254,8 +270,15 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
     potential may pass its threshold that did not, or the other way round. The copy is in evaluation
     mode; other normalisations stay.
 
-    Raises TypeError where the weights are made anew at each call, as those of pruning are.
+    Raises TypeError for what is no network, and where the weights are made anew at each call, as
+    those of pruning are.
     """
+    if not isinstance(network, Network):
+        kind = type(network)
+        raise TypeError(
+            f"{kind.__module__}.{kind.__name__} is no network of {Network.__module__}: take all "
+            "modules from one copy of Sprache"
+        )
     for number, layer in enumerate(network.layers, start=1):
         if not _is_usual(layer.W, Linear):
             raise TypeError(

@@ -163,7 +163,7 @@ class LayerStep(nn.Module):
         self.neurons = kind(layer)
         V, taps = layer.feedback(torch.zeros(1, 1, self.size)), None
         if isinstance(V, Feedback):
-            V, taps = V.V, V.dense()
+            V, taps = V.V, None if V.taps is None else V.dense()
         self.taps = None if taps is None else nn.Buffer(taps)  # of the latest spikes first
         self.recurrent = None if V is None else Weights(V.T, None, None, bits)
 

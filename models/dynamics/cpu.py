@@ -23,7 +23,7 @@ from models.dynamics.cpu_around import (
     readout_sum,
 )
 from models.dynamics.cpu_kinds import FORM, balanced_kernels, resetting_kernels, resonate_kernels
-from models.dynamics.cpu_recurrent import clips_back, rarely_open, step_back, step_by_step
+from models.dynamics.cpu_recurrent import GROUP, back, forth
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
 from models.dynamics.numba_support import (
@@ -131,6 +131,7 @@ class _Inputs(NamedTuple):
     shift: Tensor | None
     gain: float
     span: int
+    in_order: bool
     numbers: list[float]
     kind: str
     surrogate: str
@@ -184,7 +185,7 @@ def _run(made, *inputs):
     given, run = _Inputs(*inputs), _steps(made, *inputs)
     if given.V is None:
         return run(0, given.I.shape[1])
-    step_by_step(run, given, s=made[3], z=made[7], line=made[4], current=made[8])
+    forth(run, given, spikes=made[0], s=made[3], z=made[7], line=made[4], current=made[8])
 
 
 def _steps(made, *inputs):
@@ -211,8 +212,8 @@ def _steps(made, *inputs):
         np.float32(given.gain), *written,
     )  # fmt: skip
 
-    def run(start, stop, compiled=kernels.forward, way=(), room=tuple):
-        steps = B, (stop - start) * H, start, stop, every, *way
+    def run(start, stop, compiled=kernels.forward, way=(), room=tuple, group=1):
+        steps = -(-B // group), group * (stop - start) * H, start, stop, every, *way
         run_rows(compiled, *steps, *state, scratch=lambda: (np.empty(H, np.float32), *room()))
 
     return run
@@ -229,11 +230,9 @@ def _backward(inputs, kept, gradients, needed):
     current = given.I.contiguous()
     B, T, H = current.shape
     d_spikes, d_x, d_y, d_s, d_line, d_q = gradients
-    by_clips = V is not None and rarely_open(given, kept)
     if d_spikes is not None and V is not None and given.marks is not None:
         d_spikes = d_spikes * (given.marks & WANTED != 0) * given.gain
-    only_read = d_spikes is not None and (V is None or by_clips)
-    d_spikes = d_spikes.contiguous() if only_read else _own(d_spikes, current)
+    d_spikes = _own(None, current) if d_spikes is None else d_spikes.contiguous()
     d_I, d_x, d_s = torch.empty_like(current), _own(d_x, given.x), _own(d_s, given.x)
     # As in the forward pass, d_x and the first sum stand in for what is missing.
     d_y = _own(d_y, given.x) if kernels.has_y else d_x
@@ -243,19 +242,19 @@ def _backward(inputs, kept, gradients, needed):
     by_coefficient = [*sums[:number], *sums[:1].expand(4 - number, B, H)]
     by_limit = sums[number:] if each else sums[:1].expand(3, B, H)
     before = kept[0], kept[-1], kept[1 + kernels.has_q]
-    gradients = d_spikes, d_I, *before, d_x, d_y, d_s, by_jump
-    arguments = *arrays(current, *gradients, *by_coefficient, *by_limit), *given.coefficients
+    gradients = d_I, *before, d_x, d_y, d_s, by_jump, *by_coefficient, *by_limit
+    arguments = *arrays(*gradients), *given.coefficients
 
     marks = given.marks if kernels.folds else torch.empty(0, 0, 0, dtype=torch.uint8)
-    steps = given.every + 1
+    steps = given.every + 1 if V is None else 2 * GROUP
     sizes = *[(steps, H)] * 3, *[(1, steps * kernels.folds, H)] * 2
     by_norm = d_x.new_zeros(2, B * kernels.folds, H)
 
-    def run(start, stop, compiled=kernels.backward, way=(), room=tuple):
+    def run(start, stop, compiled=kernels.backward, way=(), room=tuple, group=1, pulled=d_spikes):
         run_rows(
-            compiled, B, (stop - start) * H, start, stop, given.every, *way, *arguments,
-            np.float32(given.width), *arrays(marks), np.float32(given.gain), *given.normalisation,
-            *arrays(*by_norm),
+            compiled, -(-B // group), group * (stop - start) * H, start, stop, given.every, *way,
+            *arrays(current, pulled), *arguments, np.float32(given.width), *arrays(marks),
+            np.float32(given.gain), *given.normalisation, *arrays(*by_norm),
             scratch=lambda: (*(np.empty(size, np.float32) for size in sizes), *room()),
         )  # fmt: skip
 
@@ -263,8 +262,7 @@ def _backward(inputs, kept, gradients, needed):
     if V is None:
         run(0, T)
     else:
-        go_back = clips_back if by_clips else step_back
-        by_V, by_way = go_back(run, given, kept[1], z, d_I, d_spikes, d_line, needed)
+        by_V, by_way = back(run, given, kept[1], z, d_I, d_spikes, d_line, needed[11:17])
         d_s = by_V + d_s
     d_s = d_s + by_jump if kernels.jumps else d_s
     by_neuron = sums.sum(dim=1)
@@ -290,8 +288,8 @@ RECURRENCE = Differentiable(
     "Tensor? reset, Tensor? scale, Tensor x, Tensor? y, Tensor s, Tensor? V, Tensor? mask, "
     "Tensor? taps, Tensor? first, Tensor? line, Tensor? q, Tensor? stays, Tensor? marks, "
     "Tensor? counts, Tensor? mean, Tensor? rate, Tensor? weight, "
-    "Tensor? shift, float gain, int span, float[] numbers, str kind, str surrogate, float width, "
-    "bool for_backward",
+    "Tensor? shift, float gain, int span, bool in_order, float[] numbers, str kind, "
+    "str surrogate, float width, bool for_backward",
     results=6, made=9, kept=2, allocate=_allocate, run=_run, saved=_saved, backward=_backward,
 )  # fmt: skip
 
@@ -303,11 +301,12 @@ def _own(x: Tensor | None, like: Tensor | None = None) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format)
 
 
-def _folded(fold: Fold | None) -> tuple:
-    """What ``_Inputs`` has of a ``Fold``."""
+def _way(V, q: Tensor | None, fold: Fold | None) -> tuple:
+    """What ``_Inputs`` has of V, q and a ``Fold``."""
     fold = Fold() if fold is None else fold
     norm = fold.mean, fold.rate, fold.weight, fold.shift
-    return fold.stays, fold.marks, fold.counts, *norm, fold.gain
+    folded = fold.stays, fold.marks, fold.counts, *norm, fold.gain
+    return *way_of(V, q, *folded), getattr(V, "in_order", False)
 
 
 def _limits(I, *limits: Tensor | float) -> tuple[list[Tensor | None], list[float]]:
@@ -327,7 +326,7 @@ def adaptive(
     u, w, s = (x.expand(B, H) for x in state)
     spikes, u, new_w, s, line, _ = run(
         I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
-        *way_of(V, None, *_folded(fold)), numbers, "adaptive" if adapts else "LIF",
+        *_way(V, None, fold), numbers, "adaptive" if adapts else "LIF",
         surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(AdaptiveState(u, new_w if adapts else state.w, s), V, line)
@@ -349,7 +348,7 @@ def resetting(
     flags = zip(FORM, (adapts, scales, hard, detached, symplectic), strict=True)
     spikes, u, new_w, s, line, _ = run(
         I, alpha, *adaptation, keep, *limits, u, w if adapts else None, s,
-        *way_of(V, None, *_folded(fold)), numbers,
+        *_way(V, None, fold), numbers,
         " ".join(name for name, flag in flags if flag), surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
     )  # fmt: skip
@@ -371,8 +370,9 @@ def resonate(
     u, s = (x.expand(B, H) for x in state)
     spikes, x, y, s, line, _ = run(
         I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s,
-        *way_of(V, None, *_folded(fold)), numbers, "inside" if reset_inside else "outside",
-        surrogate.name, surrogate.width, torch.is_grad_enabled(),
+        *_way(V, None, fold), numbers,
+        "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
+        torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(ResonateState(torch.complex(x, y), s), V, line)
 
@@ -388,8 +388,8 @@ def balanced(
     u, v, q, s = (x.expand(B, H) for x in state)
     s = s.detach() if V is None else s  # nothing sees it
     spikes, u, v, s, line, q = run(
-        I, turn, damping, None, None, None, *limits, u, v, s, *way_of(V, q, *_folded(fold)),
-        numbers, "balanced", surrogate.name, surrogate.width, torch.is_grad_enabled(),
+        I, turn, damping, None, None, None, *limits, u, v, s, *_way(V, q, fold), numbers,
+        "balanced", surrogate.name, surrogate.width, torch.is_grad_enabled(),
     )  # fmt: skip
     return spikes, state_of(BalancedState(u, v, q, s), V, line)
 

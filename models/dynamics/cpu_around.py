@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import arrays, compile_first, inlined, kernel, run_rows
+from models.dynamics.numba_support import LOOKS, arrays, compile_first, inlined, kernel, run_rows
 
 LARGE, ALL, NONE = np.float32(0.9), np.float32(1), np.float32(0)
 UNITS = 1 << 12  # units that a thread takes at once
@@ -204,7 +204,7 @@ def add_inputs(first, end, x, totals, counts):
 def sum_inputs(x: Tensor) -> tuple[Tensor, Tensor]:
     """Both [B, F] of x [B, T, F] float32: see :func:`add_inputs`."""
     totals, counts = x.new_empty(2, x.shape[0], x.shape[2])
-    run_rows(add_inputs, len(x), x[0].numel(), *arrays(x, totals, counts))
+    run_rows(add_inputs, len(x), x[0].numel() // LOOKS, *arrays(x, totals, counts))
     return totals, counts
 
 

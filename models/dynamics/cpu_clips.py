@@ -1,13 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Recurrent weights on the CPU where few neurons spike: whole clips by themselves, from events.
+"""Recurrent weights and their delays on the CPU: a few clips by themselves through all steps.
 
-A dense product for every step would have all clips of a batch wait for each other twice a step.
-Here each goes through many steps alone: a row of V is added for every spike, and backwards a row of
-V is multiplied with the gradient of the current only for neurons whose surrogate window is open, as
-the gradient of any other spike is multiplied by zero. Sums of the forward pass have the terms of
-the dense product in the order of its index: results differ by rounding only, and do not depend on
-the number of threads.
+A product for every step would have all clips of a batch wait for each other twice a step. Here a
+group of clips, which shares what is read of V, goes through the steps alone. Forward, a row of V is
+added for every spike; backwards a row of V is multiplied with the gradient of the current only for
+neurons whose surrogate window is open, as the gradient of any other spike is multiplied by zero.
+Where most neurons spike, or most windows are open, rows of V are taken one after another for all
+clips of the group. A spike with delays adds its taps to what arrives later, and its gradient
+gathers them. Sums of the forward pass have the terms of the dense product in the order of its
+index, whether zeros are left out or not: results differ by rounding only, and do not depend on the
+number of threads.
 """
 
 from collections.abc import Callable
@@ -16,8 +19,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.dynamics.numba_support import KEPT, ONE, WANTED, ZERO, Kernels, kernel
+from models.dynamics.numba_support import (
+    KEPT,
+    ONE,
+    WANTED,
+    ZERO,
+    Kernels,
+    kernel,
+    summing_kernel,
+)
 from models.linear_cpu import BIT, add_products, add_rows, bits_of, lowest_bit
+
+GROUP = 4  # clips
 
 
 @kernel
@@ -32,104 +45,266 @@ def find(marks, places):
     return count
 
 
-def room(H: int) -> tuple[np.ndarray, ...]:
-    """Scratch of a thread: marks, the places of those wanted, ones (room for how far neurons are
-    above the threshold), and what arrives."""
-    marks = np.zeros(H + -H % 64, np.uint8)
-    return marks, np.empty(H, np.int64), *np.ones((2, H), np.float32)
+@kernel
+def spread(first, end, at, sent, taps, delays, z):
+    """Add to z [B, T, H] what spikes ``sent`` [B, E, H] at the steps from ``at`` on bring back,
+    as far as there are steps; taps [H, W], delays [H]."""
+    for row in range(first, end):
+        for e in range(sent.shape[1]):
+            for j in range(sent.shape[2]):
+                if sent[row, e, j] != ZERO:
+                    begin = at + e + delays[j]
+                    for i in range(max(0, -begin), min(taps.shape[1], z.shape[1] - begin)):
+                        z[row, begin + i, j] += taps[j, i] * sent[row, e, j]
+
+
+@kernel
+def add_all_rows(out, values, V):
+    """out [4, H] += values [4, K] times V [K, H], one row of V after another."""
+    whole, (out_0, out_1, out_2, out_3) = len(V) - len(V) % 4, (out[0], out[1], out[2], out[3])
+    for k in range(0, whole, 4):
+        a, b, c, d = V[k], V[k + 1], V[k + 2], V[k + 3]
+        a_0, a_1, a_2, a_3 = values[0, k], values[1, k], values[2, k], values[3, k]
+        b_0, b_1, b_2, b_3 = values[0, k + 1], values[1, k + 1], values[2, k + 1], values[3, k + 1]
+        c_0, c_1, c_2, c_3 = values[0, k + 2], values[1, k + 2], values[2, k + 2], values[3, k + 2]
+        d_0, d_1, d_2, d_3 = values[0, k + 3], values[1, k + 3], values[2, k + 3], values[3, k + 3]
+        for j in range(out_0.size):
+            out_0[j] = out_0[j] + a_0 * a[j] + b_0 * b[j] + c_0 * c[j] + d_0 * d[j]
+            out_1[j] = out_1[j] + a_1 * a[j] + b_1 * b[j] + c_1 * c[j] + d_1 * d[j]
+            out_2[j] = out_2[j] + a_2 * a[j] + b_2 * b[j] + c_2 * c[j] + d_2 * d[j]
+            out_3[j] = out_3[j] + a_3 * a[j] + b_3 * b[j] + c_3 * c[j] + d_3 * d[j]
+    for k in range(whole, len(V)):
+        for n in range(4):
+            for j in range(out_0.size):
+                out[n, j] += values[n, k] * V[k, j]
+
+
+@summing_kernel
+def all_products(out, V, g):
+    """out [4, H] = the products of all rows of V with each row of g [4, K]."""
+    g_0, g_1, g_2, g_3 = g[0], g[1], g[2], g[3]
+    whole = len(V) - len(V) % 4
+    for j in range(0, whole, 4):
+        a, b, c, d = V[j], V[j + 1], V[j + 2], V[j + 3]
+        a_0, a_1, a_2, a_3 = ZERO, ZERO, ZERO, ZERO
+        b_0, b_1, b_2, b_3 = ZERO, ZERO, ZERO, ZERO
+        c_0, c_1, c_2, c_3 = ZERO, ZERO, ZERO, ZERO
+        d_0, d_1, d_2, d_3 = ZERO, ZERO, ZERO, ZERO
+        for k in range(g_0.size):
+            a_0 += a[k] * g_0[k]
+            a_1 += a[k] * g_1[k]
+            a_2 += a[k] * g_2[k]
+            a_3 += a[k] * g_3[k]
+            b_0 += b[k] * g_0[k]
+            b_1 += b[k] * g_1[k]
+            b_2 += b[k] * g_2[k]
+            b_3 += b[k] * g_3[k]
+            c_0 += c[k] * g_0[k]
+            c_1 += c[k] * g_1[k]
+            c_2 += c[k] * g_2[k]
+            c_3 += c[k] * g_3[k]
+            d_0 += d[k] * g_0[k]
+            d_1 += d[k] * g_1[k]
+            d_2 += d[k] * g_2[k]
+            d_3 += d[k] * g_3[k]
+        out[0, j], out[0, j + 1], out[0, j + 2], out[0, j + 3] = a_0, b_0, c_0, d_0
+        out[1, j], out[1, j + 1], out[1, j + 2], out[1, j + 3] = a_1, b_1, c_1, d_1
+        out[2, j], out[2, j + 1], out[2, j + 2], out[2, j + 3] = a_2, b_2, c_2, d_2
+        out[3, j], out[3, j + 1], out[3, j + 2], out[3, j + 3] = a_3, b_3, c_3, d_3
+    for j in range(whole, len(V)):
+        for n in range(4):
+            total, row = ZERO, g[n]
+            for k in range(row.size):
+                total += V[j, k] * row[k]
+            out[n, j] = total
 
 
 class ClipKernels(NamedTuple):
-    """What goes through clips one by one, see :func:`clip_kernels`."""
+    """What takes groups of clips through the steps, see :func:`clip_kernels`."""
 
     forward: Callable
     backward: Callable
-    count_open: Callable
+
+
+def forward_room(H: int) -> tuple[np.ndarray, ...]:
+    """Scratch of a thread: marks, places of spikes, their values, what arrives, counts."""
+    marks = np.zeros(H + -H % 64, np.uint8)
+    return marks, np.empty((GROUP, H), np.int64), *np.zeros((3, GROUP, H), np.float32)
+
+
+def backward_room(H: int, steps: int) -> tuple[np.ndarray, ...]:
+    """Scratch of a thread: where the gradient of z is wanted, marks, places of them, how far
+    neurons are above the threshold, what arrives, and the gradient of z, of so many ``steps``."""
+    wide = H + -H % 64
+    wanted = np.zeros((GROUP, steps, wide), np.uint8)
+    places = np.empty((GROUP, H), np.int64)
+    arrived, d_z = np.zeros((GROUP, H), np.float32), np.zeros((steps, GROUP, H), np.float32)
+    return wanted, np.zeros((GROUP, wide), np.uint8), places, np.ones(H, np.float32), arrived, d_z
 
 
 @cache
 def clip_kernels(kernels: Kernels) -> ClipKernels:
-    """Those of a recurrence: they take what its kernels take and, behind ``every``, V [H, H], the
-    ``mask`` [B, H] or [1, H] of what arrives, and the given current or the marks of spikes."""
+    """Those of a recurrence, over groups of clips.
+
+    They take what its kernels take and, behind ``every``: V [H, H]; the ``mask`` [B, H] or [1, H]
+    of what arrives; taps [H, W] and delays [H] of the first of them; the share of spikes, or open
+    windows, above which all rows of V are taken; the given current and z, which is empty without
+    delays, or what ``backward`` names.
+    """
     one_step, step, window, back = kernels.forward, kernels.step, kernels.window, kernels.back
     has_y, has_q, each = kernels.has_y, kernels.has_q, kernels.each
 
     @kernel
     def forward(
-        first, end, start, stop, every, V, mask, given, I, x, y, q, s, spikes,
-        kept_x, kept_y, kept_q, kept_s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
-        slope, offset, stays, gain, marks, counts, above, spiked, places, ones, arrived,
+        first, end, start, stop, every, V, mask, taps, delays, most, given, z, I, x, y, q, s,
+        spikes, kept_x, kept_y, kept_q, kept_s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
+        slope, offset, stays, gain, marks, counts, above, spiked, places, values, arrived, sources,
     ):  # fmt: skip
-        """Steps start to stop, which complete the current I; s before them is 0 or 1."""
-        for row in range(first, end):
-            passed = mask[row % len(mask)]
+        """All steps, which complete the current I; s before them may be any numbers."""
+        for group in range(first, end):
+            begin = group * GROUP
+            until = min(begin + GROUP, len(I))
             for t in range(start, stop):
-                for j in range(I.shape[2]):
-                    spiked[j] = WANTED if s[row, j] > ZERO else 0
-                arrived[:] = ZERO
-                add_rows(arrived, 0, find(spiked, places), places, ones, V)
-                for j in range(I.shape[2]):
-                    I[row, t, j] = given[row, t, j] + arrived[j] * passed[j]
-                one_step(
-                    row, row + 1, t, t + 1, every, I, x, y, q, s, spikes,
-                    kept_x, kept_y, kept_q, kept_s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale,
-                    width, slope, offset, stays, gain, marks, counts, above,
-                )  # fmt: skip
+                total = 0
+                for row in range(begin, until):
+                    n = row - begin
+                    source = z[row, t] if z.size else s[row]
+                    for j in range(I.shape[2]):
+                        sources[n, j] = source[j]
+                        spiked[j] = WANTED if source[j] != ZERO else 0
+                    count = find(spiked, places[n])
+                    for i in range(count):
+                        values[n, i] = source[places[n, i]]
+                    arrived[n, :] = ZERO
+                    total += count
+                    if count <= most * I.shape[2] or until < begin + GROUP:
+                        add_rows(arrived[n], 0, count, places[n], values[n], V)
+                        sources[n, :] = ZERO
+                        total -= count
+                if total > 0:
+                    add_all_rows(arrived, sources, V)
+                for row in range(begin, until):
+                    n, passed = row - begin, mask[row % len(mask)]
+                    for j in range(I.shape[2]):
+                        I[row, t, j] = given[row, t, j] + arrived[n, j] * passed[j]
+                    one_step(
+                        row, row + 1, t, t + 1, every, I, x, y, q, s, spikes,
+                        kept_x, kept_y, kept_q, kept_s, c_0, c_1, c_2, c_3, c_4, theta, reset,
+                        scale, width, slope, offset, stays, gain, marks, counts, above,
+                    )  # fmt: skip
+                    if z.size:
+                        for j in range(I.shape[2]):
+                            spiked[j] = WANTED if s[row, j] > ZERO else 0
+                        for k in range(find(spiked, places[n])):
+                            j = places[n, k]
+                            at = t + delays[j]
+                            for i in range(min(taps.shape[1], z.shape[1] - at)):
+                                z[row, at + i, j] += taps[j, i]
 
     @kernel
     def backward(
-        first, end, start, stop, every, V, mask, spiked, I, d_spikes, d_I, kept_x, kept_y, kept_s,
+        first, end, start, stop, every, V, mask, taps, delays, most, spiked, sent, wants_sent,
+        d_sent, d_taps, I, d_spikes, d_I, kept_x, kept_y, kept_s,
         d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, gain, mean, slope, offset,
-        d_slope, d_shift, X, Y, S, D, C, opened, places, above, arrived,
+        d_slope, d_shift, X, Y, S, D, C, wanted, opened, places, above, arrived, d_z,
     ):  # fmt: skip
-        """All steps, the state before each being kept; marks as KEPT in ``spiked`` [B, T, H] the
-        spikes before each but the first."""
-        for row in range(end - 1, first - 1, -1):
-            passed = mask[row % len(mask)]
-            spiked[row, 0] = 0
-            for t in range(stop - 1, start - 1, -1):
-                for j in range(I.shape[2]):
-                    X[0, j], S[0, j] = kept_x[row, t, j], kept_s[row, t, j]
-                    if has_y:
-                        Y[0, j] = kept_y[row, t, j]
-                    X[1, j], y, q, above[j] = step(
-                        I[row, t, j], X[0, j], Y[0, j], S[0, j], S[0, j],
-                        c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
-                        theta[j * each], reset[j * each], scale[j * each],
-                    )  # fmt: skip
-                    if has_y:
-                        Y[1, j] = y
-                    S[1, j] = q if has_q else ONE if above[j] > ZERO else ZERO
-                    opened[j] = WANTED if window(above[j], width) != ZERO else 0
-                if t + 1 < stop:
-                    for j in range(I.shape[2]):
-                        spiked[row, t + 1, j] = KEPT if above[j] > ZERO else 0
-                        arrived[j] = d_I[row, t + 1, j] * passed[j]
-                    add_products(d_s[row], 0, find(opened, places), places, V, arrived)
-                back(
-                    1, row, t, 0, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
-                    sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
-                    c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
-                )  # fmt: skip
+        """All steps from the first on, the state before each being kept.
 
-    @kernel
-    def count_open(
-        first, end, apart, counts, I, kept_x, kept_y, kept_s,
-        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
-    ):  # fmt: skip
-        """How many windows are open in the last of every ``apart`` steps, for each clip."""
-        for row in range(first, end):
-            count = 0
-            for t in range(I.shape[1] - 1, -1, -apart):
-                for j in range(I.shape[2]):
-                    before = kept_s[row, t, j]
-                    _, _, _, above = step(
-                        I[row, t, j], kept_x[row, t, j], kept_y[row, t, j], before, before,
-                        c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
-                        theta[j * each], reset[j * each], scale[j * each],
-                    )  # fmt: skip
-                    count += window(above, width) != ZERO
-            counts[row] = count
+        Marks as KEPT in ``spiked`` [B, T, H], unless it is empty, the spikes before each step but
+        the first. ``sent`` [B, E, H] are the spikes before the first step; their gradient is
+        written where it ``wants_sent``. Adds to d_taps [groups, H, W], unless it is empty.
+        """
+        E, W, H = sent.shape[1], taps.shape[1], I.shape[2]
+        for group in range(first, end):
+            begin = group * GROUP
+            until = min(begin + GROUP, len(I))
+            wanted[:] = 0
+            for row in range(begin, until):
+                n = row - begin
+                for t in range(stop):
+                    for j in range(H):
+                        before = kept_s[row, t, j]
+                        _, _, _, beyond = step(
+                            I[row, t, j], kept_x[row, t, j], kept_y[row, t, j], before, before,
+                            c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
+                            theta[j * each], reset[j * each], scale[j * each],
+                        )  # fmt: skip
+                        wants = (window(beyond, width) != ZERO) | (beyond > ZERO) & (
+                            d_taps.size > 0
+                        )
+                        opened[n, j] = WANTED if wants else 0
+                    for k in range(find(opened[n], places[n])):
+                        j = places[n, k]
+                        at = t + delays[j]
+                        for i in range(min(W, stop - at)):
+                            wanted[n, at + i, j] = WANTED
+                for e in range(E):
+                    for j in range(H):
+                        if wants_sent or (d_taps.size and sent[row, e, j] != ZERO):
+                            at = e - E + delays[j]
+                            for i in range(max(0, -at), min(W, stop - at)):
+                                wanted[n, at + i, j] = WANTED
 
-    return ClipKernels(forward, backward, count_open)
+            for t in range(stop - 1, -1, -1):
+                total = 0
+                for row in range(begin, until):
+                    n, passed = row - begin, mask[row % len(mask)]
+                    for j in range(H):
+                        X[2 * n, j], S[2 * n, j] = kept_x[row, t, j], kept_s[row, t, j]
+                        if has_y:
+                            Y[2 * n, j] = kept_y[row, t, j]
+                        X[2 * n + 1, j], y, q, above[j] = step(
+                            I[row, t, j], X[2 * n, j], Y[2 * n, j], S[2 * n, j], S[2 * n, j],
+                            c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
+                            theta[j * each], reset[j * each], scale[j * each],
+                        )  # fmt: skip
+                        if has_y:
+                            Y[2 * n + 1, j] = y
+                        S[2 * n + 1, j] = q if has_q else ONE if above[j] > ZERO else ZERO
+                        opened[n, j] = WANTED if window(above[j], width) != ZERO else 0
+                    for k in range(find(opened[n], places[n])):
+                        j, by_V = places[n, k], ZERO
+                        at = t + delays[j]
+                        for i in range(min(W, stop - at)):
+                            by_V += taps[j, i] * d_z[at + i, n, j]
+                        d_s[row, j] += by_V
+                    if spiked.size and t + 1 < stop:
+                        for j in range(H):
+                            spiked[row, t + 1, j] = KEPT if above[j] > ZERO else 0
+                    if d_taps.size:
+                        for j in range(H):
+                            opened[n, j] = WANTED if above[j] > ZERO else 0
+                        for k in range(find(opened[n], places[n])):
+                            j = places[n, k]
+                            at = t + delays[j]
+                            for i in range(min(W, stop - at)):
+                                d_taps[group, j, i] += d_z[at + i, n, j]
+                    back(
+                        1, row, t, 2 * n, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
+                        sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
+                    )  # fmt: skip
+                    for j in range(H):
+                        arrived[n, j] = d_I[row, t, j] * passed[j]
+                        total += wanted[n, t, j] != 0
+                if total > most * H * (until - begin):
+                    all_products(d_z[t], V, arrived)
+                else:
+                    for n in range(until - begin):
+                        d_z[t, n, :] = ZERO
+                        count = find(wanted[n, t], places[n])
+                        add_products(d_z[t, n], 0, count, places[n], V, arrived[n])
+
+            for row in range(begin, until):
+                n = row - begin
+                for e in range(E):
+                    for j in range(H):
+                        at = e - E + delays[j]
+                        for i in range(max(0, -at), min(W, stop - at)):
+                            if wants_sent:
+                                d_sent[row, e, j] += taps[j, i] * d_z[at + i, n, j]
+                            if d_taps.size:
+                                d_taps[group, j, i] += sent[row, e, j] * d_z[at + i, n, j]
+
+    return ClipKernels(forward, backward)

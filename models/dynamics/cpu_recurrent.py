@@ -1,15 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The loop over time with recurrent weights on the CPU: step by step or clip by clip, and delays.
+"""The loop over time with recurrent weights, and their delays, on the CPU.
 
-Step by step all clips are multiplied with V at once. Large layers without delays, few of whose
-neurons spike, or few of whose windows are open, go through each clip by itself: see ``cpu_clips``.
-
-Neurons whose delays are alike are brought side by side (V has its rows in the same order), so that
-vector instructions compute several: neuron j of a group takes ``weights[i, j]`` of its spike
-``start + i`` steps ago, where ``start`` is the shortest delay of the group and weights that a
-neuron lacks are 0. Spikes of more than ``BLOCK`` steps ago are known for that many steps ahead:
-they are gathered for all of these at once, while they are in the cache.
+Large layers, the backward pass of delays, and layers in evaluation go through ``cpu_clips``, whose
+products round alike however many steps there are. Otherwise all clips are multiplied with V at
+once, step by step, as by the specification: they round as it does.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,203 +12,132 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from models.dynamics.cpu_clips import clip_kernels, room
-from models.dynamics.numba_support import STEPS_KEPT, ZERO, arrays, kernel, run_rows
-from models.dynamics.returning import Back, DelayLine, Returning
-from models.linear_cpu import by_weights, marked_events
+from models.dynamics.cpu_clips import (
+    GROUP,
+    backward_room,
+    clip_kernels,
+    forward_room,
+    spread,
+)
+from models.dynamics.numba_support import arrays, run_rows
+from models.linear_cpu import by_weights, find_events, marked_events
 
-BLOCK = 8  # steps, and by how many the delays of a group differ at most
-UNROLLED = 4  # taps, and steps, at once
-
-# Where clips are taken one by one, see ``cpu_clips``
-SMALLEST, NARROWEST = 1 << 16, 32  # neuron steps and neurons, below which dense products are kept
-MOST_SPIKES, MOST_OPEN = 0.3, 0.6  # shares of neurons, above which they are about as fast
-APART = 16  # steps, from one whose open windows are counted to the next
-
-
-@kernel
-def _far(begin, end, first, edges, starts, weights, sent, far, f_0, f_1, f_2, f_3):
-    """What arrives at 8 steps from more than 8 steps before each: far [B, 8, H].
-
-    Row ``first`` of sent is due one step after the first of them. The earliest are added first.
-    """
-    for row in range(begin, end):
-        for half in range(0, 8, 4):
-            f_0[:], f_1[:], f_2[:], f_3[:] = ZERO, ZERO, ZERO, ZERO
-            for g in range(edges.shape[0] - 1):
-                for i in range(weights.shape[0] - 4, 7 if starts[g] == 1 else -1, -4):
-                    at = first + half - starts[g] - i
-                    for j in range(edges[g], edges[g + 1]):
-                        w_0, w_1 = weights[i, j], weights[i + 1, j]
-                        w_2, w_3 = weights[i + 2, j], weights[i + 3, j]
-                        x_0, x_1 = sent[at - 3, row, j], sent[at - 2, row, j]
-                        x_2, x_3 = sent[at - 1, row, j], sent[at, row, j]
-                        x_4, x_5 = sent[at + 1, row, j], sent[at + 2, row, j]
-                        x_6 = sent[at + 3, row, j]
-                        f_0[j] = (((f_0[j] + w_3 * x_0) + w_2 * x_1) + w_1 * x_2) + w_0 * x_3
-                        f_1[j] = (((f_1[j] + w_3 * x_1) + w_2 * x_2) + w_1 * x_3) + w_0 * x_4
-                        f_2[j] = (((f_2[j] + w_3 * x_2) + w_2 * x_3) + w_1 * x_4) + w_0 * x_5
-                        f_3[j] = (((f_3[j] + w_3 * x_3) + w_2 * x_4) + w_1 * x_5) + w_0 * x_6
-            for j in range(weights.shape[1]):
-                far[row, half, j], far[row, half + 1, j] = f_0[j], f_1[j]
-                far[row, half + 2, j], far[row, half + 3, j] = f_2[j], f_3[j]
+MOST_SPIKES, MOST_OPEN = 0.4, 0.3  # shares of neurons, above which all rows of V are taken
+SMALLEST, NARROWEST = 1 << 16, 32  # neuron steps and neurons, below which layers are small
 
 
-@kernel
-def _near(begin, end, last, step, to, edges, starts, weights, sent, far, out):
-    """What arrives at one step, as ``out[:, to]``; row ``last`` of sent set out before it."""
-    for row in range(begin, end):
-        for j in range(weights.shape[1]):
-            out[row, to, j] = far[row, step, j]
-        if starts[0] == 1:
-            for j in range(edges[0], edges[1]):
-                x = out[row, to, j] + weights[7, j] * sent[last - 7, row, j]
-                x = x + weights[6, j] * sent[last - 6, row, j]
-                x = x + weights[5, j] * sent[last - 5, row, j]
-                x = x + weights[4, j] * sent[last - 4, row, j]
-                x = x + weights[3, j] * sent[last - 3, row, j]
-                x = x + weights[2, j] * sent[last - 2, row, j]
-                x = x + weights[1, j] * sent[last - 1, row, j]
-                out[row, to, j] = x + weights[0, j] * sent[last, row, j]
+def _delays(given) -> tuple[np.ndarray, np.ndarray]:
+    """Taps [H, W], and the delay [H] of the first of them: without delays one step."""
+    if given.taps is not None:
+        return arrays(given.taps.contiguous(), given.first.contiguous())
+    H = given.I.shape[2]
+    return np.ones((H, 1), np.float32), np.ones(H, np.int64)
 
 
-@kernel
-def _by_taps(begin, end, end_of_time, s, d_z, place, first, d_taps):
-    """Gradient [H, W] of the taps of neurons ``begin`` to ``end``, whose places in the order are
-    given; s [B, T, H] are spikes, and that before step t returns in rows ``end_of_time - t`` on."""
-    for row in range(s.shape[0]):
-        for t in range(s.shape[1]):
-            for j in range(begin, end):
-                if s[row, t, j] != ZERO:
-                    due = end_of_time - t - first[j]
-                    for i in range(d_taps.shape[1]):
-                        d_taps[j, i] += s[row, t, j] * d_z[due - i, row, place[j]]
+def _sent(given) -> Tensor:
+    """Spikes [B, E, H] before the first step, as far as they are known, the earliest first."""
+    s = given.s[:, None]
+    return (s if given.line is None else torch.cat([given.line, s], dim=1)).contiguous()
 
 
-class Line(DelayLine):
-    """Delays of neurons brought side by side."""
-
-    def __init__(self, given, B: int, steps: int):
-        first, taps = (x.contiguous().numpy() for x in (given.first, given.taps.detach()))
-        H, W = taps.shape
-        start = (first - 1) // BLOCK * BLOCK + 1
-        order = np.argsort(start, kind="stable")
-        edges = np.array([0, *(np.flatnonzero(np.diff(start[order])) + 1), H])
-        count = -(-(W + BLOCK - 1) // UNROLLED) * UNROLLED
-        weights = np.zeros((count, H), np.float32)
-        for i in range(W):
-            weights[(first - start)[order] + i, np.arange(H)] = taps[order, i]
-        super().__init__(given, B, steps, int(start.max()) + count)
-        self.first, self.taps = first, taps
-        self.order, self.place = (torch.from_numpy(x) for x in (order, np.argsort(order)))
-        self.far, self.back = self.sent.new_zeros(B, BLOCK, H), self.sent.new_empty(B, H)
-        starts = start[order][edges[:-1]]
-        # An index that cannot be negative lets the loops become vector instructions.
-        self.arrays = edges.astype(np.uint64), starts, weights, *arrays(self.sent, self.far)
-
-    def arriving(self, t: int, out: Tensor, to: int, s: Tensor | None = None) -> None:
-        if s is not None:
-            torch.index_select(s, 1, self.order, out=self.row(t))
-        B, _, H = self.far.shape
-        if t % BLOCK == 0:
-            scratch = lambda: tuple(np.empty((4, H), np.float32))  # noqa: E731
-            run_rows(_far, B, BLOCK * H, self.length + t, *self.arrays, scratch=scratch)
-        last = self.length + t - 1
-        run_rows(_near, B, H, last, t % BLOCK, to, *self.arrays, *arrays(out))
-
-    def restored(self, x: Tensor) -> Tensor:
-        return torch.index_select(x, 1, self.place, out=self.back)
-
-    def by_taps(self, s: Tensor, steps: int) -> Tensor:
-        d_taps = np.zeros(self.taps.shape, np.float32)
-        given = *arrays(s, self.sent, self.place), self.first, d_taps
-        run_rows(_by_taps, len(d_taps), s.shape[0] * s.shape[1], self.length + steps, *given)
-        return torch.from_numpy(d_taps)
-
-
-def _worth_a_search(given) -> bool:
-    """Whether there may be steps, without delays, that :mod:`cpu_clips` takes less time for."""
-    return given.taps is None and given.I.numel() >= SMALLEST and given.I.shape[2] >= NARROWEST
-
-
-def _way(given) -> tuple[np.ndarray, np.ndarray]:
-    """V, and the mask of what arrives."""
+def _way(given) -> tuple[np.ndarray, ...]:
+    """V, the mask of what arrives, taps and delays."""
     mask = torch.ones_like(given.I[:1, 0]) if given.mask is None else given.mask
-    return arrays(given.V.contiguous(), mask.contiguous())
+    return *arrays(given.V.contiguous(), mask.contiguous()), *_delays(given)
 
 
-def step_by_step(run: Callable, given, s, z, line, current) -> None:
-    """All steps of ``run(start, stop, ...)``, which leaves its spikes in s [B, H].
+def _is_large(I: Tensor) -> bool:
+    """Whether a current [B, T, H] is worth a search for spikes and open windows."""
+    return I.numel() >= SMALLEST and I.shape[2] >= NARROWEST
+
+
+def by_clips(run: Callable, given, z: Tensor) -> Callable[[], None]:
+    """What takes all steps of the forward pass; z [B, T, H] is empty without delays."""
+    _, T, H = given.I.shape
+    way = *_way(given), MOST_SPIKES, *arrays(given.I.contiguous(), z)
+    compiled = clip_kernels(given.kernels).forward
+    return lambda: run(0, T, compiled, way, lambda: forward_room(H), GROUP)
+
+
+def forth(run: Callable, given, spikes, s, z, line, current) -> None:
+    """All steps of ``run(start, stop, ...)``, which leaves its spikes in s [B, H] and in spikes.
 
     The current [B, T, H] is written, z [B, T, H] if there are delays, and the line behind the last
     step.
     """
-    returning, searched = Returning(given, current, z, Line), _worth_a_search(given)
-    way = (*_way(given), *arrays(given.I.contiguous())) if searched else ()
-    t, T, H = 0, *current.shape[1:]
+    B, T, _ = current.shape
+    sent, delays = _sent(given), _delays(given)
 
-    while t < T:
-        # The first spikes may be any numbers.
-        if searched and t > 0 and s.mean() <= MOST_SPIKES:
-            stop = min(t + STEPS_KEPT, T)
-            run(t, stop, clip_kernels(given.kernels).forward, way, lambda: room(H))
-            t = stop
-        else:
-            torch.add(given.I[:, t], returning(t, s), out=current[:, t])
+    def send(at: int, x: Tensor) -> None:
+        run_rows(spread, B, x[0].numel(), at, *arrays(x), *delays, *arrays(z))
+
+    if given.taps is not None:
+        z.zero_()
+        send(-sent.shape[1], sent)
+    if _is_large(current) or given.in_order:
+        by_clips(run, given, z)()
+    else:
+        for t in range(T):
+            returned = (s if given.taps is None else z[:, t]) @ given.V
+            returned = returned if given.mask is None else returned * given.mask
+            torch.add(given.I[:, t], returned, out=current[:, t])
             run(t, t + 1)
-            t += 1
-    returning.write(line)
+            if given.taps is not None:
+                send(t, s[:, None])
+    if line.numel():
+        known = torch.cat([sent, spikes[:, : T - 1]], dim=1)[:, -line.shape[1] :]
+        line.copy_(functional.pad(known, (0, 0, line.shape[1] - known.shape[1], 0)))
 
 
-def step_back(
-    run: Callable, given, spikes, z, d_I, d_spikes, d_line, needed: Sequence[bool]
-) -> tuple[Tensor, tuple]:
-    """All steps of the backward pass, which writes d_I.
+def back(
+    run: Callable, given, before, z, d_I, d_spikes, d_line, needed: Sequence[bool]
+) -> tuple[Tensor | float, tuple]:
+    """All steps of ``run(0, T, ..., d_spikes)``, which writes d_I; d_spikes [B, T, H] are those of
+    spikes after each step, and ``before`` the spikes before it.
 
-    ``spikes`` [B, T, H] are those before each step; ``d_spikes`` of those after it are overwritten.
-    Returns the gradient of the initial spikes by way of V, and those of what a ``Feedback`` has.
+    Returns the gradient of the initial spikes by way of V, and those of V, mask, taps, first and
+    line, as far as they are ``needed``: of s, V, mask, taps, first and line.
     """
-    back = Back(given, d_I, d_line, Line)
-    back.to_spikes(d_spikes)
-    for t in reversed(range(d_I.shape[1])):
-        run(t, t + 1)
-        back(t, d_I[:, t])
-        if t > 0:
-            d_spikes[:, t - 1] += back.by_V
-    return back.gradients(spikes, z, d_I, needed[12:17])
+    (B, T, H), delayed, sent = d_I.shape, given.taps is not None, _sent(given)
+    needs_s, needs_V, _, needs_taps, _, needs_line = needed
+    arrived = (lambda x: x) if given.mask is None else (lambda x: x * given.mask[:, None])
+    if not delayed and not _is_large(d_I):
+        d_spikes = d_spikes.clone()
+        for t in reversed(range(T)):
+            run(t, t + 1, pulled=d_spikes)
+            by_s = arrived(d_I[:, t : t + 1])[:, 0] @ given.V.T
+            if t > 0:
+                d_spikes[:, t - 1] += by_s
+        d_V = before.flatten(0, 1).T @ arrived(d_I).flatten(0, 1) if needs_V else None
+        return by_s, (d_V, None, None, None, None)
+    wants_sent = needs_s or needs_line
+    d_sent, E = torch.zeros_like(sent) if wants_sent else sent.new_zeros(0, 0, 0), sent.shape[1]
+    d_taps = d_I.new_zeros(-(-B // GROUP) * needs_taps, *(given.taps.shape if delayed else (0, 0)))
+    if d_line is not None:
+        # Of what set out, the earliest first; the line holds all but the last.
+        known = functional.pad(d_line, (0, 0, E + T - 1 - d_line.shape[1], 1))
+        d_spikes = d_spikes + known[:, E:]
+        d_sent += known[:, :E] if wants_sent else 0
+    spiked = torch.zeros((0 if delayed else B, T, H), dtype=torch.uint8)
+    way = *_way(given), MOST_OPEN, *arrays(spiked, sent), wants_sent, *arrays(d_sent, d_taps)
+    room = lambda: backward_room(H, T)  # noqa: E731
+    run(0, T, clip_kernels(given.kernels).backward, way, room, GROUP, d_spikes)
+    d_V = None
+    if needs_V:
+        d_V = _gradient_of_weights(given, spiked, z if delayed else before, arrived(d_I))
+    by_s = d_sent[:, -1] if needs_s else 0.0
+    by_line = d_sent[:, :-1] if needs_line else None
+    return by_s, (d_V, None, d_taps.sum(0) if needs_taps else None, None, by_line)
 
 
-def rarely_open(given, kept: Tensor) -> bool:
-    """Whether so few windows are open that clips are best taken back one by one, by a sample.
-
-    ``kept`` [., B, T, H] is the state before every step.
-    """
-    if not _worth_a_search(given):
-        return False
-    kernels, (B, T, H) = given.kernels, given.I.shape
-    counts = np.empty(B, np.int64)
-    states = arrays(given.I.contiguous(), kept[0], kept[-1], kept[1 + kernels.has_q])
-    run_rows(
-        clip_kernels(kernels).count_open, B, -(-T // APART) * H, APART, counts, *states,
-        *given.coefficients, np.float32(given.width),
-    )  # fmt: skip
-    return counts.sum() <= MOST_OPEN * B * -(-T // APART) * H
-
-
-def clips_back(
-    run: Callable, given, spikes, _z, d_I, _d_spikes, _d_line, needed: Sequence[bool]
-) -> tuple[Tensor, tuple]:
-    """As ``step_back``, clip by clip; the gradients of spikes are not overwritten."""
-    H, d_V = d_I.shape[2], None
-    spiked = torch.empty(d_I.shape, dtype=torch.uint8)
-    way = *_way(given), spiked.numpy()
-    run(0, d_I.shape[1], clip_kernels(given.kernels).backward, way, lambda: room(H))
-    arrived = d_I if given.mask is None else d_I * given.mask[:, None]
-    if needed[12]:
+def _gradient_of_weights(given, spiked: Tensor, returned: Tensor, arrived: Tensor) -> Tensor:
+    """Gradient of V from that of what arrived [B, T, H], for what ``returned`` [B, T, H]."""
+    returned, by_row, H = returned.flatten(0, 1), arrived.flatten(0, 1), arrived.shape[2]
+    if given.taps is not None:
+        events, first = find_events(returned, H), 0.0
+    else:
         events, _ = marked_events(spiked, 1.0, H)
-        if events is None:
-            d_V = spikes.flatten(0, 1).T @ arrived.flatten(0, 1)
-        else:
-            d_V = by_weights(events, arrived.flatten(0, 1), H) + given.s.T @ arrived[:, 0]
-    return arrived[:, 0] @ given.V.T, (d_V, None, None, None, None)
+        first = 0.0 if events is None else given.s.T @ arrived[:, 0]
+    return returned.T @ by_row if events is None else by_weights(events, by_row, H) + first

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Recurrences on the CPU one step at a time, with as little around the kernels as there can be."""
 
-import torch
+from functools import partial
+
 from torch import Tensor
 
 from models.dynamics import cpu
+from models.dynamics.cpu_recurrent import by_clips
 
 
 class Stepper:
@@ -17,16 +19,12 @@ class Stepper:
 
     def __call__(self, *inputs) -> tuple[Tensor, ...]:
         given, made = cpu._Inputs(*inputs), cpu._allocate(*inputs)
-        self.V, self.spikes, self.s = given.V, made[0][:, 0], made[3]
-        self.current = (given.I if self.V is None else made[8])[:, 0]
-        self.run = cpu._steps(made, *inputs)
+        self.spikes, self.current, run = made[0][:, 0], given.I[:, 0], cpu._steps(made, *inputs)
+        self.run = partial(run, 0, 1) if given.V is None else by_clips(run, given, z=made[7])
         return made[: cpu.RECURRENCE.results]
 
     def step(self, I_t: Tensor) -> Tensor:
         """Spikes [B, H] of the step after the last, which the next one overwrites."""
-        if self.V is None:
-            self.current.copy_(I_t)
-        else:
-            torch.add(I_t, torch.mm(self.s, self.V), out=self.current)
-        self.run(0, 1)
+        self.current.copy_(I_t)
+        self.run()
         return self.spikes

@@ -88,6 +88,7 @@ class Feedback(NamedTuple):
     span: int = 0  # L, the longest way of a spike
     # [B, L - 1, H] spikes before those of the last step, the earliest first; None: there were none
     line: Tensor | None = None
+    in_order: bool = False  # products round alike however many steps there are, where they can
 
     def dense(self) -> Tensor:
         """Strengths [L, H] of a spike after 1 ... L steps."""

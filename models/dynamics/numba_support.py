@@ -33,7 +33,8 @@ from models.dynamics.numba_threads import run_on
 
 log = logging.getLogger("sprache")
 
-_WORTH_A_THREAD = 1 << 15  # neuron steps; less work than this is done before a thread wakes up
+_WORTH_A_THREAD = 1 << 16  # neuron steps; less work than this is done before a thread wakes up
+LOOKS = 8  # entries that a kernel only looks at, in the time of a neuron step
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
 UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
@@ -156,6 +157,14 @@ def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
     return tuple((x.detach() if x.requires_grad else x).numpy() for x in tensors)
 
 
+def pieces(rows: int, steps: int, threads: int) -> tuple[int, list[int]]:
+    """How many of the ``threads`` are worth it for ``rows`` of so many neuron ``steps`` each, and
+    the bounds of the pieces that they take in turn."""
+    threads = max(1, min(threads, rows, rows * steps // _WORTH_A_THREAD))
+    count = min(rows, threads * _CHUNKS_PER_THREAD) if threads > 1 else 1
+    return threads, [rows * i // count for i in range(count + 1)]
+
+
 def run_rows(
     compiled: Callable,
     rows: int,
@@ -176,17 +185,15 @@ def run_rows(
         scratch: makes the working arrays of one thread.
     """
     compile_first(compiled, (*arguments, *scratch()))
-    threads = min(torch.get_num_threads(), rows, max(1, rows * steps // _WORTH_A_THREAD))
-    if threads <= 1:
+    threads, bounds = pieces(rows, steps, torch.get_num_threads())
+    if threads == 1:
         compiled(0, rows, *arguments, *scratch())
         return
-    chunks = min(rows, threads * _CHUNKS_PER_THREAD)
-    bounds = [rows * i // chunks for i in range(chunks + 1)]
     turns = itertools.count()
 
     def work():
         turn, own = next(turns), None
-        while turn < chunks:
+        while turn + 1 < len(bounds):
             own = own or scratch()
             compiled(bounds[turn], bounds[turn + 1], *arguments, *own)
             turn = next(turns)

@@ -199,9 +199,12 @@ def feedback_inputs(
     }
 
 
-def run_feedback(backend, neuron, I, u, s, V, taps, first, span, line, mask, **coefficients):
+def run_feedback(
+    backend, neuron, I, u, s, V, taps, first, span, line, mask, in_order=False, **coefficients
+):
     """Spikes, and the state with its line."""
-    given = Feedback(V, None if mask is None else mask.detach(), taps, first, span)
+    mask = None if mask is None else mask.detach()
+    given = Feedback(V, mask, taps, first, span, in_order=in_order)
     options = {"theta": 1.0}
     if neuron in ("inside", "outside"):
         run, state = resonate, ResonateState(u, s)

@@ -76,12 +76,12 @@ TRIED = {  # operations, and what their trials are made for
     "delays": (DELAYS_OF_FEATURES,),
 }
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu
-SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (2, 9, 33), (3, 16, 5)]
-SHAPES_WITHIN = [(1, 1, 1), (1, 2, 130), (2, 23, 9)]
+SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (3, 16, 5), (2, 9, 33)]
+SHAPES_WITHIN = [(1, 1, 1), (2, 2, 130), (1, 23, 9)]
 READOUT_SHAPES = [(1, 1, 1), (2, 20, 35), (3, 8, 64), (2, 3, 1000)]
 SCAN_SHAPES = [(1, 1, 1, 1), (2, 16, 5, 3), (1, 35, 9, 4)]
 if EMULATED:  # each is compiled for itself, which takes seconds
-    SMALL_SHAPES, SHAPES_WITHIN, SCAN_SHAPES = [(2, 17, 130)], [(2, 23, 40)], [(2, 19, 9, 4)]
+    SMALL_SHAPES, SHAPES_WITHIN, SCAN_SHAPES = [(2, 17, 130)], [(2, 17, 40)], [(2, 19, 9, 4)]
 elif not INTERPRETED:
     EXACT = ()
     SMALL_SHAPES, SHAPES_WITHIN = [*SHAPES, (32, 100, 512)], [(32, 99, 500)]
@@ -237,7 +237,9 @@ def fold_inputs(H, *, normalizes=True):
     return {name: draw(*bounds[name], H) if normalizes else None for name in bounds}
 
 
-FOLDS = [(True, 0.0), (False, 0.4), (True, 0.4)]  # whether it normalises, and p of dropout
+FOLDS = [(True, 0.4), (True, 0.0), (False, 0.4)]  # whether it normalises, and p of dropout
+if EMULATED:
+    FOLDS = FOLDS[:1]  # the others are parts of it
 
 
 @with_or_without_gpu
@@ -356,7 +358,7 @@ def test_the_trial_before_first_use_passes(name, monkeypatch):
     operation, *variant = TRIED[name]
     module = sys.modules[getattr(operation.trials, "func", operation.trials).__module__]
     if DEVICE == "cpu":  # the interpreter is slow
-        for name, size in {"B": 2, "T": 10, "H": 40}.items():
+        for name, size in {"B": 2, "T": 8, "H": 40}.items():
             monkeypatch.setattr(module, name, size)
             monkeypatch.setattr(trial, name, size)
     assert try_kernels(operation, "cuda", torch.device(DEVICE), *variant) == ""

@@ -27,7 +27,7 @@ def step(net, run):
     return [output, rates, sop, *(parameter.grad for parameter in net.parameters())]
 
 
-@pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF", "ResonateFire"])
+@pytest.mark.parametrize("neuron", ["SiLIF", "RLIF", "CSiLIF"])
 def test_compiled_networks_train_with_the_same_numbers(neuron):
     torch.compiler.reset()
     nets = [make_net(neuron, dropout=0.2, learn_threshold=neuron == "CSiLIF") for _ in range(2)]

@@ -107,6 +107,19 @@ def test_few_events_give_the_currents_and_gradients_of_loops(monkeypatch, sigma)
     check_against_loops("axonal", delay, W, x, sigma)
 
 
+@every_sigma
+@pytest.mark.parametrize("bias", [None, torch.randn(70)])
+def test_products_of_few_events_are_those_of_loops(monkeypatch, sigma, bias):
+    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
+    x, weight, P = draw("axonal", shape=(3, 12), sizes=(150, 70))
+    x *= torch.rand(x.shape) < 0.05
+    delay, W = make("axonal", weight / 10, P, TAPS, sigma, bias=bias)
+    assert delay.of_events(x, W) is not None
+    check_against_loops("axonal", delay, W, x, sigma)
+    monkeypatch.setattr(delays_cpu, "DENSEST", 0.01)
+    assert delay.of_events(x, W) is None
+
+
 @pytest.mark.parametrize("steps", [12, 61])  # one piece, and three
 @every_sigma
 def test_spectra_give_the_currents_and_gradients_of_loops(monkeypatch, steps, sigma):

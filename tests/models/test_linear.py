@@ -15,6 +15,7 @@ from models.ssms import SSM
 
 pytest.importorskip("numba")
 cpu = importlib.import_module("models.linear_cpu")
+ordered = importlib.import_module("models.linear_ordered")
 cpu_dropout = importlib.import_module("models.dynamics.cpu_around")
 
 
@@ -234,15 +235,17 @@ def test_the_product_and_its_gradients(shape, share):
         assert (value - reference).abs().max() <= 1e-6 * reference.abs().max()
 
 
-def test_results_are_identical_for_any_number_of_threads():
+def test_results_are_identical_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr("models.dynamics.numba_support._WORTH_A_THREAD", 1)
     before = torch.get_num_threads()
     case = sparse(1500, 70, 0.1), torch.randn(48, 70), torch.randn(1500, 48)
     results = []
-    for threads in (1, 3):
+    for threads in (1, 3, 8, 19):  # up to PARTS, and more
         torch.set_num_threads(threads)
         results.append(of_a_product(of_events, *case))
     torch.set_num_threads(before)
-    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 def test_frozen_weights_and_inputs_that_need_no_gradient():
@@ -297,3 +300,36 @@ def test_which_products_look_for_events(backend, precision, uses, monkeypatch):
     y = linear(x)
     assert len(looked) == uses
     assert torch.allclose(y, x @ linear.weight.T + linear.bias, atol=1e-2)
+
+
+@pytest.mark.parametrize("outputs", [1, 6, 8, 137])
+def test_in_evaluation_a_row_gives_the_same_bits_whatever_the_others_are(outputs):
+    linear = Linear(300, outputs).eval()
+    linear.streams = True
+    x = torch.randn(29, 300) * (torch.rand(29, 300) < 0.4)
+    whole = linear(x)
+    for size in (1, 2, ordered.FEW_ROWS, ordered.FEW_ROWS + 1, 16):
+        parts = torch.cat([linear(part) for part in x.split(size)])
+        assert torch.equal(parts, whole)
+    expected = nn.functional.linear(x.double(), linear.weight.double(), linear.bias.double())
+    torch.testing.assert_close(whole.double(), expected, rtol=1e-5, atol=1e-5)
+    in_order = torch.zeros(29, outputs)
+    for k in range(300):  # float64 holds a product of two float32 exactly
+        terms = x[:, k : k + 1].double() * linear.weight[:, k].double()
+        in_order = (in_order.double() + terms).float()
+    assert ((whole - in_order - linear.bias).abs() <= 1e-6).all()
+
+
+def test_gradients_of_products_in_order():
+    linear, x, gradient = Linear(12, 7), torch.randn(3, 5, 12), torch.randn(3, 5, 7)
+    expected = results(linear, x, gradient)
+    linear.streams = True
+    for found, reference in zip(results(linear.eval(), x, gradient), expected, strict=True):
+        torch.testing.assert_close(found, reference, rtol=1e-5, atol=1e-5)
+
+
+def test_training_multiplies_as_before():
+    linear, x = Linear(300, 8), torch.randn(29, 300)
+    expected = nn.functional.linear(x, linear.weight, linear.bias)
+    linear.streams = True
+    assert torch.equal(linear(x), expected)

@@ -44,7 +44,7 @@ def always_sparse(monkeypatch):
 
 # Every surrogate compiles kernels of its own.
 CASES = [(case, neuron) for case in ("boxcar", "bidirectional", "no dropout") for neuron in NEURONS]
-CASES += [("triangle", "SiLIF"), ("atan", "SiLIF"), ("triangle", "CSiLIF"), ("atan", "SEadLIF")]
+CASES += [("triangle", "CSiLIF"), ("atan", "SEadLIF")]
 
 
 @pytest.mark.parametrize(("case", "neuron"), CASES)

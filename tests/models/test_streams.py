@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Streams: chunks of any size give what the whole gives, to the last bit."""
+"""Streams: chunks of any size give what clips give, to the last bit."""
 
 import pytest
 import torch
@@ -70,16 +70,32 @@ def check_chunks(net, x: Tensor, sizes: list[int]):
     return whole
 
 
-@all_neurons
-@pytest.mark.parametrize("name", OPTIONS)
+def check_clips(net, x: Tensor, whole: Tensor):
+    """A pass without a state gives the ``whole`` to the last bit, in plain PyTorch but for
+    rounding."""
+    torch.manual_seed(3)
+    fresh = net(x)[0]
+    if net.layers[0].backend == "naive":
+        torch.testing.assert_close(fresh, whole, rtol=1e-5, atol=1e-5)
+    else:
+        assert torch.equal(fresh, whole)
+
+
+OF_THE_RECURRENCE = ("plain", "recurrent", "recurrent delays")  # the others are around it
+CASES = [
+    (neuron, name)
+    for name in OPTIONS
+    for neuron in (LAYERS if name in OF_THE_RECURRENCE else ("SiLIF", "ResonateFire", "BRF"))
+]
+
+
+@pytest.mark.parametrize(("neuron", "name"), CASES)
 def test_chunks_give_what_the_whole_gives(neuron, name):
     net, x = make_stream(neuron, **OPTIONS[name]), make_input((B, STEPS, F))
     with torch.no_grad():
         whole = check_chunks(net, x, [1, 5, 2])
-        torch.manual_seed(3)
-        fresh = net(x)[0]  # rounding alone is between them
+        check_clips(net, x, whole)
     assert whole.any()
-    torch.testing.assert_close(whole, fresh, rtol=1e-5, atol=1e-5)
     torch.manual_seed(3)
     assert torch.equal(Stream(net, B).step(x[:, 0]), net.step(x[:, 0], first_state(net))[0])
 
@@ -98,13 +114,33 @@ def test_chunks_of_wide_networks(name, batch):
     net(x)
     with torch.no_grad():
         check_chunks(net.eval(), x, [1])
-        check_chunks(net, x, [7, 16, 1])
+        check_clips(net, x, check_chunks(net, x, [7, 16, 1]))
+
+
+def test_clips_of_wide_networks_with_recurrent_weights_and_gradients():
+    """In training so many neurons, few of whose spike, go through V clip by clip."""
+    net = make_net("RadLIF", sizes=[128, 20], shape=(None, None, 140))
+    x = make_input((16, 40, 140)) * (make_input((16, 40, 140), seed=4) > 1)
+    net(x)
+    check_clips(net.eval(), x, check_chunks(net, x, [19, 1]))
+
+
+def test_a_clip_comes_out_alike_whatever_is_heard_beside_it():
+    net = make_net("SiLIF", sizes=[200, 136, 20], shape=(None, None, 40), init_state="zero")
+    x = make_input((40, 25, 40))
+    net(x)
+    with torch.no_grad():
+        scores = net.eval()(x)[0]
+        for n in (1, 5, 17):
+            assert torch.equal(net(x[:n])[0], scores[:n])
 
 
 @pytest.mark.parametrize("name", ["plain", "synaptic, plain PyTorch", "dendritic"])
 def test_chunks_with_gradients_in_double_precision_and_in_half(name):
     net, x = make_stream("RadLIF", **OPTIONS[name]), make_input((B, STEPS, F))
-    check_chunks(net, x, [4, 1]).sum().backward()
+    whole = check_chunks(net, x, [4, 1])
+    check_clips(net, x, whole)
+    whole.sum().backward()
     assert net.snn[0].W.weight.grad.any()
     check_chunks(net.double(), x.double(), [3, 2])
     set_precision(net.float(), "bf16")
@@ -118,9 +154,7 @@ def test_every_readout_goes_on(name, start):
     net, x = make_stream("LIF", readout=name, readout_start=start), make_input((B, STEPS, F))
     with torch.no_grad():
         for end in (1, 3, 4, STEPS):
-            whole = check_chunks(net, x[:, :end], [1])
-            torch.manual_seed(3)
-            torch.testing.assert_close(whole, net(x[:, :end])[0])
+            check_clips(net, x[:, :end], check_chunks(net, x[:, :end], [1]))
 
 
 @all_neurons
@@ -242,6 +276,11 @@ def test_batch_normalisation_is_folded_into_weights(neuron, name):
     found, expected = (hear(n, x, [STEPS])[0] for n in (folded, net))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert any(isinstance(m, torch.nn.BatchNorm1d) for m in net.modules())
+
+
+def test_a_network_of_another_copy_of_the_code_is_refused_as_one():
+    with pytest.raises(TypeError, match="Linear is no network of"):
+        fold_batchnorm(torch.nn.Linear(3, 3))
 
 
 def test_weights_that_calls_make_take_no_batch_normalisation():

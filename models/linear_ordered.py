@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Compiled CPU kernels for products in evaluation, whose sums are taken in the order of the inputs.
+
+A row gives the same bits whatever the other rows are: a clip in any batch, a chunk of it, a single
+step. What is 0 is skipped, which changes no sum.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from models.dynamics.numba_support import ZERO, arrays, fused, kernel, run_rows
+
+FEW_ROWS = 4  # that are multiplied sooner than the weights are transposed
+
+
+@kernel
+def find_columns(row, columns):
+    """Write the columns of the entries that are not 0, and count them."""
+    count = 0
+    for k in range(row.size):
+        columns[count] = k
+        count += row[k] != ZERO
+    return count
+
+
+@kernel
+def rows_in_order(first, end, x, weight, y, columns):
+    """Rows first to end of y [N, H], the weight [K, H]; ``columns`` [K + 1] is scratch."""
+    for n in range(first, end):
+        row, out = x[n], y[n]
+        count = find_columns(row, columns)
+        out[:] = ZERO
+        i = 0
+        while i + 4 <= count:
+            k_a, k_b, k_c, k_d = columns[i], columns[i + 1], columns[i + 2], columns[i + 3]
+            a, b, c, d = weight[k_a], weight[k_b], weight[k_c], weight[k_d]
+            v_a, v_b, v_c, v_d = row[k_a], row[k_b], row[k_c], row[k_d]
+            for j in range(out.size):
+                total = fused(v_b, b[j], fused(v_a, a[j], out[j]))
+                out[j] = fused(v_d, d[j], fused(v_c, c[j], total))
+            i += 4
+        while i < count:
+            value, given = row[columns[i]], weight[columns[i]]
+            for j in range(out.size):
+                out[j] = fused(value, given[j], out[j])
+            i += 1
+
+
+@kernel
+def few_rows_in_order(first, end, x, weight, y, columns):
+    """The same of the weight [H, K]."""
+    H = weight.shape[0]
+    for n in range(first, end):
+        row, out = x[n], y[n]
+        count = find_columns(row, columns)
+        for j in range(0, H - H % 4, 4):
+            a, b, c, d = weight[j], weight[j + 1], weight[j + 2], weight[j + 3]
+            by_a, by_b, by_c, by_d = ZERO, ZERO, ZERO, ZERO
+            for i in range(count):
+                k = columns[i]
+                by_a, by_b = fused(row[k], a[k], by_a), fused(row[k], b[k], by_b)
+                by_c, by_d = fused(row[k], c[k], by_c), fused(row[k], d[k], by_d)
+            out[j], out[j + 1], out[j + 2], out[j + 3] = by_a, by_b, by_c, by_d
+        for j in range(H - H % 4, H):
+            a, by_a = weight[j], ZERO
+            for i in range(count):
+                by_a = fused(row[columns[i]], a[columns[i]], by_a)
+            out[j] = by_a
+
+
+def multiply_in_order(compiled: Callable, x: Tensor, weight: Tensor, y: Tensor) -> None:
+    """Let ``compiled``, one of the two, write y [N, H] of x [N, K] and ``weight``."""
+    run_rows(
+        compiled, len(x), weight.numel(), *arrays(x, weight, y),
+        scratch=lambda: (np.empty(x.shape[1] + 1, np.int32),),
+    )  # fmt: skip
+
+
+class _InOrder(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        y = x.new_empty(len(x), len(weight))
+        if len(x) <= FEW_ROWS:
+            multiply_in_order(few_rows_in_order, x, weight.contiguous(), y)
+        else:
+            multiply_in_order(rows_in_order, x, weight.T.contiguous(), y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_y):
+        x, weight = ctx.saved_tensors
+        d_x = d_y @ weight if ctx.needs_input_grad[0] else None
+        return d_x, d_y.T @ x if ctx.needs_input_grad[1] else None
+
+
+def in_order(x: Tensor, weight: Tensor) -> Tensor:
+    """x [N, K] times weight [H, K] transposed, every sum by fused products in the order of K."""
+    return _InOrder.apply(x.contiguous(), weight)
