@@ -14,7 +14,9 @@ channels. The data that it was trained on need not be there.
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,9 +169,14 @@ class Listener:
         torch.manual_seed(self.config.training.seed)
 
     @torch.no_grad()
-    def answer(self, x: Tensor) -> Answer:
-        """What the network says to the batch ``x`` [B, T, F]; its scores are those of a test."""
-        with watching(self.model) as steps:
+    def answer(self, x: Tensor, *, alone: bool = False) -> Answer:
+        """What the network says to the batch ``x`` [B, T, F]; its scores are those of a test.
+
+        ``alone``: each clip starts as it would after ``start`` as the only one.
+        """
+        if alone:
+            self.start()
+        with watching(self.model) as steps, alike(self.model) if alone else nullcontext():
             scores = self.model(x.to(self.device, torch.float32))[0]
         return Answer(scores, *steps())
 
@@ -263,6 +270,27 @@ def watching(model: Network) -> Iterator:
             del last.start
         else:
             hook.remove()
+
+
+@contextlib.contextmanager
+def alike(model: Network) -> Iterator[None]:
+    """Let all clips of a batch start from the random states that a single one would draw."""
+    layers = [layer for layer in model.layers if getattr(layer, "init_state", "") == "rand"]
+
+    def start(layer, current):
+        state = type(layer).initial_state(layer, current[:1])
+        if isinstance(state, Tensor):
+            return state.expand(len(current), -1)
+        parts = [x.expand(len(current), -1) if isinstance(x, Tensor) else x for x in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+
+    for layer in layers:
+        layer.initial_state = partial(start, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.initial_state
 
 
 def _after_every_step(last: nn.Module, kept, model: Network) -> tuple[Tensor | None, int]:

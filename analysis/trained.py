@@ -365,5 +365,5 @@ def need(packages: Sequence[str]) -> None:
         if importlib.util.find_spec(package) is None:
             raise ConfigError(
                 f"{package} is not installed; it is optional: pip install --no-deps -r "
-                "requirements-analysis.txt"
+                "requirements-analysis.txt, a file of the repository"
             )

@@ -9,7 +9,6 @@ draws for itself.
 
 from typing import NamedTuple
 
-import scipy.fft
 import torch
 from torch import Generator, Tensor
 
@@ -149,6 +148,8 @@ def reverberate(
     if len(clips) == 0:  # there is no Fourier transform of nothing
         return waveforms
     response = _room_responses(len(clips), sample_rate, generator)
+    import scipy.fft  # takes a third of a second, and most runs place no clip in a room
+
     size = scipy.fft.next_fast_len(clips.shape[1] + response.shape[1] - 1, real=True)
     spectrum = torch.fft.rfft(clips, size) * torch.fft.rfft(response, size)
     wet = torch.fft.irfft(spectrum, size)[:, : clips.shape[1]]

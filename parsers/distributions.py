@@ -197,7 +197,7 @@ def read_dimension(option: Option, entry: dict, where: str) -> Dimension | None:
     for end in dimension.draw[:2]:
         try:
             dimension.value(end)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             cut = "" if "min" in numbers else f" ({name} at its quantile {end})"
             raise ConfigError(f"{where}: {error}{cut}") from None
     return dimension
@@ -209,13 +209,15 @@ def distribution_of(entry: dict, where: str) -> str:
         raise ConfigError(f"{where}: nested parameters are for other programs; no option has parts")
     if "distribution" in entry:
         name = entry["distribution"]
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}: distribution {show(name)} must be a name such as uniform")
         if name in OF_EXPONENTS:
             raise ConfigError(
                 f"{where}: the ends of {name} are exponents, which wandb gave up: take "
                 f"{name}_values and the ends themselves"
             )
         if name not in FIELDS:
-            hint = near(str(name), FIELDS) or f"; there are {', '.join(FIELDS)}"
+            hint = near(name, FIELDS) or f"; there are {', '.join(FIELDS)}"
             raise ConfigError(f"{where}: unknown distribution {show(name)}{hint}")
         return name
     if "value" in entry:

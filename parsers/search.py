@@ -6,6 +6,7 @@ Beyond that layout, which `parsers.distributions` names the source of, a search 
 points of its first trials, and `early_terminate: {type: median}`.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,7 +144,7 @@ def read_search(
             space[name] = found
         else:
             left[name] = undistributed(entry)
-    if not space:
+    if not space and left.keys() <= options.keys():  # a mistyped name is said to be one
         raise ConfigError(f"{place}: no option has several values or a range: nothing to search")
     if "run_cap" not in content:
         raise ConfigError(f"{place}: run_cap is missing, the number of trials")
@@ -186,7 +187,7 @@ def check_metric(metric: Any, where: str) -> None:
 def read_early(entry: Any, where: str) -> Early:
     """The rule that stops trials."""
     kind = entry.get("type") if isinstance(entry, dict) else None
-    if kind not in EARLY:
+    if not isinstance(kind, str) or kind not in EARLY:
         raise ConfigError(f"{where}: type must be {' or '.join(EARLY)}")
     for key in entry:
         if key not in {"type", *EARLY[kind]}:
@@ -217,10 +218,11 @@ def first_epoch(numbers: Mapping[str, int], eta: int, where: str) -> int:
         return numbers["min_iter"]
     if "min_iter" in numbers or "s" not in numbers:
         raise ConfigError(f"{where}: hyperband needs either min_iter, or max_iter and s")
-    epochs = [numbers["max_iter"] // eta**i for i in range(1, numbers["s"] + 1)]
-    if not epochs[0]:
+    all_epochs = (numbers["max_iter"] // eta**i for i in range(1, numbers["s"] + 1))
+    epochs = list(itertools.takewhile(bool, all_epochs))
+    if not epochs:
         raise ConfigError(f"{where}: max_iter {numbers['max_iter']} is below eta {eta}")
-    return min(filter(None, epochs))
+    return epochs[-1]
 
 
 def read_enqueued(points: Any, space: Mapping[str, Dimension], where: str) -> tuple[dict, ...]:

@@ -3,6 +3,7 @@
 """From the options of a run to its network and what trains it, and what would spoil that."""
 
 import contextlib
+import inspect
 import math
 import os
 from collections.abc import Iterator
@@ -125,7 +126,17 @@ def build_optimizer(model: Network, options: TrainingConfig) -> torch.optim.Adam
         group["weight_decay"] = 0.0 if is_ssm else S4_DECAY
         group["lr"] = min(group["lr"], S4_LR) if is_ssm else group["lr"]
     adam = torch.optim.AdamW if options.optimizer == "adamw" or of_s4 else torch.optim.Adam
-    return adam(groups, fused=next(model.parameters()).is_cuda)
+    fused = next(model.parameters()).is_cuda
+    return without_compiler(adam)(groups, fused=fused, foreach=not fused)  # the same, in one call
+
+
+def without_compiler(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+    """``kind``, whose methods do not import what compiles them: that takes longer than all else
+    before the first step, and nothing here does compile them."""
+    names = "add_param_group", "load_state_dict", "state_dict", "zero_grad"
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    plain["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), plain)
 
 
 def build_scheduler(

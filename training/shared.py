@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from datasets.errors import DataError
-from datasets.files import progress, require_room, sha256_of_file, user_cache
+from datasets.files import in_words, progress, require_room, sha256_of_file, user_cache
 from datasets.transfer import DownloadError, Patience, fetch
 from training.record.checkpoint import BEST, LAST
 
@@ -124,9 +124,10 @@ def _unpack(archive: Path, target: Path) -> None:
                 _refuse_outside(entry, archive)
             size = sum(entry.file_size for entry in entries)
             if size > MOST_BYTES or len(entries) > MOST_FILES:
-                raise DataError(f"{archive} holds more than a run: {len(entries)} files")
+                held = f"{len(entries):,} files, {in_words(size)}"
+                raise DataError(f"{archive} holds more than a run: {held}")
             require_room(target.parent, size)
-            place = Path(temporary, "run")
+            (place := Path(temporary, "run")).mkdir()
             with progress(f"unpacking {archive.name}", len(entries), "file") as bar:
                 for entry in entries:
                     content.extract(entry, place)
@@ -150,11 +151,11 @@ def _refuse_outside(entry: zipfile.ZipInfo, archive: Path) -> None:
 
 
 def _run_in(folder: Path, archive: str = "", *, missing_ok: bool = False) -> Path | None:
-    """The one run in an unpacked archive: its checkpoints lie in it, or in a folder in it."""
+    """The one run in an unpacked archive, at any depth: `zip -r` keeps the folders above it."""
     if not folder.is_dir() and missing_ok:
         return None
-    places = [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]
-    runs = [p for p in places if (p / BEST).is_file() or (p / LAST).is_file()]
+    found = {path.parent.parent for name in (BEST, LAST) for path in folder.rglob(str(name))}
+    runs = [run for run in sorted(found) if found.isdisjoint(run.parents)]  # none within a run
     if len(runs) != 1:
         held = f"{len(runs)} runs, not one" if runs else f"no run: nothing in it is {BEST}"
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,6 @@ if __name__ == "__main__":
     start()
 
 import argparse
-import json
 import sys
 import textwrap
 from collections import Counter
@@ -195,7 +194,7 @@ def write(
     """Write the files that were asked for."""
     words = [word for _, result in searches.values() for word in result.words]
     content = output.as_json(str(listener.folder), listener.classes, clips, searches)
-    texts = {"csv": output.as_csv([*clips, *words]), "json": json.dumps(content, indent=2) + "\n"}
+    texts = {"csv": output.as_csv([*clips, *words]), "json": output.json_text(content)}
     for kind, text in texts.items():
         target = getattr(arguments, kind)
         if target == STDOUT:

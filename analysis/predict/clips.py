@@ -179,7 +179,7 @@ def in_batches(
     a test would draw.
 
     Those ``tested``, all of the test of a run, are in its order, as its test had them. The batches
-    of others are of one length each, so that no clip depends on its neighbours'.
+    of others are of one length each, so that no clip depends on its neighbours.
     """
     by_length: dict[int, list[int]] = {}
     for index in sorted(lengths.keys() - set(tested)):
@@ -197,11 +197,11 @@ def heard(
     """The answers to batches of clips [T, F], each with their indices; on the CPU."""
     for index in inputs.keys() - set(tested):
         inputs[index] = listener.padded(inputs[index])
-    lengths = {index: len(x) for index, x in inputs.items()}
+    lengths, known = {index: len(x) for index, x in inputs.items()}, set(tested)
     with progress_bar(len(inputs), label) as bar:
         for batch in in_batches(listener, tested, lengths):
             x = pad_sequence([inputs[index] for index in batch], batch_first=True)
-            yield batch, listener.answer(x).cpu()
+            yield batch, listener.answer(x, alone=batch[0] not in known).cpu()
             bar.update(len(batch))
 
 

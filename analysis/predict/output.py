@@ -4,6 +4,7 @@
 
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from analysis.predict.clips import Prediction, TestClips
 from analysis.predict.windows import LEVEL_SECONDS, Search, Windows
 from analysis.style import FAINT, INK, LOOKS, new_figure
+from datasets.files import UNDECODED
 from training.metrics import wilson
 from training.terminal.console import interval_in_words, percent, table
 
@@ -107,7 +109,7 @@ def as_csv(clips: Sequence[Prediction]) -> str:
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(clip) for clip in clips)
-    return text.getvalue()
+    return text.getvalue().translate(UNDECODED)
 
 
 def as_json(
@@ -138,6 +140,11 @@ def as_json(
         for name, (how, found) in searches.items()
     ]
     return content
+
+
+def json_text(content: dict) -> str:
+    """The same as the text of a file in UTF-8, in which words can be read."""
+    return json.dumps(content, indent=2, ensure_ascii=False).translate(UNDECODED) + "\n"
 
 
 def word_lines(name: str, how: Windows, found: Search) -> str:

@@ -106,14 +106,13 @@ def answers(
 ) -> Iterator[tuple[int, Answer]]:
     """The answers to the windows of a recording, with the number of the first of each batch."""
     size, inputs = listener.config.training.batch_size, windows(listener, sound, starts, how)
-    listener.start()
     with progress_bar(len(starts), f"searching {name}", " windows") as bar:
         for first in range(0, len(starts), size):
             batch = []
             for _ in starts[first : first + size]:
                 batch.append(next(inputs))
                 bar.update()
-            yield first, listener.answer(torch.stack(batch)).cpu()
+            yield first, listener.answer(torch.stack(batch), alone=True).cpu()
 
 
 def windows(

@@ -52,7 +52,9 @@ def load(run: str | Path) -> Network:
     """The trained network of a run, on the CPU and in evaluation mode.
 
     Args:
-        run: folder of a run, or the name of a reference model, such as ``"demo_SiLIF"``.
+        run: folder of a run, the name of a reference model, such as ``"demo_SiLIF"``, a zip
+            archive of a run, or its address with its checksum,
+            ``"https://HOST/RUN.zip#sha256=HEX"``.
 
     Returns:
         An ``SNN``, ``ANN`` or ``SSM``. Its ``classes`` are the names of its outputs, in order:

@@ -5,8 +5,8 @@
 Its modules name each other from the root of the repository, as in ``from models.snns import SNN``.
 Installed, they are parts of ``sprache`` and leave names such as ``datasets`` to other packages:
 :func:`inside` turns the former into the latter. ``setup.py`` does that once, when a wheel is built;
-after ``pip install -e`` :class:`Finder` does it at every import. In a program that has imported
-``models`` of the repository already, ``sprache.models`` is the same module.
+after ``pip install -e`` :class:`Finder` does it at every import. In a program that imports both
+``sprache.models`` and ``models`` of the repository, in any order, they are the same module.
 """
 
 import importlib
@@ -35,10 +35,13 @@ class Loader(SourceFileLoader):
 
 
 class Alias(abc.Loader):
-    """Gives a part of ``sprache`` that is imported under its own name."""
+    """Gives a module that is imported under its ``other`` name."""
+
+    def __init__(self, other: str):
+        self.other = other
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(spec.name.removeprefix("sprache."))
+        module = importlib.import_module(self.other)
         self.spec = module.__spec__
         return module
 
@@ -47,19 +50,41 @@ class Alias(abc.Loader):
 
 
 class Finder(abc.MetaPathFinder):
-    """Finds ``sprache.models`` and so on in the folders of the repository."""
+    """Finds ``sprache.models`` and so on in the folders of the repository.
+
+    The name by which a part is imported first is its modules' own; the other gives the same ones.
+    """
 
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
-        package, *below = fullname.split(".")
-        if package != "sprache" or not below or below[0] not in PARTS:
+        plain = fullname.removeprefix("sprache.")
+        part, *below = plain.split(".")
+        if part not in PARTS:
             return None
-        ours = str(ROOT / below[0] / "__init__.py"), str(ROOT / f"{below[0]}.py")
-        if getattr(sys.modules.get(below[0]), "__file__", None) in ours:
-            return ModuleSpec(fullname, Alias())
-        spec = PathFinder.find_spec(fullname, [str(ROOT)] if len(below) == 1 else path)
-        if spec is not None and isinstance(spec.loader, SourceFileLoader):
-            spec.loader = Loader(spec.loader.name, spec.loader.path)
-        return spec
+        if plain != fullname:
+            if is_first(part, part):
+                return ModuleSpec(fullname, Alias(plain))
+            spec = PathFinder.find_spec(fullname, path if below else [str(ROOT)])
+            if spec is not None and isinstance(spec.loader, SourceFileLoader):
+                spec.loader = Loader(spec.loader.name, spec.loader.path)
+            return spec
+        if not is_first(f"sprache.{part}", part):
+            return None
+        # Another package may be called like the part.
+        top = sys.modules.get(part) if below else PathFinder.find_spec(part)
+        found = getattr(top, "__file__" if below else "origin", None)
+        return ModuleSpec(fullname, Alias(f"sprache.{plain}")) if is_ours(found, part) else None
+
+
+def is_first(name: str, part: str) -> bool:
+    """Whether a ``part`` of the repository has been imported, and first by this ``name``."""
+    module = sys.modules.get(name)
+    return getattr(module, "__name__", None) == name and is_ours(module.__file__, part)
+
+
+def is_ours(file: str | None, part: str) -> bool:
+    """Whether a ``part`` in this file is that of the repository."""
+    ours = ROOT / part / "__init__.py", ROOT / f"{part}.py"
+    return file is not None and Path(file).resolve() in ours
 
 
 def install() -> None:

@@ -14,13 +14,14 @@ import pytest
 import torch
 
 import main
-from analysis.listening import Answer, open_listener
+from analysis.listening import Answer, alike, open_listener
 from analysis.predict import __main__ as predict
 from analysis.predict.windows import Windows, levels, merged, search
 from analysis.trained import open_run
 from datasets import cochlea
 from datasets.recordings import Recording, read_recording
 from models.readouts import READOUTS
+from models.snns import LAYERS, SNN
 from tests.command_line import arguments
 from tests.datasets.wav_files import RATE, WORDS, chirp, write_wav, write_words
 from training.data.loading import batches
@@ -153,8 +154,11 @@ class TestAsTheRunsOwnTest:
 
 
 def test_no_clip_depends_on_the_others_named(audio_run, words, run_predict):
-    """Not on how long they are either, as their zeros would be heard."""
+    """Not on how long they are, as their zeros would be heard, nor on how many draw states."""
     files = sorted(words.glob("up/*.wav"))
+    _, several, *_ = run_predict(audio_run, *files[:5])
+    for file, clip in zip(files[:5], several["clips"], strict=True):
+        assert run_predict(audio_run, file)[1]["clips"] == [clip]
     _, alone, *_ = run_predict(audio_run, files[0])
     write_wav(words / "up" / "longer.wav", chirp(2, 0, 0.4))
     _, several, *_ = run_predict(audio_run, files[0], words / "up" / "longer.wav")
@@ -172,6 +176,20 @@ def test_every_kind_of_network(make_run, bands, run_predict, model_type, bidirec
     assert [clip["word"] for clip in found["clips"]] == own_test(run)[1]
     decided = {clip["decided"] is None for clip in found["clips"]}
     assert decided == {bidirectional}
+
+
+@pytest.mark.parametrize("init_state", ["rand", "zero"])
+@pytest.mark.parametrize("model_type", [*LAYERS, "RadLIF+CSiLIF"])
+def test_clips_start_as_a_single_one_does(model_type, init_state):
+    """All of a batch, in both directions; afterwards each draws its own again."""
+    torch.manual_seed(0)
+    options = {"bidirectional": True, "init_state": init_state}
+    net = SNN((None, None, 6), [5, 5, 3], model_type, **options).eval()
+    x = torch.rand(1, 20, 6).expand(4, -1, -1)
+    with torch.no_grad(), alike(net):
+        scores = net(x)[0]
+    assert torch.equal(scores, scores[:1].expand(4, -1))
+    assert torch.equal(net(x)[0][:1], net(x)[0][1:2]) == (init_state == "zero")
 
 
 @pytest.mark.parametrize("name", READOUTS)
@@ -226,7 +244,7 @@ class Ear:
     def seconds_heard(self, step):
         return step / 100
 
-    def answer(self, x):
+    def answer(self, x, *, alone):
         level = x.clamp(min=-8) + 8
         scores = torch.stack([level[..., 22:].sum((1, 2)), level[..., :18].sum((1, 2))], dim=1)
         return Answer(scores / 100, scores[:, None] / 100)

@@ -3,7 +3,10 @@
 """What ``import sprache`` gives, and how the repository becomes that package."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from itertools import chain
 from pathlib import Path
@@ -56,6 +59,27 @@ def test_inside_the_package_modules_import_from_it(path):
 
 def test_in_a_program_that_has_the_modules_already_they_are_the_same():
     assert sprache.SNN is SNN
+
+
+@pytest.mark.parametrize("first", [["sprache"], []])
+def test_modules_have_one_set_of_classes_in_any_order(first, tmp_path):
+    """Neither a second set nor modules of the repository where others have their names."""
+    other = tmp_path / "datasets.py"
+    other.write_text("registry = 'of another package'\n")
+    later = ["models.streaming", "sprache.datasets.registry", "datasets", "sprache.main", "main"]
+    lines = [f"import {name}" for name in (*first, *later)]
+    lines += [
+        "from models.snns import SNN",
+        "assert sprache.SNN is SNN and sprache.main is main",
+        "assert datasets.registry == 'of another package'",
+        "assert sprache.datasets.registry.DATASETS",
+        "models.streaming.fold_batchnorm(sprache.SNN((None, None, 9), [8, 3], 'LIF').eval())",
+    ]
+    path = os.pathsep.join(map(str, (tmp_path, REPO, REPO / "src")))
+    command = [sys.executable, "-c", "\n".join(lines)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_name_is_there():

@@ -30,16 +30,18 @@ def break_at(monkeypatch, step, seed=13):
 
 def act_like_a_gpu(monkeypatch):
     """Let the device look at its gradients itself, on the CPU."""
-    make, adam = Watch.__init__, torch.optim.Adam
+    make = Watch.__init__
 
     def init(self, *arguments):
         make(self, *arguments)
         self.on_host = False
 
+    class Fused(torch.optim.Adam):
+        def __init__(self, groups, **options):
+            super().__init__(groups, **options | {"fused": True, "foreach": False})
+
     monkeypatch.setattr(Watch, "__init__", init)
-    monkeypatch.setattr(
-        torch.optim, "Adam", lambda *a, **options: adam(*a, **{**options, "fused": True})
-    )
+    monkeypatch.setattr(torch.optim, "Adam", Fused)
 
 
 def test_advice_names_the_option_that_the_rate_follows_from():

@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Meters, checkpoints, files and statistics by themselves."""
 
+import copy
 import os
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +15,13 @@ from torch.nn import functional
 
 from models.snns import SNN
 from parsers.training_config import TrainingConfig
+from training.build import build_optimizer
 from training.errors import ExperimentError
 from training.metrics import Meter, wilson
 from training.record import checkpoint, files
 from training.steps import Steps
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 class Clips:
@@ -164,3 +171,45 @@ def test_an_optimiser_from_another_kind_of_device_runs_as_this_one_does(tmp_path
     assert there.optimizer.param_groups[0]["fused"] is False
     here.optimizer.found_inf = torch.zeros(())  # which only fused ones look at
     here.optimizer.step()
+
+
+def test_adam_takes_the_steps_of_pytorchs(network):
+    twin, options = copy.deepcopy(network), TrainingConfig(lr=0.01, weight_decay=0.1)
+    ours = build_optimizer(network, options)
+    theirs = torch.optim.Adam(twin.parameter_groups(0.1), lr=0.01)
+    for _ in range(5):
+        for model, optimizer in ((network, ours), (twin, theirs)):
+            torch.manual_seed(1)
+            optimizer.zero_grad()
+            model(torch.rand(3, 10, 6))[0].square().sum().backward()
+            optimizer.step()
+    pairs = zip(network.parameters(), twin.parameters(), strict=True)
+    assert all(torch.equal(a, b) and a.requires_grad for a, b in pairs)
+    assert isinstance(ours, torch.optim.Adam)
+    assert type(ours).__name__ == "Adam"
+
+
+FIRST_STEP = """
+import sys
+import torch
+from torch import nn
+from models.snns import SNN
+from parsers.training_config import TrainingConfig
+from training import sweep
+from training.build import build_optimizer, build_scheduler
+
+model = SNN((None, None, 6), [8, 4], "SiLIF")
+optimizer = build_optimizer(model, TrainingConfig())
+build_scheduler(optimizer, TrainingConfig(), model)
+model(torch.rand(3, 10, 6))[0].sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+print(*{"torch._dynamo", "wandb", "matplotlib", "scipy.fft"} & set(sys.modules))
+"""
+
+
+def test_what_takes_seconds_to_import_is_not_imported_before_it_is_needed():
+    command = [sys.executable, "-c", FIRST_STEP]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO)
+    assert done.stdout == "\n"

@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 import main
+from analysis.report import page
 from analysis.report.__main__ import main as report
 from analysis.trained import open_model
 from datasets import spiking
@@ -22,6 +23,12 @@ from training.data import same_data
 from training.data.same_data import difference
 from training.record import checkpoint
 from training.verify import main as verify
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Spare reports their pictures, which take most of the time."""
+    monkeypatch.setattr(page, "as_png", lambda figure: b"no picture")
 
 
 @pytest.fixture(scope="session")

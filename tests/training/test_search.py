@@ -195,7 +195,7 @@ def test_a_search_without_any_accuracy(search, monkeypatch, capsys):
         return end
 
     monkeypatch.setattr(work, "train_point", fail)
-    assert search(parts={"run_cap": 2}) == 0
+    assert search(parts={"run_cap": 2}) == 1
     said = capsys.readouterr()
     assert "trial 1 was refused: training diverged" in said.out
     assert "trial 2 was refused: out of memory" in said.out
@@ -228,6 +228,15 @@ def test_a_trial_of_another_process_is_left_to_it(whole_search, tmp_path):
             clear(folder)
     with others.take(1) as again:
         assert again.values == trial.values
+
+
+def test_the_status_is_that_of_the_table(search, tmp_path, monkeypatch):
+    """What another process ends after the table is not in it."""
+    assert search(only_point=1, parts={"run_cap": 2}) == 0
+    others = Trials(tmp_path / "out", searched_in(tmp_path / "out").search)
+    with others.take(2) as trial:
+        monkeypatch.setattr(pictures, "draw", lambda folder: trial.end(0.5))
+        assert search(parts={"run_cap": 2}) == 1
 
 
 def test_another_search_in_the_folder_is_refused_and_replaced(search, tmp_path, capsys):

@@ -57,7 +57,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("inside", ["demo_LIF/", ""])
+@pytest.mark.parametrize("inside", ["demo_LIF/", "", "exp/test_exps/demo_LIF/"])
 def test_an_archive_is_read_as_the_folder_in_it(inside, tmp_path):
     path = packed(tmp_path / "lif.zip", {f"{inside}{p}": RUN / p for p in files_of_run()})
     run = shared.local_run(str(path))
@@ -151,6 +151,21 @@ def test_archives_that_are_no_run(name, content, why, tmp_path, cache):
     assert list(cache.iterdir()) == []
 
 
+def test_an_empty_archive(tmp_path, cache):
+    with pytest.raises(DataError, match="holds no run"):
+        shared.local_run(packed(tmp_path / "empty.zip", {}))
+    assert list(cache.iterdir()) == []
+
+
+def test_what_else_lies_beside_a_run_is_no_run(tmp_path):
+    files = {f"exp/lif/{p}": RUN / p for p in files_of_run()}
+    files |= {"__MACOSX/exp/lif/checkpoints/._best_model.pth": "x", "exp/notes.txt": "x"}
+    files |= {"exp/lif/first/checkpoints/last.pth": "x"}
+    folder = shared.local_run(packed(tmp_path / "mac.zip", files))
+    assert folder.name == "lif"
+    assert (folder / "first").is_dir()
+
+
 def test_archives_of_two_runs_links_bombs_and_no_archives(tmp_path, archive, monkeypatch):
     best = "checkpoints/best_model.pth"
     two = packed(tmp_path / "two.zip", {f"a/{best}": "x", f"b/{best}": "x"})
@@ -168,7 +183,7 @@ def test_archives_of_two_runs_links_bombs_and_no_archives(tmp_path, archive, mon
         with pytest.raises(DataError, match="no zip archive"):
             shared.local_run(tmp_path / name)
     monkeypatch.setattr(shared, "MOST_BYTES", 1000)
-    with pytest.raises(DataError, match="more than a run"):
+    with pytest.raises(DataError, match=r"more than a run: \d files, 0\.. MB"):
         shared.local_run(archive)
 
 

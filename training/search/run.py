@@ -22,7 +22,8 @@ from training.terminal.console import log
 
 
 def run_search(plan: Plan, device: torch.device, draw: Callable[[Path], None]) -> int:
-    """Make all trials of a search, or the one that --only_point names; 1 if some did not end.
+    """Make all trials of a search, or the one that --only_point names; 1 if some did not end, or
+    none was trained to its end.
 
     ``draw`` makes the pictures of the search in a folder.
     """
@@ -50,9 +51,11 @@ def run_search(plan: Plan, device: torch.device, draw: Callable[[Path], None]) -
         workers.share(plan, trials, folder)
     elif left:
         work_through(plan, trials, numbers, DataCache(device))
-    report_trials(plan, trials.records(), folder)
+    records = trials.records()  # another process may end a trial meanwhile
+    report_trials(plan, records, folder)
     draw(folder)
-    left = sum(not record.has_ended for record in trials.records()[: plan.search.trials])
+    records = records[: plan.search.trials]
+    left = sum(not record.has_ended for record in records)
     if left:
         log.info("%d trials have not ended: the same command again goes on with them", left)
-    return int(left > 0)
+    return int(left > 0 or not any(record.is_complete for record in records))

@@ -40,7 +40,7 @@ def need_optuna() -> None:
     if optuna is None:
         raise ExperimentError(
             "a search on this machine needs Optuna, which is not installed: "
-            "pip install -r requirements.txt"
+            "pip install optuna; requirements.txt of the repository has the version"
         )
 
 
