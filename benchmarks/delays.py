@@ -110,7 +110,7 @@ def measure_peak(case: Case, shape: tuple, threads: int, answer) -> None:
     """Send what the first training step of a process takes at most, beyond the layer, in MiB."""
     torch.set_num_threads(threads)
     layer = case.layer(shape[2], "cpu")
-    training_step(layer, spikes((1, TAPS, shape[2]), "cpu"))()  # compiles
+    training_step(layer, spikes((2, *shape[1:]), "cpu"))()  # compiles
     run = training_step(layer, spikes(shape, "cpu"))
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc keeps what was freed
         libc.malloc_trim(0)

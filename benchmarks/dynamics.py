@@ -7,9 +7,8 @@
 Measures every neuron of the project (with the coefficients that its layer starts from), RLIF with
 learned recurrent delays, whose spread sigma is that of early and of late epochs, and RLIF and
 RadLIF with currents at which as many neurons spike as in trained networks (3 %), under every back
-end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, Mamba's scan, how
-the time grows with T, H and B, and the LIF layers of other libraries where they are installed
-(``benchmarks/requirements.txt``). Whatever is compared is timed alternately within one run. The
+end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, Mamba's scan, and
+how the time grows with T, H and B. Whatever is compared is timed alternately within one run. The
 floor is what memory traffic, and dense products with V, would take alone at the rates measured
 here; sparse products can be faster. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
 """
@@ -151,81 +150,6 @@ def compare_scan(shape: tuple, device: str, rounds: int) -> dict:
     return compare(f"Mamba, {N} states", forwards, I, rounds)
 
 
-# LIF layers of other libraries, as their users run them over a sequence: each maker takes an input
-# [B, T, H] and returns a function that computes the spikes of it. Time goes first where the library
-# wants it so; that view is part of what is measured. The neurons are not identical to ours
-# (surrogates and resets differ): what is compared is the cost of one spiking layer.
-
-
-def _snntorch(I: Tensor) -> Callable[[], Tensor]:
-    import snntorch
-
-    neuron = snntorch.Leaky(beta=0.9).to(I.device)
-
-    def run():
-        potential, spikes = neuron.reset_mem(), []
-        for I_t in I.unbind(dim=1):
-            spike, potential = neuron(I_t, potential)
-            spikes.append(spike)
-        return torch.stack(spikes, dim=1)
-
-    return run
-
-
-def _spikingjelly(I: Tensor) -> Callable[[], Tensor]:
-    from spikingjelly.activation_based import functional, neuron
-
-    layer = neuron.LIFNode(tau=2.0, step_mode="m").to(I.device)
-
-    def run():
-        functional.reset_net(layer)
-        return layer(I.transpose(0, 1))
-
-    return run
-
-
-def _norse(I: Tensor) -> Callable[[], Tensor]:
-    import norse.torch
-
-    layer = norse.torch.LIF().to(I.device)
-    return lambda: layer(I.transpose(0, 1))[0]
-
-
-def _sinabs(I: Tensor) -> Callable[[], Tensor]:
-    import sinabs.layers
-
-    layer = sinabs.layers.LIF(tau_mem=10.0).to(I.device)
-
-    def run():
-        layer.reset_states()
-        return layer(I)
-
-    return run
-
-
-PEERS = {
-    "snntorch": ("snnTorch Leaky", _snntorch),
-    "spikingjelly": ("SpikingJelly LIFNode, multi-step", _spikingjelly),
-    "norse": ("Norse LIF", _norse),
-    "sinabs": ("Sinabs LIF", _sinabs),
-}
-
-
-def compare_peers(shape: tuple, device: str, rounds: int) -> dict:
-    """Timing of our LIF under all back ends and of the LIF layers of other libraries."""
-    I = random_input(*shape, device)
-    ours = reversed(backends(device))
-    forwards = {f"Sprache LIF, {name}": forward_of("LIF", name, I) for name in ours}
-    installed = [peer for package, peer in PEERS.items() if importlib.util.find_spec(package)]
-    forwards |= {name: make(I) for name, make in installed}
-    passes = {name: training_pass(forward, I) for name, forward in forwards.items()}
-    layers = interleaved(passes, rounds)
-    rows = [[name, *values.values()] for name, values in layers.items()]
-    titles = ["LIF layer", "ms", "best ms", "speed, first = 1"]
-    print("\n" + tabulate(rows, titles), flush=True)
-    return {"shape": list(shape), "layers": layers}
-
-
 def scaling(shape: tuple, device: str, rounds: int, factors: tuple) -> list[dict]:
     """One comparison of back ends per axis and size; the other two sizes stay."""
     results = []
@@ -322,8 +246,6 @@ def main(argv: list[str] | None) -> None:
     result = {"benchmark": "dynamics", "machine": machine()}
     measure_neurons(result, shape, device, rounds)
     write(file, result)  # kept if a later part fails
-    result["peers"] = compare_peers(shape, device, rounds)
-    write(file, result)
     result["scaling"] = scaling(shape, device, max(3, rounds // 2), factors)
     write(file, result)
     plot(result["scaling"], file.with_suffix(".png"))

@@ -27,7 +27,7 @@ from training.record.files import write_text
 
 RESULTS = Path("benchmark_results")
 LIBRARIES = ("torch", "numba", "triton", "numpy", "torchaudio", "kaldi-native-fbank", "wandb")
-LIBRARIES += ("snntorch", "spikingjelly", "norse", "sinabs")
+LIBRARIES += ("snntorch", "spikingjelly", "norse", "sinabs", "spyx", "jax", "flax", "optax")
 FLOAT = 4  # bytes
 COPIED = {"cuda": 1 << 30, "cpu": 1 << 27}  # bytes
 MANY_OPERATIONS = 2e10  # of products that are timed together on a GPU

@@ -53,12 +53,13 @@ CLIPS_ON_CPU = 2048  # host memory holds no whole data set; a rate does not depe
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A published config and the size of its data set."""
+    """A published config and the size of its data set, and what is ``other`` than published."""
 
     config: str
     train: int
     valid: int
     classes: int
+    other: dict = dataclasses.field(default_factory=dict)
 
     @property
     def is_audio(self) -> bool:
@@ -71,6 +72,7 @@ CASES = {
     "SSC 10 ms": Case("ssc_silif_10ms", 75466, 9981, 35),
     "SHD": Case("shd_silif", 8156, 2264, 20),
     "GSC": Case("sc_silif", 84843, 9981, 35),
+    "RadLIF": Case("ssc_silif_10ms", 75466, 9981, 35, {"model_type": "RadLIF", "batch_size": 64}),
 }
 QUICK = {"batch_size": 8, "nb_steps": 20}
 
@@ -79,7 +81,7 @@ def published(case: Case, scale: float, changes: dict) -> Config:
     """The config with its batch scaled and ``changes`` applied."""
     config = load_plan(["--config", case.config, "--debug"]).points[0]
     batch_size = max(1, round(config.training.batch_size * scale))
-    return Config.from_dict(config.to_dict() | {"batch_size": batch_size} | changes)
+    return Config.from_dict(config.to_dict() | {"batch_size": batch_size} | case.other | changes)
 
 
 def random_data(case: Case, config: Config, device: torch.device) -> Data:
