@@ -130,6 +130,12 @@ MISTAKES = {
     "analysis.main_figure": [*PICTURES, ("file", "unrecognized arguments: file")],
     "analysis.reference_models": [("demo_GRU", "demo_GRU is not one of")],
     "benchmarks.dynamics": [*OUT, ("--threads many", "'many'")],
+    "benchmarks.peers": [
+        *OUT,
+        ("--threads many", "'many'"),
+        ("--published empty", "empty is not a Python file"),
+        ("--published file", "file is not a Python file"),
+    ],
     "benchmarks.features": OUT,
     "benchmarks.tracking": OUT,
     "benchmarks.streaming": [*OUT, ("--threads many", "'many'")],
@@ -155,6 +161,15 @@ MISTAKES = {
         ("empty --neurons GRU", "'GRU'"),
     ],
     "benchmarks.state_space": OUT,
+    "benchmarks.shares": [*OUT, ("--cases SSC", "'SSC'")],
+    "benchmarks.start": [*OUT, ("--rounds 0", "--rounds: '0'")],
+    "benchmarks.equivalence": [
+        ("", "FOLDER"),
+        ("nowhere", "nowhere is not a folder"),
+        ("empty --seeds 1", "--seeds: a test needs two or more"),
+        ("empty --margin 0", "--margin: '0' is not a number from 0.01"),
+        *((f"empty {typed}", named) for typed, named in OUT),
+    ],
     "benchmarks.precision": [
         *OUT,
         ("--seeds one", "--seeds: 'one' is not a whole number from 0"),

@@ -3,9 +3,9 @@
 """Kill trainings at random moments and resume them: ``python -m tests.tools.kills KILLS``.
 
 For a feed-forward neuron, with dropout and steps of the scheduler, and a recurrent one, with AdamW
-in the middle of a cycle of the learning rate, a run is killed
-(SIGKILL) at a moment drawn uniformly from its course after the first saved state (one in five:
-from its whole course), and the same command with ``--resume auto`` completes it. Weights and
+in the middle of a cycle of the learning rate, runs are killed (SIGKILL): the first at a moment
+drawn from its whole course, the others each in a part of its own of what follows the first saved
+state, which they divide evenly. The same command with ``--resume auto`` completes each. Weights and
 metrics must equal those of an uninterrupted run, bit for bit. Processes are forked from this one,
 so that a kill costs no start of PyTorch.
 """
@@ -39,7 +39,6 @@ MODELS = {
         "delay": "axonal",
     },
 }
-ANYWHERE = 0.2  # share of kills that may also come before the first state
 OPTIONS = {
     "dataset_name": "shd",
     "nb_epochs": 6,
@@ -97,20 +96,22 @@ def kill_and_resume(model: str, kills: int, folder: Path, rng: random.Random) ->
     child = start(data, whole, model)
     first_state = wait_for_state(whole)
     finish(child)
-    duration = time.monotonic() - begin
+    rest = time.monotonic() - begin - first_state
     done = 0
     while done < kills:
         shutil.rmtree(out)
         child = start(data, out, model)
-        if rng.random() < ANYWHERE:
-            time.sleep(rng.uniform(0, duration))
+        if done == 0:
+            time.sleep(rng.uniform(0, first_state + rest))
         else:
             wait_for_state(out)
-            time.sleep(rng.uniform(0, duration - first_state))
+            time.sleep((done - rng.random()) / (kills - 1) * rest)
         if was_killed(child):
             finish(start(data, out, model))
             same_results(whole, out)
             done += 1
+        else:  # the machine was busier when the time was taken
+            rest *= 0.8
 
 
 def main(kills: int) -> None:

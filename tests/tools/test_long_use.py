@@ -17,7 +17,14 @@ from parsers.model_config import ANN_TYPES, SNN_TYPES
 from tests.command_line import arguments
 
 REPO = Path(__file__).resolve().parents[2]
-SIZES = {"nb_epochs": 1, "nb_hiddens": 8, "nb_steps": 10, "spatial_bin": 35, "batch_size": 8}
+SIZES = {
+    "nb_epochs": 1,
+    "seed": 1,
+    "nb_hiddens": 8,
+    "nb_steps": 10,
+    "spatial_bin": 35,
+    "batch_size": 8,
+}
 
 
 def held() -> tuple[int, int, int]:
@@ -41,7 +48,7 @@ def test_trainings_of_every_model_leave_nothing_behind(sound_data, tmp_path):
 
 @pytest.mark.slow
 def test_killed_runs_resume_to_the_same_bits():
-    command = [sys.executable, "-m", "tests.tools.kills", "25"]  # shares no threads with this one
+    command = [sys.executable, "-m", "tests.tools.kills", "6"]  # shares no threads with this one
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("every resumed run the same") == 2
