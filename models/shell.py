@@ -320,7 +320,7 @@ class CompiledLayer(SpikingLayer):
             V = V.masked_fill(torch.eye(V.shape[0], dtype=torch.bool, device=V.device), 0)
         return V if self.W.bits is None else rounded(V.T, self.W.bits).T
 
-    def feedback(self, current: Tensor) -> Tensor | Feedback | None:
+    def feedback(self, current: Tensor) -> Feedback | None:
         """Recurrent weights as the recurrence takes them for ``current`` [B, T, H]."""
         V, mask = self.recurrent_weights(), None
         if V is None:
@@ -328,12 +328,8 @@ class CompiledLayer(SpikingLayer):
         if self.training and self.recurrent_dropout > 0:
             ones = torch.ones_like(current[:, 0], requires_grad=False)
             mask = functional.dropout(ones, self.recurrent_dropout)
-        if self.recurrent_delay is not None:
-            found = self.recurrent_delay.feedback(V, mask)
-        elif self.training and mask is None:
-            return V
-        else:
-            found = Feedback(V, mask)
+        delay = self.recurrent_delay
+        found = Feedback(V, mask) if delay is None else delay.feedback(V, mask)
         return found._replace(in_order=not self.training)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from analysis.deploy.weights import Weights, folded
 from models.delays import Delay
-from models.dynamics import Feedback, naive
+from models.dynamics import naive
 from models.readouts import READOUTS, ReadoutLayer, gathered
 from models.shell import CompiledLayer, SpikingLayer, initial_values
 from models.snns import SNN, ResonateLayer
@@ -162,7 +162,7 @@ class LayerStep(nn.Module):
         kind = ResonatingNeurons if isinstance(layer, ResonateLayer) else RealNeurons
         self.neurons = kind(layer)
         V, taps = layer.feedback(torch.zeros(1, 1, self.size)), None
-        if isinstance(V, Feedback):
+        if V is not None:
             V, taps = V.V, None if V.taps is None else V.dense()
         self.taps = None if taps is None else nn.Buffer(taps)  # of the latest spikes first
         self.recurrent = None if V is None else Weights(V.T, None, None, bits)

@@ -165,7 +165,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
             begin = group * GROUP
             until = min(begin + GROUP, len(I))
             for t in range(start, stop):
-                total = 0
+                some_are_dense = False
                 for row in range(begin, until):
                     n = row - begin
                     source = z[row, t] if z.size else s[row]
@@ -176,12 +176,12 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                     for i in range(count):
                         values[n, i] = source[places[n, i]]
                     arrived[n, :] = ZERO
-                    total += count
                     if count <= most * I.shape[2] or until < begin + GROUP:
                         add_rows(arrived[n], 0, count, places[n], values[n], V)
                         sources[n, :] = ZERO
-                        total -= count
-                if total > 0:
+                    else:
+                        some_are_dense = True
+                if some_are_dense:
                     add_all_rows(arrived, sources, V)
                 for row in range(begin, until):
                     n, passed = row - begin, mask[row % len(mask)]
