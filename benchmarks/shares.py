@@ -86,7 +86,7 @@ KERNELS = {
     "input_gradient": BY_INPUT,
     "weight_gradient": BY_WEIGHT,
     "add_statistics": NORM,
-    "fill_bernoulli": DRAWS,
+    "draw": DRAWS,
 }
 # Nodes of PyTorch's backward pass
 NODES = {
@@ -107,7 +107,7 @@ OPERATIONS = {
 PART, KERNEL, NODE = "part: ", "kernel: ", "autograd::engine::evaluate_function: "
 CALLERS = (
     "models.linear_cpu", "models.dynamics.cpu", "models.dynamics.cpu_around",
-    "models.dynamics.cpu_recurrent",
+    "models.dynamics.cpu_recurrent", "models.dynamics.mersenne",
 )  # fmt: skip
 
 

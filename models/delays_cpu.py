@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import ZERO, arrays, contracting_kernel, kernel, run_rows
+from models.dynamics.numba_support import LOOKS, ZERO, arrays, contracting_kernel, kernel, run_rows
 from models.gaussians import gaussian, slopes
 from models.linear_cpu import (
     NARROWEST,
@@ -23,11 +23,13 @@ from models.linear_cpu import (
     by_weights,
     find_events,
     forward_product,
+    transposed,
     write_events,
 )
 
 DENSEST = 0.2  # share of what comes out of a filter, above which it is multiplied as it is
 SLIGHT = 1e-7  # weights of taps below change no product: together they are less than its rounding
+SLIGHT_SLOPES = 1e-8  # nor, below this, the gradient of a position: slopes are steeper than taps
 LANES, STEPS, TAPS = 128, 4, 8
 NEURONS = 64  # whose currents at the steps of a clip stay in the nearest cache
 
@@ -164,6 +166,15 @@ def delay_events(
 
 
 @kernel
+def join_clips(first, end, begins, starts, columns, values, to_columns, to_values):
+    """Move the events of clips first to end from ``begins`` to ``starts`` [B + 1]."""
+    for row in range(first, end):
+        begin, to = begins[row], starts[row]
+        for i in range(starts[row + 1] - to):
+            to_columns[to + i], to_values[to + i] = columns[begin + i], values[begin + i]
+
+
+@kernel
 def pull_positions(first, end, starts, columns, values, slope, lag, d_y, d_P):
     """Gradients d_P [B, F] of the positions by rows first to end, at the events alone."""
     T = d_y.shape[1]
@@ -270,9 +281,9 @@ def filtered(x: Tensor, g: Tensor, lead: int) -> Tensor:
     return y
 
 
-def used_taps(g: Tensor) -> tuple[Tensor, Tensor]:
-    """Which taps [F, W] of g [F, D] hold all that are not 0, and the delay [F] of the first."""
-    used = g != 0
+def used_taps(g: Tensor, above: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Which taps [F, W] of g [F, D] hold all that are greater, and the delay [F] of the first."""
+    used = g > above
     width = int(used.sum(1).max())
     first = used.int().argmax(1).clamp(max=g.shape[1] - width)
     return first[:, None] + torch.arange(width), g.shape[1] - 1 - first
@@ -309,7 +320,7 @@ def gradients(
         given, working = arrays(x, *blocks, d_y, d_x, d_P), room(x, g.shape[1], 2)
         run_rows(pull_back, len(x), 2 * x[0].numel(), *given, scratch=working)
     else:
-        at, lag = used_taps(g)
+        at, lag = used_taps(g, SLIGHT_SLOPES)
         given = arrays(*kept, slope.gather(1, at), lag, d_y, d_P)
         run_rows(pull_positions, len(d_y), d_y[0].numel(), *given)
         d_x = filtered(d_y, g.flip(1), 0) if of_x else None
@@ -329,8 +340,10 @@ def _delayed_events(events: Events, g: Tensor, B: int, size: int) -> Events:
 
     run_rows(delay_events, B, size, *given, scratch=scratch)
     starts = F.pad(counts.cumsum(0), (1, 0))
-    clips = list(zip(begins.tolist(), counts.view(B, T).sum(1).tolist(), strict=False))
-    joined = (torch.cat([x[begin : begin + n] for begin, n in clips]) for x in (columns, values))
+    total = int(starts[-1])
+    joined = columns.new_empty(total), values.new_empty(total)
+    given = arrays(begins, starts[::T].contiguous(), columns, values, *joined)
+    run_rows(join_clips, B, total // (B * LOOKS), *given)
     return Events(starts, *joined)
 
 
@@ -344,7 +357,7 @@ class _Currents(torch.autograd.Function):
         ctx.save_for_backward(P, sigma, weight, g)
         ctx.lists, ctx.shape = (events, made), x.shape
         y = x.new_empty(B * T, len(weight))
-        given = arrays(*made, weight.T.contiguous(), y)
+        given = arrays(*made, transposed(weight), y)
         run_rows(forward_product, len(y), weight.numel(), *given)
         return y.view(B, T, -1)
 
@@ -353,7 +366,9 @@ class _Currents(torch.autograd.Function):
     def backward(ctx, d_I):
         (P, sigma, weight, g), (events, made) = ctx.saved_tensors, ctx.lists
         d_I = d_I.flatten(0, 1).contiguous()
-        d_weight = by_weights(made, d_I, weight.shape[1]).T if ctx.needs_input_grad[3] else None
+        d_weight = None
+        if ctx.needs_input_grad[3]:
+            d_weight = transposed(by_weights(made, d_I, weight.shape[1]))
         d_y = (d_I @ weight).view(ctx.shape)
         slope = slopes(g, P, sigma)
         d_x, d_P = gradients(events, g, slope, d_y, ctx.needs_input_grad[0])

@@ -39,7 +39,8 @@ SAMPLED_ROWS = 64  # whose share decides whether counting the others is worth it
 WORTH_A_SEARCH = 1 << 24  # multiply-adds of the dense product
 NARROWEST = 64  # outputs; finding the events costs more than a narrower product
 ROWS = 256  # rows whose gradients stay in the L2 cache
-PARTS = 8  # sums of the gradient of the weights, whatever the number of threads
+TILE = 16  # rows and columns that are transposed at once: of more, lines of a cache share places
+PARTS, PER_PART = 8, 2000  # sums of the gradient of the weights, whatever the number of threads
 
 
 class Events(NamedTuple):
@@ -191,6 +192,17 @@ def add_rows(out, begin, end, indices, values, rows):
 
 
 @kernel
+def transpose(first, end, x, y):
+    """Tiles of rows first to end of y [K, H], which is x [H, K] transposed."""
+    for begin in range(first * TILE, min(end * TILE, len(y)), TILE):
+        for h in range(0, len(x), TILE):
+            for k in range(begin, min(begin + TILE, len(y))):
+                to = y[k, h : h + TILE]
+                for i in range(to.size):
+                    to[i] = x[h + i, k]
+
+
+@kernel
 def forward_product(first, end, starts, columns, values, weight, y):
     """Rows first to end of y [N, H], the weight [K, H]."""
     for n in range(first, end):
@@ -202,7 +214,7 @@ def forward_product(first, end, starts, columns, values, weight, y):
 def weight_gradient(
     first, end, blocks, starts, columns, values, d_y, sums, ends, rows, sorted_values
 ):  # fmt: skip
-    """Sums of the gradient [PARTS, K, H], each over its share of the rows: those first to end, each
+    """Sums of the gradient [parts, K, H], each over its share of the rows: those first to end, each
     in ``blocks`` of its own rows.
 
     The events of ROWS rows are sorted by column first, ``ends[k]`` being where those of column k
@@ -330,6 +342,13 @@ def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | No
     )
 
 
+def transposed(x: Tensor) -> Tensor:
+    """x [H, K] transposed, row after row: PyTorch takes several times as long."""
+    y = x.new_empty(x.shape[1], len(x))
+    run_rows(transpose, -(-len(y) // TILE), TILE * len(x), *arrays(x.contiguous(), y))
+    return y
+
+
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, events, wanted):
@@ -363,17 +382,18 @@ class _Product(torch.autograd.Function):
 
 def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
     """Gradient [K, H] of the weights of a product, from that of the product: d_y [N, H], dense."""
-    sums, most = d_y.new_empty(PARTS, K, d_y.shape[1]), ROWS * K
-    blocks = -(-torch.get_num_threads() // PARTS)  # so that no thread has nothing to do
+    parts, most = min(PARTS, 1 + len(d_y) // PER_PART), ROWS * K
+    sums = d_y.new_empty(parts, K, d_y.shape[1])
+    blocks = -(-torch.get_num_threads() // parts)  # so that no thread has nothing to do
 
     def room():
         """Ends of columns, and the rows and values of a block's events."""
         sizes = (K + 1, np.int64), (most, np.int32), (most, np.float32)
         return tuple(np.empty(*size) for size in sizes)
 
-    turns, given = PARTS * blocks, arrays(*events, d_y, sums)
+    turns, given = parts * blocks, arrays(*events, d_y, sums)
     run_rows(weight_gradient, turns, d_y.numel() // blocks, blocks, *given, scratch=room)
-    return sums.sum(0)
+    return sums[0] if parts == 1 else sums.sum(0)
 
 
 def product(

@@ -127,7 +127,7 @@ def build_optimizer(model: Network, options: TrainingConfig) -> torch.optim.Adam
         group["lr"] = min(group["lr"], S4_LR) if is_ssm else group["lr"]
     adam = torch.optim.AdamW if options.optimizer == "adamw" or of_s4 else torch.optim.Adam
     fused = next(model.parameters()).is_cuda
-    return without_compiler(adam)(groups, fused=fused, foreach=not fused)  # the same, in one call
+    return without_compiler(adam)(groups, fused=True)
 
 
 def without_compiler(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:

@@ -6,13 +6,7 @@ and the loops of the readout.
 The latter round as the specification does: scores and the gradient of the input equal those of
 ``naive`` to the last bit.
 
-Dropout draws PyTorch's masks several times faster, and keeps them in a byte per unit.
-
-PyTorch takes the numbers of a mask one after another from its Mersenne Twister (MT19937, Matsumoto
-& Nishimura 1998): two words of 32 bits are the 53 bits of a double in [0, 1), which is compared
-with the probability. Here a block of 624 words is renewed and compared in vector instructions.
-Numbers and the generator's state afterwards are the same. On Intel's CPUs PyTorch draws from
-another generator, of the MKL library, which is fast already; :func:`draws_alike` finds out.
+Dropout keeps a mask in a byte per unit; it is drawn as by PyTorch, see ``mersenne``.
 """
 
 import math
@@ -23,124 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import LOOKS, arrays, compile_first, inlined, kernel, run_rows
+from models.dynamics.mersenne import bernoulli, draws_alike
+from models.dynamics.numba_support import LOOKS, arrays, kernel, run_rows
 
 LARGE, ALL, NONE = np.float32(0.9), np.float32(1), np.float32(0)
 UNITS = 1 << 12  # units that a thread takes at once
-WORDS, SHIFT = 624, 397
-HIGH, LOW, TWIST, ONE = (np.uint32(x) for x in (0x80000000, 0x7FFFFFFF, 0x9908B0DF, 1))
-TEMPER_B, TEMPER_C = np.uint32(0x9D2C5680), np.uint32(0xEFC60000)
-HALF_WORD, BITS_53 = np.uint64(32), np.uint64((1 << 53) - 1)
-
-# Where a generator's exported state (5,056 bytes) keeps what is needed here.
-LEFT, USED, STATE = slice(8, 12), slice(16, 24), slice(24, 24 + 8 * WORDS)
-
-
-@inlined
-def twisted(word, following):
-    """The linear map of the recurrence, of the upper bit of one word and the rest of the next."""
-    mixed = (word & HIGH) | (following & LOW)
-    return np.uint32(mixed >> ONE) ^ np.uint32((np.uint32(0) - (following & ONE)) & TWIST)
-
-
-@kernel
-def renew(old, new):
-    """The next 624 words of the state."""
-    for i in range(WORDS - SHIFT):
-        new[i] = old[i + SHIFT] ^ twisted(old[i], old[i + 1])
-    for i in range(WORDS - SHIFT, 2 * (WORDS - SHIFT)):  # parts that do not read what they write
-        new[i] = new[i + SHIFT - WORDS] ^ twisted(old[i], old[i + 1])
-    for i in range(2 * (WORDS - SHIFT), WORDS - 1):
-        new[i] = new[i + SHIFT - WORDS] ^ twisted(old[i], old[i + 1])
-    new[WORDS - 1] = new[SHIFT - 1] ^ twisted(old[WORDS - 1], new[0])
-
-
-@kernel
-def temper(state, words):
-    """The random words that a state stands for."""
-    for i in range(WORDS):
-        y = state[i]
-        y = np.uint32(y ^ np.uint32(y >> np.uint32(11)))
-        y = np.uint32(y ^ np.uint32(np.uint32(y << np.uint32(7)) & TEMPER_B))
-        y = np.uint32(y ^ np.uint32(np.uint32(y << np.uint32(15)) & TEMPER_C))
-        words[i] = np.uint32(y ^ np.uint32(y >> np.uint32(18)))
-
-
-@kernel
-def compare(pairs, below, kept):
-    """Whether the 53 bits of each pair of words, the first word's above, are ``below``."""
-    for i in range(kept.size):
-        pair = pairs[i]
-        kept[i] = np.int64(((pair << HALF_WORD) | (pair >> HALF_WORD)) & BITS_53) < below
-
-
-@kernel
-def fill_bernoulli(first, end, state, spare, words, used, below, kept):
-    """kept[first:end] = 53 random bits < below; returns how many words of the last block are used.
-
-    ``words`` has room for the block that ``state`` stands for and for one word left over from the
-    block before. Pairs of words are read as 64-bit numbers.
-    """
-    temper(state, words[:WORDS])
-    begin, stop, place = used, WORDS, first
-    pairs = words.view(np.uint64)
-    while place < end:
-        if stop - begin < 2:
-            left = stop - begin
-            words[0] = words[begin]  # read only if it is left
-            renew(state, spare)
-            for i in range(WORDS):
-                state[i] = spare[i]
-            temper(state, words[left : left + WORDS])
-            begin, stop = 0, WORDS + left
-        if begin % 2 == 1:  # pairs start at even places
-            for i in range(begin, stop):
-                words[i - 1] = words[i]
-            begin, stop = begin - 1, stop - 1
-        count = min((stop - begin) // 2, end - place)
-        compare(pairs[begin // 2 :], below, kept[place : place + count])
-        place += count
-        begin += 2 * count
-    return WORDS - (stop - begin)
-
-
-def bernoulli(count: int, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """``count`` numbers [count] uint8, 1 with ``probability``, drawn from a CPU generator.
-
-    What ``torch.empty(count).bernoulli_(probability, generator=generator)`` gives and does to the
-    generator where :func:`draws_alike` holds.
-    """
-    kept = torch.empty(count, dtype=torch.uint8)
-    if not count:
-        return kept
-    exported = generator.get_state()
-    fields = exported.numpy()
-    left, used = fields[LEFT].view(np.int32), fields[USED].view(np.uint64)
-    stored = fields[STATE].view(np.uint64)
-    state, spare = stored.astype(np.uint32), np.empty(WORDS, np.uint32)
-    words = np.zeros(WORDS + 2, np.uint32)
-    start = WORDS if left[0] == 1 else int(used[0])  # of a new generator no block is made yet
-    below = math.ceil(probability * 2.0**53)
-    arguments = (state, spare, words, start, below, kept.numpy())
-    compile_first(fill_bernoulli, arguments)
-    end = fill_bernoulli(0, count, *arguments)
-    stored[:], left[0], used[0] = state, WORDS + 1 - end, end
-    generator.set_state(exported)
-    return kept
-
-
-@cache
-def draws_alike() -> bool:
-    """Whether :func:`bernoulli` gives on this machine what PyTorch gives, tried once."""
-    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
-    if len(ours.get_state()) != 5056:
-        return False
-    for count in (1000, 999, 2 * WORDS):
-        expected = torch.empty(count).bernoulli_(0.3, generator=theirs)
-        if not torch.equal(bernoulli(count, 0.3, ours).float(), expected):
-            return False
-        torch.rand(3, generator=ours), torch.rand(3, generator=theirs)  # an odd number of words
-    return torch.equal(ours.get_state(), theirs.get_state())
 
 
 @kernel

@@ -128,7 +128,7 @@ def test_compiler_failures_are_reported(operation, monkeypatch):
 
 def test_auto_takes_what_passes_and_reports_all_compilation_in_one_line(tried, monkeypatch, caplog):
     monkeypatch.setattr(backends, "_SLOW", 0.0)
-    kernel = Mock(overloads={}, __name__="fill_bernoulli")
+    kernel = Mock(overloads={}, __name__="draw")
     with caplog.at_level("INFO", logger="sprache"):
         chosen = backends.choose(ADAPTIVE, "auto", torch.zeros(1, 2, 3), surrogate=BOXCAR)
         compile_first(kernel, ())
