@@ -107,7 +107,7 @@ OPERATIONS = {
 PART, KERNEL, NODE = "part: ", "kernel: ", "autograd::engine::evaluate_function: "
 CALLERS = (
     "models.linear_cpu", "models.dynamics.cpu", "models.dynamics.cpu_around",
-    "models.dynamics.cpu_recurrent", "models.dynamics.mersenne",
+    "models.dynamics.cpu_recurrent",
 )  # fmt: skip
 
 

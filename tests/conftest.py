@@ -3,6 +3,7 @@
 """Fixtures shared by all tests."""
 
 import gc
+import logging
 import os
 import random
 import shutil
@@ -23,6 +24,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 # The cores are shared among the workers of pytest-xdist, with the programs that they start.
 THREADS = max(1, CORES // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
 os.environ["WANDB_MODE"] = "disabled"  # the tests of tracking alone turn it on
+logging.getLogger("wandb").propagate = False  # its threads would log into tests that come later
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,8 @@ def delays(config: Config) -> dict:
 
 
 def build_optimizer(model: Network, options: TrainingConfig) -> torch.optim.Adam:
-    """Adam over the parameter groups of ``model``, which is on its device; fused on a GPU.
+    """Adam over the parameter groups of ``model``, which is on its device; one pass a step on a GPU
+    and, unless the back end is ``naive``, on a CPU, which rounds a few updates otherwise there.
 
     The groups in it keep their lr_factor and kind.
     """
@@ -126,8 +127,9 @@ def build_optimizer(model: Network, options: TrainingConfig) -> torch.optim.Adam
         group["weight_decay"] = 0.0 if is_ssm else S4_DECAY
         group["lr"] = min(group["lr"], S4_LR) if is_ssm else group["lr"]
     adam = torch.optim.AdamW if options.optimizer == "adamw" or of_s4 else torch.optim.Adam
-    fused = next(model.parameters()).is_cuda
-    return without_compiler(adam)(groups, fused=True)
+    device = next(model.parameters()).device.type
+    fused = device == "cuda" or (device == "cpu" and options.backend != "naive")
+    return without_compiler(adam)(groups, fused=fused, foreach=not fused)
 
 
 def without_compiler(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:

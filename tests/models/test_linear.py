@@ -17,7 +17,6 @@ pytest.importorskip("numba")
 cpu = importlib.import_module("models.linear_cpu")
 ordered = importlib.import_module("models.linear_ordered")
 cpu_dropout = importlib.import_module("models.dynamics.cpu_around")
-mersenne = importlib.import_module("models.dynamics.mersenne")
 
 
 def results(linear, x, gradient):
@@ -139,7 +138,7 @@ def test_random_numbers_equal_pytorchs(drawn_before, probability):
         for generator in (ours, theirs):
             torch.rand(drawn_before, generator=generator)
         expected = torch.empty(count).bernoulli_(probability, generator=theirs)
-        drawn = mersenne.bernoulli(count, probability, ours)
+        drawn = cpu_dropout.bernoulli(count, probability, ours)
         assert torch.equal(drawn.float(), expected)
         assert torch.equal(ours.get_state(), theirs.get_state())
 
@@ -148,13 +147,13 @@ def test_random_numbers_equal_pytorchs(drawn_before, probability):
 @pytest.mark.parametrize("threads", [2, 3, 7])
 @pytest.mark.parametrize("drawn_before", [0, 1, 623, 624])
 def test_threads_draw_the_same_numbers(threads, drawn_before, monkeypatch):
-    monkeypatch.setattr(mersenne, "WORTH_A_JUMP", 1000)
+    monkeypatch.setattr(cpu_dropout, "WORTH_A_JUMP", 1000)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for count in (1999, 2000, 7001, 30_000):
         ours, theirs = (torch.Generator().manual_seed(4) for _ in range(2))
         for generator in (ours, theirs):
             torch.rand(drawn_before, generator=generator)
-        drawn = mersenne.bernoulli(count, 0.3, ours)
+        drawn = cpu_dropout.bernoulli(count, 0.3, ours)
         assert torch.equal(drawn.float(), torch.empty(count).bernoulli_(0.3, generator=theirs))
         assert torch.equal(ours.get_state(), theirs.get_state())
 
@@ -162,15 +161,15 @@ def test_threads_draw_the_same_numbers(threads, drawn_before, monkeypatch):
 @mersenne_twister
 def test_pairs_whose_first_word_decides_nothing():
     """Of a pair at the end of a block the second word is in the next one."""
-    state = torch.get_rng_state().numpy()[mersenne.STATE].view("uint64").astype("uint32")
+    state = torch.get_rng_state().numpy()[cpu_dropout.STATE].view("uint64").astype("uint32")
     spare, words = state.copy(), state.copy()
-    mersenne.renew(words, spare)
-    pairs = [mersenne.tempered.py_func(x) for x in (*words, spare[0])]
+    cpu_dropout.renew(words, spare)
+    pairs = [cpu_dropout.tempered.py_func(x) for x in (*words, spare[0])]
     for place in (0, 1, 622, 623):
-        first = pairs[place] & mersenne.UPPER_BITS
+        first = pairs[place] & cpu_dropout.UPPER_BITS
         for lower, expected in ((pairs[place + 1], 0), (pairs[place + 1] + 1, 1)):
             kept, scratch = words[:1].astype("uint8"), spare.copy()
-            mersenne.compare(words, place, scratch, first, lower, kept)
+            cpu_dropout.compare(words, place, scratch, first, lower, kept)
             assert kept[0] == expected
 
 
@@ -217,8 +216,8 @@ def test_machines_with_another_random_stream_are_detected(monkeypatch):
     def other(count, probability, generator):
         return torch.zeros(count, dtype=torch.uint8)
 
-    monkeypatch.setattr(mersenne, "bernoulli", other)
-    assert not mersenne.draws_alike.__wrapped__()
+    monkeypatch.setattr(cpu_dropout, "bernoulli", other)
+    assert not cpu_dropout.draws_alike.__wrapped__()
 
 
 # Products

@@ -173,10 +173,12 @@ def test_an_optimiser_from_another_kind_of_device_runs_as_this_one_does(tmp_path
     here.optimizer.step()
 
 
-def test_adam_takes_the_steps_of_pytorchs(network):
-    twin, options = copy.deepcopy(network), TrainingConfig(lr=0.01, weight_decay=0.1)
+@pytest.mark.parametrize(("backend", "fused"), [("naive", None), ("auto", True)])
+def test_adam_takes_the_steps_of_pytorchs(network, backend, fused):
+    twin = copy.deepcopy(network)
+    options = TrainingConfig(lr=0.01, weight_decay=0.1, backend=backend)
     ours = build_optimizer(network, options)
-    theirs = torch.optim.Adam(twin.parameter_groups(0.1), lr=0.01)
+    theirs = torch.optim.Adam(twin.parameter_groups(0.1), lr=0.01, fused=fused)
     for _ in range(5):
         for model, optimizer in ((network, ours), (twin, theirs)):
             torch.manual_seed(1)
