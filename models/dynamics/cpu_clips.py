@@ -138,7 +138,7 @@ def backward_room(H: int, steps: int) -> tuple[np.ndarray, ...]:
     wide = H + -H % 64
     wanted = np.zeros((GROUP, steps, wide), np.uint8)
     places = np.empty((GROUP, H), np.int64)
-    arrived, d_z = np.zeros((GROUP, H), np.float32), np.zeros((steps, GROUP, H + 16), np.float32)
+    arrived, d_z = np.zeros((GROUP, H), np.float32), np.zeros((steps, GROUP, H), np.float32)
     return wanted, np.zeros((GROUP, wide), np.uint8), places, np.ones(H, np.float32), arrived, d_z
 
 
@@ -221,7 +221,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
             until = min(begin + GROUP, len(I))
             wanted[:] = 0
             for row in range(begin, until):
-                n, found = row - begin, 0
+                n = row - begin
                 for t in range(stop):
                     for j in range(H):
                         before = kept_s[row, t, j]
@@ -234,18 +234,11 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                             d_taps.size > 0
                         )
                         opened[n, j] = WANTED if wants else 0
-                    count = find(opened[n], places[n])
-                    found += count
-                    if found * W > most * H * stop:
-                        break
-                    for k in range(count):
+                    for k in range(find(opened[n], places[n])):
                         j = places[n, k]
                         at = t + delays[j]
                         for i in range(min(W, stop - at)):
                             wanted[n, at + i, j] = WANTED
-                if found * W > most * H * stop:
-                    wanted[n, :stop, :H] = WANTED
-                    continue
                 for e in range(E):
                     for j in range(H):
                         if wants_sent or (d_taps.size and sent[row, e, j] != ZERO):

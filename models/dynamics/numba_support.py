@@ -184,7 +184,8 @@ def run_rows(
         arguments: passed on.
         scratch: makes the working arrays of one thread.
     """
-    compile_first(compiled, (*arguments, *scratch()))
+    if not compiled.overloads:
+        compile_first(compiled, (*arguments, *scratch()))
     threads, bounds = pieces(rows, steps, torch.get_num_threads())
     if threads == 1:
         compiled(0, rows, *arguments, *scratch())
