@@ -23,13 +23,14 @@ BATCHNORM_MOMENTUM = 0.05
 class Marks(NamedTuple):
     """What is known about spikes after dropout, where a layer hands them on to the next."""
 
-    marks: Tensor  # as of ``models.dynamics.Fold``
+    marks: Tensor | None  # as of ``models.dynamics.Fold``, on a CPU
     gain: float  # of the spikes
     version: int  # of the tensor that holds them: it is not known any more what is changed
 
 
-def hand_on(x: Tensor, marks: Tensor, gain: float) -> None:
-    """Let products of ``x`` [B, T, H] know its ``marks``. Any other tensor made of it has none."""
+def hand_on(x: Tensor, marks: Tensor | None, gain: float) -> None:
+    """Let products of ``x`` [B, T, H] know its ``marks``, and that all of it is 0 or ``gain``. Of
+    any other tensor made of it they know nothing."""
     x.handed = Marks(marks, gain, x._version)
 
 
@@ -78,7 +79,10 @@ class Linear(nn.Linear):
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """The same with any ``weight`` [out, in] and ``bias`` [out]."""
         rows = x.reshape(-1, self.in_features)
-        if self.precision != "fp32":
+        marks = handed(x)
+        if marks is not None and compiled("cuda", self.backend, rows):
+            y = _Product.apply(rows, weight, self.precision, marks.gain)
+        elif self.precision != "fp32":
             y = _Product.apply(rows, weight, self.precision)
         elif self.is_in_order(rows):
             from models.linear_ordered import in_order
@@ -88,7 +92,7 @@ class Linear(nn.Linear):
             from models.linear_cpu import find_events, marked_events, product
 
             rows, wanted = rows.contiguous(), None
-            if (marks := handed(x)) is not None:
+            if marks is not None:
                 events, wanted = marked_events(*marks[:2], self.out_features)
             else:
                 events = find_events(rows.detach(), self.out_features)
@@ -231,7 +235,9 @@ def output_of(layer: nn.Module, spikes: Tensor, state: tuple, fold: Fold | None)
     if layer.bidirectional:
         counts = torch.cat(counts.chunk(2), dim=1)
         marks = None if marks is None else join_directions(marks)
-    if marks is not None:
+    if marks is None:  # on a GPU
+        hand_on(joined, None, 1 / (1 - fold.p))
+    else:
         hand_on(joined, marks, fold.gain)
         if layer.recurrent:  # whose spikes reach the layer itself before dropout
             spikes = (fold.marks & FIRED).to(spikes.dtype) / FIRED
@@ -295,24 +301,29 @@ def set_weight_bits(model: nn.Module, bits: int | None) -> None:
 
 
 class _Product(torch.autograd.Function):
-    """x [N, in] times weight [out, in] transposed, and its two gradients, in one precision."""
+    """x [N, in] times weight [out, in] transposed, and its two gradients, in one precision.
+
+    Of spikes, which are 0 or ``gain``, a byte each is kept for the backward pass.
+    """
 
     @staticmethod
-    def forward(ctx, x, weight, precision):
+    def forward(ctx, x, weight, precision, gain=None):
         if precision == "bf16":
             x, weight = x.bfloat16(), weight.bfloat16()
-        ctx.save_for_backward(x, weight)
-        ctx.precision = precision
+        ctx.save_for_backward(x if gain is None else x != 0, weight)
+        ctx.precision, ctx.gain = precision, gain
         return _multiply(x, weight.T, precision)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_y):
         x, weight = ctx.saved_tensors
+        if ctx.gain is not None:
+            x = (x * ctx.gain).to(weight.dtype)
         if ctx.precision == "bf16":
             d_y = d_y.bfloat16()
         d_x = _multiply(d_y, weight, ctx.precision) if ctx.needs_input_grad[0] else None
-        return d_x, _multiply(d_y.T, x, ctx.precision), None
+        return d_x, _multiply(d_y.T, x, ctx.precision), None, None
 
 
 def _multiply(a: Tensor, b: Tensor, precision: str) -> Tensor:
@@ -322,7 +333,7 @@ def _multiply(a: Tensor, b: Tensor, precision: str) -> Tensor:
             return torch.mm(a, b, out_dtype=torch.float32)
         # A CPU has no such product; rounded operands in a float32 one are the same numbers.
         return torch.mm(a.float(), b.float())
-    if not a.is_cuda:
+    if not a.is_cuda or precision == "fp32":
         return torch.mm(a, b)
     before = torch.get_float32_matmul_precision()
     # A switch of the whole process, in which nothing else multiplies meanwhile.

@@ -23,7 +23,11 @@ OF_OTHER_PROGRAMS = {
     *("--markdown", "--latex", "--csv"),  # training.results, run by test_documented_commands.py
     *("--wandb", "--help"),
 }
-FOLDERS = {path.name for path in REPO.iterdir() if path.is_dir()} - {"benchmark_results", "data", "exp"}
+FOLDERS = {path.name for path in REPO.iterdir() if path.is_dir()} - {
+    "benchmark_results",
+    "data",
+    "exp",
+}
 IN_REPO = rf"({'|'.join(map(re.escape, FOLDERS))})/[\w./*-]*"
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))

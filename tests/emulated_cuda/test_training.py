@@ -9,6 +9,8 @@ import torch
 from torch.nn import functional
 
 import main
+from benchmarks.measure import kept_mib
+from models import linear
 from models.snns import SNN
 from tests.emulated_cuda import driver
 from training import verify
@@ -57,7 +59,7 @@ def test_too_little_memory_is_reported_in_one_line(train, monkeypatch, capsys):
     assert "lower batch_size, nb_steps or nb_hiddens" in error
 
 
-MOST = {"LIF": 24, "adLIF": 42, "SiLIF": 43, "CSiLIF": 33, "ResonateFire": 27}
+MOST = {"LIF": 26, "adLIF": 44, "SiLIF": 45, "CSiLIF": 35, "ResonateFire": 29}
 
 
 def operations(neuron, layers):
@@ -90,3 +92,24 @@ def test_networks_are_exported_without_trying_kernels():
     x = torch.ones(2, 9, 8, device="cuda")
     program = torch.export.export(net, (x,)).module()
     assert torch.equal(program(x)[0], net(x)[0])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_spikes_are_kept_as_bytes(precision, monkeypatch):
+    """For the gradient of the weights above them, which is the same to the last bit."""
+    x = (torch.rand(3, 20, 12) < 0.2).float().cuda()
+    found = []
+    for known in (True, False):
+        if not known:
+            monkeypatch.setattr(linear, "handed", lambda x: None)
+        torch.manual_seed(0)
+        net = SNN((None, None, 12), [40, 24, 5], "SiLIF", dropout=0.3).cuda()
+        linear.set_precision(net, precision)
+        torch.manual_seed(1)
+        net(x)[0].square().sum().backward()
+        kept = kept_mib(lambda net=net: net(x))
+        found.append(([p.grad.cpu() for p in net.parameters()], kept))
+    (ours, few), (expected, many) = found
+    assert all(torch.equal(a, b) and b.any() for a, b in zip(ours, expected, strict=True))
+    size = {"fp32": 4, "bf16": 2}[precision]
+    assert many - few == pytest.approx((size - 1) * 60 * (40 + 24) / 2**20, abs=0.01)
