@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import LOOKS, ZERO, arrays, contracting_kernel, kernel, run_rows
+from models.dynamics.numba_support import ZERO, arrays, contracting_kernel, kernel, run_rows
 from models.gaussians import gaussian, slopes
 from models.linear_cpu import (
     NARROWEST,
@@ -163,15 +163,6 @@ def delay_events(
         for t in range(T):
             end_of_row = write_events(y[t], marks, place, y_columns, y_values)
             counts[row * T + t], place = end_of_row - place, end_of_row
-
-
-@kernel
-def join_clips(first, end, begins, starts, columns, values, to_columns, to_values):
-    """Move the events of clips first to end from ``begins`` to ``starts`` [B + 1]."""
-    for row in range(first, end):
-        begin, to = begins[row], starts[row]
-        for i in range(starts[row + 1] - to):
-            to_columns[to + i], to_values[to + i] = columns[begin + i], values[begin + i]
 
 
 @kernel
@@ -340,10 +331,8 @@ def _delayed_events(events: Events, g: Tensor, B: int, size: int) -> Events:
 
     run_rows(delay_events, B, size, *given, scratch=scratch)
     starts = F.pad(counts.cumsum(0), (1, 0))
-    total = int(starts[-1])
-    joined = columns.new_empty(total), values.new_empty(total)
-    given = arrays(begins, starts[::T].contiguous(), columns, values, *joined)
-    run_rows(join_clips, B, total // (B * LOOKS), *given)
+    clips = list(zip(begins.tolist(), counts.view(B, T).sum(1).tolist(), strict=False))
+    joined = (torch.cat([x[begin : begin + n] for begin, n in clips]) for x in (columns, values))
     return Events(starts, *joined)
 
 
