@@ -23,13 +23,11 @@ from models.linear_cpu import (
     by_weights,
     find_events,
     forward_product,
-    transposed,
     write_events,
 )
 
 DENSEST = 0.2  # share of what comes out of a filter, above which it is multiplied as it is
 SLIGHT = 1e-7  # weights of taps below change no product: together they are less than its rounding
-SLIGHT_SLOPES = 1e-8  # nor, below this, the gradient of a position: slopes are steeper than taps
 LANES, STEPS, TAPS = 128, 4, 8
 NEURONS = 64  # whose currents at the steps of a clip stay in the nearest cache
 
@@ -272,9 +270,9 @@ def filtered(x: Tensor, g: Tensor, lead: int) -> Tensor:
     return y
 
 
-def used_taps(g: Tensor, above: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Which taps [F, W] of g [F, D] hold all that are greater, and the delay [F] of the first."""
-    used = g > above
+def used_taps(g: Tensor) -> tuple[Tensor, Tensor]:
+    """Which taps [F, W] of g [F, D] hold all that are not 0, and the delay [F] of the first."""
+    used = g != 0
     width = int(used.sum(1).max())
     first = used.int().argmax(1).clamp(max=g.shape[1] - width)
     return first[:, None] + torch.arange(width), g.shape[1] - 1 - first
@@ -311,7 +309,7 @@ def gradients(
         given, working = arrays(x, *blocks, d_y, d_x, d_P), room(x, g.shape[1], 2)
         run_rows(pull_back, len(x), 2 * x[0].numel(), *given, scratch=working)
     else:
-        at, lag = used_taps(g, SLIGHT_SLOPES)
+        at, lag = used_taps(g)
         given = arrays(*kept, slope.gather(1, at), lag, d_y, d_P)
         run_rows(pull_positions, len(d_y), d_y[0].numel(), *given)
         d_x = filtered(d_y, g.flip(1), 0) if of_x else None
@@ -346,7 +344,7 @@ class _Currents(torch.autograd.Function):
         ctx.save_for_backward(P, sigma, weight, g)
         ctx.lists, ctx.shape = (events, made), x.shape
         y = x.new_empty(B * T, len(weight))
-        given = arrays(*made, transposed(weight), y)
+        given = arrays(*made, weight.T.contiguous(), y)
         run_rows(forward_product, len(y), weight.numel(), *given)
         return y.view(B, T, -1)
 
@@ -355,9 +353,7 @@ class _Currents(torch.autograd.Function):
     def backward(ctx, d_I):
         (P, sigma, weight, g), (events, made) = ctx.saved_tensors, ctx.lists
         d_I = d_I.flatten(0, 1).contiguous()
-        d_weight = None
-        if ctx.needs_input_grad[3]:
-            d_weight = transposed(by_weights(made, d_I, weight.shape[1]))
+        d_weight = by_weights(made, d_I, weight.shape[1]).T if ctx.needs_input_grad[3] else None
         d_y = (d_I @ weight).view(ctx.shape)
         slope = slopes(g, P, sigma)
         d_x, d_P = gradients(events, g, slope, d_y, ctx.needs_input_grad[0])

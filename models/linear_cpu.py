@@ -39,7 +39,6 @@ SAMPLED_ROWS = 64  # whose share decides whether counting the others is worth it
 WORTH_A_SEARCH = 1 << 24  # multiply-adds of the dense product
 NARROWEST = 64  # outputs; finding the events costs more than a narrower product
 ROWS = 256  # rows whose gradients stay in the L2 cache
-TILE = 16  # rows and columns that are transposed at once: of more, lines of a cache share places
 PARTS, PER_PART = 8, 2000  # sums of the gradient of the weights, whatever the number of threads
 
 
@@ -192,17 +191,6 @@ def add_rows(out, begin, end, indices, values, rows):
 
 
 @kernel
-def transpose(first, end, x, y):
-    """Tiles of rows first to end of y [K, H], which is x [H, K] transposed."""
-    for begin in range(first * TILE, min(end * TILE, len(y)), TILE):
-        for h in range(0, len(x), TILE):
-            for k in range(begin, min(begin + TILE, len(y))):
-                to = y[k, h : h + TILE]
-                for i in range(to.size):
-                    to[i] = x[h + i, k]
-
-
-@kernel
 def forward_product(first, end, starts, columns, values, weight, y):
     """Rows first to end of y [N, H], the weight [K, H]."""
     for n in range(first, end):
@@ -340,13 +328,6 @@ def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | No
         Events(starts[0], events, values) if few[0] else None,
         Places(starts[1], wanted) if few[1] else None,
     )
-
-
-def transposed(x: Tensor) -> Tensor:
-    """x [H, K] transposed, row after row: PyTorch takes several times as long."""
-    y = x.new_empty(x.shape[1], len(x))
-    run_rows(transpose, -(-len(y) // TILE), TILE * len(x), *arrays(x.contiguous(), y))
-    return y
 
 
 class _Product(torch.autograd.Function):
