@@ -20,6 +20,8 @@ if __name__ == "__main__":
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import torch
@@ -212,6 +214,10 @@ class Row:
         self.experiment.model.train()
         self.steps = self.experiment.steps
         self.meter = self.steps.empty_training_meter()
+        # Plain PyTorch takes all threads.
+        self.threads = (
+            nullcontext if name == "slow" else partial(self.experiment.threads, data.train)
+        )
         if name == "slow":
             self.batches, self.tests = (slow_batches(case, config, data, device) for _ in range(2))
         else:
@@ -222,15 +228,17 @@ class Row:
     def train(self, count: int) -> None:
         """Take steps."""
         self.experiment.model.train()
-        for _ in range(count):
-            self.steps.train(*next(self.batches), self.meter)
+        with self.threads():
+            for _ in range(count):
+                self.steps.train(*next(self.batches), self.meter)
 
     def evaluate(self, count: int) -> None:
         """Test on batches."""
         self.experiment.model.eval()
         meter = self.steps.new_meter()
-        for _ in range(count):
-            self.steps.evaluate(*next(self.tests), meter)
+        with self.threads():
+            for _ in range(count):
+                self.steps.evaluate(*next(self.tests), meter)
 
     def firing_rate(self) -> float:
         """Mean over the hidden units, in training."""

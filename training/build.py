@@ -262,10 +262,10 @@ def refuse_unreached(model: nn.Module) -> None:
         )
 
 
-def introduce(config: Config, data: Data, model: nn.Module) -> None:
-    """Say what is trained, on what data, and where."""
+def introduce(config: Config, data: Data, model: nn.Module, threads: int) -> None:
+    """Say what is trained, on what data, and where; so many CPU ``threads`` are at hand."""
     options, device = config.training, next(model.parameters()).device
-    log.info(describe_device(device))
+    log.info(describe_device(device, threads))
     if options.precision == "tf32" and device.type != "cuda":
         log.info("Matrix products: fp32 (tf32 is for GPUs, and has no effect on the CPU)")
     elif options.precision != "fp32":

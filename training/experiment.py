@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import torch
 
-from datasets.interface import Data
+from datasets.interface import Data, Split
 from models.dynamics.backends import Compilation
 from parsers.load import Config
 from training import diverged
@@ -26,7 +26,12 @@ from training.build import (
     warn_of_idle_layers,
 )
 from training.data.loading import augmented, batches, order_of_batches
-from training.device.choice import random_state, restore_random_state, set_up
+from training.device.choice import (
+    random_state,
+    restore_random_state,
+    set_up,
+    threads_worth_waking,
+)
 from training.device.graphs import Launcher
 from training.errors import DivergedError, StoppedEarlyError
 from training.metrics import Meter, Metrics
@@ -96,6 +101,14 @@ class Experiment:
         """The learning rate in force."""
         return self.optimizer.param_groups[0]["lr"]
 
+    def threads(self, split: Split) -> contextlib.AbstractContextManager[int]:
+        """Within it a CPU computes batches of ``split`` on as many threads as are worth it."""
+        if self.device.type == "cuda" or not self.model.is_snn:
+            return contextlib.nullcontext(torch.get_num_threads())
+        units = sum(layer.output_size for layer in self.model.hidden_layers)
+        steps, _ = split.longest()
+        return threads_worth_waking(self.options.batch_size * steps * units)
+
     def fit(self) -> dict:
         """Train, test the best model, and return the summary that also lies in summary.json.
 
@@ -106,8 +119,13 @@ class Experiment:
         tracking = contextlib.nullcontext()
         if self.config.is_tracked:
             tracking = tracked(self.config, self.folder, self.recorder.history)
-        with log_file(log_path), stop_request() as self.stop, tracking as self.tracker:
-            introduce(self.config, self.data, self.model)
+        with (
+            log_file(log_path),
+            stop_request() as self.stop,
+            tracking as self.tracker,
+            self.threads(self.data.train) as most,
+        ):
+            introduce(self.config, self.data, self.model, most)
             if self.progress.epoch > self.options.start_epoch or self.progress.step:
                 log.info("Resuming after %s", self.progress)
             last = self.options.start_epoch + self.options.nb_epochs
@@ -209,12 +227,12 @@ class Experiment:
             Compilation.report()
             refuse_unreached(self.model)
 
-    def evaluate(self, split, label: str) -> Metrics:
+    def evaluate(self, split: Split, label: str) -> Metrics:
         """One pass over ``split`` without learning."""
         self.model.eval()
         meter, begin = self.steps.new_meter(), time.perf_counter()
         self.predicted = []
-        with LiveBar(len(split), label, meter) as bar:
+        with self.threads(split), LiveBar(len(split), label, meter) as bar:
             for x, y in batches(split, self.options.batch_size):
                 self.predicted.append(self.steps.evaluate(x, y, meter))
                 bar.advance(len(y))

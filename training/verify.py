@@ -65,10 +65,11 @@ def verify(folder: Path, cache: DataCache, data_folder: Path | None = None) -> l
     with determinism(config.training.deterministic):
         experiment = open_trained(config, weights, cache)
         data = experiment.data
-        test = experiment.test(config.training.seed)
-        valid = experiment.evaluate(data.valid, "validation")
-    now = {**counts(experiment.model, data), "data_checksums": data.checksums}
-    now |= {"versions": versions(cache.device), "device": device_facts(cache.device)}
+        with experiment.threads(data.train):
+            test = experiment.test(config.training.seed)
+            valid = experiment.evaluate(data.valid, "validation")
+            now = {"versions": versions(cache.device), "device": device_facts(cache.device)}
+    now |= {**counts(experiment.model, data), "data_checksums": data.checksums}
     exact = all(now[name] == summary.get(name) for name in ("versions", "device"))
     is_drawn = config.model.init_state == "rand"
     judge_data = DATASETS[config.training.dataset_name].has_portable_checksums

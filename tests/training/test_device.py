@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The device of a run, its memory, and that the same seed gives the same bits there."""
 
+import json
 import os
 import platform
 import subprocess
@@ -57,6 +58,30 @@ def test_what_the_user_has_set_stays(name, monkeypatch):
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not choice.keep_freed_memory()
+
+
+def test_small_networks_wake_no_other_threads(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    torch.set_num_threads(4)  # the next test has the usual number again
+    assert train(new_exp_folder="small") == 0
+    assert "on the CPU with 1 of 4 threads, as more would slow down" in capsys.readouterr().out
+    assert json.loads((tmp_path / "small/summary.json").read_text())["device"]["threads"] == 1
+    assert torch.get_num_threads() == 4
+
+
+def test_threads_follow_the_size_of_a_batch_unless_the_user_sets_them(monkeypatch):
+    def within(neuron_steps: int) -> int:
+        with choice.threads_worth_waking(neuron_steps) as most:
+            assert most == 4
+            return torch.get_num_threads()
+
+    sizes = 1, 2 * choice.WORTH_A_THREAD, 9 * choice.WORTH_A_THREAD
+    torch.set_num_threads(4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert [within(size) for size in sizes] == [4, 4, 4]
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert [within(size) for size in sizes] == [1, 2, 4]
+    assert torch.get_num_threads() == 4
 
 
 def test_an_absent_device_is_refused(monkeypatch):

@@ -18,6 +18,7 @@ from training.errors import ExperimentError
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = (1 << 31) - 1
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+WORTH_A_THREAD = 800_000  # neuron steps of a batch (neurons x time steps x clips), as measured
 
 
 def choose_device(gpu_device: int) -> torch.device:
@@ -44,12 +45,31 @@ def set_up(device: torch.device) -> None:
         torch.cuda.set_device(device)  # PyTorch asks some things of "the" GPU
 
 
-def describe_device(device: torch.device) -> str:
-    """One line that says where the run computes."""
+def describe_device(device: torch.device, most: int = 0) -> str:
+    """One line that says where the run computes; ``most`` CPU threads were at hand."""
     if device.type == "cuda":
         return f"Running on {torch.cuda.get_device_name(device)} ({device})"
     threads = torch.get_num_threads()
-    return f"No CUDA device found: running on the CPU with {threads} thread{'s' * (threads > 1)}"
+    found = f"No CUDA device found: running on the CPU with {threads}"
+    if threads < most:
+        return f"{found} of {most} threads, as more would slow down so small a network"
+    return f"{found} thread{'s' * (threads > 1)}"
+
+
+@contextlib.contextmanager
+def threads_worth_waking(neuron_steps: int) -> Iterator[int]:
+    """Within it PyTorch uses only as many CPU threads as speed up batches of so many neuron steps.
+
+    Small operations are over before other threads have woken up. Gives the number there was, which
+    stays as it is where the user has set ``OMP_NUM_THREADS``.
+    """
+    before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(before, max(1, neuron_steps // WORTH_A_THREAD)))
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> bool:
