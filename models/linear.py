@@ -3,7 +3,7 @@
 """What surrounds a recurrence: feed-forward weights and dropout, faster than PyTorch's on a CPU,
 weights of fewer bits, and normalisation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.dynamics import Fold
-from models.dynamics.backends import compiled
+from models.dynamics.backends import Operation, compiled, tried
 from models.dynamics.naive import FIRED
+from models.dynamics.trial import B, H, T, Trial, uniform
 from models.network import LayerOutput, apart, in_full, join_directions
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 BATCHNORM_MOMENTUM = 0.05
+GAIN = 1.25  # of the spikes of a trial
 
 
 class Marks(NamedTuple):
@@ -80,7 +82,7 @@ class Linear(nn.Linear):
         """The same with any ``weight`` [out, in] and ``bias`` [out]."""
         rows = x.reshape(-1, self.in_features)
         marks = handed(x)
-        if marks is not None and compiled("cuda", self.backend, rows):
+        if marks is not None and compiled("cuda", self.backend, rows) and can_pack(rows):
             y = _Product.apply(rows, weight, self.precision, marks.gain)
         elif self.precision != "fp32":
             y = _Product.apply(rows, weight, self.precision)
@@ -303,15 +305,19 @@ def set_weight_bits(model: nn.Module, bits: int | None) -> None:
 class _Product(torch.autograd.Function):
     """x [N, in] times weight [out, in] transposed, and its two gradients, in one precision.
 
-    Of spikes, which are 0 or ``gain``, a byte each is kept for the backward pass.
+    Of spikes, which are 0 or ``gain``, GPU kernels keep a bit each for the backward pass.
     """
 
     @staticmethod
     def forward(ctx, x, weight, precision, gain=None):
         if precision == "bf16":
             x, weight = x.bfloat16(), weight.bfloat16()
-        ctx.save_for_backward(x if gain is None else x != 0, weight)
-        ctx.precision, ctx.gain = precision, gain
+        ctx.precision, ctx.gain, ctx.shape, kept = precision, gain, x.shape, x
+        if gain is not None:
+            from models.linear_triton import pack
+
+            kept = pack(x.contiguous())
+        ctx.save_for_backward(kept, weight)
         return _multiply(x, weight.T, precision)
 
     @staticmethod
@@ -319,11 +325,34 @@ class _Product(torch.autograd.Function):
     def backward(ctx, d_y):
         x, weight = ctx.saved_tensors
         if ctx.gain is not None:
-            x = (x * ctx.gain).to(weight.dtype)
+            from models.linear_triton import unpack
+
+            x = unpack(x, ctx.shape, ctx.gain, weight.dtype)
         if ctx.precision == "bf16":
             d_y = d_y.bfloat16()
         d_x = _multiply(d_y, weight, ctx.precision) if ctx.needs_input_grad[0] else None
         return d_x, _multiply(d_y.T, x, ctx.precision), None, None
+
+
+def can_pack(x: Tensor) -> bool:
+    """Whether the GPU of ``x`` keeps spikes as bits without a fault."""
+    return not tried(BITS, "cuda", x.device)
+
+
+def trials() -> Iterator[Trial]:
+    """A product with spikes that dropout has left."""
+    draw = uniform()
+    inputs = {"x": (draw(0, 1, B * T, H) < 0.3) * GAIN, "weight": draw(-1, 1, 5, H)}
+    yield Trial("bits", inputs, lambda product, x, weight: {"y": product(x, weight)})
+
+
+BITS = Operation(
+    "products with spikes",
+    lambda backend: (
+        lambda x, weight: _Product.apply(x, weight, "fp32", GAIN if backend == "cuda" else None)
+    ),
+    trials,
+)
 
 
 def _multiply(a: Tensor, b: Tensor, precision: str) -> Tensor:

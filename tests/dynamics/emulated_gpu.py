@@ -301,6 +301,9 @@ class _Machine:
             self.write(active, target, self.read(source, dtype))
 
     def do_cvt(self, active, parts, operands):
+        if parts[-2] == "bf16":  # NumPy has none
+            value = torch.from_numpy(self.read(operands[1], _TYPES["f32"])).bfloat16()
+            return self.write(active, operands[0], value.view(torch.int16).numpy())
         to, source = (_TYPES[part] for part in parts[-2:])
         value = self.read(operands[1], source)
         if to.kind in "iu" and source.kind == "f":
@@ -368,8 +371,9 @@ class _Machine:
             self.write(active, target, np.full(self.count, value))
             return
         dtype, chosen, memory, places = self._access(active, parts, place)
+        wide = np.uint16 if dtype == np.uint8 else dtype  # no register is narrower
         for name, address in zip(names_in(target), places, strict=True):
-            value = np.zeros(self.count, dtype)
+            value = np.zeros(self.count, wide)
             value[chosen] = memory.load(address, dtype, self.warp[chosen], self.program[chosen])
             self.write(active, name, value)
 
@@ -379,12 +383,6 @@ class _Machine:
         for name, address in zip(names_in(source), places, strict=True):
             value = self.read(name, dtype)[chosen]
             memory.store(address, value, self.warp[chosen], self.program[chosen])
-
-
-def _bytes_at(base: int, size: int) -> np.ndarray:
-    if size == 0:
-        return np.empty(0, np.uint8)
-    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(base))
 
 
 def _launch(
@@ -405,7 +403,8 @@ def _launch(
         arguments[parameter] = np.array(value, _TYPES[kind])
 
     def run():
-        memories = [_Memory(_bytes_at(base, size), base) for base, size in regions.items()]
+        spaces = [(at, (ctypes.c_uint8 * size).from_address(at)) for at, size in regions.items()]
+        memories = [_Memory(np.ctypeslib.as_array(space), at) for at, space in spaces]
         with np.errstate(all="ignore"):
             _Machine(program, (x, y, z), kernel.metadata.shared, arguments, memories).run()
 

@@ -16,6 +16,7 @@ from models.delays import DELAYS_OF_FEATURES, filter_of
 from models.dynamics import OPERATIONS, Fold, trial
 from models.dynamics.backends import try_kernels
 from models.folding import BATCH_STATISTICS
+from models.linear import BITS
 from models.snns import SNN
 from models.surrogate import BOXCAR, SURROGATES, surrogate
 from tests.dynamics.cases import (
@@ -74,6 +75,7 @@ TRIED = {  # operations, and what their trials are made for
     "selective scan": (OPERATIONS["selective_scan"],),
     "batch statistics": (BATCH_STATISTICS,),
     "delays": (DELAYS_OF_FEATURES,),
+    "bits": (BITS,),
 }
 EXACT = ("I", "u", "w", "s")  # gradients that are equal in every bit, see test_cpu
 SMALL_SHAPES = [(1, 1, 1), (2, 1, 130), (1, 15, 7), (3, 16, 5), (2, 9, 33)]
@@ -402,3 +404,22 @@ def test_wrong_batch_statistics_are_detected(wrong, monkeypatch):
     found = try_kernels(BATCH_STATISTICS, "cuda", torch.device("cpu"))
     what = f"the gradient of {wrong}" if wrong in ("x", "weight") else wrong.replace("_", " ")
     assert f"{what} not as in plain" in found.replace("variance", "var")
+
+
+@with_or_without_gpu
+@pytest.mark.parametrize("count", [1, 8, 4095, 4097, 10_001])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_spikes_are_kept_as_bits(count, dtype):
+    bits = importlib.import_module("models.linear_triton")
+    x = ((torch.rand(count) < 0.4) * 1.25).to(DEVICE, dtype)
+    packed = bits.pack(x)
+    assert packed.nbytes <= count / 8 + bits.BLOCK
+    assert torch.equal(bits.unpack(packed, x.shape, 1.25, dtype), x)
+
+
+@without_gpu
+def test_wrong_bits_are_detected(monkeypatch):
+    bits = importlib.import_module("models.linear_triton")
+    monkeypatch.setattr(bits, "pack", lambda x, pack=bits.pack: pack(x) ^ 1)
+    found = try_kernels(BITS, "cuda", torch.device("cpu"))
+    assert "the gradient of weight not as in plain" in found

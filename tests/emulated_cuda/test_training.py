@@ -82,7 +82,7 @@ def operations(neuron, layers):
 @pytest.mark.parametrize("neuron", MOST)
 def test_a_layer_takes_few_operations(neuron):
     two, three = operations(neuron, 2), operations(neuron, 3)
-    assert three.count("our kernel") - two.count("our kernel") == 4
+    assert three.count("our kernel") - two.count("our kernel") == 6
     assert len(three) - len(two) <= MOST[neuron]
 
 
@@ -95,7 +95,7 @@ def test_networks_are_exported_without_trying_kernels():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_spikes_are_kept_as_bytes(precision, monkeypatch):
+def test_spikes_are_kept_as_bits(precision, monkeypatch):
     """For the gradient of the weights above them, which is the same to the last bit."""
     x = (torch.rand(3, 20, 12) < 0.2).float().cuda()
     found = []
@@ -112,7 +112,7 @@ def test_spikes_are_kept_as_bytes(precision, monkeypatch):
     (ours, few), (expected, many) = found
     assert all(torch.equal(a, b) and b.any() for a, b in zip(ours, expected, strict=True))
     size = {"fp32": 4, "bf16": 2}[precision]
-    assert many - few == pytest.approx((size - 1) * 60 * (40 + 24) / 2**20, abs=0.01)
+    assert many - few == pytest.approx((size - 1 / 8) * 60 * (40 + 24) / 2**20, abs=0.01)
 
 
 def test_a_fifth_of_the_memory_is_kept():
@@ -122,4 +122,4 @@ def test_a_fifth_of_the_memory_is_kept():
         net = SNN((None, None, 140), [512, 512, 35], "SiLIF", dropout=0.25, backend=backend).cuda()
         net(x[:1, :2])  # tries the kernels
         kept[backend] = kept_mib(lambda net=net: net(x))
-    assert kept["auto"] < 0.215 * kept["naive"]
+    assert kept["auto"] < 0.2 * kept["naive"]
