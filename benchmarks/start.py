@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 from statistics import median
 
-import torch
 from tqdm import tqdm
 
 from benchmarks import measure
@@ -56,10 +55,11 @@ def run(environment: dict[str, str], *command: str) -> tuple[float, str]:
     return time.perf_counter() - begin, done.stdout.splitlines()[-1]
 
 
-def measured(folder: Path, rounds: int, changes: list[str]) -> dict:
+def measured(folder: Path, rounds: int, changes: list[str], threads: int | None) -> dict:
     """Seconds: of the first and of later starts, in the order in which they were made."""
-    environment = dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads()))
-    environment["NUMBA_CACHE_DIR"] = str(folder / "kernels")
+    environment = dict(os.environ, NUMBA_CACHE_DIR=str(folder / "kernels"))
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     demo = *DEMO, "--new_exp_folder", str(folder / "run"), *changes
     steps, commands = [], []
     for _ in tqdm(range(1 + rounds), unit="start", disable=None):
@@ -86,7 +86,7 @@ def main(argv: list[str] | None) -> None:
     rounds, changes = (1, ["--nb_epochs", "1"]) if options.quick else (options.rounds, [])
     result = {"benchmark": "start", "machine": measure.machine()}
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(Path(folder), rounds, changes)
+        found = measured(Path(folder), rounds, changes, options.threads)
     for name, value in found.items():
         lists = isinstance(value, list)
         result[name] = [round(x, 2) for x in value] if lists else round(value, 2)
