@@ -53,9 +53,16 @@ def test_shares_of_a_step(name, tmp_path, capsys, monkeypatch):
 
 
 def test_the_starts_after_the_first_count(tmp_path, monkeypatch):
-    seconds = iter([60.0, 5.0, 20.0, 4.0, 30.0, 3.0, 10.0, 2.0])
-    monkeypatch.setattr(start, "run", lambda *_: (s := next(seconds), str(s)))
-    found = start.measured(tmp_path, 3, [])
+    seconds, given = iter([60.0, 5.0, 20.0, 4.0, 30.0, 3.0, 10.0, 2.0]), []
+
+    def run(environment, *_):
+        given.append(environment.get("OMP_NUM_THREADS"))
+        return (found := next(seconds)), str(found)
+
+    monkeypatch.setattr(start, "run", run)
+    monkeypatch.delenv("OMP_NUM_THREADS")  # programs choose, if nothing else is asked for
+    found = start.measured(tmp_path, 3, [], threads=None)
+    assert given == [None] * 8
     assert (found["command_first_s"], found["command_s"], found["to_first_step_s"]) == (60, 20, 3)
 
 
