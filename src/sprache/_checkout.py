@@ -19,12 +19,16 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("analysis", "datasets", "main", "models", "parsers", "training")
-IMPORT = re.compile(rf"^(\s*(?:from|import) )(?=(?:{'|'.join(PARTS)})\b)", re.MULTILINE)
+PART = rf"(?:{'|'.join(PARTS)})\b"
+IMPORT = re.compile(rf"^(\s*(?:from|import) )(?={PART})", re.MULTILINE)
+COMMAND = re.compile(rf'(\bpython -m |^PROGRAM = ")(?={PART})', re.MULTILINE)
 
 
 def inside(source: str) -> str:
-    """``source`` with imports from ``sprache``, line by line where they were from its parts."""
-    return IMPORT.sub(r"\1sprache.", source)
+    """``source`` with imports from ``sprache``, line by line where they were from its parts, and
+    the commands that it tells users as they are then."""
+    source = COMMAND.sub(r"\1sprache.", IMPORT.sub(r"\1sprache.", source))
+    return source.replace("python main.py", "python -m sprache")
 
 
 class Loader(SourceFileLoader):

@@ -45,7 +45,7 @@ def imports(source: str) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPO)))
 def test_inside_the_package_modules_import_from_it(path):
-    """By a parser of Python, every import of ours is from ``sprache``, and nothing else differs."""
+    """By a parser of Python, every import of ours is from ``sprache``; so are commands."""
     source = path.read_text(encoding="utf-8")
     expected = [
         (line, f"sprache.{name}" if name.partition(".")[0] in _checkout.PARTS else name)
@@ -53,8 +53,17 @@ def test_inside_the_package_modules_import_from_it(path):
     ]
     inside = _checkout.inside(source)
     assert imports(inside) == expected
-    assert re.sub(r"\b(from|import) sprache\.", r"\1 ", inside) == source
+    outside = re.sub(r"(\bfrom |\bimport |\bpython -m |\bPROGRAM = \")sprache\.", r"\1", inside)
+    assert outside.replace("python -m sprache", "python main.py") == source
     assert not {name.partition(".")[0] for _, name in expected} & (FOLDERS | {"main"})
+
+
+def test_inside_the_package_users_are_told_its_commands():
+    told = 'PROGRAM = "training.verify"\nsay("python -m analysis.report, python main.py --help")\n'
+    assert _checkout.inside(told) == (
+        'PROGRAM = "sprache.training.verify"\n'
+        'say("python -m sprache.analysis.report, python -m sprache --help")\n'
+    )
 
 
 def test_in_a_program_that_has_the_modules_already_they_are_the_same():

@@ -111,8 +111,21 @@ def test_so_does_an_editable_install(place, tmp_path):
 def test_its_programs_run(place, tmp_path):
     path = [place / "others", place / "wheel"]
     help_ = run(sys.executable, "-m", "sprache.training.results", "--help", cwd=tmp_path, path=path)
+    assert "usage: python -m sprache.training.results" in help_
     assert "--compare" in help_
     sizes = ["--nb_epochs=1", "--nb_hiddens=4", "--nb_steps=10", "--backend=naive"]
     command = [sys.executable, "-m", "sprache", "--config=demo.yaml", *sizes, "--seed", "1", "2"]
     run(*command, "--jobs=2", "--new_exp_folder=out", cwd=tmp_path, path=path)
     assert len(list((tmp_path / "out").glob("*/summary.json"))) == 2
+    search = "method: random\nrun_cap: 2\nparameters: {lr: {min: 0.001, max: 0.1}}\n"
+    (tmp_path / "search.yaml").write_text(search)
+    command = [
+        sys.executable,
+        "-m",
+        "sprache",
+        "--config=search.yaml",
+        "--dataset_name=demo",
+        *sizes,
+    ]
+    printed = run(*command, "--jobs=2", "--new_exp_folder=found", cwd=tmp_path, path=path)
+    assert f"to train it: python -m sprache --config {tmp_path / 'found/best.yaml'}" in printed
