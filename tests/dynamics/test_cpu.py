@@ -96,7 +96,7 @@ def test_resetting(case, recurrent, threads):
     adapts, form = RESETTING[case]
     run = functools.partial(run_resetting, **form)
     shapes = [(SHAPES[2], False), (SHAPES[-1], False)]
-    if case in ("SE-adLIF", "EF-adLIF, soft, attached", "LIF, soft, attached"):  # compiled anew
+    if case not in ("EF-adLIF", "LIF, hard"):  # compiled anew
         shapes.append(((3, 63, 17), True))
     for shape, learns in shapes:
         inputs = resetting_inputs(*shape, adapts=adapts, recurrent=recurrent, learns=learns)
