@@ -51,32 +51,40 @@ def add_taps(out, g, m, v, t):
         out[3, j] = d + g4 * v7 + g5 * v8 + g6 * v9 + g7 * v10
 
 
-@kernel
-def filter_rows(first, end, x, g, lead, y, v, out):
-    """Rows first to end of y_t = sum_k g_k x_{t-lead+k}: x, y [B, T, F], g [blocks, taps, LANES].
+def _filter(in_place: bool):
+    @kernel
+    def filter_rows(first, end, x, g, lead, y, v, out):
+        """Rows first to end of y_t = sum_k g_k x_{t-lead+k}: x, y [B, T, F], g [blocks, taps,
+        LANES]. In place, y takes the memory of x, and nothing is written to its own.
 
-    ``v`` [T + room, LANES] is 0 but for the steps of a block, which begin at ``lead``; ``out``
-    [STEPS, LANES].
-    """
-    T, size = x.shape[1:]
-    for row in range(first, end):
-        for block in range(len(g)):
-            f = block * LANES
-            lanes = min(LANES, size - f)
-            for t in range(T):
-                given, to = x[row, t, f : f + lanes], v[lead + t]
-                for j in range(given.size):
-                    to[j] = given[j]
-            for t in range(0, T, STEPS):
-                for i in range(STEPS):
-                    for j in range(LANES):
-                        out[i, j] = 0
-                for m in range(0, g.shape[1], TAPS):
-                    add_taps(out, g[block], m, v, t + m)
-                for i in range(min(STEPS, T - t)):
-                    made, to = out[i], y[row, t + i, f : f + lanes]
-                    for j in range(to.size):
-                        to[j] = made[j]
+        ``v`` [T + room, LANES] is 0 but for the steps of a block, which begin at ``lead``; ``out``
+        [STEPS, LANES].
+        """
+        T, size = x.shape[1:]
+        result = x if in_place else y
+        for row in range(first, end):
+            for block in range(len(g)):
+                f = block * LANES
+                lanes = min(LANES, size - f)
+                for t in range(T):
+                    given, to = x[row, t, f : f + lanes], v[lead + t]
+                    for j in range(given.size):
+                        to[j] = given[j]
+                for t in range(0, T, STEPS):
+                    for i in range(STEPS):
+                        for j in range(LANES):
+                            out[i, j] = 0
+                    for m in range(0, g.shape[1], TAPS):
+                        add_taps(out, g[block], m, v, t + m)
+                    for i in range(min(STEPS, T - t)):
+                        made, to = out[i], result[row, t + i, f : f + lanes]
+                        for j in range(to.size):
+                            to[j] = made[j]
+
+    return filter_rows
+
+
+filter_rows, filter_in_place = _filter(False), _filter(True)
 
 
 @kernel
@@ -262,12 +270,13 @@ def room(x: Tensor, taps: int, results: int = 1):
     return lambda: tuple(np.zeros(size, np.float32) for size in sizes)
 
 
-def filtered(x: Tensor, g: Tensor, lead: int) -> Tensor:
+def filtered(x: Tensor, g: Tensor, lead: int, in_place: bool = False) -> Tensor:
     """y_t = sum_k g_k x_{t-lead+k} of every feature of x [B, T, F]; g [F, D]."""
-    y = torch.empty_like(x)
+    y = x.new_empty(0, *x.shape[1:]) if in_place else torch.empty_like(x)
     given = *arrays(x, in_blocks(g)), lead, *arrays(y)
-    run_rows(filter_rows, len(x), x[0].numel(), *given, scratch=room(x, g.shape[1]))
-    return y
+    compiled = filter_in_place if in_place else filter_rows
+    run_rows(compiled, len(x), x[0].numel(), *given, scratch=room(x, g.shape[1]))
+    return x if in_place else y
 
 
 def used_taps(g: Tensor) -> tuple[Tensor, Tensor]:
@@ -295,11 +304,12 @@ def apply(x: Tensor, g: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 def gradients(
-    kept: tuple[Tensor, ...], g: Tensor, slope: Tensor, d_y: Tensor, of_x: bool
+    kept: tuple[Tensor, ...], g: Tensor, slope: Tensor, d_y: Tensor, of_x: bool, own: bool = False
 ) -> tuple[Tensor | None, Tensor]:
     """Those of x [B, T, F], if they are asked for, and of the positions [F].
 
     ``kept`` is what ``apply`` gave; ``slope`` [F, D] is the derivative of ``g`` by the position.
+    Of events, the gradient of x takes the memory of ``d_y`` where that is the caller's ``own``.
     """
     d_P = d_y.new_empty(len(d_y), d_y.shape[2])
     if len(kept) == 1:
@@ -312,7 +322,7 @@ def gradients(
         at, lag = used_taps(g)
         given = arrays(*kept, slope.gather(1, at), lag, d_y, d_P)
         run_rows(pull_positions, len(d_y), d_y[0].numel(), *given)
-        d_x = filtered(d_y, g.flip(1), 0) if of_x else None
+        d_x = filtered(d_y, g.flip(1), 0, in_place=own) if of_x else None
     return d_x if of_x else None, d_P.sum(0)
 
 
@@ -356,7 +366,7 @@ class _Currents(torch.autograd.Function):
         d_weight = by_weights(made, d_I, weight.shape[1]).T if ctx.needs_input_grad[3] else None
         d_y = (d_I @ weight).view(ctx.shape)
         slope = slopes(g, P, sigma)
-        d_x, d_P = gradients(events, g, slope, d_y, ctx.needs_input_grad[0])
+        d_x, d_P = gradients(events, g, slope, d_y, ctx.needs_input_grad[0], own=True)
         return d_x, d_P, None, d_weight, None, None
 
 
