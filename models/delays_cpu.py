@@ -15,7 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import ZERO, arrays, contracting_kernel, kernel, run_rows
+from models.dynamics.numba_support import (
+    LOOKS,
+    ZERO,
+    arrays,
+    contracting_kernel,
+    kernel,
+    run_rows,
+)
 from models.gaussians import gaussian, slopes
 from models.linear_cpu import (
     NARROWEST,
@@ -169,6 +176,17 @@ def delay_events(
         for t in range(T):
             end_of_row = write_events(y[t], marks, place, y_columns, y_values)
             counts[row * T + t], place = end_of_row - place, end_of_row
+
+
+@kernel
+def join_clips(first, end, begins, starts, columns, values, all_columns, all_values):
+    """Put the events of clips first to end, which begin at ``begins``, where they ``start``."""
+    for row in range(first, end):
+        count = starts[row + 1] - starts[row]
+        given, to = columns[begins[row] :][:count], all_columns[starts[row] :][:count]
+        numbers, places = values[begins[row] :][:count], all_values[starts[row] :][:count]
+        for i in range(to.size):
+            to[i], places[i] = given[i], numbers[i]
 
 
 @kernel
@@ -339,8 +357,9 @@ def _delayed_events(events: Events, g: Tensor, B: int, size: int) -> Events:
 
     run_rows(delay_events, B, size, *given, scratch=scratch)
     starts = F.pad(counts.cumsum(0), (1, 0))
-    clips = list(zip(begins.tolist(), counts.view(B, T).sum(1).tolist(), strict=False))
-    joined = (torch.cat([x[begin : begin + n] for begin, n in clips]) for x in (columns, values))
+    joined = columns.new_empty(int(starts[-1])), values.new_empty(int(starts[-1]))
+    given = arrays(begins, starts[::T].contiguous(), columns, values, *joined)
+    run_rows(join_clips, B, size // LOOKS, *given)
     return Events(starts, *joined)
 
 
