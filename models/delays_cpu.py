@@ -15,14 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import (
-    LOOKS,
-    ZERO,
-    arrays,
-    contracting_kernel,
-    kernel,
-    run_rows,
-)
+from models.dynamics.numba_support import LOOKS, ZERO, arrays, contracting_kernel, kernel, run_rows
 from models.gaussians import gaussian, slopes
 from models.linear_cpu import (
     NARROWEST,
@@ -58,6 +51,15 @@ def add_taps(out, g, m, v, t):
         out[3, j] = d + g4 * v7 + g5 * v8 + g6 * v9 + g7 * v10
 
 
+@kernel
+def load_block(x, f, lanes, lead, v):
+    """Take ``lanes`` features of a clip x [T, F] from f on to the steps of v from ``lead`` on."""
+    for t in range(len(x)):
+        given, to = x[t, f : f + lanes], v[lead + t]
+        for j in range(given.size):
+            to[j] = given[j]
+
+
 def _filter(in_place: bool):
     @kernel
     def filter_rows(first, end, x, g, lead, y, v, out):
@@ -73,10 +75,7 @@ def _filter(in_place: bool):
             for block in range(len(g)):
                 f = block * LANES
                 lanes = min(LANES, size - f)
-                for t in range(T):
-                    given, to = x[row, t, f : f + lanes], v[lead + t]
-                    for j in range(given.size):
-                        to[j] = given[j]
+                load_block(x[row], f, lanes, lead, v)
                 for t in range(0, T, STEPS):
                     for i in range(STEPS):
                         for j in range(LANES):
@@ -107,10 +106,7 @@ def pull_back(first, end, x, g, slope, d_y, d_x, d_P, v, out, by):
             f = block * LANES
             lanes = min(LANES, size - f)
             total = d_P[row, f : f + lanes]
-            for t in range(T):
-                given, to = d_y[row, t, f : f + lanes], v[t]
-                for j in range(given.size):
-                    to[j] = given[j]
+            load_block(d_y[row], f, lanes, 0, v)
             for t in range(0, T, STEPS):
                 for i in range(STEPS):
                     for j in range(LANES):
@@ -179,14 +175,12 @@ def delay_events(
 
 
 @kernel
-def join_clips(first, end, begins, starts, columns, values, all_columns, all_values):
-    """Put the events of clips first to end, which begin at ``begins``, where they ``start``."""
+def join_clips(first, end, begins, starts, columns, values, to_columns, to_values):
+    """Move the events of clips first to end from ``begins`` to ``starts`` [B + 1]."""
     for row in range(first, end):
-        count = starts[row + 1] - starts[row]
-        given, to = columns[begins[row] :][:count], all_columns[starts[row] :][:count]
-        numbers, places = values[begins[row] :][:count], all_values[starts[row] :][:count]
-        for i in range(to.size):
-            to[i], places[i] = given[i], numbers[i]
+        begin, to = begins[row], starts[row]
+        for i in range(starts[row + 1] - to):
+            to_columns[to + i], to_values[to + i] = columns[begin + i], values[begin + i]
 
 
 @kernel

@@ -82,7 +82,8 @@ class Linear(nn.Linear):
         """The same with any ``weight`` [out, in] and ``bias`` [out]."""
         rows = x.reshape(-1, self.in_features)
         marks = handed(x)
-        if marks is not None and compiled("cuda", self.backend, rows) and can_pack(rows):
+        on_gpu = marks is not None and compiled("cuda", self.backend, rows)
+        if on_gpu and not tried(BITS, "cuda", rows.device):
             y = _Product.apply(rows, weight, self.precision, marks.gain)
         elif self.precision != "fp32":
             y = _Product.apply(rows, weight, self.precision)
@@ -332,11 +333,6 @@ class _Product(torch.autograd.Function):
             d_y = d_y.bfloat16()
         d_x = _multiply(d_y, weight, ctx.precision) if ctx.needs_input_grad[0] else None
         return d_x, _multiply(d_y.T, x, ctx.precision), None, None
-
-
-def can_pack(x: Tensor) -> bool:
-    """Whether the GPU of ``x`` keeps spikes as bits without a fault."""
-    return not tried(BITS, "cuda", x.device)
 
 
 def trials() -> Iterator[Trial]:

@@ -77,9 +77,10 @@ def open_trained(config: Config, weights: Path, cache: DataCache) -> Experiment:
 def evaluate_point(experiment: Experiment, path: Path, folder: Path, number: int) -> dict:
     """Test loaded weights under one seed."""
     options = experiment.options
-    with log_file(folder / "exp.log" if options.log_tofile else None):
+    log_path = folder / "exp.log" if options.log_tofile else None
+    with log_file(log_path), experiment.threads(experiment.data.test) as most:
         if number == 0:
-            log.info(describe_device(experiment.device))
+            log.info(describe_device(experiment.device, most))
             log.info(describe(experiment.model))
             log.info("Evaluating %s on %s test clips", path, f"{len(experiment.data.test):,}")
         test = experiment.test(options.seed).to_dict()

@@ -117,15 +117,8 @@ def test_its_programs_run(place, tmp_path):
     command = [sys.executable, "-m", "sprache", "--config=demo.yaml", *sizes, "--seed", "1", "2"]
     run(*command, "--jobs=2", "--new_exp_folder=out", cwd=tmp_path, path=path)
     assert len(list((tmp_path / "out").glob("*/summary.json"))) == 2
-    search = "method: random\nrun_cap: 2\nparameters: {lr: {min: 0.001, max: 0.1}}\n"
-    (tmp_path / "search.yaml").write_text(search)
-    command = [
-        sys.executable,
-        "-m",
-        "sprache",
-        "--config=search.yaml",
-        "--dataset_name=demo",
-        *sizes,
-    ]
+    drawn = "{dataset_name: {value: demo}, lr: {min: 0.001, max: 0.1}}"
+    (tmp_path / "search.yaml").write_text(f"method: random\nrun_cap: 2\nparameters: {drawn}\n")
+    command = [sys.executable, "-m", "sprache", "--config=search.yaml", *sizes]
     printed = run(*command, "--jobs=2", "--new_exp_folder=found", cwd=tmp_path, path=path)
     assert f"to train it: python -m sprache --config {tmp_path / 'found/best.yaml'}" in printed

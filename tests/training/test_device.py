@@ -66,6 +66,8 @@ def test_small_networks_wake_no_other_threads(train, tmp_path, monkeypatch, caps
     assert train(new_exp_folder="small") == 0
     assert "on the CPU with 1 of 4 threads, as more would slow down" in capsys.readouterr().out
     assert json.loads((tmp_path / "small/summary.json").read_text())["device"]["threads"] == 1
+    assert train("small", evaluate_pretrained=True, new_exp_folder="tested") == 0
+    assert "on the CPU with 1 of 4 threads" in capsys.readouterr().out
     assert torch.get_num_threads() == 4
 
 

@@ -45,7 +45,7 @@ def set_up(device: torch.device) -> None:
         torch.cuda.set_device(device)  # PyTorch asks some things of "the" GPU
 
 
-def describe_device(device: torch.device, most: int = 0) -> str:
+def describe_device(device: torch.device, most: int) -> str:
     """One line that says where the run computes; ``most`` CPU threads were at hand."""
     if device.type == "cuda":
         return f"Running on {torch.cuda.get_device_name(device)} ({device})"
