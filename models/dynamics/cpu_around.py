@@ -37,7 +37,8 @@ UPPER_BITS = np.uint32((1 << 21) - 1)  # of the first word in the 53
 
 DEGREE = 32 * WORDS - LOWER
 LOOKED_AT = 2 + DEGREE // WORDS  # blocks in which a jump finds the words to add up
-WORTH_A_JUMP = 1 << 19  # numbers; a jump takes as long as a part of them
+JUMP = 1 << 18  # numbers drawn in the time that a jump takes; a part has twice as many or more
+APART = 64  # words between states, so that threads do not write to the same cache line
 
 # Where a generator's exported state (5,056 bytes) keeps what is needed here.
 LEFT, USED, STATE = slice(8, 12), slice(16, 24), slice(24, 24 + 8 * WORDS)
@@ -120,7 +121,7 @@ def draw(
     from each of its ``terms`` on, which begin at ``begins``.
     """
     for part in range(turn, end):
-        state = states[part]
+        state = states[part][:WORDS]
         for i in range(begins[part], begins[part + 1], 4):
             a, b = words[terms[i] :], words[terms[i + 1] :]
             c, d = words[terms[i + 2] :], words[terms[i + 3] :]
@@ -190,10 +191,11 @@ def jump(distance: int) -> np.ndarray:
 def parts_of(count: int, place: int) -> tuple[list[int], list[int], list[int]]:
     """Where parts of so many numbers begin, one for each thread, and the block and the place in it
     at which each begins, the first being at ``place``."""
-    parts = max(1, min(torch.get_num_threads(), count // WORTH_A_JUMP))
+    parts = max(1, min(torch.get_num_threads(), count // (2 * JUMP)))
+    each = (count - JUMP) // parts  # less than of the first one, which does not jump
     bounds, blocks, places = [0], [0], [place]
     for part in range(1, parts):
-        block = (place + 2 * count * part // parts) // WORDS
+        block = (place + 2 * (count - (parts - part) * each)) // WORDS
         bounds.append(-(-(WORDS * block - place) // 2))
         blocks.append(block)
         places.append(place + 2 * bounds[-1] - WORDS * block)
@@ -215,8 +217,8 @@ def bernoulli(count: int, probability: float, generator: torch.Generator) -> tor
     stored = fields[STATE].view(np.uint64)
     start = WORDS if left[0] == 1 else int(used[0])  # of a new generator no block is made yet
     bounds, blocks, places = parts_of(count, start)
-    states = np.zeros((len(bounds), WORDS), np.uint32)
-    states[0] = stored
+    states = np.zeros((len(bounds), WORDS + APART), np.uint32)
+    states[0, :WORDS] = stored
     words = np.zeros((LOOKED_AT + 1, WORDS), np.uint32)
     if len(bounds) > 1:
         compile_first(look_ahead, (states[0], words))
@@ -225,11 +227,11 @@ def bernoulli(count: int, probability: float, generator: torch.Generator) -> tor
     begins = np.cumsum([0, *map(len, terms)])
     below, places = math.ceil(probability * 2.0**53), np.array(places)
     run_rows(
-        draw, len(bounds), WORTH_A_JUMP, states, np.array([*bounds, count]), places, words.ravel(),
+        draw, len(bounds), JUMP, states, np.array([*bounds, count]), places, words.ravel(),
         np.concatenate(terms), begins, np.uint32(below >> 32), np.uint32(below & 0xFFFFFFFF),
         kept.numpy(), scratch=lambda: tuple(np.empty((2, WORDS), np.uint32)),
     )  # fmt: skip
-    stored[:], left[0], used[0] = states[-1], WORDS + 1 - places[-1], places[-1]
+    stored[:], left[0], used[0] = states[-1, :WORDS], WORDS + 1 - places[-1], places[-1]
     generator.set_state(exported)
     return kept
 

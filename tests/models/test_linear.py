@@ -147,7 +147,7 @@ def test_random_numbers_equal_pytorchs(drawn_before, probability):
 @pytest.mark.parametrize("threads", [2, 3, 7])
 @pytest.mark.parametrize("drawn_before", [0, 1, 623, 624])
 def test_threads_draw_the_same_numbers(threads, drawn_before, monkeypatch):
-    monkeypatch.setattr(cpu_dropout, "WORTH_A_JUMP", 1000)
+    monkeypatch.setattr(cpu_dropout, "JUMP", 500)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for count in (1999, 2000, 7001, 30_000):
         ours, theirs = (torch.Generator().manual_seed(4) for _ in range(2))
