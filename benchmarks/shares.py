@@ -66,8 +66,8 @@ FUNCTIONS = {
     "models.linear_cpu.marked_events": EVENTS,
     "models.dynamics.cpu_recurrent.marked_events": EVENTS,
     "models.linear_cpu.by_weights": BY_WEIGHT,
-    "models.dynamics.cpu_recurrent.by_weights": BY_WEIGHT,
-    "models.dynamics.cpu_around.statistics": STATISTICS,
+    "models.dynamics.cpu_recurrent.parts_by_weights": BY_WEIGHT,
+    "models.dynamics.cpu_norm.statistics": STATISTICS,
     "models.dynamics.cpu_around.kept": DRAWS,
     "models.shell.normalize": NORM,
     "models.linear.normalize": NORM,
@@ -107,7 +107,7 @@ OPERATIONS = {
 PART, KERNEL, NODE = "part: ", "kernel: ", "autograd::engine::evaluate_function: "
 CALLERS = (
     "models.linear_cpu", "models.dynamics.cpu", "models.dynamics.cpu_around",
-    "models.dynamics.cpu_recurrent",
+    "models.dynamics.cpu_norm", "models.dynamics.cpu_recurrent",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models.dynamics.cpu_norm import note_sums
 from models.dynamics.numba_support import LOOKS, ZERO, arrays, contracting_kernel, kernel, run_rows
 from models.gaussians import gaussian, slopes
 from models.linear_cpu import (
@@ -22,7 +23,7 @@ from models.linear_cpu import (
     Events,
     by_weights,
     find_events,
-    forward_product,
+    multiplied,
     write_events,
 )
 
@@ -366,17 +367,16 @@ class _Currents(torch.autograd.Function):
         made = _delayed_events(events, g.masked_fill(g < SLIGHT, 0), B, T * size)
         ctx.save_for_backward(P, sigma, weight, g)
         ctx.lists, ctx.shape = (events, made), x.shape
-        y = x.new_empty(B * T, len(weight))
-        given = arrays(*made, weight.T.contiguous(), y)
-        run_rows(forward_product, len(y), weight.numel(), *given)
-        return y.view(B, T, -1)
+        y, sums = multiplied(made, weight.T.contiguous())
+        ctx.mark_non_differentiable(sums)
+        return y.view(B, T, -1), sums
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_I):
+    def backward(ctx, d_I, _):
         (P, sigma, weight, g), (events, made) = ctx.saved_tensors, ctx.lists
         d_I = d_I.flatten(0, 1).contiguous()
-        d_weight = by_weights(made, d_I, weight.shape[1]).T if ctx.needs_input_grad[3] else None
+        d_weight = by_weights(made, d_I, weight.shape[1]) if ctx.needs_input_grad[3] else None
         d_y = (d_I @ weight).view(ctx.shape)
         slope = slopes(g, P, sigma)
         d_x, d_P = gradients(events, g, slope, d_y, ctx.needs_input_grad[0], own=True)
@@ -393,7 +393,7 @@ def currents(x: Tensor, P: Tensor, sigma: Tensor, taps: int, weight: Tensor) -> 
     g = gaussian(P.detach(), sigma, taps)
     if len(events.values) * int((g >= SLIGHT).sum()) > DENSEST * x.numel() * len(g):
         return None
-    return _Currents.apply(x, P, sigma, weight, events, g)
+    return note_sums(*_Currents.apply(x, P, sigma, weight, events, g))
 
 
 def shifted(x: Tensor, delay: Tensor) -> Tensor:

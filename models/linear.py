@@ -92,6 +92,7 @@ class Linear(nn.Linear):
 
             y = in_order(rows, weight)
         elif compiled("cpu", self.backend, rows) and self.may_search(len(rows)):
+            from models.dynamics.cpu_norm import note_sums
             from models.linear_cpu import find_events, marked_events, product
 
             rows, wanted = rows.contiguous(), None
@@ -101,7 +102,9 @@ class Linear(nn.Linear):
                 events = find_events(rows.detach(), self.out_features)
             if events is None and wanted is None:
                 return nn.functional.linear(x, weight, bias)
-            y = product(rows, weight, events, wanted)
+            y, sums = product(rows, weight, events, wanted)
+            y = y.view(*x.shape[:-1], self.out_features)
+            return note_sums(y, sums) if bias is None else y + bias
         else:
             return nn.functional.linear(x, weight, bias)
         y = y.view(*x.shape[:-1], self.out_features)
@@ -196,11 +199,12 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     draws it, and mark what the next layer needs to know in order to compute only what is not
     multiplied by zero.
     """
-    from models.dynamics.cpu_around import kept, normalize_alike, statistics
+    from models.dynamics.cpu_around import kept
+    from models.dynamics.cpu_norm import normalize_alike, statistics
 
     (B, T, H), norm, given = current.shape, layer.norm, {}
     if not layer.recurrent and normalizes_by_batch(norm, current) and normalize_alike():
-        mean, rate = statistics(norm, current.detach().flatten(0, 1))
+        mean, rate = statistics(norm, current)
         given = {"mean": mean, "rate": rate, "weight": norm.weight, "shift": norm.bias}
         given["eps"] = norm.eps
     else:
@@ -214,7 +218,7 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
 
 
 def normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
-    """Whether ``norm`` takes statistics of the batch ``current`` [B, T, H], remembers them, and
+    """Whether ``norm`` takes statistics of the batch ``current`` [..., H], remembers them, and
     learns weight and bias."""
     return (
         isinstance(norm, nn.BatchNorm1d)
@@ -222,7 +226,7 @@ def normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
         and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
-        and current.shape[0] * current.shape[1] > 1  # else PyTorch says what is wrong
+        and current.numel() > current.shape[-1]  # else PyTorch says what is wrong
     )
 
 

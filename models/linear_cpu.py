@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from models.dynamics.cpu_norm import shares
 from models.dynamics.numba_support import (
     KEPT,
     LOOKS,
@@ -39,6 +40,7 @@ SAMPLED_ROWS = 64  # whose share decides whether counting the others is worth it
 WORTH_A_SEARCH = 1 << 24  # multiply-adds of the dense product
 NARROWEST = 64  # outputs; finding the events costs more than a narrower product
 ROWS = 256  # rows whose gradients stay in the L2 cache
+TILE = 16  # columns that are transposed at once
 PARTS, PER_PART = 8, 2000  # sums of the gradient of the weights, whatever the number of threads
 
 
@@ -191,11 +193,17 @@ def add_rows(out, begin, end, indices, values, rows):
 
 
 @kernel
-def forward_product(first, end, starts, columns, values, weight, y):
-    """Rows first to end of y [N, H], the weight [K, H]."""
-    for n in range(first, end):
-        y[n, :] = 0
-        add_rows(y[n], starts[n], starts[n + 1], columns, values, weight)
+def forward_product(first, end, share, starts, columns, values, weight, y, sums):
+    """y [N, H] by the weight [K, H], and sums [turns, H] of its rows as of ``add_columns``."""
+    for turn in range(first, end):
+        total = sums[turn]
+        total[:] = 0
+        for n in range(turn * share, min((turn + 1) * share, len(y))):
+            row = y[n]
+            row[:] = 0
+            add_rows(row, starts[n], starts[n + 1], columns, values, weight)
+            for j in range(total.size):
+                total[j] += row[j]
 
 
 @kernel
@@ -234,6 +242,29 @@ def weight_gradient(
             for k in range(low, high):
                 add_rows(total[k], start, ends[k], rows, sorted_values, d_y)
                 start = ends[k]
+
+
+@kernel
+def add_transposed(first, end, parts, out, tile):
+    """out [H, K] = the sum of the parts [P, K, H], transposed: blocks first to end of TILE columns.
+
+    ``tile`` is scratch [TILE, H and some more, as its columns would share few lines of the cache].
+    """
+    H = parts.shape[2]
+    for block in range(first, end):
+        begin = block * TILE
+        count = min(TILE, out.shape[1] - begin)
+        for k in range(count):
+            row = tile[k]
+            for j in range(H):
+                row[j] = parts[0, begin + k, j]
+            for part in range(1, len(parts)):
+                for j in range(H):
+                    row[j] += parts[part, begin + k, j]
+        for j in range(H):
+            to = out[j, begin : begin + count]
+            for k in range(count):
+                to[k] = tile[k, j]
 
 
 @summing_kernel
@@ -337,14 +368,14 @@ class _Product(torch.autograd.Function):
         ctx.lists = events, wanted
         ctx.save_for_backward(weight, given, x if events is None else None)
         if events is None:
-            return x @ weight.T
-        y = x.new_empty(len(x), len(weight))
-        run_rows(forward_product, len(x), weight.numel(), *arrays(*events, given, y))
-        return y
+            return x @ weight.T, None
+        y, sums = multiplied(events, given)
+        ctx.mark_non_differentiable(sums)
+        return y, sums
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_y):
+    def backward(ctx, d_y, _):
         weight, given, x = ctx.saved_tensors
         (events, wanted), d_y, d_x = ctx.lists, d_y.contiguous(), None
         if ctx.needs_input_grad[0]:
@@ -358,12 +389,35 @@ class _Product(torch.autograd.Function):
             return d_x, None, None, None
         if events is None:
             return d_x, d_y.T @ x, None, None
-        return d_x, by_weights(events, d_y, weight.shape[1]).T, None, None
+        return d_x, by_weights(events, d_y, weight.shape[1]), None, None
+
+
+def multiplied(events: Events, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The product [N, H] of rows with the weight [K, H], and sums of its rows as of
+    ``models.dynamics.cpu_norm.add_columns``."""
+    N, H = len(events.starts) - 1, weight.shape[1]
+    (share, turns), y = shares(N), weight.new_empty(N, H)
+    sums = weight.new_empty(turns, H)
+    given = arrays(*events, weight, y, sums)
+    run_rows(forward_product, turns, share * weight.numel(), share, *given)
+    return y, sums
 
 
 def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
-    """Gradient [K, H] of the weights of a product, from that of the product: d_y [N, H], dense."""
+    """Gradient [H, K] of the weights of a product, from that of the product: d_y [N, H], dense."""
+    sums = parts_by_weights(events, d_y, K)
+    found = d_y.new_empty(d_y.shape[1], K)
+    room = lambda: (np.empty((TILE, d_y.shape[1] + TILE), np.float32),)  # noqa: E731
+    run_rows(
+        add_transposed, -(-K // TILE), TILE * sums[:, 0].numel(), *arrays(sums, found), scratch=room
+    )
+    return found
+
+
+def parts_by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
+    """Sums [parts, K, H] that add up to it, transposed."""
     parts, most = min(PARTS, 1 + len(d_y) // PER_PART), ROWS * K
+    parts = 1 << parts.bit_length() - 1  # as often a multiple of the number of threads
     sums = d_y.new_empty(parts, K, d_y.shape[1])
     blocks = -(-torch.get_num_threads() // parts)  # so that no thread has nothing to do
 
@@ -374,13 +428,14 @@ def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
 
     turns, given = parts * blocks, arrays(*events, d_y, sums)
     run_rows(weight_gradient, turns, d_y.numel() // blocks, blocks, *given, scratch=room)
-    return sums[0] if parts == 1 else sums.sum(0)
+    return sums
 
 
 def product(
     x: Tensor, weight: Tensor, events: Events | None, wanted: Places | None = None
-) -> Tensor:
-    """x [N, K] times weight [H, K] transposed.
+) -> tuple[Tensor, Tensor | None]:
+    """x [N, K] times weight [H, K] transposed, and sums of its rows, see :func:`multiplied`, or
+    None where the product is dense.
 
     ``events`` are those of x, None for a dense product. Of the gradient of x only what is
     ``wanted`` is computed, and the rest is 0; None: all of it.

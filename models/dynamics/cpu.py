@@ -16,13 +16,9 @@ import torch
 from torch import Tensor
 
 from models.dynamics.backends import Differentiable, limits_of, per_neuron, state_of, way_of
-from models.dynamics.cpu_around import (
-    add_statistics,
-    readout_backward,
-    readout_forward,
-    readout_sum,
-)
+from models.dynamics.cpu_around import readout_backward, readout_forward, readout_sum
 from models.dynamics.cpu_kinds import FORM, balanced_kernels, resetting_kernels, resonate_kernels
+from models.dynamics.cpu_norm import line_of, pull_back
 from models.dynamics.cpu_recurrent import GROUP, back, forth
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
@@ -159,9 +155,7 @@ class _Inputs(NamedTuple):
         """
         if self.rate is None:
             return tuple(np.full((3, self.I.shape[2]), ((0.0,), (1.0,), (-0.0,)), np.float32))
-        slope = self.rate * self.weight.detach()
-        offset = self.shift.detach().double() - self.mean.double() * slope.double()
-        return arrays(self.mean, slope, offset.float())
+        return arrays(self.mean, *line_of(self.mean, self.rate, self.weight, self.shift))
 
     @property
     def every(self) -> int:
@@ -274,11 +268,8 @@ def _backward(inputs, kept, gradients, needed):
     d_y, d_q = d_y if kernels.has_y else None, by_jump if kernels.has_q else None
     by_fold = [None] * 7
     if given.rate is not None:
-        d_slope, d_shift = by_norm.sum(dim=1)
-        by_fold[5:] = d_slope * given.rate, d_shift
-        slope, count = given.rate * given.weight, B * T
-        pulls = -slope * torch.stack([given.rate**2 * d_slope, d_shift]) / count
-        run_rows(add_statistics, B, T * H, *arrays(current, given.mean, *pulls, d_I))
+        norm, rows = (given.mean, given.rate, given.weight), current.flatten(0, 1)
+        by_fold[5:] = pull_back(rows, *norm, by_norm, d_I.view_as(rows))
     return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way, d_q, *by_fold
 
 

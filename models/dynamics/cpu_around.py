@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What surrounds the recurrences on a CPU: sums of what comes in, statistics of batches, dropout,
-and the loops of the readout.
+"""What surrounds the recurrences on a CPU: sums of what comes in, dropout, and the loops of the
+readout.
 
 The latter round as the specification does: scores and the gradient of the input equal those of
 ``naive`` to the last bit.
@@ -21,7 +21,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import LOOKS, arrays, compile_first, inlined, kernel, run_rows
@@ -313,42 +313,6 @@ def sum_inputs(x: Tensor) -> tuple[Tensor, Tensor]:
     totals, counts = x.new_empty(2, x.shape[0], x.shape[2])
     run_rows(add_inputs, len(x), x[0].numel() // LOOKS, *arrays(x, totals, counts))
     return totals, counts
-
-
-def statistics(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and one over the deviation [H] of x [N, H], as ``norm`` in training computes and
-    remembers them."""
-    norm.num_batches_tracked.add_(1)
-    remembered = norm.running_mean, norm.running_var, norm.momentum
-    mean, variance = torch.batch_norm_update_stats(x, *remembered)
-    return mean, (1 / torch.sqrt(variance.double() + norm.eps)).float()
-
-
-@cache
-def normalize_alike() -> bool:
-    """Whether PyTorch normalises on this machine as the kernels do, which multiply and add in one
-    rounding; tried once."""
-    x = torch.rand(60, 37, generator=torch.Generator().manual_seed(0)) * 3 - 1
-    norms = [nn.BatchNorm1d(x.shape[1]) for _ in range(2)]
-    for norm in norms:
-        norm.weight.data, norm.bias.data = x[0].clone(), x[1].clone()
-    with torch.no_grad():
-        mean, rate = statistics(norms[0], x)
-        slope = (rate * x[0]).double()
-        offset = (x[1].double() - mean.double() * slope).float()
-        ours, theirs = (x.double() * slope + offset.double()).float(), norms[1](x)
-    found = zip([ours, *norms[0].buffers()], [theirs, *norms[1].buffers()], strict=True)
-    return all(torch.equal(a, b) for a, b in found)
-
-
-@kernel
-def add_statistics(first, end, I, mean, slope, offset, d_I):
-    """d_I += slope * (I - mean) + offset, [H], in the rows first to end: what reaches the current
-    by way of its mean and deviation."""
-    for row in range(first, end):
-        for t in range(I.shape[1]):
-            for j in range(I.shape[2]):
-                d_I[row, t, j] += slope[j] * (I[row, t, j] - mean[j]) + offset[j]
 
 
 @kernel

@@ -22,7 +22,7 @@ from models.dynamics.cpu_clips import (
     spread,
 )
 from models.dynamics.numba_support import arrays, run_rows
-from models.linear_cpu import by_weights, find_events, marked_events
+from models.linear_cpu import find_events, marked_events, parts_by_weights
 
 MOST_SPIKES, MOST_OPEN = 0.4, 0.3  # shares of neurons, above which all rows of V are taken
 SMALLEST, NARROWEST = 1 << 16, 32  # neuron steps and neurons, below which layers are small
@@ -140,4 +140,8 @@ def _gradient_of_weights(given, spiked: Tensor, returned: Tensor, arrived: Tenso
     else:
         events, _ = marked_events(spiked, 1.0, H)
         first = 0.0 if events is None else given.s.T @ arrived[:, 0]
-    return returned.T @ by_row if events is None else by_weights(events, by_row, H) + first
+    return (
+        returned.T @ by_row
+        if events is None
+        else parts_by_weights(events, by_row, H).sum(0) + first
+    )
