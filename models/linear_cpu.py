@@ -332,7 +332,7 @@ def all_events(x: Tensor, densest: float = 1.0) -> Events | None:
         return None
     columns, values = torch.empty(total, dtype=torch.int32), torch.empty(total)
     given = arrays(x, starts, columns, values)
-    run_rows(gather_events, N, K, *given, scratch=lambda: (np.zeros(K + -K % 64, np.uint8),))
+    run_rows(gather_events, N, K // LOOKS, *given, scratch=lambda: (np.zeros(K + -K % 64, np.uint8),))
     return Events(starts, columns, values)
 
 
@@ -348,7 +348,7 @@ def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | No
         return None, None
     rows = nn.functional.pad(rows, (0, -K % 64)) if K % 64 else rows
     counts = torch.empty(2, N, dtype=torch.int64)
-    run_rows(count_marks, N, K // LOOKS, *arrays(rows, *counts))
+    run_rows(count_marks, N, K // (2 * LOOKS), *arrays(rows, *counts))
     starts = nn.functional.pad(counts.cumsum(1), (1, 0))
     totals = starts[:, -1].tolist()
     events, wanted = (torch.empty(total, dtype=torch.int32) for total in totals)
