@@ -208,7 +208,7 @@ def _steps(made, *inputs):
 
     def run(start, stop, compiled=kernels.forward, way=(), room=tuple, group=1):
         steps = -(-B // group), group * (stop - start) * H, start, stop, every, *way
-        run_rows(compiled, *steps, *state, scratch=lambda: (np.empty(H, np.float32), *room()))
+        run_rows(compiled, *steps, *state, scratch=lambda: (np.empty(H, np.float32), np.empty(H, np.float32), *room()))
 
     return run
 
