@@ -95,15 +95,14 @@ class Linear(nn.Linear):
             from models.dynamics.cpu_norm import note_sums
             from models.linear_cpu import find_events, marked_events, product
 
-            rows, wanted = rows.contiguous(), None
+            wanted = None
             if marks is not None:
                 events, wanted = marked_events(*marks[:2], self.out_features)
             else:
-                events = find_events(rows.detach(), self.out_features)
+                events = find_events(rows.detach().contiguous(), self.out_features)
             if events is None and wanted is None:
                 return nn.functional.linear(x, weight, bias)
-            y, sums = product(rows, weight, events, wanted)
-            y = y.view(*x.shape[:-1], self.out_features)
+            y, sums = product(x, weight, events, wanted)
             return note_sums(y, sums) if bias is None else y + bias
         else:
             return nn.functional.linear(x, weight, bias)

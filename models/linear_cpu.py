@@ -30,8 +30,8 @@ from models.dynamics.numba_support import (
     arrays,
     kernel,
     run_rows,
-    summing_kernel,
 )
+from models.places import Places, gradient_at
 
 BIT, INDEX = np.uint64(1), ir.Constant(ir.IntType(32), 0)
 DENSEST = 0.15  # share of entries above which a dense product is about as fast
@@ -50,13 +50,6 @@ class Events(NamedTuple):
     starts: Tensor  # [N + 1] int64, where the events of each row begin
     columns: Tensor  # [events] int32
     values: Tensor  # [events] float32
-
-
-class Places(NamedTuple):
-    """Some entries of a matrix [N, K], row by row."""
-
-    starts: Tensor  # [N + 1] int64, where those of each row begin
-    columns: Tensor  # int32
 
 
 @intrinsic
@@ -267,48 +260,6 @@ def add_transposed(first, end, parts, out, tile):
                 to[k] = tile[k, j]
 
 
-@summing_kernel
-def add_products(out, begin, end, places, V, g):
-    """out[j] += the product of row j of V with g, for the ``places`` j from begin to end."""
-    whole = end - (end - begin) % 8
-    for i in range(begin, whole, 8):
-        at = places[i : i + 8]
-        a, b, c, d, e, f = V[at[0]], V[at[1]], V[at[2]], V[at[3]], V[at[4]], V[at[5]]
-        x, y = V[at[6]], V[at[7]]
-        by_a, by_b, by_c, by_d = ZERO, ZERO, ZERO, ZERO
-        by_e, by_f, by_x, by_y = ZERO, ZERO, ZERO, ZERO
-        for k in range(g.size):
-            by_a += a[k] * g[k]
-            by_b += b[k] * g[k]
-            by_c += c[k] * g[k]
-            by_d += d[k] * g[k]
-            by_e += e[k] * g[k]
-            by_f += f[k] * g[k]
-            by_x += x[k] * g[k]
-            by_y += y[k] * g[k]
-        out[at[0]] += by_a
-        out[at[1]] += by_b
-        out[at[2]] += by_c
-        out[at[3]] += by_d
-        out[at[4]] += by_e
-        out[at[5]] += by_f
-        out[at[6]] += by_x
-        out[at[7]] += by_y
-    for i in range(whole, end):
-        a, by_a = V[places[i]], ZERO
-        for k in range(g.size):
-            by_a += a[k] * g[k]
-        out[places[i]] += by_a
-
-
-@kernel
-def input_gradient(first, end, starts, columns, weight, d_y, d_x):
-    """Rows first to end of d_x [N, K] at the given places, else 0; weight [K, H]."""
-    for n in range(first, end):
-        d_x[n, :] = 0
-        add_products(d_x[n], starts[n], starts[n + 1], columns, weight, d_y[n])
-
-
 def find_events(x: Tensor, outputs: int) -> Events | None:
     """The events of x [N, K] float32, or None where a dense product with [K, H] is as good."""
     N, K = x.shape
@@ -332,7 +283,9 @@ def all_events(x: Tensor, densest: float = 1.0) -> Events | None:
         return None
     columns, values = torch.empty(total, dtype=torch.int32), torch.empty(total)
     given = arrays(x, starts, columns, values)
-    run_rows(gather_events, N, K // LOOKS, *given, scratch=lambda: (np.zeros(K + -K % 64, np.uint8),))
+    run_rows(
+        gather_events, N, K // LOOKS, *given, scratch=lambda: (np.zeros(K + -K % 64, np.uint8),)
+    )
     return Events(starts, columns, values)
 
 
@@ -365,30 +318,28 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, events, wanted):
         given = weight.T.contiguous()
-        ctx.lists = events, wanted
+        ctx.lists, ctx.shape = (events, wanted), x.shape
         ctx.save_for_backward(weight, given, x if events is None else None)
         if events is None:
             return x @ weight.T, None
         y, sums = multiplied(events, given)
         ctx.mark_non_differentiable(sums)
-        return y, sums
+        return y.view(*x.shape[:-1], len(weight)), sums
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_y, _):
         weight, given, x = ctx.saved_tensors
-        (events, wanted), d_y, d_x = ctx.lists, d_y.contiguous(), None
+        (events, wanted), d_y, d_x = ctx.lists, d_y.reshape(-1, len(weight)).contiguous(), None
         if ctx.needs_input_grad[0]:
             if wanted is None:
-                d_x = d_y @ weight
+                d_x = (d_y @ weight).view(ctx.shape)
             else:
-                d_x = d_y.new_empty(len(d_y), len(given))
-                work = len(wanted.columns) * len(weight) // len(d_y)
-                run_rows(input_gradient, len(d_y), work, *arrays(*wanted, given, d_y, d_x))
+                d_x = gradient_at(wanted, given, d_y, ctx.shape)
         if not ctx.needs_input_grad[1]:
             return d_x, None, None, None
         if events is None:
-            return d_x, d_y.T @ x, None, None
+            return d_x, d_y.T @ x.reshape(-1, weight.shape[1]), None, None
         return d_x, by_weights(events, d_y, weight.shape[1]), None, None
 
 
@@ -434,10 +385,10 @@ def parts_by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
 def product(
     x: Tensor, weight: Tensor, events: Events | None, wanted: Places | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """x [N, K] times weight [H, K] transposed, and sums of its rows, see :func:`multiplied`, or
+    """x [..., K] times weight [H, K] transposed, and sums of its rows, see :func:`multiplied`, or
     None where the product is dense.
 
-    ``events`` are those of x, None for a dense product. Of the gradient of x only what is
-    ``wanted`` is computed, and the rest is 0; None: all of it.
+    ``events`` are those of the rows of x, None for a dense product. Of the gradient of x only what
+    is ``wanted`` is computed, and the rest is 0; None: all of it.
     """
     return _Product.apply(x, weight, events, wanted)

@@ -33,6 +33,7 @@ from models.dynamics.numba_support import (
     make_kernels,
     run_rows,
 )
+from models.places import Scattered, listed
 from models.surrogate import BOXCAR
 
 
@@ -208,7 +209,12 @@ def _steps(made, *inputs):
 
     def run(start, stop, compiled=kernels.forward, way=(), room=tuple, group=1):
         steps = -(-B // group), group * (stop - start) * H, start, stop, every, *way
-        run_rows(compiled, *steps, *state, scratch=lambda: (np.empty(H, np.float32), np.empty(H, np.float32), *room()))
+        run_rows(
+            compiled,
+            *steps,
+            *state,
+            scratch=lambda: (np.empty(H, np.float32), np.empty(H, np.float32), *room()),
+        )
 
     return run
 
@@ -226,6 +232,9 @@ def _backward(inputs, kept, gradients, needed):
     d_spikes, d_x, d_y, d_s, d_line, d_q = gradients
     if d_spikes is not None and V is not None and given.marks is not None:
         d_spikes = d_spikes * (given.marks & WANTED != 0) * given.gain
+    places = listed(d_spikes)
+    if isinstance(d_spikes, Scattered):
+        d_spikes = current.new_empty(0, 0, 0)
     d_spikes = _own(None, current) if d_spikes is None else d_spikes.contiguous()
     d_I, d_x, d_s = torch.empty_like(current), _own(d_x, given.x), _own(d_s, given.x)
     # As in the forward pass, d_x and the first sum stand in for what is missing.
@@ -248,7 +257,7 @@ def _backward(inputs, kept, gradients, needed):
         run_rows(
             compiled, -(-B // group), group * (stop - start) * H, start, stop, given.every, *way,
             *arrays(current, pulled), *arguments, np.float32(given.width), *arrays(marks),
-            np.float32(given.gain), *given.normalisation, *arrays(*by_norm),
+            *places, np.float32(given.gain), *given.normalisation, *arrays(*by_norm),
             scratch=lambda: (*(np.empty(size, np.float32) for size in sizes), *room()),
         )  # fmt: skip
 

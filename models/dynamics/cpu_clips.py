@@ -28,7 +28,8 @@ from models.dynamics.numba_support import (
     kernel,
     summing_kernel,
 )
-from models.linear_cpu import BIT, add_products, add_rows, bits_of, lowest_bit
+from models.linear_cpu import BIT, add_rows, bits_of, lowest_bit
+from models.places import products
 
 GROUP = 4  # clips
 
@@ -133,13 +134,14 @@ def forward_room(H: int) -> tuple[np.ndarray, ...]:
 
 
 def backward_room(H: int, steps: int) -> tuple[np.ndarray, ...]:
-    """Scratch of a thread: where the gradient of z is wanted, marks, places of them, how far
-    neurons are above the threshold, what arrives, and the gradient of z, of so many ``steps``."""
+    """Scratch of a thread: where the gradient of z is wanted, marks, places of them, what is found
+    there, how far neurons are above the threshold, what arrives, and the gradient of z, of so many
+    ``steps``."""
     wide = H + -H % 64
     wanted = np.zeros((GROUP, steps, wide), np.uint8)
-    places = np.empty((GROUP, H), np.int64)
+    places, rows = np.empty((GROUP, H), np.int64), np.ones((2, H), np.float32)
     arrived, d_z = np.zeros((GROUP, H), np.float32), np.zeros((steps, GROUP, H), np.float32)
-    return wanted, np.zeros((GROUP, wide), np.uint8), places, np.ones(H, np.float32), arrived, d_z
+    return wanted, np.zeros((GROUP, wide), np.uint8), places, *rows, arrived, d_z
 
 
 @cache
@@ -206,8 +208,9 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
         first, end, start, stop, every, V, mask, taps, delays, most, spiked, sent, wants_sent,
         d_sent, d_taps, I, d_spikes, d_I, kept_x, kept_y, kept_s,
         d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
-        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, gain, mean, slope, offset,
-        d_slope, d_shift, X, Y, S, D, C, wanted, opened, places, above, arrived, d_z,
+        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, starts, at, values, gain, mean,
+        slope, offset, d_slope, d_shift, X, Y, S, D, C, wanted, opened, places, found, above,
+        arrived, d_z,
     ):  # fmt: skip
         """All steps from the first on, the state before each being kept.
 
@@ -294,7 +297,9 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                     for n in range(until - begin):
                         d_z[t, n, :] = ZERO
                         count = find(wanted[n, t], places[n])
-                        add_products(d_z[t, n], 0, count, places[n], V, arrived[n])
+                        products(0, count, places[n], V, arrived[n], found)
+                        for i in range(count):
+                            d_z[t, n, places[n, i]] = found[i]
 
             for row in range(begin, until):
                 n = row - begin

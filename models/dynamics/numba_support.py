@@ -87,6 +87,17 @@ def send(typing, source, target, j):
 
 
 @inlined
+def write_past(source, target):
+    """target[:] = source, past the caches where rows are whole cache lines."""
+    if target.size % 16 == 0:
+        for j in range(0, target.size, 16):
+            send(source, target, j)
+    else:
+        for j in range(target.size):
+            target[j] = source[j]
+
+
+@inlined
 def bell(x, mean, deviation):
     """Density of the normal distribution."""
     z = (x - mean) / deviation
@@ -379,8 +390,7 @@ def make_kernels(
                         mark = np.uint8(spike) * KEPT | np.uint8(stay & opened) * WANTED
                         marks[row, t, j] = mark | np.uint8(s[row, j]) * FIRED
                         sent[j] = spike * gain
-                    for j in range(0, I.shape[2], 16):
-                        send(sent, spikes[row, t], j)
+                    write_past(sent, spikes[row, t])
                 else:
                     for j in range(I.shape[2]):
                         spikes[row, t, j] = s[row, j]
@@ -389,8 +399,8 @@ def make_kernels(
     def backward_steps(
         first, end, start, stop, every, I, d_spikes, d_I, kept_x, kept_y, kept_s,
         d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
-        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, gain, mean, slope, offset,
-        d_slope, d_shift, X, Y, S, D, C,
+        c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, starts, at, values, gain, mean,
+        slope, offset, d_slope, d_shift, X, Y, S, D, C,
     ):  # fmt: skip
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
             for kept in range((stop - 1) // every, start // every - 1, -1):
@@ -420,9 +430,14 @@ def make_kernels(
                         if has_y:
                             Y[k + 1, j] = y
                         S[k + 1, j] = q if has_q else ONE if above > ZERO else ZERO
-                        if folds:
+                        if folds and starts.size == 0:
                             wanted = marks[row, t, j] & WANTED
                             D[0, k, j] = d_spikes[row, t, j] * (gain if wanted else ZERO)
+                    if folds and starts.size:
+                        n = row * I.shape[1] + t
+                        D[0, k, :] = ZERO
+                        for i in range(starts[n], starts[n + 1]):
+                            D[0, k, at[i]] = values[i] * gain
                 given, pulled = (C, D) if folds else (I, d_spikes)
                 for t in range(until - 1, whole - 1, -1):
                     back(
