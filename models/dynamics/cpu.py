@@ -156,7 +156,8 @@ class _Inputs(NamedTuple):
         """
         if self.rate is None:
             return tuple(np.full((3, self.I.shape[2]), ((0.0,), (1.0,), (-0.0,)), np.float32))
-        return arrays(self.mean, *line_of(self.mean, self.rate, self.weight, self.shift))
+        mean, *others = arrays(self.mean, self.rate, self.weight, self.shift)
+        return mean, *line_of(mean, *others)
 
     @property
     def every(self) -> int:
@@ -209,12 +210,8 @@ def _steps(made, *inputs):
 
     def run(start, stop, compiled=kernels.forward, way=(), room=tuple, group=1):
         steps = -(-B // group), group * (stop - start) * H, start, stop, every, *way
-        run_rows(
-            compiled,
-            *steps,
-            *state,
-            scratch=lambda: (np.empty(H, np.float32), np.empty(H, np.float32), *room()),
-        )
+        rows = lambda: np.empty((2, H), np.float32)  # noqa: E731
+        run_rows(compiled, *steps, *state, scratch=lambda: (*rows(), *room()))
 
     return run
 
@@ -230,11 +227,11 @@ def _backward(inputs, kept, gradients, needed):
     current = given.I.contiguous()
     B, T, H = current.shape
     d_spikes, d_x, d_y, d_s, d_line, d_q = gradients
-    if d_spikes is not None and V is not None and given.marks is not None:
-        d_spikes = d_spikes * (given.marks & WANTED != 0) * given.gain
     places = listed(d_spikes)
-    if isinstance(d_spikes, Scattered):
-        d_spikes = current.new_empty(0, 0, 0)
+    if isinstance(d_spikes, Scattered):  # at the places that are WANTED
+        d_spikes = d_spikes.dense() * given.gain if V is not None else current.new_empty(0, 0, 0)
+    elif d_spikes is not None and V is not None and given.marks is not None:
+        d_spikes = d_spikes * (given.marks & WANTED != 0) * given.gain
     d_spikes = _own(None, current) if d_spikes is None else d_spikes.contiguous()
     d_I, d_x, d_s = torch.empty_like(current), _own(d_x, given.x), _own(d_s, given.x)
     # As in the forward pass, d_x and the first sum stand in for what is missing.

@@ -10,10 +10,11 @@ them up at once, while they are cached.
 
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.dynamics.numba_support import arrays, fused, kernel, run_rows
+from models.dynamics.numba_support import F, arrays, fused, kernel, run_rows
 
 
 def shares(rows: int) -> tuple[int, int]:
@@ -60,40 +61,61 @@ def note_sums(x: Tensor, sums: Tensor | None) -> Tensor:
     return x
 
 
+@kernel
+def find_mean(first, end, sums, mean, N):
+    """The mean [H] of N rows in the columns first to end."""
+    for j in range(first, end):
+        total = 0.0
+        for turn in range(len(sums)):
+            total += sums[turn, j]
+        mean[j] = total / N
+
+
+@kernel
+def finish(first, end, squares, N, momentum, eps, mean, rate, running_mean, running_var):
+    """One over the deviation of N rows in the columns first to end, and what a norm remembers, in
+    single precision where PyTorch has it."""
+    count, others, new, old = F(N), F(N - 1), F(momentum), F(1 - momentum)
+    for j in range(first, end):
+        total = 0.0
+        for turn in range(len(squares)):
+            total += squares[turn, j]
+        total = F(total)
+        rate[j] = 1 / np.sqrt(np.float64(total / count) + eps)
+        running_mean[j] = old * running_mean[j] + new * mean[j]
+        running_var[j] = fused(total / others, new, old * running_var[j])
+
+
 def statistics(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and one over the deviation [H] of x [B, T, H], as ``norm`` in training computes and
     remembers them."""
     sums, version = getattr(x, "noted", (None, None))
     known = sums is not None and version == x._version
-    x, keep = x.detach().flatten(0, 1), 1 - norm.momentum
+    x = x.detach().flatten(0, 1)
     norm.num_batches_tracked.add_(1)
     N, H = x.shape
     if torch.get_num_threads() >= N:  # PyTorch adds them in another order
         remembered = norm.running_mean, norm.running_var, norm.momentum
         mean, variance = torch.batch_norm_update_stats(x, *remembered)
-        return mean, one_over_deviation(norm, variance)
+        return mean, (1 / torch.sqrt(variance.double() + norm.eps)).float()
     share, turns = shares(N)
     if not known or len(sums) != turns:
         sums = x.new_empty(turns, H)
         run_rows(add_columns, turns, share * H, share, *arrays(x, sums))
-    mean = (sums.sum(0, dtype=torch.float64) / N).float()
-    squares = x.new_empty(turns, H)
+    mean, rate, squares = x.new_empty(H), x.new_empty(H), x.new_empty(turns, H)
+    run_rows(find_mean, H, turns, *arrays(sums, mean), N)
     run_rows(add_squares, turns, share * H, share, *arrays(x, mean, squares))
-    total = squares.sum(0, dtype=torch.float64).float()
-    norm.running_mean.mul_(keep).add_(mean * norm.momentum)
-    norm.running_var.mul_(keep).add_(total / (N - 1), alpha=norm.momentum)
-    return mean, one_over_deviation(norm, total / N)
+    found = arrays(mean, rate, norm.running_mean, norm.running_var)
+    run_rows(finish, H, turns, *arrays(squares), N, norm.momentum, norm.eps, *found)
+    return mean, rate
 
 
-def one_over_deviation(norm: nn.BatchNorm1d, variance: Tensor) -> Tensor:
-    return (1 / torch.sqrt(variance.double() + norm.eps)).float()
-
-
-def line_of(mean: Tensor, rate: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+def line_of(
+    mean: np.ndarray, rate: np.ndarray, weight: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """slope and offset [H] of a normalisation ``slope * x + offset``, rounded as by PyTorch."""
-    slope = rate * weight.detach()
-    offset = shift.detach().double() - mean.double() * slope.double()
-    return slope, offset.float()
+    slope, double = rate * weight, np.float64
+    return slope, (shift.astype(double) - mean.astype(double) * slope.astype(double)).astype(F)
 
 
 def pull_back(
@@ -103,10 +125,11 @@ def pull_back(
 
     ``sums`` [2, B, H] are those of slope and shift by clips.
     """
-    d_slope, d_shift = sums.sum(dim=1)
-    pulls = -(rate * weight) * torch.stack([rate**2 * d_slope, d_shift]) / len(x)
-    run_rows(add_statistics, *x.shape, *arrays(x, mean, *pulls, d_x))
-    return d_slope * rate, d_shift
+    d_slope, d_shift = sums.sum(dim=1).numpy()
+    mean, rate, weight = arrays(mean, rate, weight)
+    pulls = (-(rate * weight) * pull / F(len(x)) for pull in (rate**2 * d_slope, d_shift))
+    run_rows(add_statistics, *x.shape, *arrays(x), mean, *pulls, *arrays(d_x))
+    return torch.from_numpy(d_slope * rate), torch.from_numpy(d_shift)
 
 
 @cache
@@ -119,8 +142,9 @@ def normalize_alike() -> bool:
         norm.weight.data, norm.bias.data = x[0, 0].clone(), x[1, 1].clone()
     with torch.no_grad():
         mean, rate = statistics(norms[0], x)
-        slope, offset = line_of(mean, rate, norms[0].weight, norms[0].bias)
-        ours = (x.double() * slope.double() + offset.double()).float()
+        given = arrays(mean, rate, norms[0].weight, norms[0].bias)
+        slope, offset = (torch.from_numpy(a).double() for a in line_of(*given))
+        ours = (x.double() * slope + offset).float()
         theirs = norms[1](x.flatten(0, 1)).view_as(x)
     found = zip([ours, *norms[0].buffers()], [theirs, *norms[1].buffers()], strict=True)
     return all(torch.equal(a, b) for a, b in found)
