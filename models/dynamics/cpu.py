@@ -210,8 +210,7 @@ def _steps(made, *inputs):
 
     def run(start, stop, compiled=kernels.forward, way=(), room=tuple, group=1):
         steps = -(-B // group), group * (stop - start) * H, start, stop, every, *way
-        rows = lambda: np.empty((2, H), np.float32)  # noqa: E731
-        run_rows(compiled, *steps, *state, scratch=lambda: (*rows(), *room()))
+        run_rows(compiled, *steps, *state, scratch=lambda: (np.empty(H, np.float32), *room()))
 
     return run
 

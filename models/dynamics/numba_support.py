@@ -22,7 +22,6 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import torch
-from llvmlite import ir
 from numba import types
 from numba.core.codegen import get_host_cpu_features
 from numba.core.compiler import Compiler
@@ -66,35 +65,6 @@ def fused(typing, x, y, z):
         return builder.fma(*arguments)
 
     return types.float32(types.float32, types.float32, types.float32), code
-
-
-@intrinsic
-def send(typing, source, target, j):
-    """target[j : j + 16] = source[j : j + 16], past the caches; target[j] is at a cache line."""
-    lanes = ir.VectorType(ir.FloatType(), 16)
-
-    def code(context, builder, signature, arguments):
-        places = []
-        for kind, value in zip(signature.args[:2], arguments[:2], strict=True):
-            data = context.make_array(kind)(context, builder, value).data
-            places.append(builder.bitcast(builder.gep(data, [arguments[2]]), lanes.as_pointer()))
-        stored = builder.store(builder.load(places[0], align=4), places[1], align=64)
-        hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
-        stored.set_metadata("nontemporal", hint)
-        return context.get_dummy_value()
-
-    return types.void(source, target, types.intp), code
-
-
-@inlined
-def write_past(source, target):
-    """target[:] = source, past the caches where rows are whole cache lines."""
-    if target.size % 16 == 0:
-        for j in range(0, target.size, 16):
-            send(source, target, j)
-    else:
-        for j in range(target.size):
-            target[j] = source[j]
 
 
 @inlined
@@ -356,7 +326,7 @@ def make_kernels(
     def forward_steps(
         first, end, start, stop, every, I, x, y, q, s, spikes, kept_x, kept_y, kept_q, kept_s,
         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, slope, offset, stays, gain, marks,
-        counts, above, sent,
+        counts, above,
     ):  # fmt: skip
         for row in range(first, end):
             for t in range(start, stop):
@@ -389,8 +359,7 @@ def make_kernels(
                         counts[row, j] += spike
                         mark = np.uint8(spike) * KEPT | np.uint8(stay & opened) * WANTED
                         marks[row, t, j] = mark | np.uint8(s[row, j]) * FIRED
-                        sent[j] = spike * gain
-                    write_past(sent, spikes[row, t])
+                        spikes[row, t, j] = spike * gain
                 else:
                     for j in range(I.shape[2]):
                         spikes[row, t, j] = s[row, j]
