@@ -67,7 +67,7 @@ FUNCTIONS = {
     "models.dynamics.cpu_recurrent.marked_events": EVENTS,
     "models.linear_cpu.by_weights": BY_WEIGHT,
     "models.dynamics.cpu_recurrent.parts_by_weights": BY_WEIGHT,
-    "models.dynamics.cpu_norm.statistics": STATISTICS,
+    "models.dynamics.cpu_around.statistics": STATISTICS,
     "models.dynamics.cpu_around.kept": DRAWS,
     "models.shell.normalize": NORM,
     "models.linear.normalize": NORM,
@@ -106,8 +106,8 @@ OPERATIONS = {
 }
 PART, KERNEL, NODE = "part: ", "kernel: ", "autograd::engine::evaluate_function: "
 CALLERS = (
-    "models.linear_cpu", "models.dynamics.cpu", "models.dynamics.cpu_around",
-    "models.dynamics.cpu_norm", "models.dynamics.cpu_recurrent",
+    "models.linear_cpu", "models.places", "models.dynamics.cpu", "models.dynamics.cpu_around",
+    "models.dynamics.cpu_recurrent",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.cpu_norm import note_sums
+from models.dynamics.cpu_around import note_sums
 from models.dynamics.numba_support import LOOKS, ZERO, arrays, contracting_kernel, kernel, run_rows
 from models.gaussians import gaussian, slopes
 from models.linear_cpu import (

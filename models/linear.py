@@ -92,7 +92,7 @@ class Linear(nn.Linear):
 
             y = in_order(rows, weight)
         elif compiled("cpu", self.backend, rows) and self.may_search(len(rows)):
-            from models.dynamics.cpu_norm import note_sums
+            from models.dynamics.cpu_around import note_sums
             from models.linear_cpu import find_events, marked_events, product
 
             wanted = None
@@ -198,8 +198,7 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     draws it, and mark what the next layer needs to know in order to compute only what is not
     multiplied by zero.
     """
-    from models.dynamics.cpu_around import kept
-    from models.dynamics.cpu_norm import normalize_alike, statistics
+    from models.dynamics.cpu_around import kept, normalize_alike, statistics
 
     (B, T, H), norm, given = current.shape, layer.norm, {}
     if not layer.recurrent and normalizes_by_batch(norm, current) and normalize_alike():

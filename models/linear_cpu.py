@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.cpu_norm import shares
+from models.dynamics.cpu_around import shares
 from models.dynamics.numba_support import (
     KEPT,
     LOOKS,
@@ -345,7 +345,7 @@ class _Product(torch.autograd.Function):
 
 def multiplied(events: Events, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The product [N, H] of rows with the weight [K, H], and sums of its rows as of
-    ``models.dynamics.cpu_norm.add_columns``."""
+    ``models.dynamics.cpu_around.add_columns``."""
     N, H = len(events.starts) - 1, weight.shape[1]
     (share, turns), y = shares(N), weight.new_empty(N, H)
     sums = weight.new_empty(turns, H)

@@ -9,7 +9,6 @@ list: as zeros between few numbers it would be written to memory and read again.
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -80,13 +79,13 @@ class Scattered(Tensor):
         return Tensor._make_wrapper_subclass(cls, shape, dtype=values.dtype, device=values.device)
 
     def __init__(self, places: Places, values: Tensor, shape: torch.Size):
-        self.places, self.values_there = places, values
+        self.places, self.found = places, values
 
     def dense(self) -> Tensor:
         """The same as a plain tensor."""
         x = torch.empty(self.shape)
         rows = x.view(-1, self.shape[-1])
-        run_rows(spread_out, *rows.shape, *arrays(*self.places, self.values_there, rows))
+        run_rows(spread_out, *rows.shape, *arrays(*self.places, self.found, rows))
         return x
 
     @classmethod
@@ -104,10 +103,3 @@ def gradient_at(places: Places, weight: Tensor, d_y: Tensor, shape: torch.Size) 
     work = len(values) * d_y.shape[1] // len(d_y)
     run_rows(input_gradient, len(d_y), work, *arrays(*places, weight, d_y, values))
     return Scattered(places, values, shape)
-
-
-def listed(d_spikes: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """starts, columns and values of a gradient that is ``Scattered``; of any other, empty ones."""
-    if isinstance(d_spikes, Scattered):
-        return arrays(*d_spikes.places, d_spikes.values_there)
-    return np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)

@@ -16,9 +16,14 @@ import torch
 from torch import Tensor
 
 from models.dynamics.backends import Differentiable, limits_of, per_neuron, state_of, way_of
-from models.dynamics.cpu_around import readout_backward, readout_forward, readout_sum
+from models.dynamics.cpu_around import (
+    line_of,
+    pull_back,
+    readout_backward,
+    readout_forward,
+    readout_sum,
+)
 from models.dynamics.cpu_kinds import FORM, balanced_kernels, resetting_kernels, resonate_kernels
-from models.dynamics.cpu_norm import line_of, pull_back
 from models.dynamics.cpu_recurrent import GROUP, back, forth
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
@@ -33,7 +38,7 @@ from models.dynamics.numba_support import (
     make_kernels,
     run_rows,
 )
-from models.places import Scattered, listed
+from models.places import Scattered
 from models.surrogate import BOXCAR
 
 
@@ -226,8 +231,9 @@ def _backward(inputs, kept, gradients, needed):
     current = given.I.contiguous()
     B, T, H = current.shape
     d_spikes, d_x, d_y, d_s, d_line, d_q = gradients
-    places = listed(d_spikes)
+    places = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
     if isinstance(d_spikes, Scattered):  # at the places that are WANTED
+        places = arrays(*d_spikes.places, d_spikes.found)
         d_spikes = d_spikes.dense() * given.gain if V is not None else current.new_empty(0, 0, 0)
     elif d_spikes is not None and V is not None and given.marks is not None:
         d_spikes = d_spikes * (given.marks & WANTED != 0) * given.gain

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What surrounds the recurrences on a CPU: sums of what comes in, dropout, and the loops of the
-readout.
+"""What surrounds the recurrences on a CPU: sums of what comes in, statistics of batches, dropout,
+and the loops of the readout.
 
 The latter round as the specification does: scores and the gradient of the input equal those of
 ``naive`` to the last bit.
@@ -14,29 +14,40 @@ second word of a pair is looked at only where the first one leaves it open. Many
 by several threads, each of which jumps ahead to its own part (Haramoto et al. 2008). Numbers and
 the generator's state afterwards are the same. On Intel's CPUs PyTorch draws from another generator,
 of the MKL library, which is fast already; :func:`draws_alike` finds out.
+
+Statistics of batches are PyTorch's, too: it lets each thread add up its share of the rows one after
+another, and adds what the threads have found in double precision. The kernels do the same, as
+:func:`normalize_alike` finds out. A product that writes the rows adds them up at once, while they
+are cached.
 """
 
 import math
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.numba_support import LOOKS, arrays, compile_first, inlined, kernel, run_rows
+from models.dynamics.mersenne import LOOKED_AT, SHIFT, TWIST, WORDS, jump
+from models.dynamics.numba_support import (
+    LOOKS,
+    F,
+    arrays,
+    compile_first,
+    fused,
+    inlined,
+    kernel,
+    run_rows,
+)
 
 LARGE, ALL, NONE = np.float32(0.9), np.float32(1), np.float32(0)
 UNITS = 1 << 12  # units that a thread takes at once
-WORDS, SHIFT, LOWER = 624, 397, 31  # n, m and r of the recurrence
-TWIST = 0x9908B0DF
 HIGH, LOW, MIX, ONE = (np.uint32(x) for x in (0x80000000, 0x7FFFFFFF, TWIST, 1))
 TEMPER_B, TEMPER_C = np.uint32(0x9D2C5680), np.uint32(0xEFC60000)
 YES, NO = np.uint8(1), np.uint8(0)
 UPPER_BITS = np.uint32((1 << 21) - 1)  # of the first word in the 53
 
-DEGREE = 32 * WORDS - LOWER
-LOOKED_AT = 2 + DEGREE // WORDS  # blocks in which a jump finds the words to add up
 JUMP = 1 << 18  # numbers drawn in the time that a jump takes; a part has twice as many or more
 APART = 64  # words between states, so that threads do not write to the same cache line
 
@@ -136,56 +147,6 @@ def look_ahead(first, end, state, blocks):
     """Blocks first to end of those [N, 624] behind the state, from the first on."""
     for block in range(first, end):
         renew(blocks[block - 1] if block > 0 else state, blocks[block])
-
-
-# Polynomials over GF(2) are whole numbers whose bits are the coefficients. Every word of the
-# sequence behind the first is the sum of words before it that the characteristic polynomial names;
-# the word n places ahead, of those that the remainder of t**n names.
-
-
-@cache
-def characteristic() -> tuple[int, ...]:
-    """The exponents of the characteristic polynomial (Matsumoto & Nishimura 1998, appendix A)."""
-
-    def times(a: int, n: int, m: int) -> int:
-        return (a << n) ^ (a << m)
-
-    def power(x: int, y: int) -> int:
-        found = 1
-        for _ in range(x):
-            found = times(found, WORDS, SHIFT)
-        for _ in range(y):
-            found = times(found, WORDS - 1, SHIFT - 1)
-        return found
-
-    upper = 32 - LOWER
-    polynomial = power(upper, LOWER)
-    for i in range(32):
-        if TWIST >> i & 1:
-            polynomial ^= power(upper, LOWER - 1 - i) if i < LOWER else power(31 - i, 0)
-    return tuple(i for i in range(DEGREE + 1) if polynomial >> i & 1)
-
-
-def remainder(polynomial: int) -> int:
-    """That of a division by the characteristic polynomial."""
-    *lower, _ = characteristic()
-    while high := polynomial >> DEGREE:
-        polynomial &= (1 << DEGREE) - 1
-        for exponent in lower:
-            polynomial ^= high << exponent
-    return polynomial
-
-
-@lru_cache(64)
-def jump(distance: int) -> np.ndarray:
-    """Which of the words behind a place add up to the one ``distance`` words ahead (int32): fours,
-    the last of which may point behind all words, where there are zeros."""
-    found = 1
-    for bit in f"{distance:b}":
-        square = int("0".join(f"{found:b}"), 2)
-        found = remainder(square << int(bit))
-    terms = [i for i, bit in enumerate(f"{found:b}"[::-1]) if bit == "1"]
-    return np.array(terms + [LOOKED_AT * WORDS] * (-len(terms) % 4), np.int32)
 
 
 def parts_of(count: int, place: int) -> tuple[list[int], list[int], list[int]]:
@@ -313,6 +274,139 @@ def sum_inputs(x: Tensor) -> tuple[Tensor, Tensor]:
     totals, counts = x.new_empty(2, x.shape[0], x.shape[2])
     run_rows(add_inputs, len(x), x[0].numel() // LOOKS, *arrays(x, totals, counts))
     return totals, counts
+
+
+def shares(rows: int) -> tuple[int, int]:
+    """How many of so many rows PyTorch gives a thread, and to how many of its threads."""
+    share = -(-rows // torch.get_num_threads())
+    return share, -(-rows // share)
+
+
+@kernel
+def add_columns(first, end, share, x, sums):
+    """Sums [turns, H] of the rows of x [N, H], in turns of ``share`` rows."""
+    for turn in range(first, end):
+        total = sums[turn]
+        total[:] = 0
+        for n in range(turn * share, min((turn + 1) * share, len(x))):
+            for j in range(total.size):
+                total[j] += x[n, j]
+
+
+@kernel
+def add_squares(first, end, share, x, mean, sums):
+    """The same of the squares of x - mean."""
+    for turn in range(first, end):
+        total = sums[turn]
+        total[:] = 0
+        for n in range(turn * share, min((turn + 1) * share, len(x))):
+            for j in range(total.size):
+                distance = x[n, j] - mean[j]
+                total[j] = fused(distance, distance, total[j])
+
+
+@kernel
+def add_statistics(first, end, x, mean, slope, offset, d_x):
+    """d_x += slope * (x - mean) + offset, [H], in rows first to end: what reaches x by way of its
+    mean and deviation."""
+    for n in range(first, end):
+        for j in range(x.shape[1]):
+            d_x[n, j] += slope[j] * (x[n, j] - mean[j]) + offset[j]
+
+
+def note_sums(x: Tensor, sums: Tensor | None) -> Tensor:
+    """x, of whose rows :func:`statistics` shall know these ``sums``, as of :func:`add_columns`."""
+    x.noted = sums, x._version
+    return x
+
+
+@kernel
+def find_mean(first, end, sums, mean, N):
+    """The mean [H] of N rows in the columns first to end."""
+    for j in range(first, end):
+        total = 0.0
+        for turn in range(len(sums)):
+            total += sums[turn, j]
+        mean[j] = total / N
+
+
+@kernel
+def finish(first, end, squares, N, momentum, eps, mean, rate, running_mean, running_var):
+    """One over the deviation of N rows in the columns first to end, and what a norm remembers, in
+    single precision where PyTorch has it."""
+    count, others, new, old = F(N), F(N - 1), F(momentum), F(1 - momentum)
+    for j in range(first, end):
+        total = 0.0
+        for turn in range(len(squares)):
+            total += squares[turn, j]
+        total = F(total)
+        rate[j] = 1 / np.sqrt(np.float64(total / count) + eps)
+        running_mean[j] = old * running_mean[j] + new * mean[j]
+        running_var[j] = fused(total / others, new, old * running_var[j])
+
+
+def statistics(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and one over the deviation [H] of x [B, T, H], as ``norm`` in training computes and
+    remembers them."""
+    sums, version = getattr(x, "noted", (None, None))
+    known = sums is not None and version == x._version
+    x = x.detach().flatten(0, 1)
+    norm.num_batches_tracked.add_(1)
+    N, H = x.shape
+    if torch.get_num_threads() >= N:  # PyTorch adds them in another order
+        remembered = norm.running_mean, norm.running_var, norm.momentum
+        mean, variance = torch.batch_norm_update_stats(x, *remembered)
+        return mean, (1 / torch.sqrt(variance.double() + norm.eps)).float()
+    share, turns = shares(N)
+    if not known or len(sums) != turns:
+        sums = x.new_empty(turns, H)
+        run_rows(add_columns, turns, share * H, share, *arrays(x, sums))
+    mean, rate, squares = x.new_empty(H), x.new_empty(H), x.new_empty(turns, H)
+    run_rows(find_mean, H, turns, *arrays(sums, mean), N)
+    run_rows(add_squares, turns, share * H, share, *arrays(x, mean, squares))
+    found = arrays(mean, rate, norm.running_mean, norm.running_var)
+    run_rows(finish, H, turns, *arrays(squares), N, norm.momentum, norm.eps, *found)
+    return mean, rate
+
+
+def line_of(
+    mean: np.ndarray, rate: np.ndarray, weight: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """slope and offset [H] of a normalisation ``slope * x + offset``, rounded as by PyTorch."""
+    slope, double = rate * weight, np.float64
+    return slope, (shift.astype(double) - mean.astype(double) * slope.astype(double)).astype(F)
+
+
+def pull_back(
+    x: Tensor, mean: Tensor, rate: Tensor, weight: Tensor, sums: Tensor, d_x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients [H] of weight and shift; to d_x [N, H] it adds what comes by the statistics of x.
+
+    ``sums`` [2, B, H] are those of slope and shift by clips.
+    """
+    d_slope, d_shift = sums.sum(dim=1).numpy()
+    mean, rate, weight = arrays(mean, rate, weight)
+    pulls = (-(rate * weight) * pull / F(len(x)) for pull in (rate**2 * d_slope, d_shift))
+    run_rows(add_statistics, *x.shape, *arrays(x), mean, *pulls, *arrays(d_x))
+    return torch.from_numpy(d_slope * rate), torch.from_numpy(d_shift)
+
+
+@cache
+def normalize_alike() -> bool:
+    """Whether PyTorch normalises on this machine as the kernels do, which multiply and add in one
+    rounding; tried once."""
+    x = torch.rand(20, 30, 37, generator=torch.Generator().manual_seed(0)) * 3 - 1
+    norms = [nn.BatchNorm1d(37) for _ in range(2)]
+    for norm in norms:
+        norm.weight.data, norm.bias.data = x[0, 0].clone(), x[1, 1].clone()
+    with torch.no_grad():
+        mean, rate = statistics(norms[0], x)
+        given = arrays(mean, rate, norms[0].weight, norms[0].bias)
+        slope, offset = (torch.from_numpy(a).double() for a in line_of(*given))
+        ours = (x.double() * slope + offset).float()
+        theirs = norms[1](x.flatten(0, 1)).view_as(x)
+    found = zip([ours, *norms[0].buffers()], [theirs, *norms[1].buffers()], strict=True)
+    return all(torch.equal(a, b) for a, b in found)
 
 
 @kernel

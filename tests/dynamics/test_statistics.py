@@ -10,10 +10,10 @@ from torch import nn
 
 from models.linear import Linear
 
-cpu_norm = pytest.importorskip("models.dynamics.cpu_norm")
+cpu_around = pytest.importorskip("models.dynamics.cpu_around")
 linear_cpu = pytest.importorskip("models.linear_cpu")
 
-alike = pytest.mark.skipif(not cpu_norm.normalize_alike(), reason="PyTorch normalises otherwise")
+alike = pytest.mark.skipif(not cpu_around.normalize_alike(), reason="PyTorch normalises otherwise")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_statistics_are_those_of_pytorch(shape, count, threads):
     twin = copy.deepcopy(norm)
     remembered = twin.running_mean, twin.running_var, twin.momentum
     mean, variance = torch.batch_norm_update_stats(x.flatten(0, 1), *remembered)
-    found, rate = cpu_norm.statistics(norm, x)
+    found, rate = cpu_around.statistics(norm, x)
     assert torch.equal(found, mean)
     assert torch.equal(rate, (1 / torch.sqrt(variance.double() + norm.eps)).float())
     assert torch.equal(norm.running_mean, twin.running_mean)
@@ -56,8 +56,8 @@ def test_a_product_notes_the_sums_of_its_rows(count, threads, monkeypatch):
     threads(count)
     current = layer(x)
     assert current.noted[0] is not None
-    expected = cpu_norm.statistics(make_norm(70), current.detach().clone())
-    found = cpu_norm.statistics(make_norm(70), current)
+    expected = cpu_around.statistics(make_norm(70), current.detach().clone())
+    found = cpu_around.statistics(make_norm(70), current)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -67,11 +67,11 @@ def test_sums_of_what_has_changed_since_are_not_trusted(monkeypatch, threads):
     layer, x = Linear(90, 70, bias=False), (torch.rand(5, 40, 90) < 0.05).float()
     with torch.no_grad():
         current = layer(x)
-        before, _ = cpu_norm.statistics(make_norm(70), current)
+        before, _ = cpu_around.statistics(make_norm(70), current)
         threads(1)  # other sums
-        assert torch.allclose(cpu_norm.statistics(make_norm(70), current)[0], before, atol=1e-6)
+        assert torch.allclose(cpu_around.statistics(make_norm(70), current)[0], before, atol=1e-6)
         current += 1
-        after, _ = cpu_norm.statistics(make_norm(70), current)
+        after, _ = cpu_around.statistics(make_norm(70), current)
     assert torch.allclose(after, before + 1, atol=1e-6)
 
 
