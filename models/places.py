@@ -88,6 +88,10 @@ class Scattered(Tensor):
         run_rows(spread_out, *rows.shape, *arrays(*self.places, self.found, rows))
         return x
 
+    def numpy(self, **options):
+        """The dense tensor's, which PyTorch does not give of a subclass."""
+        return self.dense().numpy(**options)
+
     @classmethod
     def __torch_dispatch__(cls, function, types, arguments=(), options=None):
         def plain(x):

@@ -23,6 +23,7 @@ are cached.
 
 import math
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -185,7 +186,7 @@ def bernoulli(count: int, probability: float, generator: torch.Generator) -> tor
         compile_first(look_ahead, (states[0], words))
         look_ahead(0, LOOKED_AT, states[0], words)
     terms = [np.empty(0, np.int32), *(jump(WORDS * (block - 1)) for block in blocks[1:])]
-    begins = np.cumsum([0, *map(len, terms)])
+    begins = np.array([*accumulate(map(len, terms), initial=0)])
     below, places = math.ceil(probability * 2.0**53), np.array(places)
     run_rows(
         draw, len(bounds), JUMP, states, np.array([*bounds, count]), places, words.ravel(),

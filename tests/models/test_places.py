@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Gradients as lists of the places where they are wanted: to PyTorch they are dense tensors."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,7 @@ def test_the_gradient_of_a_product_is_there_where_it_is_wanted(case):
     torch.testing.assert_close(found + 0, expected)
     assert type(found + 0) is torch.Tensor
     assert torch.equal(found[1], found.dense()[1])
+    np.testing.assert_array_equal(found.numpy(), found.dense().numpy())
 
 
 def test_gradients_of_several_consumers_are_added(case):
@@ -55,7 +57,8 @@ def test_hooks_and_kept_gradients_see_dense_tensors(case):
     y, norms = x * 1.0, []
     y.retain_grad()
     y.register_hook(lambda gradient: norms.append(gradient.norm()))
-    through(y, weight, events, wanted).sum().backward()
+    with pytest.warns(UserWarning, match="Anomaly"), torch.autograd.detect_anomaly():
+        through(y, weight, events, wanted).sum().backward()
     expected = weight.sum(0) * mask
     torch.testing.assert_close(y.grad, expected)
     torch.testing.assert_close(norms, [expected.norm()])
