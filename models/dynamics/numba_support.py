@@ -346,7 +346,7 @@ def make_kernels(
                         theta[j * each], reset[j * each], scale[j * each],
                     )  # fmt: skip
                     new_s = ONE if above[j] > ZERO else ZERO
-                    x[row, j], s[row, j] = new_x, new_s
+                    x[row, j], s[row, j], spikes[row, t, j] = new_x, new_s, new_s
                     if has_y:
                         y[row, j] = new_y
                     if has_q:
@@ -354,15 +354,12 @@ def make_kernels(
                 if marks.size:
                     for j in range(I.shape[2]):
                         stay = stays[row, t, j]
-                        spike = s[row, j] * F(stay)
+                        spike = spikes[row, t, j] * F(stay)
                         opened = np.uint8(window(above[j], width) != ZERO)
                         counts[row, j] += spike
                         mark = np.uint8(spike) * KEPT | np.uint8(stay & opened) * WANTED
-                        marks[row, t, j] = mark | np.uint8(s[row, j]) * FIRED
+                        marks[row, t, j] = mark | np.uint8(spikes[row, t, j]) * FIRED
                         spikes[row, t, j] = spike * gain
-                else:
-                    for j in range(I.shape[2]):
-                        spikes[row, t, j] = s[row, j]
 
     @kernel
     def backward_steps(
