@@ -368,7 +368,7 @@ def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
 def parts_by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
     """Sums [parts, K, H] that add up to it, transposed."""
     parts, most = min(PARTS, 1 + len(d_y) // PER_PART), ROWS * K
-    parts = 1 << parts.bit_length() - 1  # as often a multiple of the number of threads
+    parts = 1 << parts.bit_length() - 1  # a power of two, which most numbers of threads divide
     sums = d_y.new_empty(parts, K, d_y.shape[1])
     blocks = -(-torch.get_num_threads() // parts)  # so that no thread has nothing to do
 

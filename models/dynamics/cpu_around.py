@@ -351,7 +351,7 @@ def statistics(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor]:
     remembers them."""
     sums, version = getattr(x, "noted", (None, None))
     known = sums is not None and version == x._version
-    x = x.detach().flatten(0, 1)
+    x = x.detach().flatten(0, 1).contiguous()
     norm.num_batches_tracked.add_(1)
     N, H = x.shape
     if torch.get_num_threads() >= N:  # PyTorch adds them in another order

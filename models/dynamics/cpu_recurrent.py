@@ -140,8 +140,6 @@ def _gradient_of_weights(given, spiked: Tensor, returned: Tensor, arrived: Tenso
     else:
         events, _ = marked_events(spiked, 1.0, H)
         first = 0.0 if events is None else given.s.T @ arrived[:, 0]
-    return (
-        returned.T @ by_row
-        if events is None
-        else parts_by_weights(events, by_row, H).sum(0) + first
-    )
+    if events is None:
+        return returned.T @ by_row
+    return parts_by_weights(events, by_row, H).sum(0) + first
