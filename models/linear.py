@@ -216,7 +216,7 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
 
 
 def normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
-    """Whether ``norm`` takes statistics of the batch ``current`` [..., H], remembers them, and
+    """Whether ``norm`` takes statistics of the batch ``current`` [B, T, H], remembers them, and
     learns weight and bias."""
     return (
         isinstance(norm, nn.BatchNorm1d)
@@ -224,7 +224,7 @@ def normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:
         and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
-        and current.numel() > current.shape[-1]  # else PyTorch says what is wrong
+        and current.shape[0] * current.shape[1] > 1  # else PyTorch says what is wrong
     )
 
 

@@ -234,7 +234,7 @@ def _backward(inputs, kept, gradients, needed):
     places = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
     if isinstance(d_spikes, Scattered):  # at the places that are WANTED
         places = arrays(*d_spikes.places, d_spikes.found)
-        d_spikes = d_spikes.dense() * given.gain if V is not None else current.new_empty(0, 0, 0)
+        d_spikes = current.new_empty(0, 0, 0) if V is None else d_spikes.dense().mul_(given.gain)
     elif d_spikes is not None and V is not None and given.marks is not None:
         d_spikes = d_spikes * (given.marks & WANTED != 0) * given.gain
     d_spikes = _own(None, current) if d_spikes is None else d_spikes.contiguous()
