@@ -116,6 +116,21 @@ def add_gpu_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def stop_with_parent() -> None:
+    """Stop this process, as SIGTERM does, when its parent closes its standard input or is gone.
+
+    A signal that the system sends at the parent's end (PR_SET_PDEATHSIG) would come several times:
+    once for each of its threads to which this process is handed on.
+    """
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):  # sys.stdin itself must not be locked at exit
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def run_command(
     program: str,
     work: Callable[[], int | None],

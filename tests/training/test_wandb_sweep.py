@@ -3,6 +3,7 @@
 """Sweeps by the real wandb client, with a stand-in server on this machine."""
 
 import functools
+import io
 import json
 import os
 import signal
@@ -20,10 +21,7 @@ import main
 from parsers.load import REPOSITORY
 from training.tracking import wandb_sweep
 
-QUICK_AGENT = (
-    "import wandb.wandb_agent as agent; from wandb.cli.cli import cli; "
-    "agent.Agent.POLL_INTERVAL = 0.05; cli()"
-)
+QUICK = "import wandb.wandb_agent as agent; agent.Agent.POLL_INTERVAL = 0.05"
 GRID = {"seed": [1, 2, 3], "nb_epochs": 1}
 
 
@@ -42,8 +40,9 @@ class LocalAgent:
     server = None
     before = staticmethod(lambda number: False)
 
-    def __init__(self, command, env, start_new_session):
+    def __init__(self, command, stdin, env, start_new_session):
         self.returncode = 0
+        self.stdin = io.BytesIO()
         count = int(command[command.index("--count") + 1]) if "--count" in command else 99
         sweep = command[-1].split("/")[-1]
         agent = self.server.add_agent(sweep)
@@ -74,7 +73,7 @@ class LocalAgent:
     def poll(self):
         return self.returncode
 
-    terminate = wait = poll
+    wait = poll
 
 
 @pytest.fixture
@@ -124,7 +123,7 @@ def test_a_killed_and_interrupted_sweep_of_processes_resumes(
         wait_until(lambda: "Resuming after" in log.read_text())
         os.kill(os.getpid(), signal.SIGINT)
 
-    quick = (sys.executable, "-c", QUICK_AGENT, *wandb_sweep.AGENT[3:])
+    quick = (sys.executable, "-c", QUICK + wandb_sweep.WANDB, *wandb_sweep.AGENT[3:])
     monkeypatch.setattr(wandb_sweep, "AGENT", quick)
     capfd.readouterr()
     threading.Thread(target=interrupt, daemon=True).start()

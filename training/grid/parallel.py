@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from typing import BinaryIO
 import torch
 
 from parsers.load import Config, Plan
+from parsers.program import stop_with_parent
 from training.data.loading import DataCache, data_key
 from training.device.choice import choose_device, determinism
 from training.record import files
@@ -289,16 +289,9 @@ def start_process(
 def obey(program: str, work: Callable[[dict], int]) -> int:
     """Exit status of ``work`` by the order that standard input has; ends with the parent."""
     order = json.loads(sys.stdin.readline())
-    threading.Thread(target=stop_without_parent, daemon=True).start()
+    stop_with_parent()
     start_logging()
     return exit_status(program, lambda: work(order))
-
-
-def stop_without_parent() -> None:
-    """Wait for the end of standard input, then stop this process as SIGTERM does."""
-    while os.read(sys.stdin.fileno(), 1):  # sys.stdin itself must not be locked at exit
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from subprocess import Popen
+from subprocess import PIPE, Popen
 from typing import NamedTuple
 
 import yaml
@@ -46,13 +46,12 @@ MAY_CHANGE = {name for name, option in OPTIONS.items() if option.rules.may_chang
 # What holds for the runs of one machine, whatever the sweep says.
 LOCAL = (MAY_CHANGE - OF_ONE_PROCESS) | {"gpu_device", "tracking"}
 SWEEP_FILE = Path("wandb_sweep.json")
-# `python -m wandb`, which ends when this process is killed (on Linux: the number is that of
-# PR_SET_PDEATHSIG); else it would train the rest of the sweep unseen.
+# `python -m wandb`, which ends when this process is killed; else it would train the rest of the
+# sweep unseen.
 WANDB = """
-import contextlib, ctypes, signal
+from parsers.program import stop_with_parent
+stop_with_parent()
 from wandb.cli.cli import cli
-with contextlib.suppress(AttributeError):
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 cli()
 """
 AGENT = (sys.executable, "-c", WANDB, "agent", "--forward-signals")
@@ -314,6 +313,7 @@ def run_agent(
         more = {"WANDB_DIR": place, files.NOTE: str(note), LOCAL_FLAGS: json.dumps(flags)}
         agent = Popen(
             [*AGENT, *limit, path],
+            stdin=PIPE,  # whose end asks it to stop
             env=agent_environment(count) | more,
             start_new_session=True,  # Ctrl-C is for this process, which passes it on
         )
@@ -321,7 +321,7 @@ def run_agent(
             while agent.poll() is None and stop.signum is None:
                 time.sleep(POLL)
         finally:
-            agent.terminate()
+            agent.stdin.close()
             agent.wait()
         if stop.signum is not None:
             raise Stopped(stop.signum)
