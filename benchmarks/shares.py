@@ -59,11 +59,11 @@ PARTS = (
 )  # fmt: skip
 # Functions, and the part of a step that operators and kernels within them are
 FUNCTIONS = {
-    "datasets.frames.FrameSet.batch": DATA,
+    "datasets.frames.FrameSet.counted": DATA,
     "datasets.audio_set.AudioSet.batch": DATA,
     "models.linear.Linear.multiply": PRODUCT,
-    "models.linear_cpu.find_events": EVENTS,
-    "models.linear_cpu.marked_events": EVENTS,
+    "models.events_cpu.find_events": EVENTS,
+    "models.events_cpu.marked_events": EVENTS,
     "models.dynamics.cpu_recurrent.marked_events": EVENTS,
     "models.linear_cpu.by_weights": BY_WEIGHT,
     "models.dynamics.cpu_recurrent.parts_by_weights": BY_WEIGHT,
@@ -106,8 +106,8 @@ OPERATIONS = {
 }
 PART, KERNEL, NODE = "part: ", "kernel: ", "autograd::engine::evaluate_function: "
 CALLERS = (
-    "models.linear_cpu", "models.places", "models.dynamics.cpu", "models.dynamics.cpu_around",
-    "models.dynamics.cpu_recurrent",
+    "models.linear_cpu", "models.events_cpu", "models.places", "models.dynamics.cpu",
+    "models.dynamics.cpu_around", "models.dynamics.cpu_recurrent",
 )  # fmt: skip
 
 

@@ -86,9 +86,17 @@ class FrameSet(Split):
 
     def batch(self, indices: Tensor) -> Batch:
         """See `Split.batch`; the frames are [B, T, C]."""
+        x, y = self._stored(indices)
+        return x.to(torch.float32), y
+
+    def counted(self, indices: Tensor) -> Batch:
+        """See `Split.counted`; a GPU converts them in no time."""
+        on_cpu = self.labels.device.type == "cpu"
+        return self._stored(indices) if on_cpu else self.batch(indices)
+
+    def _stored(self, indices: Tensor) -> Batch:
         device = self.labels.device
-        x = gathered(self.counts, indices, device).to(torch.float32)
-        return x, gathered(self.labels, indices, device)
+        return gathered(self.counts, indices, device), gathered(self.labels, indices, device)
 
     def is_changed_by(self, augmentation: Augmentation) -> bool:
         """By what changes frames."""

@@ -91,6 +91,11 @@ class Split(ABC):
     def batch(self, indices: Tensor) -> Batch:
         """The clips at ``indices`` [B] int64 as (x [B, T, F] float32, y [B] int64)."""
 
+    def counted(self, indices: Tensor) -> Batch:
+        """As `batch`, but counts of events may stay uint8: a network takes both, and gives the
+        same."""
+        return self.batch(indices)
+
     @property
     def speaker_names(self) -> list[str]:
         """Who speaks each clip; empty where that is not known."""

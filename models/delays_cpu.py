@@ -17,15 +17,9 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import note_sums
 from models.dynamics.numba_support import LOOKS, ZERO, arrays, contracting_kernel, kernel, run_rows
+from models.events_cpu import NARROWEST, Events, find_events, write_events
 from models.gaussians import gaussian, slopes
-from models.linear_cpu import (
-    NARROWEST,
-    Events,
-    by_weights,
-    find_events,
-    multiplied,
-    write_events,
-)
+from models.linear_cpu import by_weights, multiplied
 
 DENSEST = 0.2  # share of what comes out of a filter, above which it is multiplied as it is
 SLIGHT = 1e-7  # weights of taps below change no product: together they are less than its rounding

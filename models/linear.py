@@ -74,12 +74,22 @@ class Linear(nn.Linear):
 
     def may_search(self, rows: int) -> bool:
         """Whether a product with ``rows`` may look for the events in them."""
-        from models.linear_cpu import WORTH_A_SEARCH
+        from models.events_cpu import WORTH_A_SEARCH
 
         return rows * self.weight.numel() >= WORTH_A_SEARCH
 
+    def takes_counts(self, x: Tensor) -> bool:
+        """Whether a product with uint8 counts ``x`` [..., in] may look for the events in them as
+        they are."""
+        given = x.dtype == torch.uint8 and x.device.type == "cpu" and self.precision == "fp32"
+        given = given and not self.is_in_order() and compiled("cpu", self.backend, self.weight)
+        return given and self.may_search(x.numel() // self.in_features)
+
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The same with any ``weight`` [out, in] and ``bias`` [out]."""
+        """The same with any ``weight`` [out, in] and ``bias`` [out]; x may be uint8."""
+        counts = x.dtype == torch.uint8
+        if counts and not self.takes_counts(x):
+            x, counts = x.to(weight.dtype), False
         rows = x.reshape(-1, self.in_features)
         marks = handed(x)
         on_gpu = marks is not None and compiled("cuda", self.backend, rows)
@@ -91,9 +101,12 @@ class Linear(nn.Linear):
             from models.linear_ordered import in_order
 
             y = in_order(rows, weight)
-        elif compiled("cpu", self.backend, rows) and self.may_search(len(rows)):
+        elif compiled("cpu", self.backend, weight if counts else rows) and self.may_search(
+            len(rows)
+        ):
             from models.dynamics.cpu_around import note_sums
-            from models.linear_cpu import find_events, marked_events, product
+            from models.events_cpu import find_events, marked_events
+            from models.linear_cpu import product
 
             wanted = None
             if marks is not None:
@@ -101,7 +114,7 @@ class Linear(nn.Linear):
             else:
                 events = find_events(rows.detach().contiguous(), self.out_features)
             if events is None and wanted is None:
-                return nn.functional.linear(x, weight, bias)
+                return nn.functional.linear(x.to(weight.dtype), weight, bias)
             y, sums = product(x, weight, events, wanted)
             return note_sums(y, sums) if bias is None else y + bias
         else:
@@ -118,6 +131,11 @@ def by_step(W: Linear, multiply: Callable[[Tensor], Tensor], x: Tensor, dim: int
         return multiply(x)
     steps = (x_t.clone(memory_format=torch.contiguous_format) for x_t in x.unbind(dim))
     return torch.stack([multiply(x_t) for x_t in steps], dim)
+
+
+def takes_counts(layer: nn.Module, x: Tensor) -> bool:
+    """Whether ``layer`` takes uint8 counts ``x`` [B, T, F] as they are, see ``Linear``."""
+    return layer.delay is None and isinstance(layer.W, Linear) and layer.W.takes_counts(x)
 
 
 def weighted(layer: nn.Module, x: Tensor) -> Tensor:

@@ -11,145 +11,19 @@ open, as a layer marks it; everywhere else it would be multiplied by 0 (Perez-Ni
 depend on the number of threads.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import shares
-from models.dynamics.numba_support import (
-    KEPT,
-    LOOKS,
-    WANTED,
-    ZERO,
-    arrays,
-    kernel,
-    run_rows,
-)
+from models.dynamics.numba_support import arrays, kernel, run_rows
+from models.events_cpu import Events
 from models.places import Places, gradient_at
 
-BIT, INDEX = np.uint64(1), ir.Constant(ir.IntType(32), 0)
-DENSEST = 0.15  # share of entries above which a dense product is about as fast
-MOST_WANTED = 0.2  # share of the entries of a gradient, likewise
-SAMPLED_ROWS = 64  # whose share decides whether counting the others is worth it
-WORTH_A_SEARCH = 1 << 24  # multiply-adds of the dense product
-NARROWEST = 64  # outputs; finding the events costs more than a narrower product
 ROWS = 256  # rows whose gradients stay in the L2 cache
 TILE = 16  # columns that are transposed at once
 PARTS, PER_PART = 8, 2000  # sums of the gradient of the weights, whatever the number of threads
-
-
-class Events(NamedTuple):
-    """The entries of a matrix [N, K] that are not zero, row by row."""
-
-    starts: Tensor  # [N + 1] int64, where the events of each row begin
-    columns: Tensor  # [events] int32
-    values: Tensor  # [events] float32
-
-
-@intrinsic
-def lowest_bit(typing, x):
-    """The place of the lowest bit that is set in ``x``, an unsigned integer other than 0."""
-
-    def code(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return x(x), code
-
-
-@intrinsic
-def bits_of(typing, marks, begin, mark):
-    """Which of the 64 entries of the vector ``marks`` from ``begin`` on have the ``mark``."""
-
-    def code(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        lanes = ir.VectorType(ir.IntType(8), 64)
-        place = builder.bitcast(builder.gep(data, [arguments[1]]), lanes.as_pointer())
-        loaded = builder.load(place, align=1)
-        wide = builder.insert_element(ir.Constant(lanes, ir.Undefined), arguments[2], INDEX)
-        wide = builder.shuffle_vector(wide, wide, ir.Constant(ir.VectorType(INDEX.type, 64), None))
-        both = builder.and_(loaded, wide)
-        found = builder.icmp_unsigned("!=", both, ir.Constant(lanes, None))
-        return builder.bitcast(found, ir.IntType(64))
-
-    return types.uint64(marks, types.intp, types.uint8), code
-
-
-@intrinsic
-def number_of_bits(typing, x):
-    """How many bits are set in ``x``, an unsigned integer."""
-
-    def code(context, builder, signature, arguments):
-        return builder.ctpop(arguments[0])
-
-    return x(x), code
-
-
-@kernel
-def count_marks(first, end, marks, kept, wanted):
-    """How many entries of the rows first to end are marked as KEPT, and as WANTED; marks [N, a
-    multiple of 64]."""
-    for n in range(first, end):
-        spikes, places, row = np.uint64(0), np.uint64(0), marks[n]
-        for begin in range(0, row.size, 64):
-            spikes += number_of_bits(bits_of(row, begin, KEPT))
-            places += number_of_bits(bits_of(row, begin, WANTED))
-        kept[n], wanted[n] = spikes, places
-
-
-@kernel
-def gather_marks(first, end, marks, kept_starts, wanted_starts, kept, wanted):
-    """The columns of these entries."""
-    for n in range(first, end):
-        spike, place, row = kept_starts[n], wanted_starts[n], marks[n]
-        for begin in range(0, row.size, 64):
-            left = bits_of(row, begin, KEPT)
-            while left != 0:
-                kept[spike] = begin + lowest_bit(left)
-                left, spike = left & (left - BIT), spike + 1
-            left = bits_of(row, begin, WANTED)
-            while left != 0:
-                wanted[place] = begin + lowest_bit(left)
-                left, place = left & (left - BIT), place + 1
-
-
-@kernel
-def count_events(first, end, x, counts):
-    """The number of non-zero entries in each of the rows first to end."""
-    for n in range(first, end):
-        row, count = x[n], np.int32(0)
-        for k in range(row.size):
-            count += np.int32(row[k] != 0)
-        counts[n] = count
-
-
-@kernel
-def write_events(row, marks, place, columns, values):
-    """Columns and values of the events of a row [K], from ``place`` on; returns where they end.
-
-    ``marks`` are scratch of a multiple of 64, 0 beyond K.
-    """
-    for k in range(row.size):
-        marks[k] = WANTED if row[k] != ZERO else 0
-    for begin in range(0, marks.size, 64):
-        left = bits_of(marks, begin, WANTED)
-        while left != 0:
-            k = begin + np.int64(lowest_bit(left))
-            columns[place], values[place] = k, row[k]
-            left, place = left & (left - BIT), place + 1
-    return place
-
-
-@kernel
-def gather_events(first, end, x, starts, columns, values, marks):
-    """Columns and values of the events of rows first to end."""
-    for n in range(first, end):
-        write_events(x[n], marks, starts[n], columns, values)
 
 
 @kernel
@@ -258,60 +132,6 @@ def add_transposed(first, end, parts, out, tile):
             to = out[j, begin : begin + count]
             for k in range(count):
                 to[k] = tile[k, j]
-
-
-def find_events(x: Tensor, outputs: int) -> Events | None:
-    """The events of x [N, K] float32, or None where a dense product with [K, H] is as good."""
-    N, K = x.shape
-    if N * K * outputs < WORTH_A_SEARCH or outputs < NARROWEST:
-        return None
-    sample = x[:: -(-N // SAMPLED_ROWS)]
-    if torch.count_nonzero(sample) > 2 * DENSEST * sample.numel():
-        return None
-    return all_events(x, DENSEST)
-
-
-def all_events(x: Tensor, densest: float = 1.0) -> Events | None:
-    """The events of x [N, K] float32, or None if they are more than this share of the entries."""
-    N, K = x.shape
-    starts = torch.zeros(N + 1, dtype=torch.int64)
-    counts = torch.empty(N, dtype=torch.int64)
-    run_rows(count_events, N, K // LOOKS, *arrays(x, counts))
-    torch.cumsum(counts, 0, out=starts[1:])
-    total = int(starts[-1])
-    if total > densest * x.numel():
-        return None
-    columns, values = torch.empty(total, dtype=torch.int32), torch.empty(total)
-    given = arrays(x, starts, columns, values)
-    run_rows(
-        gather_events, N, K // LOOKS, *given, scratch=lambda: (np.zeros(K + -K % 64, np.uint8),)
-    )
-    return Events(starts, columns, values)
-
-
-def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | None, Places | None]:
-    """The events of spikes of which ``models.linear.handed`` knows the ``marks`` [B, T, K], and
-    where their gradients are wanted.
-
-    Each is None where a dense product with [K, H] is as good.
-    """
-    rows = marks.flatten(0, 1)
-    N, K = rows.shape
-    if N * K * outputs < WORTH_A_SEARCH:
-        return None, None
-    rows = nn.functional.pad(rows, (0, -K % 64)) if K % 64 else rows
-    counts = torch.empty(2, N, dtype=torch.int64)
-    run_rows(count_marks, N, K // (2 * LOOKS), *arrays(rows, *counts))
-    starts = nn.functional.pad(counts.cumsum(1), (1, 0))
-    totals = starts[:, -1].tolist()
-    events, wanted = (torch.empty(total, dtype=torch.int32) for total in totals)
-    run_rows(gather_marks, N, K // LOOKS, *arrays(rows, *starts, events, wanted))
-    values = torch.full((totals[0],), gain)
-    few = [n <= most * N * K for n, most in zip(totals, (DENSEST, MOST_WANTED), strict=True)]
-    return (
-        Events(starts[0], events, values) if few[0] else None,
-        Places(starts[1], wanted) if few[1] else None,
-    )
 
 
 class _Product(torch.autograd.Function):

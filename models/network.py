@@ -26,8 +26,9 @@ class ParameterGroup(NamedTuple):
     kind: str = ""
 
 
-def as_input(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """[B, T, F] of ``dtype`` as it is, [B, T, F, K] -> [B, T, F*K], whole numbers as ``dtype``.
+def as_input(x: Tensor, size: int, dtype: torch.dtype, *, counts: bool = False) -> Tensor:
+    """[B, T, F] of ``dtype`` as it is, [B, T, F, K] -> [B, T, F*K], whole numbers as ``dtype``, but
+    uint8 as it is where ``counts`` are wanted.
 
     Raises ValueError for another rank, no step, or other than ``size`` features, TypeError for what
     is no dense tensor of the ``dtype`` of the weights, or weights in half precision.
@@ -54,7 +55,7 @@ def as_input(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     if math.prod(x.shape[2:]) != size:
         raise ValueError(f"input must have {size} features, got {list(x.shape)}")
     x = x.flatten(start_dim=2)
-    return x if real else x.to(dtype)
+    return x if real or (counts and x.dtype == torch.uint8) else x.to(dtype)
 
 
 def input_size(input_shape: tuple) -> int:
@@ -129,9 +130,9 @@ class Network(nn.Module):
                 layers.append(readout(size, self.layer_sizes[-1]))
         return layers
 
-    def as_input(self, x: Tensor) -> Tensor:
+    def as_input(self, x: Tensor, *, counts: bool = False) -> Tensor:
         """``x`` as the first layer takes it, see :func:`as_input`."""
-        return as_input(x, self.input_size, next(self.parameters()).dtype)
+        return as_input(x, self.input_size, next(self.parameters()).dtype, counts=counts)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -290,6 +291,11 @@ def input_activity(x: Tensor, backend: str) -> tuple[Tensor, Tensor | None]:
 
     None for the latter where no compiled kernel counts along the way.
     """
+    if x.dtype == torch.uint8:
+        from models.events_cpu import sum_counts
+
+        counts = sum_counts(x)
+        return counts.sum(dim=0) / (x.shape[0] * x.shape[1]), counts
     if not compiled("cpu", backend, x):
         return input_rates(x), None
     from models.dynamics.cpu_around import sum_inputs

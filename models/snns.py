@@ -27,6 +27,7 @@ from models.dynamics import (
     adaptive,
     resonate,
 )
+from models.linear import takes_counts
 from models.network import (
     Activity,
     Network,
@@ -416,9 +417,9 @@ class SNN(Network):
 
     def activity(self, x: Tensor, state: NetworkState | None = None) -> Activity:
         """As ``forward``, with the recurrent synaptic operations and every layer's spikes."""
-        x = self.as_input(x)
         if state is not None:
-            return activity_of(self, x, state)
+            return activity_of(self, self.as_input(x), state)
+        x = self.as_input(x, counts=takes_counts(self.snn[0], x))
         found, counts = input_activity(x, self.snn[0].backend)  # counts of what the layer sees
         rates = [found]
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch

@@ -28,7 +28,8 @@ from models.dynamics.numba_support import (
     kernel,
     summing_kernel,
 )
-from models.linear_cpu import BIT, add_rows, bits_of, lowest_bit
+from models.events_cpu import BIT, bits_of, lowest_bit
+from models.linear_cpu import add_rows
 from models.places import products
 
 GROUP = 4  # clips

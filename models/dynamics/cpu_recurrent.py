@@ -22,7 +22,8 @@ from models.dynamics.cpu_clips import (
     spread,
 )
 from models.dynamics.numba_support import arrays, run_rows
-from models.linear_cpu import find_events, marked_events, parts_by_weights
+from models.events_cpu import find_events, marked_events
+from models.linear_cpu import parts_by_weights
 
 MOST_SPIKES, MOST_OPEN = 0.4, 0.3  # shares of neurons, above which all rows of V are taken
 SMALLEST, NARROWEST = 1 << 16, 32  # neuron steps and neurons, below which layers are small

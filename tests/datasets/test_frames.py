@@ -131,6 +131,7 @@ class TestFrameSet:
         assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
         torch.testing.assert_close(x, frames.counts[[3, 0, 3]].float())
         assert y.tolist() == frames.labels[[3, 0, 3]].tolist()
+        assert torch.equal(frames.counted(torch.tensor([3, 0, 3]))[0], frames.counts[[3, 0, 3]])
         part = frames.subset(torch.tensor([5, 1]))
         assert torch.equal(part.counts, frames.counts[[5, 1]])
         assert part.speakers.tolist() == frames.speakers[[5, 1]].tolist()

@@ -11,6 +11,7 @@ from torch import nn
 from models.linear import Linear
 
 cpu_around = pytest.importorskip("models.dynamics.cpu_around")
+events_cpu = pytest.importorskip("models.events_cpu")
 linear_cpu = pytest.importorskip("models.linear_cpu")
 
 alike = pytest.mark.skipif(not cpu_around.normalize_alike(), reason="PyTorch normalises otherwise")
@@ -50,7 +51,7 @@ def test_statistics_are_those_of_pytorch(shape, count, threads):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_product_notes_the_sums_of_its_rows(count, threads, monkeypatch):
-    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
     torch.manual_seed(0)
     layer, x = Linear(90, 70, bias=False), (torch.rand(5, 40, 90) < 0.05).float()
     threads(count)
@@ -62,7 +63,7 @@ def test_a_product_notes_the_sums_of_its_rows(count, threads, monkeypatch):
 
 
 def test_sums_of_what_has_changed_since_are_not_trusted(monkeypatch, threads):
-    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
     threads(2)
     layer, x = Linear(90, 70, bias=False), (torch.rand(5, 40, 90) < 0.05).float()
     with torch.no_grad():

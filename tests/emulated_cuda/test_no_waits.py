@@ -109,7 +109,7 @@ GPU = torch.device("cuda", 0)
 class Split:
     """Batches that hold their own indices."""
 
-    def batch(self, indices):
+    def counted(self, indices):
         return indices.to(GPU, non_blocking=True).float(), indices.to(GPU)
 
 

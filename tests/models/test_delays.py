@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models import delays_cpu, delays_spectral, linear_cpu
+from models import delays_cpu, delays_spectral, events_cpu
 from models.delays import Delay, taps_of
 from models.gaussians import gaussian
 from models.linear import Linear
@@ -98,7 +98,7 @@ def check_against_loops(kind, delay, W, x, sigma):
 
 @every_sigma
 def test_few_events_give_the_currents_and_gradients_of_loops(monkeypatch, sigma):
-    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
     x, weight, P = draw("axonal", shape=(3, 12), sizes=(150, 3))
     x *= torch.rand(x.shape) < 0.3
     delay, W = make("axonal", weight, P, TAPS, sigma)
@@ -110,7 +110,7 @@ def test_few_events_give_the_currents_and_gradients_of_loops(monkeypatch, sigma)
 @every_sigma
 @pytest.mark.parametrize("bias", [None, torch.randn(70)])
 def test_products_of_few_events_are_those_of_loops(monkeypatch, sigma, bias):
-    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
     x, weight, P = draw("axonal", shape=(3, 12), sizes=(150, 70))
     x *= torch.rand(x.shape) < 0.05
     delay, W = make("axonal", weight / 10, P, TAPS, sigma, bias=bias)

@@ -15,6 +15,7 @@ from models.ssms import SSM
 
 pytest.importorskip("numba")
 cpu = importlib.import_module("models.linear_cpu")
+events_cpu = importlib.import_module("models.events_cpu")
 ordered = importlib.import_module("models.linear_ordered")
 cpu_dropout = importlib.import_module("models.dynamics.cpu_around")
 
@@ -238,15 +239,15 @@ def of_a_product(multiply, x, weight, gradient) -> list[torch.Tensor]:
 
 
 def of_events(x, weight):
-    found = cpu.find_events(x.detach(), len(weight))
+    found = events_cpu.find_events(x.detach(), len(weight))
     assert found is not None
     return cpu.product(x, weight, found)[0]
 
 
 @pytest.fixture(autouse=True)
 def any_size(monkeypatch):
-    monkeypatch.setattr(cpu, "WORTH_A_SEARCH", 0)
-    monkeypatch.setattr(cpu, "NARROWEST", 1)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(events_cpu, "NARROWEST", 1)
 
 
 SHAPES = [(1, 1, 1), (3, 300, 5), (700, 40, 33), (2500, 90, 64), (5, 1000, 7)]
@@ -280,7 +281,7 @@ def test_results_are_identical_for_any_number_of_threads(monkeypatch):
 
 def test_frozen_weights_and_inputs_that_need_no_gradient():
     x, weight = sparse(50, 30, 0.1), torch.randn(20, 30)
-    found = cpu.find_events(x, 20)
+    found = events_cpu.find_events(x, 20)
     learning = x.clone().requires_grad_()
     cpu.product(learning, weight, found)[0].sum().backward()
     assert torch.allclose(learning.grad, weight.sum(0).expand(50, 30), atol=1e-5)
@@ -291,27 +292,27 @@ def test_frozen_weights_and_inputs_that_need_no_gradient():
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
 def test_dense_inputs_use_a_dense_product(share):
-    assert cpu.find_events(sparse(400, 100, share), 64) is None
+    assert events_cpu.find_events(sparse(400, 100, share), 64) is None
 
 
 def test_inputs_that_are_dense_outside_the_sample_use_a_dense_product():
     x = torch.zeros(640, 20)
     x[torch.arange(640) % 10 != 0] = 1.0
-    assert cpu.find_events(x, 64) is None
+    assert events_cpu.find_events(x, 64) is None
 
 
 @pytest.mark.parametrize(("constant", "value"), [("WORTH_A_SEARCH", 10**6), ("NARROWEST", 65)])
 def test_small_and_narrow_products_are_dense(constant, value, monkeypatch):
     x = sparse(100, 100, 0.05)
-    assert cpu.find_events(x, 64) is not None
-    monkeypatch.setattr(cpu, constant, value)
-    assert cpu.find_events(x, 64) is None
+    assert events_cpu.find_events(x, 64) is not None
+    monkeypatch.setattr(events_cpu, constant, value)
+    assert events_cpu.find_events(x, 64) is None
 
 
 def test_nan_and_inf_count_as_events():
     x = torch.zeros(10, 10)
     x[3, 4], x[5, 6] = float("nan"), float("inf")
-    found = cpu.find_events(x, 64)
+    found = events_cpu.find_events(x, 64)
     assert found.columns.tolist() == [4, 6]
     assert found.starts.diff().tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]
 
@@ -322,8 +323,8 @@ def test_nan_and_inf_count_as_events():
 )
 def test_which_products_look_for_events(backend, precision, uses, monkeypatch):
     looked = []
-    find = cpu.find_events
-    monkeypatch.setattr(cpu, "find_events", lambda *given: looked.append(1) or find(*given))
+    find = events_cpu.find_events
+    monkeypatch.setattr(events_cpu, "find_events", lambda *given: looked.append(1) or find(*given))
     linear = Linear(30, 20, backend=backend)
     set_precision(linear, precision)
     x = sparse(50, 30, 0.1).view(5, 10, 30)

@@ -12,7 +12,7 @@ from models.dynamics.naive import KEPT, WANTED
 from models.linear import hand_on, handed
 from models.snns import LAYERS, SNN
 
-linear_cpu = pytest.importorskip("models.linear_cpu")
+events_cpu = pytest.importorskip("models.events_cpu")
 NEURONS = list(LAYERS)
 
 
@@ -38,8 +38,8 @@ def step(net, x):
 @pytest.fixture
 def always_sparse(monkeypatch):
     for name in ("DENSEST", "MOST_WANTED"):
-        monkeypatch.setattr(linear_cpu, name, 1.0)
-    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
+        monkeypatch.setattr(events_cpu, name, 1.0)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
 
 
 # Every surrogate compiles kernels of its own.
@@ -61,7 +61,7 @@ def compare(neuron, monkeypatch, **options):
     ours, spikes, gradients, state = step(net, x)
     for layer in twin.hidden_layers:
         layer.folds = False
-    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 10**12)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 10**12)
     theirs, expected, right, state_after = step(twin, x)
     assert all(spikes[0].count_nonzero() for _ in spikes)
     for a, b in zip(spikes, expected, strict=True):
@@ -80,7 +80,7 @@ def compare(neuron, monkeypatch, **options):
 def test_gradients_are_computed_where_they_are_wanted(always_sparse, monkeypatch):
     net, x, found = network("SiLIF", dropout=0.4), make_input(), []
     for sparse in (True, False):
-        monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0 if sparse else 10**12)
+        monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0 if sparse else 10**12)
         torch.manual_seed(3)
         activity = net.activity(x)
         spikes = activity.layers[0].output
@@ -107,7 +107,7 @@ def test_marks_become_lists(columns, always_sparse):
     marks = torch.randint(0, 4, (3, 5, columns), dtype=torch.uint8, generator=generator)
     marks *= torch.rand(marks.shape, generator=generator) < 0.2
     hand_on(x := torch.zeros(marks.shape), marks, 2.5)
-    events, wanted = linear_cpu.marked_events(*handed(x)[:2], 4)
+    events, wanted = events_cpu.marked_events(*handed(x)[:2], 4)
     rows = marks.flatten(0, 1)
     for places, bit in ((events, KEPT), (wanted, WANTED)):
         n, k = (rows & bit).nonzero(as_tuple=True)
@@ -117,9 +117,9 @@ def test_marks_become_lists(columns, always_sparse):
 
 
 def test_dense_marks_give_no_lists(monkeypatch):
-    monkeypatch.setattr(linear_cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
     hand_on(x := torch.zeros(4, 10, 64), torch.full((4, 10, 64), 3, dtype=torch.uint8), 1.0)
-    assert linear_cpu.marked_events(*handed(x)[:2], 8) == (None, None)
+    assert events_cpu.marked_events(*handed(x)[:2], 8) == (None, None)
 
 
 @pytest.mark.parametrize("way", [{}, {"recurrent_delay": "axonal"}])

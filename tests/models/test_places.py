@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+events_cpu = pytest.importorskip("models.events_cpu")
 linear_cpu = pytest.importorskip("models.linear_cpu")
 places = pytest.importorskip("models.places")
 
@@ -22,7 +23,7 @@ def case():
     counts = mask.flatten(0, 1).sum(1)
     starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
     wanted = places.Places(starts, mask.flatten(0, 1).nonzero()[:, 1].int())
-    return x, weight, linear_cpu.all_events(x.detach().flatten(0, 1)), wanted, mask
+    return x, weight, events_cpu.all_events(x.detach().flatten(0, 1)), wanted, mask
 
 
 def through(x, weight, events, wanted):

@@ -66,13 +66,13 @@ def test_streamed_batches_are_those_of_the_split(split):
 
 
 def test_all_but_the_first_batch_are_gathered_in_the_background(monkeypatch):
-    threads, batch = [], FrameSet.batch
+    threads, counted = [], FrameSet.counted
 
     def watched(self, indices):
         threads.append(threading.current_thread().name.startswith("sprache-batches"))
-        return batch(self, indices)
+        return counted(self, indices)
 
-    monkeypatch.setattr(FrameSet, "batch", watched)
+    monkeypatch.setattr(FrameSet, "counted", watched)
     list(batches(Streamed(frames(), CPU), BATCH, shuffled()))
     assert threads == [False, True, True, True, True]
 

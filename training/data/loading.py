@@ -118,9 +118,14 @@ class Streamed:
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """As the ``batch`` of the split."""
+        x, y = self.counted(indices)
+        return x.to(torch.float32), y
+
+    def counted(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``counted`` of the split."""
         ahead, self._ahead = self._ahead, None
         if ahead is None or ahead[0] is not indices:
-            return self.split.batch(indices)
+            return self.split.counted(indices)
         x, y, copied = ahead[1].result()
         if copied is not None:
             current = torch.cuda.current_stream(self.device)
@@ -132,11 +137,11 @@ class Streamed:
     def _fetch(self, indices: Tensor, earlier_steps: torch.cuda.Event | None) -> tuple:
         """The batch, and the event behind its copies to a GPU."""
         if self.stream is None:
-            return *self.split.batch(indices), None
+            return *self.split.counted(indices), None
         if earlier_steps is not None:
             earlier_steps.synchronize()
         with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
-            x, y = self.split.batch(indices)
+            x, y = self.split.counted(indices)
             copied = torch.cuda.Event()
             copied.record(self.stream)
         return x, y, copied
@@ -152,13 +157,14 @@ def order_of_batches(size: int, batch_size: int, *, shuffle: bool) -> DataLoader
 
 
 def batches(frames, batch_size: int, order: Iterable[Tensor] | None = None) -> Iterator[tuple]:
-    """Batches (x [B, T, F] float, y [B]) of ``frames``, in ``order`` or as they are stored."""
+    """Batches (x [B, T, F], y [B]) of ``frames``, as `Split.counted` gives them, in ``order`` or as
+    they are stored."""
     if order is None:
         order = order_of_batches(len(frames), batch_size, shuffle=False)
     order = iter(order)
     indices = next(order, None)
     while indices is not None:
-        batch = frames.batch(indices)
+        batch = frames.counted(indices)
         indices = next(order, None)
         if indices is not None and hasattr(frames, "prefetch"):
             frames.prefetch(indices)
@@ -213,6 +219,8 @@ class _Augmented:
         self.generator.manual_seed(seed >> 1)
         self.step += 1
         return self.split.augmented(indices, self.split.batch, self.augmentation, self.generator)
+
+    counted = batch
 
 
 def data_key(options: TrainingConfig) -> tuple:

@@ -1,0 +1,259 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Where the entries of sparse matrices are, row by row: events of an input, spikes, and places
+where their gradients are wanted. Compiled CPU kernels find them.
+
+64 bytes are compared at once, and the bits of the result are taken one after another.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from torch import Tensor, nn
+
+from models.dynamics.numba_support import (
+    KEPT,
+    LOOKS,
+    WANTED,
+    ZERO,
+    arrays,
+    inlined,
+    kernel,
+    run_rows,
+)
+from models.places import Places
+
+EVERY_BIT, HAPPENED = np.uint8(255), np.float32(1)
+BIT, INDEX = np.uint64(1), ir.Constant(ir.IntType(32), 0)
+# Shares of entries above which a dense product is about as fast, with few outputs and with many
+DENSEST, DENSEST_OF_MANY, MANY = 0.15, 0.2, 512
+MOST_WANTED = 0.2  # share of the entries of a gradient, likewise
+SAMPLED_ROWS = 64  # whose share decides whether counting the others is worth it
+WORTH_A_SEARCH = 1 << 24  # multiply-adds of the dense product
+NARROWEST = 64  # outputs; finding the events costs more than a narrower product
+
+
+class Events(NamedTuple):
+    """The entries of a matrix [N, K] that are not zero, row by row."""
+
+    starts: Tensor  # [N + 1] int64, where the events of each row begin
+    columns: Tensor  # [events] int32
+    values: Tensor  # [events] float32
+
+
+@intrinsic
+def lowest_bit(typing, x):
+    """The place of the lowest bit that is set in ``x``, an unsigned integer other than 0."""
+
+    def code(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return x(x), code
+
+
+@intrinsic
+def bits_of(typing, marks, begin, mark):
+    """Which of the 64 entries of the vector ``marks`` from ``begin`` on have the ``mark``."""
+
+    def code(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        lanes = ir.VectorType(ir.IntType(8), 64)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), lanes.as_pointer())
+        loaded = builder.load(place, align=1)
+        wide = builder.insert_element(ir.Constant(lanes, ir.Undefined), arguments[2], INDEX)
+        wide = builder.shuffle_vector(wide, wide, ir.Constant(ir.VectorType(INDEX.type, 64), None))
+        both = builder.and_(loaded, wide)
+        found = builder.icmp_unsigned("!=", both, ir.Constant(lanes, None))
+        return builder.bitcast(found, ir.IntType(64))
+
+    return types.uint64(marks, types.intp, types.uint8), code
+
+
+@intrinsic
+def number_of_bits(typing, x):
+    """How many bits are set in ``x``, an unsigned integer."""
+
+    def code(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return x(x), code
+
+
+@kernel
+def count_marks(first, end, marks, kept, wanted):
+    """How many entries of the rows first to end are marked as KEPT, and as WANTED; marks [N, a
+    multiple of 64]."""
+    for n in range(first, end):
+        spikes, places, row = np.uint64(0), np.uint64(0), marks[n]
+        for begin in range(0, row.size, 64):
+            spikes += number_of_bits(bits_of(row, begin, KEPT))
+            places += number_of_bits(bits_of(row, begin, WANTED))
+        kept[n], wanted[n] = spikes, places
+
+
+@kernel
+def gather_marks(first, end, marks, kept_starts, wanted_starts, kept, wanted):
+    """The columns of these entries."""
+    for n in range(first, end):
+        spike, place, row = kept_starts[n], wanted_starts[n], marks[n]
+        for begin in range(0, row.size, 64):
+            left = bits_of(row, begin, KEPT)
+            while left != 0:
+                kept[spike] = begin + lowest_bit(left)
+                left, spike = left & (left - BIT), spike + 1
+            left = bits_of(row, begin, WANTED)
+            while left != 0:
+                wanted[place] = begin + lowest_bit(left)
+                left, place = left & (left - BIT), place + 1
+
+
+@kernel
+def count_events(first, end, x, counts):
+    """The number of non-zero entries in each of the rows first to end."""
+    for n in range(first, end):
+        row, count = x[n], np.int32(0)
+        for k in range(row.size):
+            count += np.int32(row[k] != 0)
+        counts[n] = count
+
+
+@kernel
+def write_events(row, marks, place, columns, values):
+    """Columns and values of the events of a row [K], from ``place`` on; returns where they end.
+
+    ``marks`` are scratch of a multiple of 64, 0 beyond K.
+    """
+    for k in range(row.size):
+        marks[k] = WANTED if row[k] != ZERO else 0
+    for begin in range(0, marks.size, 64):
+        left = bits_of(marks, begin, WANTED)
+        while left != 0:
+            k = begin + np.int64(lowest_bit(left))
+            columns[place], values[place] = k, row[k]
+            left, place = left & (left - BIT), place + 1
+    return place
+
+
+@kernel
+def gather_events(first, end, x, starts, columns, values, marks):
+    """Columns and values of the events of rows first to end."""
+    for n in range(first, end):
+        write_events(x[n], marks, starts[n], columns, values)
+
+
+@inlined
+def bits_between(x, begin, end):
+    """Which of the entries of x [64 or more] uint8 from ``begin`` to ``end``, or of the first 64 of
+    them, are not 0."""
+    back = max(0, begin + 64 - x.size)
+    found = bits_of(x, begin - back, EVERY_BIT) >> np.uint64(back)
+    return found if end - begin >= 64 else found & ((BIT << np.uint64(end - begin)) - BIT)
+
+
+@kernel
+def count_counts(first, end, x, K, counts):
+    """The number of entries that are not 0 in each of the rows first to end of x [N * K] uint8."""
+    for n in range(first, end):
+        count = np.uint64(0)
+        for begin in range(n * K, (n + 1) * K, 64):
+            count += number_of_bits(bits_between(x, begin, (n + 1) * K))
+        counts[n] = count
+
+
+@kernel
+def gather_counts(first, end, x, K, starts, columns, values):
+    """Columns and values of the events of these rows."""
+    for n in range(first, end):
+        place = starts[n]
+        for begin in range(n * K, (n + 1) * K, 64):
+            left = bits_between(x, begin, (n + 1) * K)
+            while left != 0:
+                k = begin + np.int64(lowest_bit(left))
+                columns[place], values[place] = k - n * K, x[k]
+                left, place = left & (left - BIT), place + 1
+
+
+@kernel
+def add_counts(first, end, x, totals):
+    """How many of the steps of clips first to end of x [B, T, F] uint8 have an event [B, F]."""
+    for row in range(first, end):
+        total = totals[row]
+        total[:] = 0
+        for t in range(x.shape[1]):
+            for f in range(total.size):
+                total[f] += HAPPENED if x[row, t, f] else ZERO
+
+
+def densest(outputs: int) -> float:
+    """Share of entries above which a product with so many outputs is dense."""
+    return DENSEST if outputs < MANY else DENSEST_OF_MANY
+
+
+def find_events(x: Tensor, outputs: int) -> Events | None:
+    """The events of x [N, K] float32 or uint8, or None where a dense product with [K, H] is as
+    good."""
+    N, K = x.shape
+    if N * K * outputs < WORTH_A_SEARCH or outputs < NARROWEST:
+        return None
+    sample = x[:: -(-N // SAMPLED_ROWS)]
+    if torch.count_nonzero(sample) > 2 * densest(outputs) * sample.numel():
+        return None
+    return all_events(x, densest(outputs))
+
+
+def all_events(x: Tensor, densest: float = 1.0) -> Events | None:
+    """The events of x [N, K] float32 or uint8, or None if they are more than this share of the
+    entries."""
+    N, K = x.shape
+    starts = torch.zeros(N + 1, dtype=torch.int64)
+    counts = torch.empty(N, dtype=torch.int64)
+    if x.dtype == torch.uint8 and x.numel() >= 64:
+        given, count, gather, room = (*arrays(x.view(-1)), K), count_counts, gather_counts, tuple
+    else:
+        given, count, gather = arrays(x.to(torch.float32)), count_events, gather_events
+        room = lambda: (np.zeros(K + -K % 64, np.uint8),)  # noqa: E731
+    run_rows(count, N, K // (2 * LOOKS), *given, *arrays(counts))
+    torch.cumsum(counts, 0, out=starts[1:])
+    total = int(starts[-1])
+    if total > densest * x.numel():
+        return None
+    events = Events(starts, torch.empty(total, dtype=torch.int32), torch.empty(total))
+    run_rows(gather, N, K // LOOKS, *given, *arrays(*events), scratch=room)
+    return events
+
+
+def sum_counts(x: Tensor) -> Tensor:
+    """How many steps of x [B, T, F] uint8 have an event, by clip and feature [B, F] float32."""
+    totals = torch.empty(x.shape[0], x.shape[2])
+    run_rows(add_counts, len(x), x[0].numel() // (4 * LOOKS), *arrays(x.contiguous(), totals))
+    return totals
+
+
+def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | None, Places | None]:
+    """The events of spikes of which ``models.linear.handed`` knows the ``marks`` [B, T, K], and
+    where their gradients are wanted.
+
+    Each is None where a dense product with [K, H] is as good.
+    """
+    rows = marks.flatten(0, 1)
+    N, K = rows.shape
+    if N * K * outputs < WORTH_A_SEARCH:
+        return None, None
+    rows = nn.functional.pad(rows, (0, -K % 64)) if K % 64 else rows
+    counts = torch.empty(2, N, dtype=torch.int64)
+    run_rows(count_marks, N, K // (2 * LOOKS), *arrays(rows, *counts))
+    starts = nn.functional.pad(counts.cumsum(1), (1, 0))
+    totals = starts[:, -1].tolist()
+    events, wanted = (torch.empty(total, dtype=torch.int32) for total in totals)
+    run_rows(gather_marks, N, K // LOOKS, *arrays(rows, *starts, events, wanted))
+    values = torch.full((totals[0],), gain)
+    most = densest(outputs), MOST_WANTED
+    few = [n <= share * N * K for n, share in zip(totals, most, strict=True)]
+    return (
+        Events(starts[0], events, values) if few[0] else None,
+        Places(starts[1], wanted) if few[1] else None,
+    )
