@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import alloca_once, for_range_slice, get_or_insert_function
 from numba.extending import intrinsic
 from torch import Tensor, nn
 
 from models.dynamics.numba_support import (
+    HAS_VBMI2,
     KEPT,
     LOOKS,
     WANTED,
@@ -83,6 +85,61 @@ def number_of_bits(typing, x):
     return x(x), code
 
 
+@inlined
+def write_each(columns, place, begin, bits):
+    """Write ``begin`` plus the place of every bit that is set into ``columns`` from ``place`` on;
+    returns where they end."""
+    while bits != 0:
+        columns[place] = begin + np.int64(lowest_bit(bits))
+        bits, place = bits & (bits - BIT), place + 1
+    return place
+
+
+@intrinsic
+def write_together(typing, columns, place, begin, bits):
+    """The same, 16 at once: one instruction moves the places of all bits to the front."""
+
+    def code(context, builder, signature, arguments):
+        array, place, begin, bits = arguments
+        byte, word, flag = (ir.IntType(size) for size in (8, 32, 1))
+        places, chosen = ir.VectorType(byte, 64), ir.VectorType(flag, 64)
+        some, wide, lanes = (ir.VectorType(kind, 16) for kind in (byte, word, flag))
+
+        def function(name, *of, gives=None):
+            kind = ir.FunctionType(gives or ir.VoidType(), of)
+            return get_or_insert_function(builder.module, kind, name)
+
+        def everywhere(x):
+            x = builder.insert_element(ir.Constant(wide, ir.Undefined), x, INDEX)
+            return builder.shuffle_vector(x, x, ir.Constant(wide, None))
+
+        compress = "llvm.experimental.vector.compress.v64i8"
+        compress = function(compress, places, chosen, places, gives=places)
+        store = "llvm.masked.store.v16i32.p0"
+        store = function(store, wide, wide.as_pointer(), word, lanes)
+        given = ir.Constant(places, list(range(64))), builder.bitcast(bits, chosen)
+        found = alloca_once(builder, places)
+        builder.store(builder.call(compress, [*given, ir.Constant(places, None)]), found)
+        found, count = builder.bitcast(found, byte.as_pointer()), builder.ctpop(bits)
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        first = everywhere(builder.trunc(begin, word))
+        zero, step = (ir.Constant(count.type, size) for size in (0, 16))
+        with for_range_slice(builder, zero, count, step, count.type) as (done, _):
+            next_ones = builder.bitcast(builder.gep(found, [done]), some.as_pointer())
+            next_ones = builder.zext(builder.load(next_ones, align=1), wide)
+            left = everywhere(builder.trunc(builder.sub(count, done), word))
+            there = builder.icmp_signed("<", ir.Constant(wide, list(range(16))), left)
+            to = builder.bitcast(builder.gep(data, [builder.add(place, done)]), wide.as_pointer())
+            builder.call(store, [builder.add(next_ones, first), to, ir.Constant(word, 4), there])
+        return builder.add(place, count)
+
+    return types.intp(columns, types.intp, types.intp, types.uint64), code
+
+
+# Where there is no such instruction, it would be made of many.
+write_places = write_together if HAS_VBMI2 else write_each
+
+
 @kernel
 def count_marks(first, end, marks, kept, wanted):
     """How many entries of the rows first to end are marked as KEPT, and as WANTED; marks [N, a
@@ -101,14 +158,8 @@ def gather_marks(first, end, marks, kept_starts, wanted_starts, kept, wanted):
     for n in range(first, end):
         spike, place, row = kept_starts[n], wanted_starts[n], marks[n]
         for begin in range(0, row.size, 64):
-            left = bits_of(row, begin, KEPT)
-            while left != 0:
-                kept[spike] = begin + lowest_bit(left)
-                left, spike = left & (left - BIT), spike + 1
-            left = bits_of(row, begin, WANTED)
-            while left != 0:
-                wanted[place] = begin + lowest_bit(left)
-                left, place = left & (left - BIT), place + 1
+            spike = write_places(kept, spike, begin, bits_of(row, begin, KEPT))
+            place = write_places(wanted, place, begin, bits_of(row, begin, WANTED))
 
 
 @kernel
@@ -129,13 +180,12 @@ def write_events(row, marks, place, columns, values):
     """
     for k in range(row.size):
         marks[k] = WANTED if row[k] != ZERO else 0
+    end = place
     for begin in range(0, marks.size, 64):
-        left = bits_of(marks, begin, WANTED)
-        while left != 0:
-            k = begin + np.int64(lowest_bit(left))
-            columns[place], values[place] = k, row[k]
-            left, place = left & (left - BIT), place + 1
-    return place
+        end = write_places(columns, end, begin, bits_of(marks, begin, WANTED))
+    for event in range(place, end):
+        values[event] = row[columns[event]]
+    return end
 
 
 @kernel
@@ -168,13 +218,12 @@ def count_counts(first, end, x, K, counts):
 def gather_counts(first, end, x, K, starts, columns, values):
     """Columns and values of the events of these rows."""
     for n in range(first, end):
-        place = starts[n]
-        for begin in range(n * K, (n + 1) * K, 64):
-            left = bits_between(x, begin, (n + 1) * K)
-            while left != 0:
-                k = begin + np.int64(lowest_bit(left))
-                columns[place], values[place] = k - n * K, x[k]
-                left, place = left & (left - BIT), place + 1
+        row, place = x[n * K : (n + 1) * K], starts[n]
+        for k in range(0, K, 64):
+            bits = bits_between(x, n * K + k, (n + 1) * K)
+            place = write_places(columns, place, k, bits)
+        for event in range(starts[n], place):
+            values[event] = row[columns[event]]
 
 
 @kernel

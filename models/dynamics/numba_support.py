@@ -126,18 +126,20 @@ contracting_kernel = partial(kernel, fastmath={"contract"})
 summing_kernel = partial(kernel, fastmath={"contract", "reassoc", "nsz"})  # in any order
 
 
-def widen_vectors() -> None:
+def widen_vectors() -> bool:
     """Let LLVM use vectors of 512 bits where they do not slow the processor down.
 
     It avoids them on Intel's, the first of which lowered their clock for them; those with VBMI2,
-    Ice Lake and later, hardly do.
+    Ice Lake and later, hardly do. Whether this is one with VBMI2.
     """
-    features = get_host_cpu_features()
-    if numba.config.CPU_FEATURES is None and "+avx512vbmi2" in features.split(","):
+    features = numba.config.CPU_FEATURES or get_host_cpu_features()
+    has_vbmi2 = "+avx512vbmi2" in features.split(",")
+    if numba.config.CPU_FEATURES is None and has_vbmi2:
         numba.config.CPU_FEATURES = f"{features},-prefer-256-bit"
+    return has_vbmi2
 
 
-widen_vectors()
+HAS_VBMI2 = widen_vectors()
 
 
 def compile_first(compiled: Callable, arguments: tuple) -> None:

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Counts of events as uint8 give what they give as floating-point numbers, to the last bit."""
 
+import numpy as np
 import pytest
 import torch
 
 from models.network import input_activity, input_rates
 from models.snns import SNN
 
+numba = pytest.importorskip("numba")
 events_cpu = pytest.importorskip("models.events_cpu")
 
 
@@ -93,3 +95,19 @@ def test_small_or_rounded_products_take_numbers(monkeypatch):
     assert not linear.takes_counts(x)
     y = linear(x)
     assert torch.equal(y, linear(x.float()))
+
+
+@pytest.mark.parametrize("write", [events_cpu.write_each, events_cpu.write_together])
+def test_places_are_written_one_by_one_or_together(write):
+    """And nothing behind them: another thread may have written there."""
+
+    @numba.njit
+    def places(columns, begin, bits):
+        return write(columns, 2, begin, bits)
+
+    for chosen in ([], [0], [63], [0, 5, 62, 63], range(16), range(17), range(1, 64, 2), range(64)):
+        columns = np.full(80, -1, np.int32)
+        bits = np.uint64(sum(1 << k for k in chosen))
+        assert places(columns, 640, bits) == 2 + len(chosen)
+        expected = [-1, -1, *(640 + k for k in chosen), *[-1] * (78 - len(chosen))]
+        assert columns.tolist() == expected
