@@ -160,7 +160,7 @@ def test_a_run_gives_the_same_numbers(train, tmp_path):
 @pytest.mark.parametrize("split", [frames(), recordings()], ids=["frames", "recordings"])
 def test_batches_arrive_on_a_gpu(split):
     device = torch.device("cuda", 0)
-    expected = list(batches(split, BATCH, shuffled()))
+    expected = [split.batch(indices) for indices in shuffled()]
     for placed in (split.to(device), Streamed(split.with_batches_on(device), device)):
         found = []
         for x, y in batches(placed, BATCH, shuffled()):
