@@ -49,6 +49,39 @@ def test_freed_memory_is_used_again():
     assert int(before) > int(after)
 
 
+HUGE_PAGES = """
+import resource
+import numpy
+from training.device.choice import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    arrays = [numpy.full(1 << 20, 1, numpy.uint8) for _ in range(64)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_freed_memory()
+print(faults())
+"""
+SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not SETTING.exists() or "[never]" in SETTING.read_text(), reason="the system has small pages"
+)
+def test_memory_comes_in_huge_pages():
+    environment = {k: v for k, v in os.environ.items() if k not in choice.VARIABLES}
+    command = [sys.executable, "-c", HUGE_PAGES]
+    finished = subprocess.run(
+        command, cwd=REPO, env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(finished.stdout) < 1000  # 64 MB are 16,384 small pages
+
+
+def test_no_address_space_is_no_fault(monkeypatch):
+    monkeypatch.setattr(choice, "HEAP", 1 << 62)
+    assert choice.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+
+
 @pytest.mark.parametrize("name", choice.VARIABLES)
 def test_what_the_user_has_set_stays(name, monkeypatch):
     monkeypatch.setenv(name, "131072")

@@ -4,6 +4,7 @@
 
 import contextlib
 import ctypes
+import mmap
 import os
 import random
 import sys
@@ -17,6 +18,7 @@ from training.errors import ExperimentError
 # Parameters of mallopt, malloc.h of the GNU C library.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = (1 << 31) - 1
+HEAP, HUGE_PAGE = 3 << 29, 1 << 21  # bytes; above LARGEST it would be a mapping of its own
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 WORTH_A_THREAD = 800_000  # neuron steps of a batch (neurons x time steps x clips), as measured
 
@@ -81,11 +83,31 @@ def keep_freed_memory() -> bool:
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in VARIABLES):
         return False
+    library = ctypes.CDLL(None)
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        mallopt = library.mallopt
     except AttributeError:  # another C library
         return False
-    return all(mallopt(name, LARGEST) for name in (MMAP_THRESHOLD, TRIM_THRESHOLD))
+    keeps = all(mallopt(name, LARGEST) for name in (MMAP_THRESHOLD, TRIM_THRESHOLD))
+    if keeps:
+        use_huge_pages(library)
+    return keeps
+
+
+def use_huge_pages(library: ctypes.CDLL) -> None:
+    """Have the next memory that the C ``library`` hands out come in pages of 2 MB, as far as the
+    system has them: looking up where pages of 4 KB lie takes up to a fifth of a training step.
+
+    It is asked for address space, and keeps that for what it is asked for next; memory is taken
+    when it is first written.
+    """
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    if space := library.malloc(HEAP):
+        begin = -(-space // HUGE_PAGE) * HUGE_PAGE
+        library.madvise(begin, space + HEAP - begin, mmap.MADV_HUGEPAGE)
+        library.free(space)
 
 
 @contextlib.contextmanager
