@@ -91,6 +91,7 @@ class Linear(nn.Linear):
         if counts and not self.takes_counts(x):
             x, counts = x.to(weight.dtype), False
         rows = x.reshape(-1, self.in_features)
+        looked_at = weight if counts else rows
         marks = handed(x)
         on_gpu = marks is not None and compiled("cuda", self.backend, rows)
         if on_gpu and not tried(BITS, "cuda", rows.device):
@@ -101,9 +102,7 @@ class Linear(nn.Linear):
             from models.linear_ordered import in_order
 
             y = in_order(rows, weight)
-        elif compiled("cpu", self.backend, weight if counts else rows) and self.may_search(
-            len(rows)
-        ):
+        elif compiled("cpu", self.backend, looked_at) and self.may_search(len(rows)):
             from models.dynamics.cpu_around import note_sums
             from models.events_cpu import find_events, marked_events
             from models.linear_cpu import product

@@ -419,7 +419,7 @@ class SNN(Network):
         """As ``forward``, with the recurrent synaptic operations and every layer's spikes."""
         if state is not None:
             return activity_of(self, self.as_input(x), state)
-        x = self.as_input(x, counts=takes_counts(self.snn[0], x))
+        x = self.as_input(x, counts=isinstance(x, Tensor) and takes_counts(self.snn[0], x))
         found, counts = input_activity(x, self.snn[0].backend)  # counts of what the layer sees
         rates = [found]
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
