@@ -90,7 +90,7 @@ class FrameSet(Split):
         return x.to(torch.float32), y
 
     def counted(self, indices: Tensor) -> Batch:
-        """See `Split.counted`; a GPU converts them in no time."""
+        """See `Split.counted`; a GPU gets numbers."""
         on_cpu = self.labels.device.type == "cpu"
         return self._stored(indices) if on_cpu else self.batch(indices)
 

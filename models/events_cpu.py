@@ -87,8 +87,8 @@ def number_of_bits(typing, x):
 
 @inlined
 def write_each(columns, place, begin, bits):
-    """Write ``begin`` plus the place of every bit that is set into ``columns`` from ``place`` on;
-    returns where they end."""
+    """Write ``begin`` plus the place of every bit that is set into ``columns``, int32, from
+    ``place`` on; returns where they end."""
     while bits != 0:
         columns[place] = begin + np.int64(lowest_bit(bits))
         bits, place = bits & (bits - BIT), place + 1
@@ -98,6 +98,8 @@ def write_each(columns, place, begin, bits):
 @intrinsic
 def write_together(typing, columns, place, begin, bits):
     """The same, 16 at once: one instruction moves the places of all bits to the front."""
+    if columns.dtype != types.int32:
+        return None  # Numba says that there is no such function
 
     def code(context, builder, signature, arguments):
         array, place, begin, bits = arguments

@@ -111,3 +111,12 @@ def test_places_are_written_one_by_one_or_together(write):
         assert places(columns, 640, bits) == 2 + len(chosen)
         expected = [-1, -1, *(640 + k for k in chosen), *[-1] * (78 - len(chosen))]
         assert columns.tolist() == expected
+
+
+def test_columns_of_another_width_are_refused():
+    @numba.njit
+    def places(columns):
+        return events_cpu.write_together(columns, 0, 0, np.uint64(1))
+
+    with pytest.raises(numba.TypingError):
+        places(np.zeros(64, np.int64))
