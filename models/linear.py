@@ -4,6 +4,7 @@
 weights of fewer bits, and normalisation."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -102,7 +103,7 @@ class Linear(nn.Linear):
             from models.linear_ordered import in_order
 
             y = in_order(rows, weight)
-        elif compiled("cpu", self.backend, looked_at) and self.may_search(len(rows)):
+        elif compiled("cpu", self.backend, looked_at) and self.may_search(rows.shape[0]):
             from models.dynamics.cpu_around import note_sums
             from models.events_cpu import find_events, marked_events
             from models.linear_cpu import product
@@ -206,6 +207,12 @@ class Dropout(nn.Dropout):
         return super().forward(x)
 
 
+@cache
+def gain_of(p: float) -> float:
+    """What dropout with probability ``p`` multiplies spikes by, as PyTorch divides."""
+    return torch.ones(1).div_(1 - p).item()
+
+
 def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     """What ``layer.dynamics`` of a ``SpikingLayer`` in training is given on a CPU, ``current``
     [B, T, H] being as the feed-forward weights give it.
@@ -227,7 +234,7 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     shape = (B // 2, T, 2 * H) if layer.bidirectional else current.shape
     p = layer.drop.p if layer.drop.training else 0.0
     stays = apart(kept(shape, p)) if layer.bidirectional else kept(shape, p)
-    given |= {"p": p, "gain": torch.ones(1).div_(1 - p).item()}  # as PyTorch divides
+    given |= {"p": p, "gain": gain_of(p)}
     given |= {"stays": stays, "marks": torch.empty_like(stays)}
     return current, Fold(counts=current.new_empty(B, H), **given)
 

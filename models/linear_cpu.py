@@ -144,13 +144,13 @@ class _Product(torch.autograd.Function):
             return x @ weight.T, None
         y, sums = multiplied(events, given)
         ctx.mark_non_differentiable(sums)
-        return y.view(*x.shape[:-1], len(weight)), sums
+        return y.view(*x.shape[:-1], weight.shape[0]), sums
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_y, _):
         weight, given, x = ctx.saved_tensors
-        (events, wanted), d_y, d_x = ctx.lists, d_y.reshape(-1, len(weight)).contiguous(), None
+        (events, wanted), d_y, d_x = ctx.lists, d_y.reshape(-1, weight.shape[0]).contiguous(), None
         if ctx.needs_input_grad[0]:
             if wanted is None:
                 d_x = (d_y @ weight).view(ctx.shape)
@@ -166,7 +166,7 @@ class _Product(torch.autograd.Function):
 def multiplied(events: Events, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The product [N, H] of rows with the weight [K, H], and sums of its rows as of
     ``models.dynamics.cpu_around.add_columns``."""
-    N, H = len(events.starts) - 1, weight.shape[1]
+    N, H = events.starts.shape[0] - 1, weight.shape[1]
     (share, turns), y = shares(N), weight.new_empty(N, H)
     sums = weight.new_empty(turns, H)
     given = arrays(*events, weight, y, sums)
@@ -187,7 +187,7 @@ def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
 
 def parts_by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
     """Sums [parts, K, H] that add up to it, transposed."""
-    parts, most = min(PARTS, 1 + len(d_y) // PER_PART), ROWS * K
+    parts, most = min(PARTS, 1 + d_y.shape[0] // PER_PART), ROWS * K
     parts = 1 << parts.bit_length() - 1  # a power of two, which most numbers of threads divide
     sums = d_y.new_empty(parts, K, d_y.shape[1])
     blocks = -(-torch.get_num_threads() // parts)  # so that no thread has nothing to do

@@ -6,14 +6,13 @@ A row gives the same bits whatever the other rows are: a clip in any batch, a ch
 step. What is 0 is skipped, which changes no sum.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.numba_support import ZERO, arrays, fused, kernel, run_rows
+from models.events_cpu import write_events
 
 FEW_ROWS = 4  # that are multiplied sooner than the weights are transposed
 
@@ -29,23 +28,24 @@ def find_columns(row, columns):
 
 
 @kernel
-def rows_in_order(first, end, x, weight, y, columns):
-    """Rows first to end of y [N, H], the weight [K, H]; ``columns`` [K + 1] is scratch."""
+def rows_in_order(first, end, x, weight, y, columns, values, marks):
+    """Rows first to end of y [N, H], the weight [K, H]; the others are scratch, see
+    ``write_events``."""
     for n in range(first, end):
-        row, out = x[n], y[n]
-        count = find_columns(row, columns)
+        out = y[n]
+        count = write_events(x[n], marks, 0, columns, values)
         out[:] = ZERO
         i = 0
         while i + 4 <= count:
             k_a, k_b, k_c, k_d = columns[i], columns[i + 1], columns[i + 2], columns[i + 3]
             a, b, c, d = weight[k_a], weight[k_b], weight[k_c], weight[k_d]
-            v_a, v_b, v_c, v_d = row[k_a], row[k_b], row[k_c], row[k_d]
+            v_a, v_b, v_c, v_d = values[i], values[i + 1], values[i + 2], values[i + 3]
             for j in range(out.size):
                 total = fused(v_b, b[j], fused(v_a, a[j], out[j]))
                 out[j] = fused(v_d, d[j], fused(v_c, c[j], total))
             i += 4
         while i < count:
-            value, given = row[columns[i]], weight[columns[i]]
+            value, given = values[i], weight[columns[i]]
             for j in range(out.size):
                 out[j] = fused(value, given[j], out[j])
             i += 1
@@ -53,7 +53,7 @@ def rows_in_order(first, end, x, weight, y, columns):
 
 @kernel
 def few_rows_in_order(first, end, x, weight, y, columns):
-    """The same of the weight [H, K]."""
+    """The same of the weight [H, K]; ``columns`` [K + 1] is scratch."""
     H = weight.shape[0]
     for n in range(first, end):
         row, out = x[n], y[n]
@@ -73,23 +73,27 @@ def few_rows_in_order(first, end, x, weight, y, columns):
             out[j] = by_a
 
 
-def multiply_in_order(compiled: Callable, x: Tensor, weight: Tensor, y: Tensor) -> None:
-    """Let ``compiled``, one of the two, write y [N, H] of x [N, K] and ``weight``."""
-    run_rows(
-        compiled, len(x), weight.numel(), *arrays(x, weight, y),
-        scratch=lambda: (np.empty(x.shape[1] + 1, np.int32),),
-    )  # fmt: skip
+def multiply_in_order(x: Tensor, weight: Tensor, y: Tensor) -> None:
+    """Write the product y [N, H] of x [N, K] and ``weight`` [K, H]."""
+    N, K = x.shape
+
+    def room():
+        return np.empty(K, np.int32), np.empty(K, np.float32), np.zeros(K + -K % 64, np.uint8)
+
+    run_rows(rows_in_order, N, weight.numel(), *arrays(x, weight, y), scratch=room)
 
 
 class _InOrder(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight):
         ctx.save_for_backward(x, weight)
-        y = x.new_empty(len(x), len(weight))
-        if len(x) <= FEW_ROWS:
-            multiply_in_order(few_rows_in_order, x, weight.contiguous(), y)
-        else:
-            multiply_in_order(rows_in_order, x, weight.T.contiguous(), y)
+        (N, K), H = x.shape, weight.shape[0]
+        y = x.new_empty(N, H)
+        if N > FEW_ROWS:
+            multiply_in_order(x, weight.T.contiguous(), y)
+            return y
+        given, room = arrays(x, weight.contiguous(), y), lambda: (np.empty(K + 1, np.int32),)
+        run_rows(few_rows_in_order, N, K * H, *given, scratch=room)
         return y
 
     @staticmethod

@@ -304,14 +304,17 @@ def input_activity(x: Tensor, backend: str) -> tuple[Tensor, Tensor | None]:
     return totals.sum(dim=0) / (x.shape[0] * x.shape[1]), counts
 
 
-def firing_rates(x: Tensor, counts: Tensor | None, keep: float) -> Tensor:
-    """Mean activity [H] of spikes ``x`` [B, T, H] of which dropout left the share ``keep``."""
-    if counts is None:
-        return x.mean(dim=(0, 1)) * keep
-    return _CountedRates.apply(x, counts, keep)
+def spike_activity(layer: nn.Module, result: LayerOutput) -> tuple[Tensor, Tensor | None]:
+    """Mean activity [H] of the spikes of ``layer``, as if dropout had left all of them, and how
+    many [B, H] it passes on, or None where no compiled kernel counts them along the way."""
+    x, counts, p = result.output, result.counts, layer.drop.p if layer.drop.training else 0.0
+    if counts is not None:
+        return _CountedRates.apply(x, counts, 1 - p), counts
+    if p == 0 and not x.requires_grad and compiled("cpu", layer.backend, x):
+        return input_activity(x, layer.backend)
+    return x.mean(dim=(0, 1)) * (1 - p), None
 
 
-@torch.no_grad()
 def events(x: Tensor, counts: Tensor | None = None) -> Tensor:
     """Number of non-zero entries of ``x`` [B, ...]; ``counts`` [B, H] if they are known already."""
     return nonzero(x) if counts is None else counts.sum(dtype=torch.int64)

@@ -103,7 +103,7 @@ class Scattered(Tensor):
 def gradient_at(places: Places, weight: Tensor, d_y: Tensor, shape: torch.Size) -> Scattered:
     """The gradient, of that ``shape`` [..., K], of the input of a product with the weight [K, H],
     from that of the product: d_y [N, H]."""
-    values = d_y.new_empty(len(places.columns))
-    work = len(values) * d_y.shape[1] // len(d_y)
-    run_rows(input_gradient, len(d_y), work, *arrays(*places, weight, d_y, values))
+    N, H = d_y.shape
+    values = d_y.new_empty(places.columns.shape[0])
+    run_rows(input_gradient, N, values.numel() * H // N, *arrays(*places, weight, d_y, values))
     return Scattered(places, values, shape)

@@ -34,9 +34,9 @@ from models.network import (
     NetworkState,
     chosen,
     events,
-    firing_rates,
     input_activity,
     recurrent_operations,
+    spike_activity,
 )
 from models.neurons import BRFLayer, EFadLIFLayer, LIFNodeLayer, SEadLIFLayer
 from models.readouts import ReadoutLayer, find_readout
@@ -425,7 +425,6 @@ class SNN(Network):
         sop = torch.zeros((), dtype=torch.int64, device=x.device)  # of the whole batch
         recurrent_sop = torch.zeros_like(sop)
         layers, potentials = [], None
-        keep = 1 - self.dropout if self.training else 1.0
         for layer in self.snn:
             sop = torch.add(sop, events(x, counts), alpha=layer.hidden_size)
             if layer.delay is not None:
@@ -433,8 +432,8 @@ class SNN(Network):
             if isinstance(layer, SpikingLayer):
                 result = layer(x)
                 layers.append(result)
-                x, counts = result.output, result.counts
-                rates.append(firing_rates(x, counts, keep))
+                x, (found, counts) = result.output, spike_activity(layer, result)
+                rates.append(found)
                 if layer.recurrent:
                     recurrent_sop = recurrent_sop + recurrent_operations(result.spikes, layer)
             elif self.keep_potentials:

@@ -244,12 +244,12 @@ def _current(layer: nn.Module, batch: int) -> Callable[[Tensor], Tensor]:
 
 def _in_order(W: Linear, batch: int) -> Callable[[Tensor], Tensor]:
     """Its products by the compiled kernel, whose arrays are made once."""
-    from models.linear_ordered import multiply_in_order, rows_in_order
+    from models.linear_ordered import multiply_in_order
 
     weight, y = W.rounded().T.contiguous(), W.weight.new_empty(batch, W.out_features)
 
     def multiply(x):
-        multiply_in_order(rows_in_order, x.contiguous(), weight, y)
+        multiply_in_order(x.contiguous(), weight, y)
         return y if W.bias is None else y + W.bias
 
     return multiply

@@ -85,7 +85,6 @@ class Watch:
         self.optimizer.found_inf = self.bad
         self.optimizer.step()
 
-    @torch.no_grad()
     def norm(self) -> Tensor:
         """Euclidean norm [] of the whole gradient, clipped where `max_norm` is set."""
         if self.max_norm is not None:

@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -88,6 +88,12 @@ def _missing(library: str) -> str:
     return "NUMBA_DISABLE_JIT is set" if library == "numba" and module.config.DISABLE_JIT else ""
 
 
+@cache
+def _surrogates(library: str) -> Collection[str]:
+    """Those that kernels written for ``library`` know."""
+    return importlib.import_module(f"{__package__}.{library}_support").SURROGATES
+
+
 def _obstacle(
     backend: str, tensors: tuple[torch.Tensor, ...], surrogate: Surrogate | None = None
 ) -> str:
@@ -104,10 +110,8 @@ def _obstacle(
     library = _LIBRARIES[backend]
     if missing := _missing(library):
         return missing
-    if surrogate is not None:
-        known = importlib.import_module(f"{__package__}.{library}_support").SURROGATES
-        if surrogate.name not in known:
-            return f"{library} kernels have no surrogate '{surrogate.name}'"
+    if surrogate is not None and surrogate.name not in _surrogates(library):
+        return f"{library} kernels have no surrogate '{surrogate.name}'"
     return ""
 
 
@@ -278,7 +282,7 @@ class Differentiable(NamedTuple):
     def __call__(self, *inputs) -> tuple[Tensor, ...]:
         """The results."""
         if not in_graph():
-            return _Function.apply(self, *inputs)
+            return _Function.applied(self, *inputs)
         if torch.jit.is_tracing():  # without gradients, though the trace may be used with them
             inputs = *inputs[:-1], True
         if recorded():
@@ -307,6 +311,11 @@ class Differentiable(NamedTuple):
 
 
 class _Function(torch.autograd.Function):
+    @classmethod
+    def applied(cls, *inputs):
+        """``apply``, which also looks at every input for what torch.func has left behind."""
+        return super(torch.autograd.Function, cls).apply(*inputs)
+
     @staticmethod
     def forward(ctx, of, *inputs):
         ctx.set_materialize_grads(False)

@@ -206,9 +206,9 @@ def _steps(made, *inputs):
         fold = marks, marks.clone(), torch.empty(0, 0)
     else:
         given.counts.zero_()
-    stays, *written = arrays(*fold)
+    kept, stays, *written = arrays(kept, *fold)
     state = (
-        *arrays(current, x, y, q, s, spikes, kept[0], kept[-1], kept[1 + kernels.has_q], kept[1]),
+        *arrays(current, x, y, q, s, spikes), kept[0], kept[-1], kept[1 + kernels.has_q], kept[1],
         *given.coefficients, np.float32(given.width), *given.normalisation[1:], stays,
         np.float32(given.gain), *written,
     )  # fmt: skip
@@ -244,11 +244,11 @@ def _backward(inputs, kept, gradients, needed):
     by_jump = _own(d_q if kernels.has_q else None, d_x) if kernels.jumps or kernels.has_q else d_x
     number = 1 + 2 * kernels.has_y + kernels.jumps
     sums = d_x.new_zeros(number + 3 * each, B, H)
-    by_coefficient = [*sums[:number], *sums[:1].expand(4 - number, B, H)]
-    by_limit = sums[number:] if each else sums[:1].expand(3, B, H)
-    before = kept[0], kept[-1], kept[1 + kernels.has_q]
-    gradients = d_I, *before, d_x, d_y, d_s, by_jump, *by_coefficient, *by_limit
-    arguments = *arrays(*gradients), *given.coefficients
+    by_coefficient = [*sums[:number].numpy(), *[sums[0].numpy()] * (4 - number)]
+    by_limit = sums[number:].numpy() if each else [sums[0].numpy()] * 3
+    to_I, past, *others = arrays(d_I, kept, d_x, d_y, d_s, by_jump)
+    before = past[0], past[-1], past[1 + kernels.has_q]
+    arguments = to_I, *before, *others, *by_coefficient, *by_limit, *given.coefficients
 
     marks = given.marks if kernels.folds else torch.empty(0, 0, 0, dtype=torch.uint8)
     steps = given.every + 1 if V is None else 2 * GROUP
@@ -259,7 +259,7 @@ def _backward(inputs, kept, gradients, needed):
         run_rows(
             compiled, -(-B // group), group * (stop - start) * H, start, stop, given.every, *way,
             *arrays(current, pulled), *arguments, np.float32(given.width), *arrays(marks),
-            *places, np.float32(given.gain), *given.normalisation, *arrays(*by_norm),
+            *places, np.float32(given.gain), *given.normalisation, *by_norm.numpy(),
             scratch=lambda: (*(np.empty(size, np.float32) for size in sizes), *room()),
         )  # fmt: skip
 
@@ -271,7 +271,7 @@ def _backward(inputs, kept, gradients, needed):
         d_s = by_V + d_s
     d_s = d_s + by_jump if kernels.jumps else d_s
     by_neuron = sums.sum(dim=1)
-    by_coefficient = [*by_neuron[:number], *[None] * (4 - number)]
+    by_coefficient = [*by_neuron[:number].unbind(), *[None] * (4 - number)]
     by_coefficient = [
         x if c is not None else None for x, c in zip(by_coefficient, inputs[1:5], strict=True)
     ]

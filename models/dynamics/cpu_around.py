@@ -359,7 +359,7 @@ def statistics(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, variance = torch.batch_norm_update_stats(x, *remembered)
         return mean, (1 / torch.sqrt(variance.double() + norm.eps)).float()
     share, turns = shares(N)
-    if not known or len(sums) != turns:
+    if not known or sums.shape[0] != turns:
         sums = x.new_empty(turns, H)
         run_rows(add_columns, turns, share * H, share, *arrays(x, sums))
     mean, rate, squares = x.new_empty(H), x.new_empty(H), x.new_empty(turns, H)
@@ -387,7 +387,8 @@ def pull_back(
     """
     d_slope, d_shift = sums.sum(dim=1).numpy()
     mean, rate, weight = arrays(mean, rate, weight)
-    pulls = (-(rate * weight) * pull / F(len(x)) for pull in (rate**2 * d_slope, d_shift))
+    rows = F(x.shape[0])
+    pulls = (-(rate * weight) * pull / rows for pull in (rate**2 * d_slope, d_shift))
     run_rows(add_statistics, *x.shape, *arrays(x), mean, *pulls, *arrays(d_x))
     return torch.from_numpy(d_slope * rate), torch.from_numpy(d_shift)
 

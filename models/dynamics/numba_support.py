@@ -156,14 +156,16 @@ def compile_first(compiled: Callable, arguments: tuple) -> None:
 
 def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
     """NumPy's views of ``tensors``: what a kernel writes to them it writes to the tensors."""
-    return tuple((x.detach() if x.requires_grad else x).numpy() for x in tensors)
+    return tuple([(x.detach() if x.requires_grad else x).numpy() for x in tensors])
 
 
 def pieces(rows: int, steps: int, threads: int) -> tuple[int, list[int]]:
     """How many of the ``threads`` are worth it for ``rows`` of so many neuron ``steps`` each, and
     the bounds of the pieces that they take in turn."""
     threads = max(1, min(threads, rows, rows * steps // _WORTH_A_THREAD))
-    count = min(rows, threads * _CHUNKS_PER_THREAD) if threads > 1 else 1
+    if threads == 1:
+        return 1, [0, rows]
+    count = min(rows, threads * _CHUNKS_PER_THREAD)
     return threads, [rows * i // count for i in range(count + 1)]
 
 
