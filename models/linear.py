@@ -143,6 +143,21 @@ def weighted(layer: nn.Module, x: Tensor) -> Tensor:
     return layer.W(x) if layer.delay is None else layer.delay(x, layer.W)
 
 
+def current_of(layer: nn.Module, x: Tensor) -> Tensor:
+    """Currents [..., H] of ``x`` [..., F] behind the weights, delays and norm of ``layer``."""
+    W, norm, rows = layer.W, layer.norm, x.flatten(0, -2)
+    usual = layer.delay is None and is_usual(W, Linear) and is_usual(norm, nn.BatchNorm1d)
+    if not usual or norm.training or not (norm.affine and norm.track_running_stats):
+        return in_full(normalize(norm, weighted(layer, x)))
+    if W.bias is None and not torch.is_grad_enabled() and W.is_in_order(rows):
+        from models.linear_ordered import FEW_ROWS, evaluates_alike, normalized_in_order
+
+        if rows.shape[0] > FEW_ROWS and evaluates_alike():
+            y = normalized_in_order(rows, W.rounded(), norm)
+            return y.view(*x.shape[:-1], W.out_features)
+    return in_full(normalize(norm, weighted(layer, x)))
+
+
 def resumed(layer: nn.Module, x: Tensor, line: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """The same behind what its delays hold, see ``LayerState``, and what they hold after it."""
     if layer.delay is None:
@@ -237,6 +252,11 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     given |= {"p": p, "gain": gain_of(p)}
     given |= {"stays": stays, "marks": torch.empty_like(stays)}
     return current, Fold(counts=current.new_empty(B, H), **given)
+
+
+def is_usual(module: nn.Module | None, kind: type) -> bool:
+    """Whether it is of this very class, and nothing (such as pruning) acts on its calls."""
+    return type(module) is kind and not (module._forward_pre_hooks or module._forward_hooks)
 
 
 def normalizes_by_batch(norm: nn.Module | None, current: Tensor) -> bool:

@@ -6,15 +6,19 @@ A row gives the same bits whatever the other rows are: a clip in any batch, a ch
 step. What is 0 is skipped, which changes no sum.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from models.dynamics.cpu_around import line_of
 from models.dynamics.numba_support import ZERO, arrays, fused, kernel, run_rows
 from models.events_cpu import write_events
 
 FEW_ROWS = 4  # that are multiplied sooner than the weights are transposed
+NO_LINE = np.empty(0, np.float32), np.empty(0, np.float32)
 
 
 @kernel
@@ -28,9 +32,9 @@ def find_columns(row, columns):
 
 
 @kernel
-def rows_in_order(first, end, x, weight, y, columns, values, marks):
-    """Rows first to end of y [N, H], the weight [K, H]; the others are scratch, see
-    ``write_events``."""
+def rows_in_order(first, end, x, weight, y, slope, offset, columns, values, marks):
+    """Rows first to end of y [N, H], the weight [K, H], then ``slope * y + offset`` if there is
+    any; the others are scratch, see ``write_events``."""
     for n in range(first, end):
         out = y[n]
         count = write_events(x[n], marks, 0, columns, values)
@@ -49,6 +53,8 @@ def rows_in_order(first, end, x, weight, y, columns, values, marks):
             for j in range(out.size):
                 out[j] = fused(value, given[j], out[j])
             i += 1
+        for j in range(slope.size):
+            out[j] = fused(out[j], slope[j], offset[j])
 
 
 @kernel
@@ -73,14 +79,17 @@ def few_rows_in_order(first, end, x, weight, y, columns):
             out[j] = by_a
 
 
-def multiply_in_order(x: Tensor, weight: Tensor, y: Tensor) -> None:
-    """Write the product y [N, H] of x [N, K] and ``weight`` [K, H]."""
+def multiply_in_order(
+    x: Tensor, weight: Tensor, y: Tensor, line: tuple[np.ndarray, np.ndarray] = NO_LINE
+) -> None:
+    """Write the product y [N, H] of x [N, K] and ``weight`` [K, H], then ``slope * y + offset`` of
+    a ``line``, each [H], or [0] for none."""
     N, K = x.shape
 
     def room():
         return np.empty(K, np.int32), np.empty(K, np.float32), np.zeros(K + -K % 64, np.uint8)
 
-    run_rows(rows_in_order, N, weight.numel(), *arrays(x, weight, y), scratch=room)
+    run_rows(rows_in_order, N, weight.numel(), *arrays(x, weight, y), *line, scratch=room)
 
 
 class _InOrder(torch.autograd.Function):
@@ -107,3 +116,27 @@ class _InOrder(torch.autograd.Function):
 def in_order(x: Tensor, weight: Tensor) -> Tensor:
     """x [N, K] times weight [H, K] transposed, every sum by fused products in the order of K."""
     return _InOrder.apply(x.contiguous(), weight)
+
+
+def normalized_in_order(x: Tensor, weight: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+    """The same behind ``norm`` in evaluation, for more than ``FEW_ROWS`` rows; no gradients."""
+    y = x.new_empty(x.shape[0], weight.shape[0])
+    multiply_in_order(x.contiguous(), weight.T.contiguous(), y, _line(norm))
+    return y
+
+
+def _line(norm: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:
+    mean, variance, *learned = arrays(norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    return line_of(mean, 1 / np.sqrt(variance + np.float32(norm.eps)), *learned)
+
+
+@cache
+def evaluates_alike() -> bool:
+    """Whether PyTorch normalises in evaluation on this machine as the kernels do, tried once."""
+    x = torch.rand(30, 37, generator=torch.Generator().manual_seed(0)) * 3 - 1
+    norm = nn.BatchNorm1d(37).eval()
+    norm.running_mean, norm.running_var = x[0].clone(), x[1].square()
+    norm.weight.data, norm.bias.data = x[2].clone(), x[3].clone()
+    slope, offset = (torch.from_numpy(a).double() for a in _line(norm))
+    with torch.no_grad():
+        return torch.equal((x.double() * slope + offset).float(), norm(x))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dynamics import potentials, readout, summed
-from models.linear import Linear, make_norm, normalize, resumed, weighted
+from models.linear import Linear, current_of, make_norm, normalize, resumed
 from models.network import LayerState, in_full
 from models.shell import ALPHA_BOUNDS, clamped, initial_values, uniform
 
@@ -108,11 +108,11 @@ class ANNReadoutLayer(nn.Module):
 
     def current(self, x: Tensor) -> Tensor:
         """Normalised currents [..., C] of ``x`` [..., F]."""
-        return self.normalized(weighted(self, x))
+        return self.scaled(current_of(self, x))
 
-    def normalized(self, current: Tensor) -> Tensor:
-        """Currents [..., C] behind the weights, as the neurons take them."""
-        return in_full(normalize(self.norm, current))
+    def scaled(self, current: Tensor) -> Tensor:
+        """Normalised currents [..., C] as the neurons take them."""
+        return current
 
     def scores(self, steps: Tensor) -> Tensor:
         """Class scores [B, C] of potentials or currents [B, T, C]."""
@@ -175,13 +175,13 @@ class ReadoutLayer(ANNReadoutLayer):
     def resumed(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """Potentials as of a layer that heard all steps at once, and what is left to the next."""
         current, line = resumed(self, x, state.line)
+        current = self.scaled(in_full(normalize(self.norm, current)))
         steps, potential = potentials(
-            self.normalized(current), self.decay(), state=state.neurons, backend=self.backend
+            current, self.decay(), state=state.neurons, backend=self.backend
         )
         return steps, LayerState(potential, line)
 
-    def normalized(self, current: Tensor) -> Tensor:
-        current = super().normalized(current)
+    def scaled(self, current: Tensor) -> Tensor:
         return current if self.gain is None else current * (self.gain / (1 - self.decay()))
 
     def start(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:

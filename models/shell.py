@@ -17,6 +17,7 @@ from models.folding import fold_of
 from models.linear import (
     Dropout,
     Linear,
+    current_of,
     fold_on_cpu,
     make_norm,
     normalize,
@@ -246,13 +247,13 @@ class SpikingLayer(nn.Module):
             spikes, neurons = self.run(current, state.neurons)
             return LayerOutput(spikes, spikes, LayerState(neurons, line))
         x = append_flipped(x) if self.bidirectional else x
-        current, fold = weighted(self, x), None
         folds = self.folds and self.training and self.drop.p < 1
+        current, fold = weighted(self, x) if folds else current_of(self, x), None
         # Recurrent dropout draws its numbers before the other.
         on_cpu = folds and not self.recurrent_dropout and compiled("cpu", self.backend, current)
         if folds and not self.recurrent and compiled("cuda", self.backend, current):
             (current, fold), on_cpu = fold_of(self, current), False
-        elif not on_cpu:
+        elif folds and not on_cpu:
             current = in_full(normalize(self.norm, current))
         if state is None:
             state = self.initial_state(current)

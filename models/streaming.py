@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from models.dynamics import OPERATIONS, Delayed, naive
 from models.dynamics.backends import choose, implementation
-from models.linear import Linear
+from models.linear import Linear, is_usual
 from models.network import (
     Activity,
     LayerOutput,
@@ -227,11 +227,11 @@ def _current(layer: nn.Module, batch: int) -> Callable[[Tensor], Tensor]:
     longer than what they do, by the functions that they call."""
     W, norm = layer.W, layer.norm
     multiply, then = W, norm
-    if _is_usual(W, Linear) and W.is_in_order():
+    if is_usual(W, Linear) and W.is_in_order():
         multiply = _in_order(W, batch)
-    elif _is_usual(W, Linear) and W.precision == "fp32":
+    elif is_usual(W, Linear) and W.precision == "fp32":
         multiply = partial(functional.linear, weight=W.rounded(), bias=W.bias)
-    if _is_usual(norm, nn.BatchNorm1d) and norm.running_mean is not None:
+    if is_usual(norm, nn.BatchNorm1d) and norm.running_mean is not None:
         given = norm.weight, norm.bias, norm.running_mean, norm.running_var, False, 0.0, norm.eps
 
         def then(x):
@@ -255,11 +255,6 @@ def _in_order(W: Linear, batch: int) -> Callable[[Tensor], Tensor]:
     return multiply
 
 
-def _is_usual(module: nn.Module, kind: type) -> bool:
-    """Whether it is of this very class, and nothing (such as pruning) acts on its calls."""
-    return type(module) is kind and not (module._forward_pre_hooks or module._forward_hooks)
-
-
 @torch.no_grad()
 def fold_batchnorm(network: nn.Module) -> nn.Module:
     """A copy of an ``SNN`` for inference, whose weights and biases hold its batch normalisation.
@@ -280,7 +275,7 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
             "modules from one copy of Sprache"
         )
     for number, layer in enumerate(network.layers, start=1):
-        if not _is_usual(layer.W, Linear):
+        if not is_usual(layer.W, Linear):
             raise TypeError(
                 f"the weights of layer {number} are made at each call, so that nothing can be "
                 "folded into them: make pruning or parametrisation permanent first"
