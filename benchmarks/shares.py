@@ -74,7 +74,7 @@ FUNCTIONS = {
     "models.readouts.normalize": NORM,
     "models.readouts.ReadoutLayer.forward": READOUT,
     "models.snns.input_activity": COUNTS,
-    "models.snns.firing_rates": COUNTS,
+    "models.snns.spike_activity": COUNTS,
     "models.snns.events": COUNTS,
     "models.snns.recurrent_operations": COUNTS,
     "training.metrics.Meter.add": COUNTS,

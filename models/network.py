@@ -305,8 +305,8 @@ def input_activity(x: Tensor, backend: str) -> tuple[Tensor, Tensor | None]:
 
 
 def spike_activity(layer: nn.Module, result: LayerOutput) -> tuple[Tensor, Tensor | None]:
-    """Mean activity [H] of the spikes of ``layer``, as if dropout had left all of them, and how
-    many [B, H] it passes on, or None where no compiled kernel counts them along the way."""
+    """The share of steps [H] at which ``layer`` passes a spike on, and how many these are [B, H],
+    None where no compiled kernel counts them along the way."""
     x, counts, p = result.output, result.counts, layer.drop.p if layer.drop.training else 0.0
     if counts is not None:
         return _CountedRates.apply(x, counts, 1 - p), counts
