@@ -9,10 +9,10 @@ learned recurrent delays, whose spread sigma is that of early and of late epochs
 RadLIF with currents at which as many neurons spike as in trained networks (3 %), under every back
 end that can run here, on a GPU also as a CUDA graph, the non-spiking recurrences, Mamba's scan, and
 how the time grows with T, H and B. Whatever is compared is timed alternately within one run, on a
-CPU in blocks of passes, as training takes them; "alone" is one pass at a time, which finds in the
-caches what plain PyTorch has left there. The floor is what memory traffic, and dense products with
-V, would take alone at the rates measured here; sparse products can be faster. Writes FILE (JSON)
-and, beside it, a plot of the growth (PNG).
+CPU in turns of a third of a second; "alone" is one pass at a time, for which threads have to wake
+up and the caches hold what another back end left there, unlike in training. The floor is what
+memory traffic, and dense products with V, would take alone at the rates measured here; sparse
+products can be faster. Writes FILE (JSON) and, beside it, a plot of the growth (PNG).
 """
 
 if __name__ == "__main__":
@@ -47,7 +47,7 @@ DELAYED = {f"RLIF, delays, sigma {sigma:g}": sigma for sigma in (10.0, 0.06)}
 # Recurrent layers that spike as trained ones do: mean and deviation of their currents
 TRAINED = {"RLIF, trained rates": (0.0, 3.5), "RadLIF, trained rates": (-1.0, 3.0)}
 SCAN = (32, 300, 64, 64)  # B, T, H and N of Mamba's scan
-BLOCK = 3  # passes
+TURN = 333  # milliseconds
 RECURRENT_STEPS = 100  # at most, where every step is a matrix product of its own
 
 
@@ -101,19 +101,21 @@ def compare(neuron: str, forwards: dict[str, Callable], I: Tensor, rounds: int) 
         passes |= as_graph(neuron, passes["cuda"])
     results = alone = interleaved(passes, rounds)
     if not I.is_cuda:
-        blocks = {name: partial(repeat, run) for name, run in passes.items()}
-        results = interleaved(blocks, rounds, warm_up=1)
+        counts = {name: max(1, round(TURN / found["ms"])) for name, found in alone.items()}
+        turns = {name: partial(repeat, run, counts[name]) for name, run in passes.items()}
+        results = interleaved(turns, rounds, warm_up=1)
         for name, found in results.items():
-            found |= {key: round(found[key] / BLOCK, 3) for key in ("ms", "best_ms")}
+            found |= {key: round(found[key] / counts[name], 3) for key in ("ms", "best_ms")}
+            found["ratio"] = round(found["ratio"] * counts[name] / next(iter(counts.values())), 2)
             found |= {"alone_ms": alone[name]["ms"], "alone_ratio": alone[name]["ratio"]}
     for name, forward in forwards.items():
         results[name] |= {"kept_mib": kept_mib(forward), "peak_mib": peak_mib(passes[name])}
     return {"neuron": neuron, "shape": list(I.shape), "backends": results}
 
 
-def repeat(run: Callable[[], None]) -> None:
-    """A block of passes."""
-    for _ in range(BLOCK):
+def repeat(run: Callable[[], None], count: int) -> None:
+    """Call ``run`` so often."""
+    for _ in range(count):
         run()
 
 
