@@ -4,7 +4,6 @@
 weights of fewer bits, and normalisation."""
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -145,17 +144,24 @@ def weighted(layer: nn.Module, x: Tensor) -> Tensor:
 
 def current_of(layer: nn.Module, x: Tensor) -> Tensor:
     """Currents [..., H] of ``x`` [..., F] behind the weights, delays and norm of ``layer``."""
-    W, norm, rows = layer.W, layer.norm, x.flatten(0, -2)
-    usual = layer.delay is None and is_usual(W, Linear) and is_usual(norm, nn.BatchNorm1d)
-    if not usual or norm.training or not (norm.affine and norm.track_running_stats):
-        return in_full(normalize(norm, weighted(layer, x)))
-    if W.bias is None and not torch.is_grad_enabled() and W.is_in_order(rows):
-        from models.linear_ordered import FEW_ROWS, evaluates_alike, normalized_in_order
+    if not in_one_kernel(layer, x):
+        return in_full(normalize(layer.norm, weighted(layer, x)))
+    from models.linear_ordered import normalized_in_order
 
-        if rows.shape[0] > FEW_ROWS and evaluates_alike():
-            y = normalized_in_order(rows, W.rounded(), norm)
-            return y.view(*x.shape[:-1], W.out_features)
-    return in_full(normalize(norm, weighted(layer, x)))
+    y = normalized_in_order(x.flatten(0, -2), layer.W.rounded(), layer.norm)
+    return y.view(*x.shape[:-1], layer.W.out_features)
+
+
+def in_one_kernel(layer: nn.Module, x: Tensor) -> bool:
+    """Whether one compiled kernel multiplies and normalises ``x`` [..., F] for ``layer``."""
+    W, norm = layer.W, layer.norm
+    usual = layer.delay is None and is_usual(W, Linear) and is_usual(norm, nn.BatchNorm1d)
+    if not usual or W.bias is not None or torch.is_grad_enabled() or not W.is_in_order(x):
+        return False
+    from models.linear_ordered import FEW_ROWS, evaluates_alike
+
+    evaluates = norm.affine and norm.track_running_stats and not norm.training
+    return evaluates and x.numel() > FEW_ROWS * W.in_features and evaluates_alike()
 
 
 def resumed(layer: nn.Module, x: Tensor, line: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -222,12 +228,6 @@ class Dropout(nn.Dropout):
         return super().forward(x)
 
 
-@cache
-def gain_of(p: float) -> float:
-    """What dropout with probability ``p`` multiplies spikes by, as PyTorch divides."""
-    return torch.ones(1).div_(1 - p).item()
-
-
 def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     """What ``layer.dynamics`` of a ``SpikingLayer`` in training is given on a CPU, ``current``
     [B, T, H] being as the feed-forward weights give it.
@@ -237,7 +237,7 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     draws it, and mark what the next layer needs to know in order to compute only what is not
     multiplied by zero.
     """
-    from models.dynamics.cpu_around import kept, normalize_alike, statistics
+    from models.dynamics.cpu_around import gain_of, kept, normalize_alike, statistics
 
     (B, T, H), norm, given = current.shape, layer.norm, {}
     if not layer.recurrent and normalizes_by_batch(norm, current) and normalize_alike():

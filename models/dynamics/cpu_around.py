@@ -231,12 +231,17 @@ def kept(shape: tuple[int, ...], p: float) -> Tensor:
     return torch.empty(shape).bernoulli_(1 - p).to(torch.uint8)
 
 
+@cache
+def gain_of(p: float) -> float:
+    """What dropout with probability ``p`` multiplies by, as PyTorch rounds the quotient."""
+    return torch.ones(1).div_(1 - p).item()
+
+
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, p):
         ctx.kept = bernoulli(x.numel(), 1 - p, torch.default_generator)
-        # PyTorch divides, so that the quotient is its own.
-        ctx.scale = np.float32(torch.ones(1).div_(1 - p).item())
+        ctx.scale = np.float32(gain_of(p))
         return _scaled(x, ctx.kept, ctx.scale)
 
     @staticmethod
