@@ -11,18 +11,20 @@ import datetime
 import importlib.metadata
 import itertools
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 
 from models.linear import Linear
 from parsers.program import check_file, numeric
-from training.device.choice import keep_freed_memory
+from training.device.choice import VARIABLES, keep_freed_memory
 from training.record.files import write_text
 
 RESULTS = Path("benchmark_results")
@@ -104,6 +106,42 @@ def interleaved(runs: dict[str, Callable[[], object]], rounds: int, warm_up: int
         ratio = round(statistics.median(ratios), 2)
         results[name] = {"ms": median, "best_ms": best, "ratio": ratio}
     return results
+
+
+class Apart:
+    """What ``build(*arguments)`` returns, made in a process of its own that nothing has set up:
+    threads spin as long as PyTorch lets them, and the C library keeps what it keeps by itself.
+
+    It has the methods of what was made, which take and return what can be pickled.
+    """
+
+    made: object  # in that process
+
+    def __init__(self, build: Callable, *arguments):
+        spincount = os.environ.pop("GOMP_SPINCOUNT", None)
+        setting = (torch.get_num_threads(), build, *arguments)
+        spawn = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, spawn, Apart.make, setting)
+        try:
+            self.pool.submit(os.getpid).result()  # it has read its environment
+        finally:
+            if spincount is not None:
+                os.environ["GOMP_SPINCOUNT"] = spincount
+
+    @staticmethod
+    def make(threads: int, build: Callable, *arguments) -> None:
+        """In that process: build."""
+        os.environ.setdefault(VARIABLES[0], "")  # the C library has looked, training still will
+        torch.set_num_threads(threads)
+        Apart.made = build(*arguments)
+
+    @staticmethod
+    def call(method: str, *arguments) -> object:
+        """In that process: call a method."""
+        return getattr(Apart.made, method)(*arguments)
+
+    def __getattr__(self, method: str) -> Callable:
+        return lambda *arguments: self.pool.submit(Apart.call, method, *arguments).result()
 
 
 def graphed(run: Callable[[], object]) -> Callable[[], object]:

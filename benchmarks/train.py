@@ -4,7 +4,8 @@
 
     python -m benchmarks.train [--cases NAME ...] [--scale S] [--quick] [--threads N] [--out FILE]
 
-"slow" is `--backend naive` with a loader that bins (or transforms) each clip at every access;
+"slow" is `--backend naive` with a loader that bins (or transforms) each clip at every access, on a
+CPU in a process of its own where threads and memory are as PyTorch and the C library have them;
 "ours" is what `python main.py --config=...` runs. Other rows change one thing of it: "ours, naive"
 is plain PyTorch on our data path; in "unfolded" batch normalisation and dropout are not part of
 the kernels of the neurons. All rows of a case take turns in one run. The epoch is the published
@@ -19,9 +20,10 @@ if __name__ == "__main__":
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
+from operator import methodcaller
 
 import numpy as np
 import torch
@@ -42,6 +44,7 @@ from training.device.choice import choose_device
 from training.experiment import Experiment
 
 PROGRAM = "benchmarks.train"
+SLOW = "slow"
 EVENTS = 8000  # of a clip
 DENSITY = {100: 0.15, 250: 0.075, 300: 0.06}  # of frames by steps, as measured on the demo
 GAIN = 2.0  # of normalised currents, for the firing rate of a network that has learned
@@ -191,7 +194,7 @@ def slow_batches(case: Case, config: Config, data: Data, device: torch.device) -
 
 def rows_of(device: torch.device) -> dict[str, dict]:
     """The rows of a case, and the options that make them."""
-    rows = {"slow": {"backend": "naive", "cuda_graph": "off"}, "ours": {}}
+    rows = {SLOW: {"backend": "naive", "cuda_graph": "off"}, "ours": {}}
     rows["ours, naive"] = {"backend": "naive"}
     if device.type == "cuda":
         rows["ours, launched"] = {"cuda_graph": "off"}
@@ -216,9 +219,9 @@ class Row:
         self.meter = self.steps.empty_training_meter()
         # Plain PyTorch takes all threads.
         self.threads = (
-            nullcontext if name == "slow" else partial(self.experiment.threads, data.train)
+            nullcontext if name == SLOW else partial(self.experiment.threads, data.train)
         )
-        if name == "slow":
+        if name == SLOW:
             self.batches, self.tests = (slow_batches(case, config, data, device) for _ in range(2))
         else:
             self.batches, self.tests = (
@@ -279,11 +282,14 @@ def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidt
     rows = {}
     for row, options in rows_of(device).items():
         own = published(case, scale, base | options)
-        rows[row] = Row(row, case, own, placed(data, own.training, device), device)
+        if row == SLOW and device.type == "cpu":
+            rows[row] = measure.Apart(Row, row, case, own, data, device)
+        else:
+            rows[row] = Row(row, case, own, placed(data, own.training, device), device)
     # Blocks of steps, as training takes them: the first after another row finds no data in a cache.
     per_block, rounds = (1, 3) if quick else (5, 5)
-    trained = times(rows, Row.train, per_block, rounds)
-    tested = times(rows, Row.evaluate, per_block, max(2, rounds // 2))
+    trained = times(rows, "train", per_block, rounds)
+    tested = times(rows, "evaluate", per_block, max(2, rounds // 2))
     batch, T = config.training.batch_size, next(rows["ours"].tests)[0].shape[1]
     sizes = [data.nb_features, *rows["ours"].experiment.model.layer_sizes]
     rate = measure.product_rate(batch * T, sizes[1], sizes[1], device.type)
@@ -305,9 +311,9 @@ def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidt
     return result
 
 
-def times(rows: dict[str, Row], run: Callable, per_block: int, rounds: int) -> dict:
+def times(rows: dict[str, Row | measure.Apart], method: str, per_block: int, rounds: int) -> dict:
     """Milliseconds per batch of every row, taking turns; enough steps before for a CUDA graph."""
-    runs = {name: lambda row=row: run(row, per_block) for name, row in rows.items()}
+    runs = {name: partial(methodcaller(method, per_block), row) for name, row in rows.items()}
     results = interleaved(runs, rounds, warm_up=1 if per_block == 1 else 2)
     return {name: {**v, "ms": round(v["ms"] / per_block, 3)} for name, v in results.items()}
 
