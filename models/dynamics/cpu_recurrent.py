@@ -108,7 +108,8 @@ def back(
         d_spikes = d_spikes.clone()
         for t in reversed(range(T)):
             run(t, t + 1, pulled=d_spikes)
-            by_s = arrived(d_I[:, t : t + 1])[:, 0] @ given.V.T
+            # Where rows of a matrix lie apart, some processors' libraries round otherwise.
+            by_s = arrived(d_I[:, t : t + 1])[:, 0].contiguous() @ given.V.T
             if t > 0:
                 d_spikes[:, t - 1] += by_s
         d_V = before.flatten(0, 1).T @ arrived(d_I).flatten(0, 1) if needs_V else None
