@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import note_sums
-from models.dynamics.numba_support import LOOKS, ZERO, arrays, contracting_kernel, kernel, run_rows
+from models.dynamics.numba_kept import contracting_kernel, kernel
+from models.dynamics.numba_support import LOOKS, ZERO, arrays, run_rows
 from models.events_cpu import NARROWEST, Events, find_events, write_events
 from models.gaussians import gaussian, slopes
 from models.linear_cpu import by_weights, multiplied

@@ -13,20 +13,10 @@ import torch
 from llvmlite import ir
 from numba import types
 from numba.core.cgutils import alloca_once, for_range_slice, get_or_insert_function
-from numba.extending import intrinsic
 from torch import Tensor, nn
 
-from models.dynamics.numba_support import (
-    HAS_VBMI2,
-    KEPT,
-    LOOKS,
-    WANTED,
-    ZERO,
-    arrays,
-    inlined,
-    kernel,
-    run_rows,
-)
+from models.dynamics.numba_kept import inlined, instruction, kernel
+from models.dynamics.numba_support import HAS_VBMI2, KEPT, LOOKS, WANTED, ZERO, arrays, run_rows
 from models.places import Places
 
 EVERY_BIT, HAPPENED = np.uint8(255), np.float32(1)
@@ -47,7 +37,7 @@ class Events(NamedTuple):
     values: Tensor  # [events] float32
 
 
-@intrinsic
+@instruction
 def lowest_bit(typing, x):
     """The place of the lowest bit that is set in ``x``, an unsigned integer other than 0."""
 
@@ -57,7 +47,7 @@ def lowest_bit(typing, x):
     return x(x), code
 
 
-@intrinsic
+@instruction
 def bits_of(typing, marks, begin, mark):
     """Which of the 64 entries of the vector ``marks`` from ``begin`` on have the ``mark``."""
 
@@ -75,7 +65,7 @@ def bits_of(typing, marks, begin, mark):
     return types.uint64(marks, types.intp, types.uint8), code
 
 
-@intrinsic
+@instruction
 def number_of_bits(typing, x):
     """How many bits are set in ``x``, an unsigned integer."""
 
@@ -95,7 +85,7 @@ def write_each(columns, place, begin, bits):
     return place
 
 
-@intrinsic
+@instruction
 def write_together(typing, columns, place, begin, bits):
     """The same, 16 at once: one instruction moves the places of all bits to the front."""
     if columns.dtype != types.int32:

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import shares
-from models.dynamics.numba_support import arrays, kernel, run_rows
+from models.dynamics.numba_kept import kernel
+from models.dynamics.numba_support import arrays, run_rows
 from models.events_cpu import Events
 from models.places import Places, gradient_at
 

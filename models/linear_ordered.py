@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import line_of
-from models.dynamics.numba_support import ZERO, arrays, fused, kernel, run_rows
+from models.dynamics.numba_kept import kernel
+from models.dynamics.numba_support import ZERO, arrays, fused, run_rows
 from models.events_cpu import write_events
 
 FEW_ROWS = 4  # that are multiplied sooner than the weights are transposed

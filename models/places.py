@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from models.dynamics.numba_support import ZERO, arrays, kernel, run_rows, summing_kernel
+from models.dynamics.numba_kept import kernel, summing_kernel
+from models.dynamics.numba_support import ZERO, arrays, run_rows
 
 
 class Places(NamedTuple):

@@ -27,15 +27,17 @@ from models.dynamics.cpu_kinds import FORM, balanced_kernels, resetting_kernels,
 from models.dynamics.cpu_recurrent import GROUP, back, forth
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
+from models.dynamics.numba_kept import inlined
 from models.dynamics.numba_support import (
     STEPS_KEPT,
+    UNROLLED,
     WANTED,
     ZERO,
     Kernels,
     arrays,
     derivative,
-    inlined,
     make_kernels,
+    room,
     run_rows,
 )
 from models.places import Scattered
@@ -213,9 +215,9 @@ def _steps(made, *inputs):
         np.float32(given.gain), *written,
     )  # fmt: skip
 
-    def run(start, stop, compiled=kernels.forward, way=(), room=tuple, group=1):
+    def run(start, stop, compiled=kernels.forward, way=(), more=tuple, group=1):
         steps = -(-B // group), group * (stop - start) * H, start, stop, every, *way
-        run_rows(compiled, *steps, *state, scratch=lambda: (np.empty(H, np.float32), *room()))
+        run_rows(compiled, *steps, *state, scratch=lambda: (room(H), *more()))
 
     return run
 
@@ -249,18 +251,17 @@ def _backward(inputs, kept, gradients, needed):
     to_I, past, *others = arrays(d_I, kept, d_x, d_y, d_s, by_jump)
     before = past[0], past[-1], past[1 + kernels.has_q]
     arguments = to_I, *before, *others, *by_coefficient, *by_limit, *given.coefficients
-
     marks = given.marks if kernels.folds else torch.empty(0, 0, 0, dtype=torch.uint8)
     steps = given.every + 1 if V is None else 2 * GROUP
-    sizes = *[(steps, H)] * 3, *[(1, steps * kernels.folds, H)] * 2
+    sizes = *[(steps, H)] * 3, (1, UNROLLED * kernels.folds, H)
     by_norm = d_x.new_zeros(2, B * kernels.folds, H)
 
-    def run(start, stop, compiled=kernels.backward, way=(), room=tuple, group=1, pulled=d_spikes):
+    def run(start, stop, compiled=kernels.backward, way=(), more=tuple, group=1, pulled=d_spikes):
         run_rows(
             compiled, -(-B // group), group * (stop - start) * H, start, stop, given.every, *way,
             *arrays(current, pulled), *arguments, np.float32(given.width), *arrays(marks),
             *places, np.float32(given.gain), *given.normalisation, *by_norm.numpy(),
-            scratch=lambda: (*(np.empty(size, np.float32) for size in sizes), *room()),
+            scratch=lambda: (*(room(*size) for size in sizes), *more()),
         )  # fmt: skip
 
     by_way = None, None, None, None, None

@@ -19,15 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.dynamics.numba_support import (
-    KEPT,
-    ONE,
-    WANTED,
-    ZERO,
-    Kernels,
-    kernel,
-    summing_kernel,
-)
+from models.dynamics.numba_kept import kernel, summing_kernel
+from models.dynamics.numba_support import KEPT, ONE, WANTED, ZERO, Kernels
 from models.events_cpu import BIT, bits_of, lowest_bit
 from models.linear_cpu import add_rows
 from models.places import products
@@ -211,7 +204,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
         d_sent, d_taps, I, d_spikes, d_I, kept_x, kept_y, kept_s,
         d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, starts, at, values, gain, mean,
-        slope, offset, d_slope, d_shift, X, Y, S, D, C, wanted, opened, places, found, above,
+        slope, offset, d_slope, d_shift, X, Y, S, D, wanted, opened, places, found, above,
         arrived, d_z,
     ):  # fmt: skip
         """All steps from the first on, the state before each being kept.
@@ -287,8 +280,9 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                                 d_taps[group, j, i] += d_z[at + i, n, j]
                     back(
                         1, row, t, 2 * n, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
-                        sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        sum_0, sum_1, sum_2, sum_3, (d_theta, d_reset, d_scale),
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
+                        (mean, slope, offset, d_slope, d_shift),
                     )  # fmt: skip
                     for j in range(H):
                         arrived[n, j] = d_I[row, t, j] * passed[j]

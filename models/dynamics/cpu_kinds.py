@@ -4,7 +4,8 @@
 
 from functools import cache
 
-from models.dynamics.numba_support import ONE, ZERO, Kernels, derivative, inlined, make_kernels
+from models.dynamics.numba_kept import inlined
+from models.dynamics.numba_support import ONE, ZERO, Kernels, derivative, make_kernels
 
 # Names of the options of ``resetting_kernels``
 FORM = ("adapts", "scales", "hard", "detached", "symplectic")

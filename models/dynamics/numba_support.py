@@ -12,11 +12,10 @@ the steps between are computed again, exactly as before, while they fit the cach
 """
 
 import itertools
-import logging
 import math
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import numba
@@ -24,14 +23,11 @@ import numpy as np
 import torch
 from numba import types
 from numba.core.codegen import get_host_cpu_features
-from numba.core.compiler import Compiler
-from numba.extending import intrinsic
 
 from models.dynamics import naive
 from models.dynamics.backends import Compilation
+from models.dynamics.numba_kept import inlined, instruction, kernel
 from models.dynamics.numba_threads import run_on
-
-log = logging.getLogger("sprache")
 
 _WORTH_A_THREAD = 1 << 16  # neuron steps; less work than this is done before a thread wakes up
 LOOKS = 8  # entries that a kernel only looks at, in the time of a neuron step
@@ -43,21 +39,7 @@ F = np.float32
 ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
 
 
-def inlined(function: Callable, name: str = "") -> Callable:
-    """Compile ``function`` into every kernel that calls it.
-
-    Numba distinguishes kernels on disk by what they call, and such a function by a random identity:
-    no later start would find its kernels. So it gets one that is the same at every start: its name,
-    or the one given, and the values that it closes over.
-    """
-    values = [cell.cell_contents for cell in function.__closure__ or ()]
-    known = [getattr(value, "_uuid", value) for value in values]
-    compiled = numba.njit(inline="always", error_model="numpy")(function)
-    compiled._set_uuid(f"{function.__module__}.{name or function.__qualname__} {known}")
-    return compiled
-
-
-@intrinsic
+@instruction
 def fused(typing, x, y, z):
     """x * y + z, rounded once."""
 
@@ -65,6 +47,20 @@ def fused(typing, x, y, z):
         return builder.fma(*arguments)
 
     return types.float32(types.float32, types.float32, types.float32), code
+
+
+@instruction
+def put(typing, x, place, value):
+    """x[place] = value of a float32 array in one piece, one after another: instructions that write
+    to several places at once take longer."""
+
+    def code(context, builder, signature, arguments):
+        array, place, value = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        builder.store_atomic(value, builder.gep(data, [place]), "monotonic", 4)
+        return context.get_dummy_value()
+
+    return types.none(x, types.intp, types.float32), code
 
 
 @inlined
@@ -90,40 +86,7 @@ SURROGATES = {
 @cache
 def derivative(surrogate: str) -> Callable:
     """Derivative of the spike by the distance to the threshold, to be called in kernels."""
-    return inlined(SURROGATES[surrogate], surrogate)
-
-
-class _DistinctArrays(Compiler):
-    """Numba's usual pipeline, with the promise that the array arguments of a kernel never overlap.
-
-    Without that LLVM guards or gives up the vectorisation of loops over this many arrays, which
-    makes a backward pass four times slower.
-    """
-
-    def define_pipelines(self):
-        self.state.flags.noalias = True
-        return super().define_pipelines()
-
-
-def kernel(function: Callable, **options) -> Callable:
-    """Compile ``function(first_row, end_row, ...)`` on its first call; keep the result on disk.
-
-    Strict IEEE arithmetic: nothing is re-associated or contracted, so that spikes equal the
-    specification's. Array arguments must not overlap.
-    """
-    options |= {"nogil": True, "error_model": "numpy", "pipeline_class": _DistinctArrays}
-    # What is kept is found by file and name, and names its module, which `sprache` calls otherwise.
-    function.__qualname__ = f"{function.__module__}.{function.__qualname__}"
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError as error:  # neither beside the source nor in the user's cache folder
-        log.debug("compiled kernels are not kept: %s", error)
-        return numba.njit(**options)(function)
-
-
-# Where only rounding is at stake, a product and a sum may be one instruction.
-contracting_kernel = partial(kernel, fastmath={"contract"})
-summing_kernel = partial(kernel, fastmath={"contract", "reassoc", "nsz"})  # in any order
+    return inlined(SURROGATES[surrogate])
 
 
 def widen_vectors() -> bool:
@@ -157,6 +120,12 @@ def compile_first(compiled: Callable, arguments: tuple) -> None:
 def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
     """NumPy's views of ``tensors``: what a kernel writes to them it writes to the tensors."""
     return tuple([(x.detach() if x.requires_grad else x).numpy() for x in tensors])
+
+
+def room(*shape: int, dtype: torch.dtype = torch.float32) -> np.ndarray:
+    """A working array that begins with a cache line, as PyTorch's do and NumPy's may not: vectors
+    that lie in two lines take twice as long."""
+    return torch.empty(shape, dtype=dtype).numpy()
 
 
 def pieces(rows: int, steps: int, threads: int) -> tuple[int, list[int]]:
@@ -278,13 +247,15 @@ def make_kernels(
     @inlined
     def back(
         n, row, t, k, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3,
-        d_theta, d_reset, d_scale, c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
+        limits, c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, norm,
     ):  # fmt: skip
         """Gradients of steps t + n - 1 down to t, whose history starts at row k.
 
         What reaches s, as a spike, by itself and by way of y, is kept apart and summed as autograd
         does, to the last bit.
         """
+        d_theta, d_reset, d_scale = limits
+        mean, slope, offset, d_slope, d_shift = norm
         for j in range(d_I.shape[2]):
             dx, ds, dy, jump = d_x[row, j], d_s[row, j], ZERO, ZERO
             if has_y:
@@ -292,17 +263,22 @@ def make_kernels(
             if jumps or has_q:
                 jump = d_jump[row, j]
             total_0, total_1, total_2, total_3 = ZERO, ZERO, ZERO, ZERO
-            by_theta, by_reset, by_scale = ZERO, ZERO, ZERO
+            by_theta, by_reset, by_scale, by_slope, by_shift = ZERO, ZERO, ZERO, ZERO, ZERO
             for later in range(n):
                 i = n - 1 - later
-                d_spike = d_spikes[0, k + i, j] if folds else d_spikes[row, t + i, j]
-                current = I[0, k + i, j] if folds else I[row, t + i, j]
+                d_spike = d_spikes[0, i, j] if folds else d_spikes[row, t + i, j]
+                given = I[row, t + i, j]
+                current = fused(given, slope[j], offset[j]) if folds else given
                 d_I_now, g_0, g_1, g_2, g_3, g_theta, g_reset, g_scale, dx, dy, ds, jump = adjoint(
                     d_spike + ds + jump, dx, dy, jump, current,
                     X[k + i, j], Y[k + i, j], S[k + i, j], X[k + i + 1, j], Y[k + i + 1, j],
                     c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                     theta[j * each], reset[j * each], scale[j * each], width,
                 )  # fmt: skip
+                if folds:
+                    by_shift += d_I_now
+                    by_slope += d_I_now * (given - mean[j])
+                    d_I_now = d_I_now * slope[j]
                 d_I[row, t + i, j] = d_I_now
                 total_0 += g_0
                 total_1 += g_1
@@ -325,6 +301,24 @@ def make_kernels(
                 d_theta[row, j] += by_theta
                 d_reset[row, j] += by_reset
                 d_scale[row, j] += by_scale
+            if folds:
+                d_slope[row, j] += by_slope
+                d_shift[row, j] += by_shift
+
+    @inlined
+    def spread(n, row, t, d_spikes, marks, starts, at, values, gain, D):
+        """Write what reaches the spikes of steps t to t + n - 1 into D."""
+        for i in range(n):
+            if starts.size == 0:
+                for j in range(D.shape[2]):
+                    wanted = marks[row, t + i, j] & WANTED
+                    D[0, i, j] = d_spikes[row, t + i, j] * (gain if wanted else ZERO)
+            else:
+                place = row * marks.shape[1] + t + i
+                D[0, i, :] = ZERO
+                row_of = D[0, i]
+                for e in range(starts[place], starts[place + 1]):
+                    put(row_of, at[e], values[e] * gain)
 
     @kernel
     def forward_steps(
@@ -370,7 +364,7 @@ def make_kernels(
         first, end, start, stop, every, I, d_spikes, d_I, kept_x, kept_y, kept_s,
         d_x, d_y, d_s, d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, marks, starts, at, values, gain, mean,
-        slope, offset, d_slope, d_shift, X, Y, S, D, C,
+        slope, offset, d_slope, d_shift, X, Y, S, D,
     ):  # fmt: skip
         for row in range(end - 1, first - 1, -1):  # the latest rows are still cached
             for kept in range((stop - 1) // every, start // every - 1, -1):
@@ -391,7 +385,6 @@ def make_kernels(
                         current = I[row, t, j]
                         if folds:
                             current = fused(current, slope[j], offset[j])
-                            C[0, k, j] = current
                         X[k + 1, j], y, q, above = step(
                             current, X[k, j], Y[k, j], S[k, j], S[k, j],
                             c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
@@ -400,34 +393,25 @@ def make_kernels(
                         if has_y:
                             Y[k + 1, j] = y
                         S[k + 1, j] = q if has_q else ONE if above > ZERO else ZERO
-                        if folds and starts.size == 0:
-                            wanted = marks[row, t, j] & WANTED
-                            D[0, k, j] = d_spikes[row, t, j] * (gain if wanted else ZERO)
-                    if folds and starts.size:
-                        n = row * I.shape[1] + t
-                        D[0, k, :] = ZERO
-                        for i in range(starts[n], starts[n + 1]):
-                            D[0, k, at[i]] = values[i] * gain
-                given, pulled = (C, D) if folds else (I, d_spikes)
+                pulled = D if folds else d_spikes
                 for t in range(until - 1, whole - 1, -1):
+                    if folds:
+                        spread(1, row, t, d_spikes, marks, starts, at, values, gain, D)
                     back(
-                        1, row, t, t - begin, given, pulled, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
-                        sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        1, row, t, t - begin, I, pulled, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
+                        sum_0, sum_1, sum_2, sum_3, (d_theta, d_reset, d_scale),
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
+                        (mean, slope, offset, d_slope, d_shift),
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
+                    if folds:
+                        spread(UNROLLED, row, t, d_spikes, marks, starts, at, values, gain, D)
                     back(
-                        UNROLLED, row, t, t - begin, given, pulled, d_I, X, Y, S, d_x, d_y, d_s,
-                        d_jump, sum_0, sum_1, sum_2, sum_3, d_theta, d_reset, d_scale,
+                        UNROLLED, row, t, t - begin, I, pulled, d_I, X, Y, S, d_x, d_y, d_s,
+                        d_jump, sum_0, sum_1, sum_2, sum_3, (d_theta, d_reset, d_scale),
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
+                        (mean, slope, offset, d_slope, d_shift),
                     )  # fmt: skip
-                if folds:
-                    for t in range(begin, until):
-                        for j in range(I.shape[2]):
-                            d_current = d_I[row, t, j]
-                            d_shift[row, j] += d_current
-                            d_slope[row, j] += d_current * (I[row, t, j] - mean[j])
-                            d_I[row, t, j] = d_current * slope[j]
 
     flags = has_y, has_q, jumps, folds, each
     return Kernels(forward_steps, backward_steps, *flags, step, window, back)

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""How CPU kernels are compiled, and kept on disk for the next start.
+
+Numba finds what it has kept by a function's file, name, bytecode and closure, and by the types of
+the arguments. So a name here says as well what the function uses, wherever that is defined: nobody
+gets a kernel that was made of older code, or another neuron's.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import numba
+import numpy as np
+from numba.core.caching import IndexDataCacheFile
+from numba.core.compiler import Compiler
+from numba.extending import intrinsic
+
+log = logging.getLogger("sprache")
+
+CONSTANTS = bool, int, float, str, tuple, np.generic
+
+
+def identity(function: Callable, fastmath: Iterable[str] = ()) -> str:
+    """What stands for the code of ``function`` and of all that it uses, the same at every start."""
+    code = function.__code__
+    used = [function.__globals__.get(name) for name in code.co_names]
+    used += [cell.cell_contents for cell in function.__closure__ or ()]
+    known = [x if isinstance(x, CONSTANTS) else getattr(x, "_uuid", None) for x in used]
+    constants = [x for x in code.co_consts if isinstance(x, CONSTANTS)]
+    text = repr((code.co_code, code.co_names, constants, known, sorted(fastmath)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def instruction(function: Callable) -> Callable:
+    """As Numba's ``intrinsic``, for kernels that are kept."""
+    made = intrinsic(function)
+    made._set_uuid(f"{function.__module__}.{function.__qualname__} {identity(function)}")
+    return made
+
+
+def inlined(function: Callable) -> Callable:
+    """Compile ``function`` into every kernel that calls it."""
+    compiled = numba.njit(inline="always", error_model="numpy")(function)
+    compiled._set_uuid(f"{function.__module__}.{function.__qualname__} {identity(function)}")
+    return compiled
+
+
+class _DistinctArrays(Compiler):
+    """Numba's usual pipeline, with the promise that the array arguments of a kernel never overlap.
+
+    Without that LLVM guards or gives up the vectorisation of loops over this many arrays, which
+    makes a backward pass four times slower.
+    """
+
+    def define_pipelines(self):
+        self.state.flags.noalias = True
+        return super().define_pipelines()
+
+
+class _OwnFiles(IndexDataCacheFile):
+    """What Numba keeps of a function, each in a file that is named by what it is for.
+
+    Numba numbers them. Of two processes that compile at the same time, each for other types, both
+    may take the same number, and from then on one would run what is the other's.
+    """
+
+    def save(self, key, data):
+        """Keep ``data``; where two processes do at once, one of them may have to compile again."""
+        name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        name = f"{self._index_name.removesuffix('.nbi')}.{name}.nbc"
+        self._save_data(name, data)
+        self._save_index(self._load_index() | {key: name})
+
+
+def kernel(function: Callable, fastmath: Iterable[str] = ()) -> Callable:
+    """Compile ``function(first_row, end_row, ...)`` on its first call; keep the result on disk.
+
+    Strict IEEE arithmetic: nothing is re-associated or contracted, so that spikes equal the
+    specification's. Array arguments must not overlap.
+    """
+    # The module is part of the name, too: `sprache` calls it otherwise.
+    own = f"{function.__module__}.{function.__qualname__}.{identity(function, fastmath)}"
+    function.__qualname__ = own
+    options = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
+    options["pipeline_class"] = _DistinctArrays
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+        kept = compiled._cache
+        stamp = kept._impl.locator.get_source_stamp()
+        kept._cache_file = _OwnFiles(kept._cache_path, kept._impl.filename_base, stamp)
+    except RuntimeError as error:  # neither beside the source nor in the user's cache folder
+        log.debug("compiled kernels are not kept: %s", error)
+        compiled = numba.njit(**options)(function)
+    compiled._set_uuid(own)
+    return compiled
+
+
+# Where only rounding is at stake, a product and a sum may be one instruction.
+contracting_kernel = partial(kernel, fastmath={"contract"})
+summing_kernel = partial(kernel, fastmath={"contract", "reassoc", "nsz"})  # in any order

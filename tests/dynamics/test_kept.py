@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The Sprache authors
+# SPDX-License-Identifier: MIT
+"""Compiled kernels that are kept on disk are those that are wanted."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+kept = importlib.import_module("models.dynamics.numba_kept")
+cpu = importlib.import_module("models.dynamics.cpu")
+clips = importlib.import_module("models.dynamics.cpu_clips")
+
+
+class Late(kept._OwnFiles):
+    """What another process keeps, which looked at the folder before there was anything."""
+
+    def _load_index(self):
+        return {}
+
+
+def test_what_two_processes_keep_at_once_is_not_mixed_up(tmp_path):
+    class First(kept._OwnFiles):
+        def _save_data(self, name, data):
+            Late(*folder).save("second", "that of the second")
+            super()._save_data(name, data)
+
+    folder = str(tmp_path), "kernel", "stamp"
+    First(*folder).save("first", "that of the first")
+    found = kept._OwnFiles(*folder)
+    assert (found.load("first"), found.load("second")) == (
+        "that of the first",
+        "that of the second",
+    )
+
+
+def test_the_same_is_kept_once(tmp_path):
+    folder = str(tmp_path), "kernel", "stamp"
+    for data in ("old", "new"):
+        kept._OwnFiles(*folder).save("key", data)
+    assert kept._OwnFiles(*folder).load("key") == "new"
+    assert len(list(tmp_path.glob("*.nbc"))) == 1
+
+
+CALLS = """
+@inlined
+def change(x):
+    return x {change}
+
+def double(first, end, x):
+    for row in range(first, end):
+        x[row] = {scale} * change(x[row])
+"""
+
+
+def called(change, scale="SCALE"):
+    """A function that calls another."""
+    names = {"inlined": kept.inlined, "SCALE": 2, "__name__": "made"}
+    exec(CALLS.format(change=change, scale=scale), names)
+    return names["double"]
+
+
+def test_a_kernel_is_known_by_all_that_it_uses():
+    first, *others = (
+        kept.identity(called(*given)) for given in (["+ 1"], ["+ 1"], ["+ 2"], ["+ 1", "3"])
+    )
+    assert [other == first for other in others] == [True, False, False]
+    other = called("+ 1")
+    other.__globals__["SCALE"] = 3
+    assert kept.identity(other) != first
+    assert kept.identity(called("+ 1"), {"contract"}) != first
+
+
+def test_a_kernel_does_what_its_function_says():
+    x = np.ones(3)
+    compiled = kept.kernel(called("+ 1"))
+    compiled(0, 2, x)
+    assert x.tolist() == [4, 4, 1]
+    assert kept.identity(called("+ 1")) in compiled.py_func.__qualname__
+
+
+def test_neurons_have_kernels_of_their_own_names():
+    """The forward kernel is the same whether it folds or not."""
+    kinds = ("LIF", "adaptive", "inside", "outside", "balanced", "adapts scales", "hard")
+    made = {
+        (kind, surrogate, each, folds): cpu._kernels(kind, surrogate, each, folds)
+        for kind in kinds
+        for surrogate in ("boxcar", "triangle")
+        for each in (False, True)
+        for folds in (False, True)
+    }
+    names = {of: kernels.backward.py_func.__qualname__ for of, kernels in made.items()}
+    assert len(set(names.values())) == len(names) == 56
+    for find in (lambda kernels: kernels, clips.clip_kernels):
+        found = [find(k).forward for (*_, folds), k in made.items() if not folds]
+        assert len({compiled.py_func.__qualname__ for compiled in found}) == 28
