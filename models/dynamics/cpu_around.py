@@ -30,17 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.mersenne import LOOKED_AT, SHIFT, TWIST, WORDS, jump
-from models.dynamics.numba_support import (
-    LOOKS,
-    F,
-    arrays,
-    compile_first,
-    fused,
-    inlined,
-    kernel,
-    run_rows,
-)
+from models.dynamics.mersenne import LOOKED_AT, SHIFT, TWIST, WORDS, jump, take_every_other
+from models.dynamics.numba_kept import inlined, kernel
+from models.dynamics.numba_support import LOOKS, F, arrays, compile_first, fused, room, run_rows
 
 LARGE, ALL, NONE = np.float32(0.9), np.float32(1), np.float32(0)
 UNITS = 1 << 12  # units that a thread takes at once
@@ -89,7 +81,12 @@ def compare(state, place, first, upper, lower, kept):
     """Whether the 53 bits of each pair of words from ``place`` on are below those given: 21 of
     ``upper``, 32 of ``lower``. ``first`` is scratch."""
     words = state[place:]  # of other indices the compiler does not know the sign
-    for i in range(kept.size):
+    last = kept.size - 1  # whose second word may be missing
+    for i in range(0, last - 15, 16):
+        take_every_other(words, 2 * i, first, i)
+    if last >= 16:
+        take_every_other(words, 2 * (last - 16), first, last - 16)
+    for i in range(0 if last < 16 else last, last + 1):
         first[i] = words[2 * i]
     for i in range(kept.size):
         first[i] = tempered(first[i]) & UPPER_BITS
@@ -191,7 +188,7 @@ def bernoulli(count: int, probability: float, generator: torch.Generator) -> tor
     run_rows(
         draw, len(bounds), JUMP, states, np.array([*bounds, count]), places, words.ravel(),
         np.concatenate(terms), begins, np.uint32(below >> 32), np.uint32(below & 0xFFFFFFFF),
-        kept.numpy(), scratch=lambda: tuple(np.empty((2, WORDS), np.uint32)),
+        kept.numpy(), scratch=lambda: tuple(room(WORDS, dtype=torch.uint32) for _ in "ab"),
     )  # fmt: skip
     stored[:], left[0], used[0] = states[-1, :WORDS], WORDS + 1 - places[-1], places[-1]
     generator.set_state(exported)

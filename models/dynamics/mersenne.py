@@ -1,10 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Jumps ahead in the sequence of the Mersenne Twister (Haramoto et al. 2008)."""
+"""Jumps ahead in the sequence of the Mersenne Twister (Haramoto et al. 2008), and how its words are
+taken."""
 
 from functools import cache, lru_cache
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+
+from models.dynamics.numba_kept import instruction
 
 WORDS, SHIFT, LOWER = 624, 397, 31  # n, m and r of the recurrence
 TWIST = 0x9908B0DF
@@ -59,3 +64,22 @@ def jump(distance: int) -> np.ndarray:
         found = remainder(square << int(bit))
     terms = [i for i, bit in enumerate(f"{found:b}"[::-1]) if bit == "1"]
     return np.array(terms + [LOOKED_AT * WORDS] * (-len(terms) % 4), np.int32)
+
+
+@instruction
+def take_every_other(typing, words, begin, out, place):
+    """out[place : place + 16] = words[begin : begin + 32 : 2], both uint32, in few instructions:
+    those that load from many places at once take longer on some processors."""
+
+    def code(context, builder, signature, arguments):
+        def lanes(array, first, count):
+            data = context.make_array(signature.args[array])(context, builder, arguments[array])
+            kind = ir.VectorType(ir.IntType(32), count)
+            return builder.bitcast(builder.gep(data.data, [arguments[first]]), kind.as_pointer())
+
+        both, word = builder.load(lanes(0, 1, 32), align=4), ir.IntType(32)
+        even = ir.Constant(ir.VectorType(word, 16), [ir.Constant(word, 2 * i) for i in range(16)])
+        builder.store(builder.shuffle_vector(both, both, even), lanes(2, 3, 16), align=4)
+        return context.get_dummy_value()
+
+    return types.none(words, types.intp, out, types.intp), code
