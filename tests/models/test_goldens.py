@@ -34,12 +34,12 @@ def test_own_goldens(name):
     expected, found = (goldens.check(golden, backend=backend) for backend in BACKENDS)
     if golden["kind"] == "ann":
         return
-    # Compiled kernels give the bits of plain PyTorch, but for firing rates and gradients, which are
-    # summed in another order.
-    for field in ("train_out", "loss", "eval_out", "sop"):
+    # Compiled kernels give the bits of plain PyTorch, but for firing rates, gradients and, on some
+    # processors, products in evaluation, which are summed in another order.
+    for field in ("train_out", "loss", "sop"):
         assert torch.equal(found[field], expected[field]), field
-    rates = found["firing_rates"], expected["firing_rates"]
-    torch.testing.assert_close(*rates, rtol=1e-6, atol=1e-7)
+    for field in ("firing_rates", "eval_out"):
+        torch.testing.assert_close(found[field], expected[field], rtol=1e-6, atol=1e-7)
     largest = max(gradient.abs().max() for gradient in expected["grads"].values())
     for parameter, gradient in expected["grads"].items():
         if ".W." in parameter or ".norm." in parameter:
