@@ -174,9 +174,10 @@ def delay_events(
 def join_clips(first, end, begins, starts, columns, values, to_columns, to_values):
     """Move the events of clips first to end from ``begins`` to ``starts`` [B + 1]."""
     for row in range(first, end):
-        begin, to = begins[row], starts[row]
-        for i in range(starts[row + 1] - to):
-            to_columns[to + i], to_values[to + i] = columns[begin + i], values[begin + i]
+        begin, to, until = begins[row], starts[row], starts[row + 1]
+        end_of_row = begin + until - to
+        to_columns[to:until] = columns[begin:end_of_row]
+        to_values[to:until] = values[begin:end_of_row]
 
 
 @kernel
@@ -275,7 +276,7 @@ def room(x: Tensor, taps: int, results: int = 1):
     """Makes the working arrays of a thread for x [B, T, F] and filters of so many taps."""
     rows = x.shape[1] + 2 * (taps + TAPS + STEPS)
     sizes = (rows, LANES), *[(STEPS, LANES)] * results
-    return lambda: tuple(np.zeros(size, np.float32) for size in sizes)
+    return lambda: arrays(*(torch.zeros(size) for size in sizes))
 
 
 def filtered(x: Tensor, g: Tensor, lead: int, in_place: bool = False) -> Tensor:

@@ -175,8 +175,9 @@ def write_events(row, marks, place, columns, values):
     end = place
     for begin in range(0, marks.size, 64):
         end = write_places(columns, end, begin, bits_of(marks, begin, WANTED))
-    for event in range(place, end):
-        values[event] = row[columns[event]]
+    found, given = columns[place:end], values[place:end]
+    for event in range(found.size):
+        given[event] = row[found[event]]
     return end
 
 
@@ -214,8 +215,9 @@ def gather_counts(first, end, x, K, starts, columns, values):
         for k in range(0, K, 64):
             bits = bits_between(x, n * K + k, (n + 1) * K)
             place = write_places(columns, place, k, bits)
-        for event in range(starts[n], place):
-            values[event] = row[columns[event]]
+        found, given = columns[starts[n] : place], values[starts[n] : place]
+        for event in range(found.size):
+            given[event] = row[found[event]]
 
 
 @kernel

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from models.dynamics.numba_kept import kernel, summing_kernel
-from models.dynamics.numba_support import ZERO, arrays, run_rows
+from models.dynamics.numba_support import ZERO, arrays, put, run_rows
 
 
 class Places(NamedTuple):
@@ -63,9 +63,10 @@ def input_gradient(first, end, starts, columns, weight, d_y, values):
 def spread_out(first, end, starts, columns, values, x):
     """Rows first to end of x [N, K], which have the ``values`` at the given places, else 0."""
     for n in range(first, end):
-        x[n, :] = ZERO
+        row = x[n]
+        row[:] = ZERO
         for i in range(starts[n], starts[n + 1]):
-            x[n, columns[i]] = values[i]
+            put(row, columns[i], values[i])
 
 
 class Scattered(Tensor):
