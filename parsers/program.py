@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import errno
 import functools
+import gc
 import math
 import os
 import re
@@ -146,6 +147,9 @@ def run_command(
         interrupted: what an interruption from the keyboard says.
         needs_output: whether it is a fault, with status 1, that standard output takes no more.
     """
+    if not gc.isenabled():  # as `parsers.start.start` left it
+        gc.freeze()
+        gc.enable()
     try:
         if signal.getsignal(signal.SIGINT) is leave:
             signal.signal(signal.SIGINT, signal.default_int_handler)
