@@ -32,6 +32,8 @@ DEMO = ("--config=demo.yaml", "--debug", "--overwrite")
 TO_FIRST_STEP = """
 import time
 begin = time.perf_counter()
+from parsers.start import start
+start()
 import os, sys
 import main
 from training.steps import Steps
