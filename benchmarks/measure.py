@@ -109,29 +109,32 @@ def interleaved(runs: dict[str, Callable[[], object]], rounds: int, warm_up: int
 
 
 class Apart:
-    """What ``build(*arguments)`` returns, made in a process of its own that nothing has set up:
-    threads spin as long as PyTorch lets them, and the C library keeps what it keeps by itself.
+    """What ``build(*arguments)`` returns, made in a process of its own, with memory of its own.
 
-    It has the methods of what was made, which take and return what can be pickled.
+    It has the methods of what was made, which take and return what can be pickled. As it is
+    ``plain``, nothing has set up its process: threads spin as long as PyTorch lets them, and the C
+    library keeps what it keeps by itself.
     """
 
     made: object  # in that process
 
-    def __init__(self, build: Callable, *arguments):
-        spincount = os.environ.pop("GOMP_SPINCOUNT", None)
-        setting = (torch.get_num_threads(), build, *arguments)
+    def __init__(self, build: Callable, *arguments, plain: bool):
+        setting = (plain, torch.get_num_threads(), build, *arguments)
         spawn = multiprocessing.get_context("spawn")
         self.pool = ProcessPoolExecutor(1, spawn, Apart.make, setting)
+        before = dict(os.environ)
+        if plain:
+            os.environ.pop("GOMP_SPINCOUNT", None)
         try:
             self.pool.submit(os.getpid).result()  # it has read its environment
         finally:
-            if spincount is not None:
-                os.environ["GOMP_SPINCOUNT"] = spincount
+            os.environ.update(before)
 
     @staticmethod
-    def make(threads: int, build: Callable, *arguments) -> None:
+    def make(plain: bool, threads: int, build: Callable, *arguments) -> None:
         """In that process: build."""
-        os.environ.setdefault(VARIABLES[0], "")  # the C library has looked, training still will
+        if plain:
+            os.environ.setdefault(VARIABLES[0], "")  # the C library has looked, training still will
         torch.set_num_threads(threads)
         Apart.made = build(*arguments)
 

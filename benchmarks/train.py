@@ -5,12 +5,13 @@
     python -m benchmarks.train [--cases NAME ...] [--scale S] [--quick] [--threads N] [--out FILE]
 
 "slow" is `--backend naive` with a loader that bins (or transforms) each clip at every access, on a
-CPU in a process of its own where threads and memory are as PyTorch and the C library have them;
-"ours" is what `python main.py --config=...` runs. Other rows change one thing of it: "ours, naive"
-is plain PyTorch on our data path; in "unfolded" batch normalisation and dropout are not part of
-the kernels of the neurons. All rows of a case take turns in one run. The epoch is the published
-number of clips, trained and validated, at the measured rates. The floor is what memory traffic and
-matrix products alone would take at the rates measured on this machine. Writes FILE (JSON).
+CPU where threads and memory are as PyTorch and the C library have them; "ours" is what `python
+main.py --config=...` runs. Other rows change one thing of it: "ours, naive" is plain PyTorch on our
+data path; in "unfolded" batch normalisation and dropout are not part of the kernels of the neurons.
+All rows of a case take turns in one run, on a CPU each in its own process. The epoch is the
+published number of clips, trained and validated, at the measured rates. The floor is what memory
+traffic and matrix products alone would take at the rates measured on this machine. Writes FILE
+(JSON).
 """
 
 if __name__ == "__main__":
@@ -44,7 +45,7 @@ from training.device.choice import choose_device
 from training.experiment import Experiment
 
 PROGRAM = "benchmarks.train"
-SLOW = "slow"
+SLOW, OURS = "slow", "ours"
 EVENTS = 8000  # of a clip
 DENSITY = {100: 0.15, 250: 0.075, 300: 0.06}  # of frames by steps, as measured on the demo
 GAIN = 2.0  # of normalised currents, for the firing rate of a network that has learned
@@ -194,7 +195,7 @@ def slow_batches(case: Case, config: Config, data: Data, device: torch.device) -
 
 def rows_of(device: torch.device) -> dict[str, dict]:
     """The rows of a case, and the options that make them."""
-    rows = {SLOW: {"backend": "naive", "cuda_graph": "off"}, "ours": {}}
+    rows = {SLOW: {"backend": "naive", "cuda_graph": "off"}, OURS: {}}
     rows["ours, naive"] = {"backend": "naive"}
     if device.type == "cuda":
         rows["ours, launched"] = {"cuda_graph": "off"}
@@ -218,9 +219,7 @@ class Row:
         self.steps = self.experiment.steps
         self.meter = self.steps.empty_training_meter()
         # Plain PyTorch takes all threads.
-        self.threads = (
-            nullcontext if name == SLOW else partial(self.experiment.threads, data.train)
-        )
+        self.threads = nullcontext if name == SLOW else partial(self.experiment.threads, data.train)
         if name == SLOW:
             self.batches, self.tests = (slow_batches(case, config, data, device) for _ in range(2))
         else:
@@ -282,20 +281,21 @@ def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidt
     rows = {}
     for row, options in rows_of(device).items():
         own = published(case, scale, base | options)
-        if row == SLOW and device.type == "cpu":
-            rows[row] = measure.Apart(Row, row, case, own, data, device)
+        if row != OURS and device.type == "cpu":
+            given = row, case, own, data, device
+            rows[row] = measure.Apart(Row, *given, plain=row == SLOW)
         else:
             rows[row] = Row(row, case, own, placed(data, own.training, device), device)
     # Blocks of steps, as training takes them: the first after another row finds no data in a cache.
     per_block, rounds = (1, 3) if quick else (5, 5)
     trained = times(rows, "train", per_block, rounds)
     tested = times(rows, "evaluate", per_block, max(2, rounds // 2))
-    batch, T = config.training.batch_size, next(rows["ours"].tests)[0].shape[1]
-    sizes = [data.nb_features, *rows["ours"].experiment.model.layer_sizes]
+    batch, T = config.training.batch_size, next(rows[OURS].tests)[0].shape[1]
+    sizes = [data.nb_features, *rows[OURS].experiment.model.layer_sizes]
     rate = measure.product_rate(batch * T, sizes[1], sizes[1], device.type)
     least = 1e3 * measure.step_floor(batch, T, sizes, bandwidth, rate)
     result = {"case": name, "config": case.config, "batch_size": batch, "steps": T, "sizes": sizes}
-    result |= {"firing_rate": rows["ours"].firing_rate()}
+    result |= {"firing_rate": rows[OURS].firing_rate()}
     result |= {"floor_ms": round(least, 3), "product_gflops": round(rate / 1e9, 1), "rows": {}}
     for row, way in rows.items():
         step, test = trained[row]["ms"], tested[row]["ms"]
