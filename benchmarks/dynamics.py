@@ -32,7 +32,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import measure
-from benchmarks.measure import graphed, interleaved, kept_mib, machine, peak_mib, write
+from benchmarks.measure import (
+    TURN,
+    graphed,
+    in_turns,
+    interleaved,
+    kept_mib,
+    machine,
+    peak_mib,
+    write,
+)
 from models import anns
 from models.dynamics import readout, selective_scan
 from models.mamba import Mamba
@@ -47,7 +56,6 @@ DELAYED = {f"RLIF, delays, sigma {sigma:g}": sigma for sigma in (10.0, 0.06)}
 # Recurrent layers that spike as trained ones do: mean and deviation of their currents
 TRAINED = {"RLIF, trained rates": (0.0, 3.5), "RadLIF, trained rates": (-1.0, 3.0)}
 SCAN = (32, 300, 64, 64)  # B, T, H and N of Mamba's scan
-TURN = 333  # milliseconds
 RECURRENT_STEPS = 100  # at most, where every step is a matrix product of its own
 
 
@@ -102,11 +110,9 @@ def compare(neuron: str, forwards: dict[str, Callable], I: Tensor, rounds: int) 
     results = alone = interleaved(passes, rounds)
     if not I.is_cuda:
         counts = {name: max(1, round(TURN / found["ms"])) for name, found in alone.items()}
-        turns = {name: partial(repeat, run, counts[name]) for name, run in passes.items()}
-        results = interleaved(turns, rounds, warm_up=1)
+        turns = {name: partial(repeat, run) for name, run in passes.items()}
+        results = in_turns(turns, counts, rounds)
         for name, found in results.items():
-            found |= {key: round(found[key] / counts[name], 3) for key in ("ms", "best_ms")}
-            found["ratio"] = round(found["ratio"] * counts[name] / next(iter(counts.values())), 2)
             found |= {"alone_ms": alone[name]["ms"], "alone_ratio": alone[name]["ratio"]}
     for name, forward in forwards.items():
         results[name] |= {"kept_mib": kept_mib(forward), "peak_mib": peak_mib(passes[name])}

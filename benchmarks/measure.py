@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ LIBRARIES += ("snntorch", "spikingjelly", "norse", "sinabs", "spyx", "jax", "fla
 FLOAT = 4  # bytes
 COPIED = {"cuda": 1 << 30, "cpu": 1 << 27}  # bytes
 MANY_OPERATIONS = 2e10  # of products that are timed together on a GPU
+TURN = 333  # milliseconds that whatever is compared on a CPU goes on for, as training does
 SETTLED = 0.3  # s of work after which a GPU that was idle runs at full clock rate
 # Forward: the current is read, spikes are written. Backward: the gradient of the spikes and the
 # current are read, the gradient of the current is written. All else can be computed again.
@@ -105,6 +107,18 @@ def interleaved(runs: dict[str, Callable[[], object]], rounds: int, warm_up: int
         ratios = [r / x for r, x in zip(reference, values, strict=True)]
         ratio = round(statistics.median(ratios), 2)
         results[name] = {"ms": median, "best_ms": best, "ratio": ratio}
+    return results
+
+
+def in_turns(
+    runs: dict[str, Callable[[int], object]], counts: dict[str, int], rounds: int, warm_up: int = 1
+) -> dict:
+    """As :func:`interleaved` of blocks of ``counts`` calls: times and ratio of one of them each."""
+    blocks = {name: partial(run, counts[name]) for name, run in runs.items()}
+    results, first = interleaved(blocks, rounds, warm_up), next(iter(counts.values()))
+    for name, found in results.items():
+        found |= {key: round(found[key] / counts[name], 3) for key in ("ms", "best_ms")}
+        found["ratio"] = round(found["ratio"] * counts[name] / first, 2)
     return results
 
 

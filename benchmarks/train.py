@@ -8,10 +8,10 @@
 CPU where threads and memory are as PyTorch and the C library have them; "ours" is what `python
 main.py --config=...` runs. Other rows change one thing of it: "ours, naive" is plain PyTorch on our
 data path; in "unfolded" batch normalisation and dropout are not part of the kernels of the neurons.
-All rows of a case take turns in one run, on a CPU each in its own process. The epoch is the
-published number of clips, trained and validated, at the measured rates. The floor is what memory
-traffic and matrix products alone would take at the rates measured on this machine. Writes FILE
-(JSON).
+All rows of a case take turns in one run; on a CPU, turns of a third of a second or longer, each row
+in its own process. The epoch is the published number of clips, trained and validated, at the
+measured rates. The floor is what memory traffic and matrix products alone would take at the rates
+measured on this machine. Writes FILE (JSON).
 """
 
 if __name__ == "__main__":
@@ -24,7 +24,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
-from operator import methodcaller
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ from tabulate import tabulate
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import measure
-from benchmarks.measure import interleaved, kept_mib, machine, peak_mib, synchronize
+from benchmarks.measure import kept_mib, machine, milliseconds, peak_mib, synchronize
 from datasets.audio_set import AudioSet
 from datasets.binning import Binning
 from datasets.features import NB_BINS, frame_counts, log_mel
@@ -286,7 +285,7 @@ def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidt
             rows[row] = measure.Apart(Row, *given, plain=row == SLOW)
         else:
             rows[row] = Row(row, case, own, placed(data, own.training, device), device)
-    # Blocks of steps, as training takes them: the first after another row finds no data in a cache.
+    # Many steps, as training takes them: the first after another row finds no data in a cache.
     per_block, rounds = (1, 3) if quick else (5, 5)
     trained = times(rows, "train", per_block, rounds)
     tested = times(rows, "evaluate", per_block, max(2, rounds // 2))
@@ -313,9 +312,14 @@ def compare(name: str, scale: float, device: torch.device, quick: bool, bandwidt
 
 def times(rows: dict[str, Row | measure.Apart], method: str, per_block: int, rounds: int) -> dict:
     """Milliseconds per batch of every row, taking turns; enough steps before for a CUDA graph."""
-    runs = {name: partial(methodcaller(method, per_block), row) for name, row in rows.items()}
-    results = interleaved(runs, rounds, warm_up=1 if per_block == 1 else 2)
-    return {name: {**v, "ms": round(v["ms"] / per_block, 3)} for name, v in results.items()}
+    runs = {name: getattr(row, method) for name, row in rows.items()}
+    counts = dict.fromkeys(runs, per_block)
+    if per_block > 1 and not torch.cuda.is_available():
+        for name, run in runs.items():
+            run(per_block)  # compiles
+            each = milliseconds(partial(run, per_block)) / per_block
+            counts[name] = max(per_block, round(measure.TURN / each))
+    return measure.in_turns(runs, counts, rounds, warm_up=1 if per_block == 1 else 2)
 
 
 def print_case(result: dict) -> None:
