@@ -282,7 +282,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                         1, row, t, 2 * n, I, d_spikes, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
                         sum_0, sum_1, sum_2, sum_3, (d_theta, d_reset, d_scale),
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
-                        (mean, slope, offset, d_slope, d_shift),
+                        (slope, offset),
                     )  # fmt: skip
                     for j in range(H):
                         arrived[n, j] = d_I[row, t, j] * passed[j]

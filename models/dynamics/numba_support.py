@@ -255,7 +255,7 @@ def make_kernels(
         does, to the last bit.
         """
         d_theta, d_reset, d_scale = limits
-        mean, slope, offset, d_slope, d_shift = norm
+        slope, offset = norm
         for j in range(d_I.shape[2]):
             dx, ds, dy, jump = d_x[row, j], d_s[row, j], ZERO, ZERO
             if has_y:
@@ -263,7 +263,7 @@ def make_kernels(
             if jumps or has_q:
                 jump = d_jump[row, j]
             total_0, total_1, total_2, total_3 = ZERO, ZERO, ZERO, ZERO
-            by_theta, by_reset, by_scale, by_slope, by_shift = ZERO, ZERO, ZERO, ZERO, ZERO
+            by_theta, by_reset, by_scale = ZERO, ZERO, ZERO
             for later in range(n):
                 i = n - 1 - later
                 d_spike = d_spikes[0, i, j] if folds else d_spikes[row, t + i, j]
@@ -275,10 +275,6 @@ def make_kernels(
                     c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                     theta[j * each], reset[j * each], scale[j * each], width,
                 )  # fmt: skip
-                if folds:
-                    by_shift += d_I_now
-                    by_slope += d_I_now * (given - mean[j])
-                    d_I_now = d_I_now * slope[j]
                 d_I[row, t + i, j] = d_I_now
                 total_0 += g_0
                 total_1 += g_1
@@ -301,9 +297,6 @@ def make_kernels(
                 d_theta[row, j] += by_theta
                 d_reset[row, j] += by_reset
                 d_scale[row, j] += by_scale
-            if folds:
-                d_slope[row, j] += by_slope
-                d_shift[row, j] += by_shift
 
     @inlined
     def spread(n, row, t, d_spikes, marks, starts, at, values, gain, D):
@@ -401,7 +394,7 @@ def make_kernels(
                         1, row, t, t - begin, I, pulled, d_I, X, Y, S, d_x, d_y, d_s, d_jump,
                         sum_0, sum_1, sum_2, sum_3, (d_theta, d_reset, d_scale),
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
-                        (mean, slope, offset, d_slope, d_shift),
+                        (slope, offset),
                     )  # fmt: skip
                 for t in range(whole - UNROLLED, begin - 1, -UNROLLED):
                     if folds:
@@ -410,8 +403,15 @@ def make_kernels(
                         UNROLLED, row, t, t - begin, I, pulled, d_I, X, Y, S, d_x, d_y, d_s,
                         d_jump, sum_0, sum_1, sum_2, sum_3, (d_theta, d_reset, d_scale),
                         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
-                        (mean, slope, offset, d_slope, d_shift),
+                        (slope, offset),
                     )  # fmt: skip
+                if folds:
+                    for t in range(begin, until):
+                        for j in range(I.shape[2]):
+                            d_current = d_I[row, t, j]
+                            d_shift[row, j] += d_current
+                            d_slope[row, j] += d_current * (I[row, t, j] - mean[j])
+                            d_I[row, t, j] = d_current * slope[j]
 
     flags = has_y, has_q, jumps, folds, each
     return Kernels(forward_steps, backward_steps, *flags, step, window, back)
