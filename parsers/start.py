@@ -24,7 +24,7 @@ from typing import NoReturn, TextIO
 def start() -> None:
     """Set up the environment, the standard streams and Ctrl-C of a program."""
     # Until `parsers.program.run_command`: what is imported stays, and looking through it again and
-    # again for what could be freed takes a fifth of the time to a first step.
+    # again for what could be freed takes a sixth of the time to a first step.
     gc.disable()
     # PyTorch's idle threads spin by default; beside any other load that made epochs 8 times longer.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -12,14 +12,13 @@ and a sum contracted, as the specification's last digits do not matter.
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from models.dynamics.backends import Differentiable
-from models.dynamics.numba_kept import inlined, kernel
+from models.dynamics.numba_kept import inlined, summing_kernel
 from models.dynamics.numba_support import ONE, STEPS_KEPT, ZERO, F, arrays, run_rows
 
 _LN_2 = F(np.log(2))
@@ -27,7 +26,6 @@ _LOWEST = F(-126)  # exponent of the smallest float32 that is stored with all it
 # Coefficients of (2^f - 1) / f: 2^f for |f| <= 1/2, to 1e-7. Exact at 0, where slow states decay.
 _C = 0.693147004, 0.240222424, 0.0555073395, 0.00967151485, 0.00132647005
 _C_0, _C_1, _C_2, _C_3, _C_4 = map(F, _C)
-loose_kernel = partial(kernel, fastmath={"reassoc", "contract", "nsz"})
 
 
 @inlined
@@ -40,7 +38,7 @@ def power_of_2(x):
     return np.int32(np.float32(p).view(np.int32) + (whole << np.int32(23))).view(np.float32)
 
 
-@loose_kernel
+@summing_kernel
 def forward(first, end, keeps, x, delta, A, B, C, h, y, kept, u):
     """Outputs y [B, T, D] and the state h [B, N, D], written in place; A [N, D] is of base 2."""
     for row in range(first, end):
@@ -62,7 +60,7 @@ def forward(first, end, keeps, x, delta, A, B, C, h, y, kept, u):
                         y[row, t, d] += c * h[row, n, d]
 
 
-@loose_kernel
+@summing_kernel
 def backward(
     first, end, x, delta, A, B, C, kept, d_y, d_h, d_x, d_delta, d_A, d_B, d_C, u, by_u, by_a, H, a
 ):  # fmt: skip
