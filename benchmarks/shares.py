@@ -6,10 +6,9 @@ Shares: PyTorch's profiler times operators, and what is named here, of whole ste
 configs and of a recurrent network. Time that no operator and no compiled kernel takes is Python's.
 
 Threads: a step is computed on one thread, each kernel in the very pieces that ``run_rows`` makes
-for 1 to 32 threads. Every piece is timed. Threads that are free take the next one; Python's lock
-lets one at a time fetch a piece. How far PyTorch's own operators scale is taken from their times on
-one and on two threads (Amdahl 1967). That is a bound: caches and memory are not part of it. Writes
-FILE (JSON).
+for 1 to 32 threads. Every piece is timed, and threads that are free take the next one. How far
+PyTorch's own operators scale is taken from their times on one and on two threads (Amdahl 1967).
+That is a bound: caches and memory are not part of it. Writes FILE (JSON).
 """
 
 if __name__ == "__main__":
@@ -38,7 +37,7 @@ from benchmarks import measure
 from benchmarks.measure import machine
 from benchmarks.train import CASES, LR, Row, published, random_data
 from models.dynamics.backends import Differentiable, _Function
-from models.dynamics.numba_support import compile_first, pieces
+from models.dynamics.numba_support import compile_first, nothing, pieces
 from parsers.program import Parser, program
 
 PROGRAM = "benchmarks.shares"
@@ -51,7 +50,7 @@ OTHER, PYTHON = "other operators", "Python"
 PRODUCT, BY_INPUT, BY_WEIGHT = "product", "input gradient", "weight gradient"
 NORM, READOUT, COUNTS = "normalisation", "readout", "rates and operations"
 FORWARD, BACKWARD = "recurrence, forward", "recurrence, backward"
-DATA, EVENTS, STATISTICS, DRAWS = "data", "lists of events", "batch statistics", "dropout draws"
+DATA, EVENTS, STATISTICS, DRAWS = "data", "lists of events", "batch statistics", "random draws"
 LOSS, GRADIENT_NORM, OPTIMIZER = "loss", "gradient norm", "optimiser"
 PARTS = (
     DATA, EVENTS, PRODUCT, STATISTICS, NORM, DRAWS, FORWARD, READOUT, COUNTS, LOSS, BACKWARD,
@@ -87,6 +86,7 @@ KERNELS = {
     "weight_gradient": BY_WEIGHT,
     "add_statistics": NORM,
     "draw": DRAWS,
+    "draw_numbers": DRAWS,
 }
 # Nodes of PyTorch's backward pass
 NODES = {
@@ -107,7 +107,7 @@ OPERATIONS = {
 PART, KERNEL, NODE = "part: ", "kernel: ", "autograd::engine::evaluate_function: "
 CALLERS = (
     "models.linear_cpu", "models.events_cpu", "models.places", "models.dynamics.cpu",
-    "models.dynamics.cpu_around", "models.dynamics.cpu_recurrent",
+    "models.dynamics.cpu_around", "models.dynamics.cpu_recurrent", "models.dynamics.mersenne",
 )  # fmt: skip
 
 
@@ -234,12 +234,12 @@ class Call(NamedTuple):
     rows: int
     threads: int  # for which it was split
     pieces: list[float]
-    empty: float  # of a piece of no rows, for which a thread holds Python's lock
+    empty: float  # of a call for no rows, which several threads make once for all pieces
 
 
-def in_pieces(threads: int, calls: list[Call], compiled, rows, steps, *arguments, scratch=tuple):
+def in_pieces(threads: int, calls: list[Call], compiled, rows, steps, *arguments, scratch=nothing):
     """``run_rows`` on this thread, but split as for ``threads``; the times go to ``calls``."""
-    arguments = *arguments, *scratch()
+    arguments = *arguments, *(x[0] for x in scratch(1))
     compile_first(compiled, arguments)
     threads, bounds = pieces(rows, steps, threads)
     marks = []
@@ -266,11 +266,9 @@ def calls_of(row: Row, batch: tuple, threads: int) -> dict[str, list[Call]]:
 
 def makespan(call: Call) -> float:
     """When the last of the threads is done, each taking the next piece when it is free."""
-    free, unlocked = [0.0] * call.threads, 0.0
+    free = [call.empty] * call.threads
     for piece in call.pieces:
-        begin = max(heapq.heappop(free), unlocked)
-        unlocked = begin + min(call.empty, piece)
-        heapq.heappush(free, begin + piece)
+        heapq.heappush(free, heapq.heappop(free) + max(0.0, piece - call.empty))
     return max(free)
 
 

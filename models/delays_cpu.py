@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import note_sums
 from models.dynamics.numba_kept import contracting_kernel, kernel
-from models.dynamics.numba_support import LOOKS, ZERO, arrays, run_rows
+from models.dynamics.numba_support import LOOKS, ZERO, arrays, room, run_rows
 from models.events_cpu import NARROWEST, Events, find_events, write_events
 from models.gaussians import gaussian, slopes
 from models.linear_cpu import by_weights, multiplied
@@ -272,11 +272,11 @@ def in_blocks(g: Tensor) -> Tensor:
     return padded.view(-1, LANES, padded.shape[1]).transpose(1, 2).contiguous()
 
 
-def room(x: Tensor, taps: int, results: int = 1):
-    """Makes the working arrays of a thread for x [B, T, F] and filters of so many taps."""
+def working(x: Tensor, taps: int, results: int = 1):
+    """Makes the working arrays of threads for x [B, T, F] and filters of so many taps."""
     rows = x.shape[1] + 2 * (taps + TAPS + STEPS)
-    sizes = (rows, LANES), *[(STEPS, LANES)] * results
-    return lambda: arrays(*(torch.zeros(size) for size in sizes))
+    sizes = rows, *[STEPS] * results
+    return lambda threads: tuple(room(threads, size, LANES, zero=True) for size in sizes)
 
 
 def filtered(x: Tensor, g: Tensor, lead: int, in_place: bool = False) -> Tensor:
@@ -284,7 +284,7 @@ def filtered(x: Tensor, g: Tensor, lead: int, in_place: bool = False) -> Tensor:
     y = x.new_empty(0, *x.shape[1:]) if in_place else torch.empty_like(x)
     given = *arrays(x, in_blocks(g)), lead, *arrays(y)
     compiled = filter_in_place if in_place else filter_rows
-    run_rows(compiled, len(x), x[0].numel(), *given, scratch=room(x, g.shape[1]))
+    run_rows(compiled, len(x), x[0].numel(), *given, scratch=working(x, g.shape[1]))
     return x if in_place else y
 
 
@@ -325,8 +325,8 @@ def gradients(
         (x,) = kept
         d_x = torch.empty_like(x) if of_x else x.new_empty(0, *x.shape[1:])
         blocks = (in_blocks(values.flip(1)) for values in (g, slope))
-        given, working = arrays(x, *blocks, d_y, d_x, d_P), room(x, g.shape[1], 2)
-        run_rows(pull_back, len(x), 2 * x[0].numel(), *given, scratch=working)
+        given, scratch = arrays(x, *blocks, d_y, d_x, d_P), working(x, g.shape[1], 2)
+        run_rows(pull_back, len(x), 2 * x[0].numel(), *given, scratch=scratch)
     else:
         at, lag = used_taps(g)
         given = arrays(*kept, slope.gather(1, at), lag, d_y, d_P)
@@ -343,8 +343,9 @@ def _delayed_events(events: Events, g: Tensor, B: int, size: int) -> Events:
     counts = torch.empty(B * T, dtype=torch.int64)
     given = arrays(*events, g.gather(1, at), lag, begins, columns, values, counts)
 
-    def scratch():
-        return np.empty((T, len(g)), np.float32), np.zeros(len(g) + -len(g) % 64, np.uint8)
+    def scratch(threads):
+        marks = room(threads, len(g) + -len(g) % 64, dtype=torch.uint8, zero=True)
+        return room(threads, T, len(g)), marks
 
     run_rows(delay_events, B, size, *given, scratch=scratch)
     starts = F.pad(counts.cumsum(0), (1, 0))
@@ -415,6 +416,6 @@ def delayed(x: Tensor, weight: Tensor, delay: Tensor) -> Tensor:
     run_rows(split_lanes, len(weights), weights[0].size, *arrays(weight, delay), weights, places)
     y = x.new_empty(B, T, H)
     given = *arrays(ends), steps, *arrays(values), weights, places, *arrays(y)
-    work = lambda: (np.empty((T + longest) * NEURONS, np.float32),)  # noqa: E731
-    run_rows(scatter_lanes, B, T * H, *given, scratch=work)
+    scratch = lambda n: (room(n, (T + longest) * NEURONS),)  # noqa: E731
+    run_rows(scatter_lanes, B, T * H, *given, scratch=scratch)
     return y

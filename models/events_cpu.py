@@ -16,7 +16,17 @@ from numba.core.cgutils import alloca_once, for_range_slice, get_or_insert_funct
 from torch import Tensor, nn
 
 from models.dynamics.numba_kept import inlined, instruction, kernel
-from models.dynamics.numba_support import HAS_VBMI2, KEPT, LOOKS, WANTED, ZERO, arrays, run_rows
+from models.dynamics.numba_support import (
+    HAS_VBMI2,
+    KEPT,
+    LOOKS,
+    WANTED,
+    ZERO,
+    arrays,
+    nothing,
+    room,
+    run_rows,
+)
 from models.places import Places
 
 EVERY_BIT, HAPPENED = np.uint8(255), np.float32(1)
@@ -25,7 +35,7 @@ BIT, INDEX = np.uint64(1), ir.Constant(ir.IntType(32), 0)
 DENSEST, DENSEST_OF_MANY, MANY = 0.15, 0.2, 512
 MOST_WANTED = 0.2  # share of the entries of a gradient, likewise
 SAMPLED_ROWS = 64  # whose share decides whether counting the others is worth it
-WORTH_A_SEARCH = 1 << 24  # multiply-adds of the dense product
+WORTH_A_SEARCH = 1 << 22  # multiply-adds of the dense product
 NARROWEST = 64  # outputs; finding the events costs more than a narrower product
 
 
@@ -255,17 +265,19 @@ def all_events(x: Tensor, densest: float = 1.0) -> Events | None:
     starts = torch.zeros(N + 1, dtype=torch.int64)
     counts = torch.empty(N, dtype=torch.int64)
     if x.dtype == torch.uint8 and x.numel() >= 64:
-        given, count, gather, room = (*arrays(x.view(-1)), K), count_counts, gather_counts, tuple
+        given, count, gather = (*arrays(x.view(-1)), K), count_counts, gather_counts
+        scratch = nothing
     else:
         given, count, gather = arrays(x.to(torch.float32)), count_events, gather_events
-        room = lambda: (np.zeros(K + -K % 64, np.uint8),)  # noqa: E731
+        wide = K + -K % 64
+        scratch = lambda n: (room(n, wide, dtype=torch.uint8, zero=True),)  # noqa: E731
     run_rows(count, N, K // (2 * LOOKS), *given, *arrays(counts))
     torch.cumsum(counts, 0, out=starts[1:])
     total = int(starts[-1])
     if total > densest * x.numel():
         return None
     events = Events(starts, torch.empty(total, dtype=torch.int32), torch.empty(total))
-    run_rows(gather, N, K // LOOKS, *given, *arrays(*events), scratch=room)
+    run_rows(gather, N, K // LOOKS, *given, *arrays(*events), scratch=scratch)
     return events
 
 

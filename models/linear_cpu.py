@@ -11,14 +11,13 @@ open, as a layer marks it; everywhere else it would be multiplied by 0 (Perez-Ni
 depend on the number of threads.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import shares
 from models.dynamics.numba_kept import kernel
-from models.dynamics.numba_support import arrays, run_rows
+from models.dynamics.numba_support import arrays, room, run_rows
 from models.events_cpu import Events
 from models.places import Places, gradient_at
 
@@ -179,10 +178,10 @@ def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
     """Gradient [H, K] of the weights of a product, from that of the product: d_y [N, H], dense."""
     sums = parts_by_weights(events, d_y, K)
     found = d_y.new_empty(d_y.shape[1], K)
-    room = lambda: (np.empty((TILE, d_y.shape[1] + TILE), np.float32),)  # noqa: E731
     run_rows(
-        add_transposed, -(-K // TILE), TILE * sums[:, 0].numel(), *arrays(sums, found), scratch=room
-    )
+        add_transposed, -(-K // TILE), TILE * sums[:, 0].numel(), *arrays(sums, found),
+        scratch=lambda n: (room(n, TILE, d_y.shape[1] + TILE),),
+    )  # fmt: skip
     return found
 
 
@@ -193,13 +192,13 @@ def parts_by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
     sums = d_y.new_empty(parts, K, d_y.shape[1])
     blocks = -(-torch.get_num_threads() // parts)  # so that no thread has nothing to do
 
-    def room():
+    def scratch(threads):
         """Ends of columns, and the rows and values of a block's events."""
-        sizes = (K + 1, np.int64), (most, np.int32), (most, np.float32)
-        return tuple(np.empty(*size) for size in sizes)
+        sizes = (K + 1, torch.int64), (most, torch.int32), (most, torch.float32)
+        return tuple(room(threads, size, dtype=dtype) for size, dtype in sizes)
 
     turns, given = parts * blocks, arrays(*events, d_y, sums)
-    run_rows(weight_gradient, turns, d_y.numel() // blocks, blocks, *given, scratch=room)
+    run_rows(weight_gradient, turns, d_y.numel() // blocks, blocks, *given, scratch=scratch)
     return sums
 
 

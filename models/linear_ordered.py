@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import line_of
 from models.dynamics.numba_kept import kernel
-from models.dynamics.numba_support import ZERO, arrays, fused, run_rows
+from models.dynamics.numba_support import ZERO, arrays, fused, room, run_rows
 from models.events_cpu import write_events
 
 FEW_ROWS = 4  # that are multiplied sooner than the weights are transposed
@@ -87,10 +87,11 @@ def multiply_in_order(
     a ``line``, each [H], or [0] for none."""
     N, K = x.shape
 
-    def room():
-        return np.empty(K, np.int32), np.empty(K, np.float32), np.zeros(K + -K % 64, np.uint8)
+    def scratch(threads):
+        marks = room(threads, K + -K % 64, dtype=torch.uint8, zero=True)
+        return room(threads, K, dtype=torch.int32), room(threads, K), marks
 
-    run_rows(rows_in_order, N, weight.numel(), *arrays(x, weight, y), *line, scratch=room)
+    run_rows(rows_in_order, N, weight.numel(), *arrays(x, weight, y), *line, scratch=scratch)
 
 
 class _InOrder(torch.autograd.Function):
@@ -102,8 +103,11 @@ class _InOrder(torch.autograd.Function):
         if N > FEW_ROWS:
             multiply_in_order(x, weight.T.contiguous(), y)
             return y
-        given, room = arrays(x, weight.contiguous(), y), lambda: (np.empty(K + 1, np.int32),)
-        run_rows(few_rows_in_order, N, K * H, *given, scratch=room)
+        given, scratch = (
+            arrays(x, weight.contiguous(), y),
+            lambda n: (room(n, K + 1, dtype=torch.int32),),
+        )
+        run_rows(few_rows_in_order, N, K * H, *given, scratch=scratch)
         return y
 
     @staticmethod

@@ -191,7 +191,7 @@ class ReadoutLayer(ANNReadoutLayer):
 
     def initial_state(self, current: Tensor) -> Tensor:
         """The potential [B, C] before the first step of ``current`` [B, T, C]."""
-        return initial_values(current, self.init_state)
+        return initial_values(current, self.init_state, backend=self.backend)
 
     def dynamics(self, current: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Class scores [B, C] of ``current`` [B, T, C], and the potential after the last step."""

@@ -35,13 +35,21 @@ RECURRENT_DELAYS = ("none", "axonal")
 ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))  # decay of a potential per step
 
 
-def initial_values(current: Tensor, init_state: str, dtype=torch.float32) -> Tensor:
+def initial_values(
+    current: Tensor, init_state: str, dtype: torch.dtype = torch.float32, backend: str = "auto"
+) -> Tensor:
     """One initial state [B, H] for ``current`` [B, T, H]: uniform in [0, 1) ("rand") or 0.
 
     For a float64 current, the float32 or complex64 number is converted to double precision.
     """
+    shape = current.shape[0], current.shape[2]
+    if init_state == "rand" and compiled("cpu", backend, current):
+        from models.dynamics.mersenne import WORTH_A_BLOCK, rand
+
+        if math.prod(shape) >= WORTH_A_BLOCK:
+            return rand(shape, dtype)
     create = torch.rand if init_state == "rand" else torch.zeros
-    values = create(current.shape[0], current.shape[2], dtype=dtype, device=current.device)
+    values = create(*shape, dtype=dtype, device=current.device)
     return values.to(torch.promote_types(dtype, current.dtype))
 
 
@@ -233,7 +241,7 @@ class SpikingLayer(nn.Module):
 
     def draw(self, current: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """One initial state [B, H] on the device of ``current`` [B, T, H]."""
-        return initial_values(current, self.init_state, dtype)
+        return initial_values(current, self.init_state, dtype, self.backend)
 
     def forward(self, x: Tensor, state: tuple[Any, ...] | None = None) -> LayerOutput:
         """Run the layer on ``x`` [B, T, F]; ``state`` None: a fresh initial state.

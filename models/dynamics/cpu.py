@@ -37,6 +37,7 @@ from models.dynamics.numba_support import (
     arrays,
     derivative,
     make_kernels,
+    nothing,
     room,
     run_rows,
 )
@@ -215,9 +216,9 @@ def _steps(made, *inputs):
         np.float32(given.gain), *written,
     )  # fmt: skip
 
-    def run(start, stop, compiled=kernels.forward, way=(), more=tuple, group=1):
+    def run(start, stop, compiled=kernels.forward, way=(), more=nothing, group=1):
         steps = -(-B // group), group * (stop - start) * H, start, stop, every, *way
-        run_rows(compiled, *steps, *state, scratch=lambda: (room(H), *more()))
+        run_rows(compiled, *steps, *state, scratch=lambda n: (room(n, H), *more(n)))
 
     return run
 
@@ -256,12 +257,12 @@ def _backward(inputs, kept, gradients, needed):
     sizes = *[(steps, H)] * 3, (1, UNROLLED * kernels.folds, H)
     by_norm = d_x.new_zeros(2, B * kernels.folds, H)
 
-    def run(start, stop, compiled=kernels.backward, way=(), more=tuple, group=1, pulled=d_spikes):
+    def run(start, stop, compiled=kernels.backward, way=(), more=nothing, group=1, pulled=d_spikes):
         run_rows(
             compiled, -(-B // group), group * (stop - start) * H, start, stop, given.every, *way,
             *arrays(current, pulled), *arguments, np.float32(given.width), *arrays(marks),
             *places, np.float32(given.gain), *given.normalisation, *by_norm.numpy(),
-            scratch=lambda: (*(room(*size) for size in sizes), *more()),
+            scratch=lambda n: (*(room(n, *size) for size in sizes), *more(n)),
         )  # fmt: skip
 
     by_way = None, None, None, None, None

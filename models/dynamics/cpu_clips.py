@@ -18,9 +18,10 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from models.dynamics.numba_kept import kernel, summing_kernel
-from models.dynamics.numba_support import KEPT, ONE, WANTED, ZERO, Kernels
+from models.dynamics.numba_support import KEPT, ONE, WANTED, ZERO, Kernels, room
 from models.events_cpu import BIT, bits_of, lowest_bit
 from models.linear_cpu import add_rows
 from models.places import products
@@ -121,21 +122,27 @@ class ClipKernels(NamedTuple):
     backward: Callable
 
 
-def forward_room(H: int) -> tuple[np.ndarray, ...]:
-    """Scratch of a thread: marks, places of spikes, their values, what arrives, counts."""
-    marks = np.zeros(H + -H % 64, np.uint8)
-    return marks, np.empty((GROUP, H), np.int64), *np.zeros((3, GROUP, H), np.float32)
+def forward_room(threads: int, H: int) -> tuple[np.ndarray, ...]:
+    """Scratch of threads: marks, places of spikes, their values, what arrives, counts."""
+    marks = room(threads, H + -H % 64, dtype=torch.uint8, zero=True)
+    places = room(threads, GROUP, H, dtype=torch.int64)
+    return marks, places, *(room(threads, GROUP, H, zero=True) for _ in range(3))
 
 
-def backward_room(H: int, steps: int) -> tuple[np.ndarray, ...]:
-    """Scratch of a thread: where the gradient of z is wanted, marks, places of them, what is found
-    there, how far neurons are above the threshold, what arrives, and the gradient of z, of so many
-    ``steps``."""
-    wide = H + -H % 64
-    wanted = np.zeros((GROUP, steps, wide), np.uint8)
-    places, rows = np.empty((GROUP, H), np.int64), np.ones((2, H), np.float32)
-    arrived, d_z = np.zeros((GROUP, H), np.float32), np.zeros((steps, GROUP, H), np.float32)
-    return wanted, np.zeros((GROUP, wide), np.uint8), places, *rows, arrived, d_z
+def backward_room(threads: int, H: int, steps: int) -> tuple[np.ndarray, ...]:
+    """Scratch of threads: where the gradient of z is wanted, marks, places of them,
+    what is found there, how far neurons are above the threshold, what arrives, and the gradient of
+    z, of so many ``steps``."""
+    wide, bytes_of = H + -H % 64, {"dtype": torch.uint8, "zero": True}
+    wanted, marks = (
+        room(threads, GROUP, steps, wide, **bytes_of),
+        room(threads, GROUP, wide, **bytes_of),
+    )
+    places, found = room(threads, GROUP, H, dtype=torch.int64), [room(threads, H) for _ in range(2)]
+    for row in found:
+        row[:] = ONE
+    arrived, d_z = room(threads, GROUP, H, zero=True), room(threads, steps, GROUP, H, zero=True)
+    return wanted, marks, places, *found, arrived, d_z
 
 
 @cache

@@ -59,7 +59,7 @@ def by_clips(run: Callable, given, z: Tensor) -> Callable[[], None]:
     _, T, H = given.I.shape
     way = *_way(given), MOST_SPIKES, *arrays(given.I.contiguous(), z)
     compiled = clip_kernels(given.kernels).forward
-    return lambda: run(0, T, compiled, way, lambda: forward_room(H), GROUP)
+    return lambda: run(0, T, compiled, way, lambda n: forward_room(n, H), GROUP)
 
 
 def forth(run: Callable, given, spikes, s, z, line, current) -> None:
@@ -124,8 +124,8 @@ def back(
         d_sent += known[:, :E] if wants_sent else 0
     spiked = torch.zeros((0 if delayed else B, T, H), dtype=torch.uint8)
     way = *_way(given), MOST_OPEN, *arrays(spiked, sent), wants_sent, *arrays(d_sent, d_taps)
-    room = lambda: backward_room(H, T)  # noqa: E731
-    run(0, T, clip_kernels(given.kernels).backward, way, room, GROUP, d_spikes)
+    compiled, more = clip_kernels(given.kernels).backward, lambda n: backward_room(n, H, T)
+    run(0, T, compiled, way, more, GROUP, d_spikes)
     d_V = None
     if needs_V:
         d_V = _gradient_of_weights(given, spiked, z if delayed else before, arrived(d_I))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from models.dynamics.backends import Differentiable
 from models.dynamics.numba_kept import inlined, summing_kernel
-from models.dynamics.numba_support import ONE, STEPS_KEPT, ZERO, F, arrays, run_rows
+from models.dynamics.numba_support import ONE, STEPS_KEPT, ZERO, F, arrays, room, run_rows
 
 _LN_2 = F(np.log(2))
 _LOWEST = F(-126)  # exponent of the smallest float32 that is stored with all its digits
@@ -123,7 +123,7 @@ def _run(made, x, delta, A, B, C, h, for_backward):
     given = *_dense(x, delta, A, B, C), *arrays(h, y, kept)
     run_rows(
         forward, rows, T * A.numel(), for_backward, *given,
-        scratch=lambda: arrays(torch.empty(STEPS_KEPT, D)),
+        scratch=lambda n: (room(n, STEPS_KEPT, D),),
     )  # fmt: skip
     last.copy_(h.mT)
 
@@ -138,7 +138,7 @@ def _backward(inputs, kept, gradients, needed):
     found = arrays(d_y.contiguous(), d_h, d_x, d_delta, d_A, d_B, d_C)
     run_rows(
         backward, rows, T * A.numel(), *_dense(x, delta, A, B, C), *arrays(*kept), *found,
-        scratch=lambda: arrays(*torch.empty(5, STEPS_KEPT + 1, D)),
+        scratch=lambda n: tuple(room(n, STEPS_KEPT + 1, D) for _ in range(5)),
     )  # fmt: skip
     return d_x, d_delta, d_A.sum(dim=0).T, d_B, d_C, d_h.mT
 

@@ -23,6 +23,11 @@ log = logging.getLogger("sprache")
 CONSTANTS = bool, int, float, str, tuple, np.generic
 
 
+def brief(text: str) -> str:
+    """What stands for ``text`` in the name of a file."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def identity(function: Callable, fastmath: Iterable[str] = ()) -> str:
     """What stands for the code of ``function`` and of all that it uses, the same at every start."""
     code = function.__code__
@@ -30,8 +35,7 @@ def identity(function: Callable, fastmath: Iterable[str] = ()) -> str:
     used += [cell.cell_contents for cell in function.__closure__ or ()]
     known = [x if isinstance(x, CONSTANTS) else getattr(x, "_uuid", None) for x in used]
     constants = [x for x in code.co_consts if isinstance(x, CONSTANTS)]
-    text = repr((code.co_code, code.co_names, constants, known, sorted(fastmath)))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return brief(repr((code.co_code, code.co_names, constants, known, sorted(fastmath))))
 
 
 def instruction(function: Callable) -> Callable:
@@ -69,8 +73,7 @@ class _OwnFiles(IndexDataCacheFile):
 
     def save(self, key, data):
         """Keep ``data``; where two processes do at once, one of them may have to compile again."""
-        name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-        name = f"{self._index_name.removesuffix('.nbi')}.{name}.nbc"
+        name = f"{self._index_name.removesuffix('.nbi')}.{brief(repr(key))}.nbc"
         self._save_data(name, data)
         self._save_index(self._load_index() | {key: name})
 

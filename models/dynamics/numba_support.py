@@ -11,7 +11,6 @@ Nothing is kept for the backward pass but the input and the state before every S
 the steps between are computed again, exactly as before, while they fit the cache.
 """
 
-import itertools
 import math
 import time
 from collections.abc import Callable
@@ -27,9 +26,10 @@ from numba.core.codegen import get_host_cpu_features
 from models.dynamics import naive
 from models.dynamics.backends import Compilation
 from models.dynamics.numba_kept import inlined, instruction, kernel
-from models.dynamics.numba_threads import run_on
+from models.dynamics.numba_threads import run_pieces
 
 _WORTH_A_THREAD = 1 << 16  # neuron steps; less work than this is done before a thread wakes up
+LINE = 64  # entries, whose bytes are a multiple of those of a line of the cache
 LOOKS = 8  # entries that a kernel only looks at, in the time of a neuron step
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
@@ -122,10 +122,21 @@ def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
     return tuple([(x.detach() if x.requires_grad else x).numpy() for x in tensors])
 
 
-def room(*shape: int, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    """A working array that begins with a cache line, as PyTorch's do and NumPy's may not: vectors
-    that lie in two lines take twice as long."""
-    return torch.empty(shape, dtype=dtype).numpy()
+def room(
+    threads: int, *shape: int, dtype: torch.dtype = torch.float32, zero: bool = False
+) -> np.ndarray:
+    """A working array for each of the ``threads``, [threads, *shape], that begins with a line of
+    the cache, as PyTorch's do and NumPy's may not: vectors that lie in two lines take twice as
+    long, and lines that two threads write to much longer."""
+    size = math.prod(shape)
+    apart = size + LINE - size % LINE
+    whole = (torch.zeros if zero else torch.empty)((threads, apart), dtype=dtype).numpy()
+    return whole[:, :size].reshape(threads, *shape)
+
+
+def nothing(threads: int) -> tuple[np.ndarray, ...]:
+    """No working arrays."""
+    return ()
 
 
 def pieces(rows: int, steps: int, threads: int) -> tuple[int, list[int]]:
@@ -143,9 +154,9 @@ def run_rows(
     rows: int,
     steps: int,
     *arguments,
-    scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
+    scratch: Callable[[int], tuple[np.ndarray, ...]] = nothing,
 ) -> None:
-    """Call ``compiled(first, end, *arguments, *scratch())`` so that all ``rows`` are covered.
+    """Call ``compiled(first, end, *arguments, *own)`` so that all ``rows`` are covered.
 
     Uses up to ``torch.get_num_threads()`` threads, this one included. Rows must be independent:
     results do not depend on how many threads there are.
@@ -155,24 +166,18 @@ def run_rows(
         rows: batch rows to cover.
         steps: neuron steps per row, to judge whether threads pay.
         arguments: passed on.
-        scratch: makes the working arrays of one thread.
+        scratch: makes the working arrays of so many threads, each [threads, ...]; a thread has its
+            ``own`` part of each.
     """
-    if not compiled.overloads:
-        compile_first(compiled, (*arguments, *scratch()))
     threads, bounds = pieces(rows, steps, torch.get_num_threads())
-    if threads == 1:
-        compiled(0, rows, *arguments, *scratch())
-        return
-    turns = itertools.count()
-
-    def work():
-        turn, own = next(turns), None
-        while turn + 1 < len(bounds):
-            own = own or scratch()
-            compiled(bounds[turn], bounds[turn + 1], *arguments, *own)
-            turn = next(turns)
-
-    run_on(threads, work)
+    shared = scratch(threads)
+    if not compiled.overloads or threads == 1:
+        own = [x[0] for x in shared]
+        compile_first(compiled, (*arguments, *own))
+        if threads == 1:
+            compiled(0, rows, *arguments, *own)
+            return
+    run_pieces(compiled, bounds, threads, arguments, shared)
 
 
 class Kernels(NamedTuple):

@@ -19,10 +19,10 @@ def test_threads_that_are_free_take_the_next_piece():
     assert shares.makespan(call(3, 3, threads=1)) == 6
 
 
-def test_one_thread_at_a_time_fetches_a_piece():
-    # Each is fetched in 1: the last of four begins when three have been.
-    assert shares.makespan(call(3, 3, 3, 3, threads=4, empty=1)) == 6
-    assert shares.makespan(call(1, 1, 1, 1, threads=4, empty=1)) == 4
+def test_a_call_costs_as_much_whatever_its_pieces():
+    # Each piece was timed in a call of its own, which takes 1; threads make one call for all.
+    assert shares.makespan(call(3, 3, 3, 3, threads=2, empty=1)) == 5
+    assert shares.makespan(call(3, 3, 3, 3, threads=1, empty=1)) == 9
 
 
 def test_how_much_is_parallel_follows_from_one_and_two_threads():

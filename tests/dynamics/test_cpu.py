@@ -5,12 +5,10 @@
 import concurrent.futures
 import functools
 import importlib
-import itertools
 import os
 import platform
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +42,7 @@ from tests.dynamics.cases import (
 pytest.importorskip("numba")
 support = importlib.import_module("models.dynamics.numba_support")
 sharing = importlib.import_module("models.dynamics.numba_threads")
+kept = importlib.import_module("models.dynamics.numba_kept")
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -252,16 +251,15 @@ def run_python(code: str, **options) -> str:
 FORK = """
 import os, torch
 from models.dynamics import AdaptiveState, adaptive
-from models.dynamics.numba_support import run_on
-I, u = torch.ones(64, 40, 64), torch.zeros(64, 64)
+I, u = torch.ones(96, 40, 64), torch.zeros(96, 64)
 state = AdaptiveState(u, u, u)
 def run():
     return adaptive(I, u[0] + 0.5, theta=1.0, state=state, backend="cpu")
 torch.set_num_threads(3)
 torch.ones(1 << 22).exp().sum()
 before = len(os.listdir("/proc/self/task"))
-run_on(3, lambda: None)
-print(len(os.listdir("/proc/self/task")) - before, flush=True)
+run()
+print(len(os.listdir("/proc/self/task")) > before, flush=True)
 child = os.fork()
 run()
 if child == 0: os._exit(0)
@@ -271,7 +269,7 @@ raise SystemExit(os.waitpid(child, 0)[1])
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no threads to be counted")
 def test_the_threads_are_pytorchs_and_those_of_a_forked_process_its_own():
-    assert run_python(FORK) == ("0\n" if sharing.openmp() else "2\n")
+    assert run_python(FORK) == ("False\n" if sharing.openmp() else "True\n")
 
 
 both = pytest.mark.parametrize("in_region", [True, False])
@@ -294,34 +292,51 @@ def test_the_openmp_library_is_found():
     assert sharing.openmp() is not None
 
 
-@both
-def test_several_threads_take_turns(way):
-    """Two of them meet at a barrier; what is left at the end is done by the first."""
-    barrier, turns, seen = threading.Barrier(2, timeout=60), itertools.count(), []
-
-    def work():
-        turn = next(turns)
-        if turn < 2:
-            barrier.wait()
-        seen.append((turn, threading.get_ident()))
-
-    support.run_on(2, work)
-    assert sorted(turn for turn, _ in seen) == [0, 1, 2]
-    assert len({who for _, who in seen}) == 2
-    assert seen[-1] == (2, threading.get_ident())
+@kept.kernel
+def visit(first, end, factor, seen, own):
+    """Count visits of rows, and in ``own`` [1] those of a thread, which takes milliseconds each."""
+    for row in range(first, end):
+        value = seen[row] + factor
+        for _ in range(2_000_000):
+            value = value * factor
+        seen[row] = value
+        own[0] += 1
 
 
 @both
-@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
-def test_errors_in_threads_are_raised(way, kind):
-    calls = itertools.count()
+def test_threads_share_the_pieces(way):
+    """Every row is visited once, whatever its numbers are; each thread has its own scratch."""
+    for dtype in (np.float32, np.float64, np.float32):
+        seen, own = np.zeros(40, dtype), np.zeros((2, 1), np.int64)
+        bounds = [0, 0, 1, 7, *range(8, 41)]
+        support.compile_first(visit, (dtype(1), seen, own[0]))
+        sharing.run_pieces(visit, bounds, 2, (dtype(1), seen), (own,))
+        assert (seen == 1).all()
+        assert own.sum() == 40
+        assert (own > 0).all()
 
-    def work():
-        if next(calls) == 0:
-            raise kind("of a thread")
 
-    with pytest.raises(kind, match="of a thread"):
-        support.run_on(2, work)
+@both
+def test_working_arrays_of_threads_do_not_meet(way):
+    """As they are padded their parts lie apart, and begin with a line of the cache."""
+    seen, own = np.zeros(9, np.float32), support.room(3, 5, 7, dtype=torch.int64, zero=True)
+    assert own.shape == (3, 5, 7)
+    assert own.strides[0] >= 5 * 7 * 8 + 8
+    assert all(part.ctypes.data % 64 == 0 for part in own)
+    sharing.run_pieces(visit_plane, [0, 3, 6, 9], 3, (seen,), (own,))
+    assert (seen == 1).all()
+    assert (own == own[:, :1, :1]).all()
+    assert own[:, 0, 0].sum() == 9
+
+
+@kept.kernel
+def visit_plane(first, end, seen, own):
+    """The same with scratch [n, m], all of which is counted up."""
+    for row in range(first, end):
+        seen[row] += 1
+        for i in range(own.shape[0]):
+            for j in range(own.shape[1]):
+                own[i, j] += 1
 
 
 def test_kernels_run_where_no_cache_folder_can_be_written(monkeypatch):

@@ -131,50 +131,6 @@ mersenne_twister = pytest.mark.skipif(
 )
 
 
-@mersenne_twister
-@pytest.mark.parametrize("drawn_before", [0, 1, 5, 623, 624, 625])
-@pytest.mark.parametrize("probability", [0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0])
-def test_random_numbers_equal_pytorchs(drawn_before, probability):
-    for count in (1, 2, 311, 312, 313, 5000):
-        ours, theirs = (torch.Generator().manual_seed(3) for _ in range(2))
-        for generator in (ours, theirs):
-            torch.rand(drawn_before, generator=generator)
-        expected = torch.empty(count).bernoulli_(probability, generator=theirs)
-        drawn = cpu_dropout.bernoulli(count, probability, ours)
-        assert torch.equal(drawn.float(), expected)
-        assert torch.equal(ours.get_state(), theirs.get_state())
-
-
-@mersenne_twister
-@pytest.mark.parametrize("threads", [2, 3, 7])
-@pytest.mark.parametrize("drawn_before", [0, 1, 623, 624])
-def test_threads_draw_the_same_numbers(threads, drawn_before, monkeypatch):
-    monkeypatch.setattr(cpu_dropout, "JUMP", 500)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    for count in (1999, 2000, 7001, 30_000):
-        ours, theirs = (torch.Generator().manual_seed(4) for _ in range(2))
-        for generator in (ours, theirs):
-            torch.rand(drawn_before, generator=generator)
-        drawn = cpu_dropout.bernoulli(count, 0.3, ours)
-        assert torch.equal(drawn.float(), torch.empty(count).bernoulli_(0.3, generator=theirs))
-        assert torch.equal(ours.get_state(), theirs.get_state())
-
-
-@mersenne_twister
-def test_pairs_whose_first_word_decides_nothing():
-    """Of a pair at the end of a block the second word is in the next one."""
-    state = torch.get_rng_state().numpy()[cpu_dropout.STATE].view("uint64").astype("uint32")
-    spare, words = state.copy(), state.copy()
-    cpu_dropout.renew(words, spare)
-    pairs = [cpu_dropout.tempered.py_func(x) for x in (*words, spare[0])]
-    for place in (0, 1, 622, 623):
-        first = pairs[place] & cpu_dropout.UPPER_BITS
-        for lower, expected in ((pairs[place + 1], 0), (pairs[place + 1] + 1, 1)):
-            kept, scratch = words[:1].astype("uint8"), spare.copy()
-            cpu_dropout.compare(words, place, scratch, first, lower, kept)
-            assert kept[0] == expected
-
-
 def outcome(dropout: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     """Output, gradient and the generator's state of two calls."""
     torch.manual_seed(5)
@@ -212,14 +168,6 @@ def test_the_back_end_decides_which_dropout_runs(backend, compiled, monkeypatch)
     monkeypatch.setattr(cpu_dropout, "dropout", lambda x, p: calls.append(p) or x)
     Dropout(0.25, backend=backend)(torch.rand(4, 3))
     assert calls == [0.25] * compiled
-
-
-def test_machines_with_another_random_stream_are_detected(monkeypatch):
-    def other(count, probability, generator):
-        return torch.zeros(count, dtype=torch.uint8)
-
-    monkeypatch.setattr(cpu_dropout, "bernoulli", other)
-    assert not cpu_dropout.draws_alike.__wrapped__()
 
 
 # Products
