@@ -201,6 +201,10 @@ class Network(nn.Module):
             if group.clamp is not None:
                 parameter.clamp_(*group.clamp)
 
+    def take_statistics(self, x: Tensor) -> None:
+        """Run on ``x`` [B, T, F] for the sake of the statistics that norms in training take."""
+        self(x)
+
     def set_progress(self, epoch: int, nb_epochs: int) -> None:
         """Set what follows a schedule, such as the width of delays, to its value in ``epoch``.
 

@@ -20,13 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from models.delays import add_delay
-from models.dynamics import (
-    AdaptiveCoefficients,
-    AdaptiveState,
-    ResonateState,
-    adaptive,
-    resonate,
-)
+from models.dynamics import AdaptiveCoefficients, AdaptiveState, ResonateState, adaptive, resonate
 from models.linear import takes_counts
 from models.network import (
     Activity,
@@ -40,14 +34,7 @@ from models.network import (
 )
 from models.neurons import BRFLayer, EFadLIFLayer, LIFNodeLayer, SEadLIFLayer
 from models.readouts import ReadoutLayer, find_readout
-from models.shell import (
-    ALPHA_BOUNDS,
-    CompiledLayer,
-    RecurrentMixin,
-    SpikingLayer,
-    clamped,
-    uniform,
-)
+from models.shell import ALPHA_BOUNDS, CompiledLayer, RecurrentMixin, SpikingLayer, clamped, uniform
 from models.streaming import activity_of, advance, initial_state
 from models.surrogate import surrogate as find_surrogate
 from parsers.model_config import ModelConfig
@@ -447,3 +434,13 @@ class SNN(Network):
         clips = x.shape[0]  # not len(x), which graphs would take for a constant
         sop, recurrent_sop = sop / clips, recurrent_sop / clips
         return Activity(x, torch.cat(rates), sop, recurrent_sop, layers, potentials)
+
+    def take_statistics(self, x: Tensor) -> None:
+        if type(self).activity is not SNN.activity:  # a derived class has a pass of its own
+            return super().take_statistics(x)
+        x = self.as_input(x, counts=isinstance(x, Tensor) and takes_counts(self.snn[0], x))
+        for layer in self.snn:
+            if isinstance(layer, SpikingLayer):
+                x = layer(x).output
+            else:  # its state is drawn as in a whole pass, which those after it depend on
+                layer.start(x, None)

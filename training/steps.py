@@ -232,7 +232,7 @@ class Steps:
             for indices in chosen.split(size):
                 # A smaller last batch would weigh as much as a full one.
                 if len(indices) == min(size, len(chosen)):
-                    self.model(clips.batch(indices)[0])
+                    self.model.take_statistics(clips.batch(indices)[0])
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(count)

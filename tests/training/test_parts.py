@@ -112,6 +112,34 @@ def test_recalibration_gives_the_statistics_of_the_present_weights(network):
     assert not network.training
 
 
+@pytest.mark.parametrize("readout", ["softmax_sum", "spike_count"])
+def test_recalibration_gives_the_bits_of_whole_passes(readout, monkeypatch):
+    """Although scores are not computed, the states of later batches are drawn as behind them."""
+    torch.manual_seed(2)
+    network, found = SNN((None, None, 6), [8, 8, 4], "SiLIF", readout=readout), []
+    weights = {k: v.clone() for k, v in network.state_dict().items()}
+    for whole in (False, True):
+        network.load_state_dict(weights)
+        if whole:
+            monkeypatch.setattr(SNN, "take_statistics", lambda self, x: self(x))
+        steps_of(network, batch_size=16, seed=1).recalibrate(Clips(64))
+        found.append([v.clone() for v in network.state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_recalibration_takes_the_pass_of_a_derived_network():
+    class Own(SNN):
+        def activity(self, x, state=None):
+            return super().activity(x + 1, state)
+
+    network = Own((None, None, 6), [8, 4], "LIF")
+    clips = Clips(64)
+    steps_of(network, batch_size=64, seed=1).recalibrate(clips)
+    first = network.snn[0]
+    current = first.W(clips.x + 1).reshape(-1, 8)
+    assert torch.allclose(first.norm.running_mean, current.mean(0), atol=1e-5)
+
+
 def test_recalibration_leaves_networks_without_batchnorm_alone():
     network = SNN((None, None, 6), [8, 4], "LIF", normalization="layernorm")
     weights = {k: v.clone() for k, v in network.state_dict().items()}
