@@ -29,7 +29,10 @@ def draw_curves(history: list[dict], summary: dict, path: Path) -> None:
     titles = ["loss", "accuracy (%)", *(["firing rate (%)"] if rates else [])]
     scheduled = courses(history)
     columns = len(titles) + len(scheduled)
-    figure = Figure(figsize=(4 * columns + 1, 4), layout="constrained")
+    width = 4 * columns + 1
+    figure = Figure(figsize=(width, 4))
+    # Margins that hold labels of any run: to fit them takes as long as to draw all else.
+    figure.subplots_adjust(0.6 / width, 0.12, 1 - 0.2 / width, 0.86, wspace=0.22)
     axes = figure.subplots(1, columns)
     for split, colour in (("train", "tab:blue"), ("valid", "tab:orange")):
         draw_band(axes[0], [history], split, "loss", 1, color=colour, label=split)
