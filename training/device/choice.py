@@ -20,7 +20,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = (1 << 31) - 1
 HEAP, HUGE_PAGE = 3 << 29, 1 << 21  # bytes; above LARGEST it would be a mapping of its own
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
-WORTH_A_THREAD = 800_000  # neuron steps of a batch (neurons x time steps x clips), as measured
+WORTH_A_THREAD = 400_000  # neuron steps of a batch (neurons x time steps x clips), as measured
 
 
 def choose_device(gpu_device: int) -> torch.device:
