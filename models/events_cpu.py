@@ -299,10 +299,9 @@ def marked_events(marks: Tensor, gain: float, outputs: int) -> tuple[Events | No
     if N * K * outputs < WORTH_A_SEARCH:
         return None, None
     rows = nn.functional.pad(rows, (0, -K % 64)) if K % 64 else rows
-    counts = torch.empty(2, N, dtype=torch.int64)
-    run_rows(count_marks, N, K // (2 * LOOKS), *arrays(rows, *counts))
-    starts = nn.functional.pad(counts.cumsum(1), (1, 0))
-    totals = starts[:, -1].tolist()
+    starts = torch.zeros(2, N + 1, dtype=torch.int64)
+    run_rows(count_marks, N, K // (2 * LOOKS), *arrays(rows, *starts[:, 1:]))
+    totals = starts.cumsum_(1)[:, -1].tolist()
     events, wanted = (torch.empty(total, dtype=torch.int32) for total in totals)
     run_rows(gather_marks, N, K // LOOKS, *arrays(rows, *starts, events, wanted))
     values = torch.full((totals[0],), gain)

@@ -170,7 +170,8 @@ class Steps:
             activity = activity._replace(layers=[])
         loss = self.loss(output, activity, y)
         penalty = self.penalty(activity)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.watch.parameters:
+            parameter.grad = None
         (loss if penalty is None else loss + penalty).backward()
         return Backward(output, activity, loss, penalty)
 

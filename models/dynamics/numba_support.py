@@ -128,9 +128,11 @@ def room(
     """A working array for each of the ``threads``, [threads, *shape], that begins with a line of
     the cache, as PyTorch's do and NumPy's may not: vectors that lie in two lines take twice as
     long, and lines that two threads write to much longer."""
+    make = torch.zeros if zero else torch.empty
+    if threads == 1:
+        return make((1, *shape), dtype=dtype).numpy()
     size = math.prod(shape)
-    apart = size + LINE - size % LINE
-    whole = (torch.zeros if zero else torch.empty)((threads, apart), dtype=dtype).numpy()
+    whole = make((threads, size + LINE - size % LINE), dtype=dtype).numpy()
     return whole[:, :size].reshape(threads, *shape)
 
 
