@@ -4,12 +4,10 @@
 
 import math
 from collections.abc import Callable
-from types import NoneType
 from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.dynamics import Delayed, Feedback, Fold
 from models.dynamics.backends import compiled, recorded
@@ -38,18 +36,14 @@ ALPHA_BOUNDS = (math.exp(-1 / 5), math.exp(-1 / 25))  # decay of a potential per
 def initial_values(
     current: Tensor, init_state: str, dtype: torch.dtype = torch.float32, backend: str = "auto"
 ) -> Tensor:
-    """One initial state [B, H] for ``current`` [B, T, H]: uniform in [0, 1) ("rand") or 0.
-
-    For a float64 current, the float32 or complex64 number is converted to double precision.
-    """
-    shape = current.shape[0], current.shape[2]
+    """One initial state [B, H] for ``current`` [B, T, H]: uniform in [0, 1) ("rand") or 0; the
+    float32 or complex64 numbers are converted to double precision for a float64 current."""
     if init_state == "rand" and compiled("cpu", backend, current):
-        from models.dynamics.mersenne import WORTH_A_BLOCK, rand
+        from models.dynamics.cpu_around import rand
 
-        if math.prod(shape) >= WORTH_A_BLOCK:
-            return rand(shape, dtype)
+        return rand((current.shape[0], current.shape[2]), dtype)
     create = torch.rand if init_state == "rand" else torch.zeros
-    values = create(*shape, dtype=dtype, device=current.device)
+    values = create(current.shape[0], current.shape[2], dtype=dtype, device=current.device)
     return values.to(torch.promote_types(dtype, current.dtype))
 
 
@@ -336,7 +330,7 @@ class CompiledLayer(SpikingLayer):
             return None
         if self.training and self.recurrent_dropout > 0:
             ones = torch.ones_like(current[:, 0], requires_grad=False)
-            mask = functional.dropout(ones, self.recurrent_dropout)
+            mask = nn.functional.dropout(ones, self.recurrent_dropout)
         delay = self.recurrent_delay
         found = Feedback(V, mask) if delay is None else delay.feedback(V, mask)
         return found._replace(in_order=not self.training)
@@ -445,7 +439,7 @@ def check_fields(
             fits = fits and value.is_complex() == is_complex
         if not fits:
             tensor = f"a {'complex' if is_complex else 'real'} tensor {list(shape)}"
-            names = {Tensor: tensor, NoneType: "None"}
+            names = {Tensor: tensor, type(None): "None"}
             wanted = " or ".join(names.get(x, x.__name__) for x in get_args(types) or (types,))
             raise TypeError(f"{name} must give '{field}' as {wanted}, and gave {_shown(value)}")
 

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: MIT
 """All recurrences in compiled CPU kernels, with hand-written backward passes.
 
-With recurrent weights the state before every step is kept, see ``cpu_recurrent``.
-
-Complex numbers are pairs of reals here, multiplied as PyTorch multiplies them:
-``(a c - b d) + i (a d + b c)``, each product rounded.
+With recurrent weights the state before every step is kept, see ``cpu_recurrent``. Complex numbers
+are pairs of reals here, multiplied as PyTorch multiplies them: ``(a c - b d) + i (a d + b c)``,
+each product rounded.
 """
 
 from functools import cache

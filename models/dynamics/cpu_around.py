@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.mersenne import WORTH_A_BLOCK, bernoulli, draws_alike
+from models.dynamics.mersenne import WORTH_A_BLOCK, bernoulli, draws_alike, numbers_alike, uniform
 from models.dynamics.numba_kept import kernel
 from models.dynamics.numba_support import LOOKS, F, arrays, fused, run_rows
 
@@ -47,6 +47,15 @@ def kept(shape: tuple[int, ...], p: float) -> Tensor:
     if math.prod(shape) >= WORTH_A_BLOCK and draws_alike():
         return bernoulli(math.prod(shape), 1 - p, torch.default_generator).view(shape)
     return torch.empty(shape).bernoulli_(1 - p).to(torch.uint8)
+
+
+def rand(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """``torch.rand(shape, dtype=dtype)``, of float32 or complex64."""
+    if math.prod(shape) < WORTH_A_BLOCK or not numbers_alike():
+        return torch.rand(shape, dtype=dtype)
+    if dtype.is_complex:
+        return torch.view_as_complex(uniform((*shape, 2), torch.default_generator))
+    return uniform(shape, torch.default_generator)
 
 
 @cache

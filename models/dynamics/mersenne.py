@@ -266,15 +266,6 @@ def draw_numbers(first, end, state, place, numbers, spare):
         place[0] = used
 
 
-def rand(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """``torch.rand(shape, dtype=dtype)``, of float32 or complex64."""
-    if not numbers_alike():
-        return torch.rand(shape, dtype=dtype)
-    if dtype.is_complex:
-        return torch.view_as_complex(uniform((*shape, 2), torch.default_generator))
-    return uniform(shape, torch.default_generator)
-
-
 def uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """``torch.rand(shape, generator=generator)`` where :func:`numbers_alike` holds."""
     exported, stored, used = state_of(generator)
