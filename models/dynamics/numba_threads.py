@@ -112,7 +112,8 @@ def enter_region(typing, enter, address, threads, bounds, progress, arguments, s
         inner.position_at_end(body)
         piece = [inner.load(gep_inbounds(inner, begins, x)) for x in (turn, following)]
         flat = context.get_arg_packer(given).as_arguments(inner, [*piece, *passed])
-        inner.call(function, [result, error, *flat])
+        failed = inner.zext(inner.call(function, [result, error, *flat]), word)
+        inner.atomic_rmw("or", gep_inbounds(inner, done, 2), failed, "monotonic")
         inner.branch(head)
         inner.position_at_end(end)
         inner.ret_void()
@@ -175,13 +176,17 @@ def run_pieces(
     """Call ``compiled(first, end, *arguments, *own)``, a kernel, for all pieces between two of the
     ``bounds``, on up to ``threads`` threads at once, this one included; each takes the next piece
     when it is done with one, and has its ``own`` part of the ``scratch`` [threads, ...].
+
+    Raises what the kernel raises, as a RuntimeError where a region was entered.
     """
     opened = openmp() if os.getpid() == _STARTED_IN else None
     if opened is None:
         in_pool(compiled, bounds, threads, arguments, scratch)
         return
-    progress = np.zeros(2, np.int64)  # pieces that are taken, and threads that have come
+    progress = np.zeros(3, np.int64)  # pieces that are taken, threads that have come, failures
     _entrances(compiled)(opened, threads, np.array(bounds), progress, arguments, scratch)
+    if progress[2]:
+        raise RuntimeError(f"{compiled.__name__} failed on one of {threads} threads")
 
 
 def in_pool(
