@@ -13,6 +13,7 @@ out.
 """
 
 import math
+from collections.abc import Callable
 from functools import cache, lru_cache
 from itertools import accumulate
 
@@ -279,14 +280,10 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
 @cache
 def numbers_alike() -> bool:
     """Whether :func:`uniform` gives on this machine what PyTorch gives, tried once."""
-    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
-    if len(ours.get_state()) != EXPORTED:
-        return False
-    found = [
-        torch.equal(uniform((count,), ours), torch.rand(count, generator=theirs))
-        for count in (1000, 2 * WORDS, 999)
-    ]
-    return all(found) and torch.equal(ours.get_state(), theirs.get_state())
+    return _alike(
+        lambda count, generator: uniform((count,), generator),
+        lambda count, generator: torch.rand(count, generator=generator),
+    )
 
 
 def bernoulli(count: int, probability: float, generator: torch.Generator) -> torch.Tensor:
@@ -321,12 +318,22 @@ def bernoulli(count: int, probability: float, generator: torch.Generator) -> tor
 @cache
 def draws_alike() -> bool:
     """Whether :func:`bernoulli` gives on this machine what PyTorch gives, tried once."""
-    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
-    if len(ours.get_state()) != EXPORTED:
+    return _alike(
+        lambda count, generator: bernoulli(count, 0.3, generator).float(),
+        lambda count, generator: torch.empty(count).bernoulli_(0.3, generator=generator),
+    )
+
+
+def _alike(ours: Callable, theirs: Callable) -> bool:
+    """Whether two ways to draw so many numbers from a generator give the same, and leave it the
+    same."""
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    if len(generators[0].get_state()) != EXPORTED:
         return False
     for count in (1000, 999, 2 * WORDS):
-        expected = torch.empty(count).bernoulli_(0.3, generator=theirs)
-        if not torch.equal(bernoulli(count, 0.3, ours).float(), expected):
+        drawn = [way(count, generators[i]) for i, way in enumerate((ours, theirs))]
+        for generator in generators:
+            torch.rand(3, generator=generator)  # an odd number of words
+        if not torch.equal(*drawn):
             return False
-        torch.rand(3, generator=ours), torch.rand(3, generator=theirs)  # an odd number of words
-    return torch.equal(ours.get_state(), theirs.get_state())
+    return torch.equal(*(generator.get_state() for generator in generators))
