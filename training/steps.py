@@ -170,8 +170,7 @@ class Steps:
             activity = activity._replace(layers=[])
         loss = self.loss(output, activity, y)
         penalty = self.penalty(activity)
-        for parameter in self.watch.parameters:
-            parameter.grad = None
+        self.optimizer.zero_grad(set_to_none=True)
         (loss if penalty is None else loss + penalty).backward()
         return Backward(output, activity, loss, penalty)
 

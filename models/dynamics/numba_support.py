@@ -128,11 +128,9 @@ def room(
     """A working array for each of the ``threads``, [threads, *shape], that begins with a line of
     the cache, as PyTorch's do and NumPy's may not: vectors that lie in two lines take twice as
     long, and lines that two threads write to much longer."""
-    make = torch.zeros if zero else torch.empty
-    if threads == 1:
-        return make((1, *shape), dtype=dtype).numpy()
     size = math.prod(shape)
-    whole = make((threads, size + LINE - size % LINE), dtype=dtype).numpy()
+    apart = threads, size + LINE - size % LINE
+    whole = (torch.zeros if zero else torch.empty)(apart, dtype=dtype).numpy()
     return whole[:, :size].reshape(threads, *shape)
 
 
