@@ -24,7 +24,6 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 # The cores are shared among the workers of pytest-xdist, with the programs that they start.
 THREADS = max(1, CORES // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
 os.environ["WANDB_MODE"] = "disabled"  # the tests of tracking alone turn it on
-logging.getLogger("wandb").propagate = False  # its threads would log into tests that come later
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +37,15 @@ def shared_folder() -> Path:
 def original_goldens(shared_folder) -> Path:
     """Numbers that the original implementation computed."""
     return shared_folder / "goldens"
+
+
+@pytest.fixture
+def caplog(caplog):
+    """What Sprache logs: threads of wandb, started by other tests, may log at any time."""
+    ours = logging.Filter("sprache")
+    caplog.handler.addFilter(ours)
+    yield caplog
+    caplog.handler.removeFilter(ours)
 
 
 @pytest.fixture(autouse=True)
