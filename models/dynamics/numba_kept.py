@@ -14,8 +14,9 @@ from functools import partial
 
 import numba
 import numpy as np
-from numba.core.caching import IndexDataCacheFile
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.compiler import Compiler
+from numba.core.runtime import rtsys
 from numba.extending import intrinsic
 
 log = logging.getLogger("sprache")
@@ -78,6 +79,20 @@ class _OwnFiles(IndexDataCacheFile):
         self._save_index(self._load_index() | {key: name})
 
 
+class _Kept(FunctionCache):
+    """What Numba keeps of a function, read without loading first what only a compilation needs."""
+
+    def __init__(self, function: Callable):
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _OwnFiles(self._cache_path, self._impl.filename_base, stamp)
+
+    def load_overload(self, sig, target_context):
+        rtsys.initialize(target_context)  # what counts the references to arrays
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 def kernel(function: Callable, fastmath: Iterable[str] = ()) -> Callable:
     """Compile ``function(first_row, end_row, ...)`` on its first call; keep the result on disk.
 
@@ -89,14 +104,11 @@ def kernel(function: Callable, fastmath: Iterable[str] = ()) -> Callable:
     function.__qualname__ = own
     options = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
     options["pipeline_class"] = _DistinctArrays
+    compiled = numba.njit(**options)(function)
     try:
-        compiled = numba.njit(cache=True, **options)(function)
-        kept = compiled._cache
-        stamp = kept._impl.locator.get_source_stamp()
-        kept._cache_file = _OwnFiles(kept._cache_path, kept._impl.filename_base, stamp)
+        compiled._cache = _Kept(function)
     except RuntimeError as error:  # neither beside the source nor in the user's cache folder
         log.debug("compiled kernels are not kept: %s", error)
-        compiled = numba.njit(**options)(function)
     compiled._set_uuid(own)
     return compiled
 

@@ -3,6 +3,10 @@
 """Compiled kernels that are kept on disk are those that are wanted."""
 
 import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,3 +99,25 @@ def test_neurons_have_kernels_of_their_own_names():
     for find in (lambda kernels: kernels, clips.clip_kernels):
         found = [find(k).forward for (*_, folds), k in made.items() if not folds]
         assert len({compiled.py_func.__qualname__ for compiled in found}) == 28
+
+
+LOADED = """
+import sys, torch
+from models.events_cpu import add_counts, sum_counts
+assert sum_counts(torch.ones(2, 3, 70, dtype=torch.uint8)).tolist() == [[3] * 70] * 2
+print(sum(add_counts.stats.cache_hits.values()), "numba.np.linalg" in sys.modules)
+"""
+
+
+def test_what_is_kept_is_read_without_what_compiling_needs(tmp_path):
+    """Numba loads SciPy and half of itself, which takes longer than the first training step."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    repository = Path(kept.__file__).parents[2]
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", LOADED],
+            cwd=repository, env=environment, check=True, text=True, stdout=subprocess.PIPE,
+        ).stdout.split()
+        for _ in "ab"
+    ]  # fmt: skip
+    assert said == [["0", "True"], ["1", "False"]]
