@@ -11,6 +11,7 @@ open, as a layer marks it; everywhere else it would be multiplied by 0 (Perez-Ni
 depend on the number of threads.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -105,7 +106,7 @@ def weight_gradient(
                         place = ends[k]
                         rows[place], sorted_values[place] = n, values[i]
                         ends[k] = place + 1
-            start = 0
+            start = np.int64(0)  # of the literal 0 `add_rows` would be compiled once more
             for k in range(low, high):
                 add_rows(total[k], start, ends[k], rows, sorted_values, d_y)
                 start = ends[k]

@@ -103,7 +103,7 @@ def kernel(function: Callable, fastmath: Iterable[str] = ()) -> Callable:
     own = f"{function.__module__}.{function.__qualname__}.{identity(function, fastmath)}"
     function.__qualname__ = own
     options = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
-    options["pipeline_class"] = _DistinctArrays
+    options |= {"pipeline_class": _DistinctArrays, "no_cfunc_wrapper": True}  # no C code calls it
     compiled = numba.njit(**options)(function)
     try:
         compiled._cache = _Kept(function)
