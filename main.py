@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run what the command line asks for; the exit status (2: something the user can mend)."""
     from parsers.load import load_plan
     from parsers.options import UserError
-    from parsers.program import refuse
+    from parsers.program import PROGRAM, refuse
 
     argv = sys.argv[1:] if argv is None else argv
     try:
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
             argv = with_local_runs(argv)
         plan = load_plan(argv)
     except UserError as error:
-        return refuse("main.py", str(error))
+        return refuse(PROGRAM, str(error))
 
     # Only now, so that a mistyped flag and --help answer at once.
     from training import sweep
@@ -33,10 +33,10 @@ def main(argv: list[str] | None = None) -> int:
 
     start_logging()
     if plan.search is None:
-        return exit_status("main.py", lambda: sweep.run(plan))
+        return exit_status(PROGRAM, lambda: sweep.run(plan))
     from analysis.search import draw
 
-    return exit_status("main.py", lambda: sweep.run(plan, draw))
+    return exit_status(PROGRAM, lambda: sweep.run(plan, draw))
 
 
 if __name__ == "__main__":

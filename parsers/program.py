@@ -38,6 +38,7 @@ from parsers.options import (
 from parsers.start import fault_of, leave
 
 ANY_WRITE_BIT = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+PROGRAM = "main.py"
 USAGE = "python main.py [--config NAME] [pretrained] [--option VALUE ...]"
 DESCRIPTION = (
     "Train or test a spiking neural network on speech. The value of an option is its default, "
@@ -315,7 +316,7 @@ class _StoreOnce(argparse.Action):
 def build_parser(options: Mapping[str, Option]) -> argparse.ArgumentParser:
     """The parser of main.py; it only collects text, which the options convert."""
     parser = Parser(
-        "main.py",
+        PROGRAM,
         usage=USAGE,
         description=textwrap.fill(DESCRIPTION, width=100),
         epilog=EXAMPLES,

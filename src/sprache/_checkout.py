@@ -28,6 +28,7 @@ def inside(source: str) -> str:
     """``source`` with imports from ``sprache``, line by line where they were from its parts, and
     the commands that it tells users as they are then."""
     source = COMMAND.sub(r"\1sprache.", IMPORT.sub(r"\1sprache.", source))
+    source = source.replace('PROGRAM = "sprache.main.py"', 'PROGRAM = "sprache"')
     return source.replace("python main.py", "python -m sprache")
 
 

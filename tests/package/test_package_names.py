@@ -54,14 +54,20 @@ def test_inside_the_package_modules_import_from_it(path):
     inside = _checkout.inside(source)
     assert imports(inside) == expected
     outside = re.sub(r"(\bfrom |\bimport |\bpython -m |\bPROGRAM = \")sprache\.", r"\1", inside)
+    outside = outside.replace('PROGRAM = "sprache"', 'PROGRAM = "main.py"')
     assert outside.replace("python -m sprache", "python main.py") == source
     assert not {name.partition(".")[0] for _, name in expected} & (FOLDERS | {"main"})
 
 
 def test_inside_the_package_users_are_told_its_commands():
-    told = 'PROGRAM = "training.verify"\nsay("python -m analysis.report, python main.py --help")\n'
+    told = (
+        'PROGRAM = "training.verify"\n'
+        'PROGRAM = "main.py"\n'
+        'say("python -m analysis.report, python main.py --help")\n'
+    )
     assert _checkout.inside(told) == (
         'PROGRAM = "sprache.training.verify"\n'
+        'PROGRAM = "sprache"\n'
         'say("python -m sprache.analysis.report, python -m sprache --help")\n'
     )
 
