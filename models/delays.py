@@ -263,7 +263,7 @@ def kernels_for(backend: str, *tensors: Tensor) -> ModuleType | None:
 def kernels_without_gradients(backend: str, *tensors: Tensor) -> ModuleType | None:
     """The same for delays of whole steps where no gradient is asked for; CPU kernels alone."""
     plain = torch.is_grad_enabled() or not compiled("cpu", backend, *tensors)
-    return None if plain else kernels_of("cpu")
+    return None if plain else importlib.import_module(f"{__package__}.delays_whole")
 
 
 def add_delay(layer: nn.Module, kind: str, taps: int) -> None:

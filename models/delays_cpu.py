@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""Compiled CPU kernels for delays: filters over time, and shifts by whole steps.
+"""Compiled CPU kernels for delays as filters over time.
 
 A filter takes LANES features at a time, whose steps and taps stay in the nearest cache, and gives
 four steps at once by eight taps at once. In the backward pass the gradient of a position is a sum
 over time of the input and of a second filter of the gradient, by the derivatives of the taps;
 nothing is kept for it but the input. Where few entries of the input are not zero, each of them adds
-the taps of its feature to what comes out, and the gradient of a position is taken at these alone.
+the taps of its feature to what comes out, and the gradient of a position is taken at these alone;
+that of a spike is computed where it is wanted, see ``models.places``.
 """
 
 import numpy as np
@@ -17,15 +18,25 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import note_sums
 from models.dynamics.numba_kept import contracting_kernel, kernel
-from models.dynamics.numba_support import LOOKS, ZERO, arrays, room, run_rows
-from models.events_cpu import NARROWEST, Events, find_events, write_events
+from models.dynamics.numba_support import LOOKS, WANTED, ZERO, arrays, room, run_rows
+from models.events_cpu import (
+    NARROWEST,
+    Events,
+    bits_of,
+    find_events,
+    marked_events,
+    write_events,
+    write_places,
+)
 from models.gaussians import gaussian, slopes
+from models.linear import handed
 from models.linear_cpu import by_weights, multiplied
+from models.places import Places, Scattered, products
 
-DENSEST = 0.2  # share of what comes out of a filter, above which it is multiplied as it is
+DENSEST = 0.4  # share of what comes out of a filter, above which it is multiplied as it is
+MOST_PULLED = 1.0  # taps at wanted places, of all steps and features: above a dense product is used
 SLIGHT = 1e-7  # weights of taps below change no product: together they are less than its rounding
 LANES, STEPS, TAPS = 128, 4, 8
-NEURONS = 64  # whose currents at the steps of a clip stay in the nearest cache
 
 
 @contracting_kernel
@@ -123,18 +134,6 @@ def pull_back(first, end, x, g, slope, d_y, d_x, d_P, v, out, by):
 
 
 @kernel
-def shift_rows(first, end, x, delay, y):
-    """Rows first to end of y_t = x_{t - delay}, y being 0 before: x, y [B, T, F], delay [F]."""
-    T = x.shape[1]
-    for row in range(first, end):
-        for t in range(T):
-            now = x[row, t]
-            for j in range(now.size):
-                if now[j] != 0 and t + delay[j] < T:
-                    y[row, t + delay[j], j] = now[j]
-
-
-@kernel
 def scatter_clip(row, starts, columns, values, g, lag, y):
     """y [T, F] of a clip: an event adds tap i of g [F, W] ``lag - i`` steps later."""
     T = len(y)
@@ -197,72 +196,62 @@ def pull_positions(first, end, starts, columns, values, slope, lag, d_y, d_P):
 
 
 @kernel
-def count_columns(first, end, x, counts):
-    """How many entries of each feature of clips first to end of x [B, T, F] are not 0."""
-    for row in range(first, end):
-        counts[row, :] = 0
-        for t in range(x.shape[1]):
-            for f in range(x.shape[2]):
-                counts[row, f] += x[row, t, f] != 0
+def sort_places(row, T, starts, columns, source, ends, steps, sources):
+    """Append the places of a clip by their columns, whose next ones are at ``ends``: their steps,
+    and their numbers or, with ``source`` -1, -1 minus these."""
+    for t in range(T):
+        for place in range(starts[row * T + t], starts[row * T + t + 1]):
+            at = ends[columns[place]]
+            steps[at], sources[at] = t, place if source >= 0 else -1 - place
+            ends[columns[place]] = at + 1
 
 
 @kernel
-def gather_columns(first, end, x, places, steps, values):
-    """Steps and values of these entries, by clip, feature and step; they begin at ``places``."""
-    for row in range(first, end):
-        for t in range(x.shape[1]):
-            for f in range(0, x.shape[2], 16):
-                given, place = x[row, t, f : f + 16], places[row, f : f + 16]
-                found = np.int32(0)
-                for j in range(given.size):
-                    found |= np.int32(given[j] != 0)
-                for j in range(given.size if found else 0):
-                    if given[j] != 0:
-                        steps[place[j]], values[place[j]] = t, given[j]
-                        place[j] += 1
+def pull_places(
+    first, end, starts, columns, values, wanted_starts, wanted, g, slope, lag, weight, d_I,
+    d_x, d_P, ends, steps, sources, marks, needed, found, line,
+):  # fmt: skip
+    """Gradients of the input at the ``wanted`` places of clips first to end, and of the positions,
+    d_P [B, F], by d_I [B, T, H] and the weight [F, H].
 
-
-@kernel
-def split_lanes(first, end, weight, delay, weights, places):
-    """Blocks first to end of weight [H, F] and of where it leads: delays times lanes, plus lane."""
-    H, lanes = len(weight), NEURONS
-    for block in range(first, end):
-        for f in range(weight.shape[1]):
-            for j in range(lanes):
-                h = block * lanes + j
-                weights[block, f, j] = weight[h, f] if h < H else ZERO
-                places[block, f, j] = j + (delay[h, f] * lanes if h < H else 0)
-
-
-@kernel
-def scatter_lanes(first, end, ends, steps, values, weights, places, y, work):
-    """Currents of clips first to end of y [B, T, H] of events sorted by clip, feature and step.
-
-    An event adds the weights of a block [blocks, F, NEURONS] to ``places`` of ``work``, which begin
-    at its step. Two of a feature read them once: adding in memory is what takes the time.
+    Feature by feature: of what comes out of its filter, the gradient is computed at the steps
+    ``needed``, to which taps lead from its places. ``marks`` [T and more] are scratch of zeros.
     """
-    T, lanes, F = y.shape[1], NEURONS, weights.shape[1]
+    T = d_I.shape[1]
     for row in range(first, end):
-        for block in range(len(weights)):
-            work[:] = 0
-            for f in range(F):
-                i, stop = ends[row * F + f], ends[row * F + f + 1]
-                given, at = weights[block, f], places[block, f]
-                while i + 2 <= stop:
-                    now, later = work[steps[i] * lanes :], work[steps[i + 1] * lanes :]
-                    value, another = values[i], values[i + 1]
-                    for j in range(lanes):
-                        now[at[j]] += value * given[j]
-                        later[at[j]] += another * given[j]
-                    i += 2
-                if i < stop:
-                    now, value = work[steps[i] * lanes :], values[i]
-                    for j in range(lanes):
-                        now[at[j]] += value * given[j]
-            for t in range(T):
-                made, to = work[t * lanes :], y[row, t, block * lanes : (block + 1) * lanes]
-                for j in range(to.size):
-                    to[j] = made[j]
+        ends[:] = 0
+        for n in range(row * T, (row + 1) * T):
+            for place in range(starts[n], starts[n + 1]):
+                ends[columns[place] + 1] += 1
+            for place in range(wanted_starts[n], wanted_starts[n + 1]):
+                ends[wanted[place] + 1] += 1
+        for f in range(len(weight)):
+            ends[f + 1] += ends[f]
+        sort_places(row, T, starts, columns, -1, ends, steps, sources)
+        sort_places(row, T, wanted_starts, wanted, 1, ends, steps, sources)
+        begin = np.int64(0)
+        for f in range(len(weight)):
+            stop, taps, count = ends[f], g.shape[1], np.int64(0)
+            for i in range(begin, stop):
+                due = steps[i] + lag[f]
+                marks[due + 1 - taps : min(due + 1, T)] = WANTED
+            for k in range(0, marks.size, 64):
+                count = write_places(needed, count, k, bits_of(marks, k, WANTED))
+            marks[:] = 0
+            products(np.int64(0), count, needed, d_I[row], weight[f], found)
+            for k in range(count):
+                line[needed[k]] = found[k]
+            by_position = ZERO
+            for i in range(begin, stop):
+                place, due, total = sources[i], steps[i] + lag[f], ZERO
+                by = g[f] if place >= 0 else slope[f]
+                for k in range(max(0, due + 1 - T), taps):
+                    total += by[k] * line[due - k]
+                if place >= 0:
+                    d_x[place] = total
+                else:
+                    by_position += values[-1 - place] * total
+            d_P[row, f], begin = by_position, stop
 
 
 def in_blocks(g: Tensor) -> Tensor:
@@ -355,67 +344,78 @@ def _delayed_events(events: Events, g: Tensor, B: int, size: int) -> Events:
     return Events(starts, *joined)
 
 
+def gradients_at(
+    wanted: Places, events: Events, g: Tensor, slope: Tensor, weight: Tensor, d_I: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the input [B, T, F] at the places that are wanted, and of the positions [F],
+    from that of the currents d_I [B, T, H], by the weight [F, H]."""
+    (B, T, _), size = d_I.shape, len(weight)
+    at, lag = used_taps(g)
+    most = int((wanted.starts[::T] + events.starts[::T]).diff().max())
+    d_x, d_P = d_I.new_empty(wanted.columns.shape[0]), d_I.new_empty(B, size)
+    taps = (x.gather(1, at) for x in (g, slope))
+    given = arrays(*events, *wanted, *taps, lag, weight, d_I, d_x, d_P)
+
+    def scratch(threads):
+        kinds = (size + 1, torch.int64), (most, torch.int32), (most, torch.int32)
+        marks = room(threads, T + -T % 64, dtype=torch.uint8, zero=True)
+        lists = room(threads, T, dtype=torch.int32), room(threads, T), room(threads, T)
+        return *(room(threads, n, dtype=kind) for n, kind in kinds), marks, *lists
+
+    run_rows(pull_places, B, T * size, *given, scratch=scratch)
+    return d_x, d_P.sum(0)
+
+
 class _Currents(torch.autograd.Function):
     """Currents of delayed events, which are never written as a dense input."""
 
     @staticmethod
-    def forward(ctx, x, P, sigma, weight, events, g):
+    def forward(ctx, x, P, sigma, weight, events, wanted, g):
         B, (T, size) = len(x), x.shape[1:]
         made = _delayed_events(events, g.masked_fill(g < SLIGHT, 0), B, T * size)
-        ctx.save_for_backward(P, sigma, weight, g)
-        ctx.lists, ctx.shape = (events, made), x.shape
-        y, sums = multiplied(made, weight.T.contiguous())
+        given = weight.T.contiguous()
+        ctx.save_for_backward(P, sigma, weight, given, g)
+        ctx.lists, ctx.shape = (events, made, wanted), x.shape
+        y, sums = multiplied(made, given)
         ctx.mark_non_differentiable(sums)
         return y.view(B, T, -1), sums
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_I, _):
-        (P, sigma, weight, g), (events, made) = ctx.saved_tensors, ctx.lists
-        d_I = d_I.flatten(0, 1).contiguous()
-        d_weight = by_weights(made, d_I, weight.shape[1]) if ctx.needs_input_grad[3] else None
-        d_y = (d_I @ weight).view(ctx.shape)
-        slope = slopes(g, P, sigma)
-        d_x, d_P = gradients(events, g, slope, d_y, ctx.needs_input_grad[0], own=True)
-        return d_x, d_P, None, d_weight, None, None
+        (P, sigma, weight, given, g), (events, made, wanted) = ctx.saved_tensors, ctx.lists
+        d_I, slope, of_x = d_I.contiguous(), slopes(g, P, sigma), ctx.needs_input_grad[0]
+        rows, d_weight = d_I.flatten(0, 1), None
+        if ctx.needs_input_grad[3]:
+            d_weight = by_weights(made, rows, weight.shape[1])
+        if not of_x:
+            wanted = Places(torch.zeros_like(events.starts), events.columns[:0])
+        if wanted is not None and is_worth_it(events, wanted, g, ctx.shape.numel()):
+            d_x, d_P = gradients_at(wanted, events, g, slope, given, d_I)
+            d_x = Scattered(wanted, d_x, ctx.shape) if of_x else None
+        else:
+            d_y = (rows @ weight).view(ctx.shape)
+            d_x, d_P = gradients(events, g, slope, d_y, of_x, own=True)
+        return d_x, d_P, None, d_weight, None, None, None
+
+
+def is_worth_it(events: Events, wanted: Places, g: Tensor, size: int) -> bool:
+    """Whether gradients of ``size`` inputs at some places take less time than all of them."""
+    places = events.columns.shape[0] + wanted.columns.shape[0]
+    return places * int(torch.count_nonzero(g)) <= MOST_PULLED * size * len(g)
 
 
 def currents(x: Tensor, P: Tensor, sigma: Tensor, taps: int, weight: Tensor) -> Tensor | None:
     """Currents [B, T, H] by ``weight`` [H, F] of x [B, T, F], filtered; None where so much comes
     out of the filter that it is better multiplied as it is."""
-    x = x.contiguous()
-    events = find_events(x.detach().flatten(0, 1), len(weight))
+    x, wanted = x.contiguous(), None
+    if (marks := handed(x)) is not None:
+        events, wanted = marked_events(*marks[:2], len(weight))
+    else:
+        events = find_events(x.detach().flatten(0, 1), len(weight))
     if events is None:
         return None
     g = gaussian(P.detach(), sigma, taps)
     if len(events.values) * int((g >= SLIGHT).sum()) > DENSEST * x.numel() * len(g):
         return None
-    return note_sums(*_Currents.apply(x, P, sigma, weight, events, g))
-
-
-def shifted(x: Tensor, delay: Tensor) -> Tensor:
-    """x [B, T, F] of every feature, ``delay`` [F] whole steps later; without gradients."""
-    y = torch.zeros_like(x, memory_format=torch.contiguous_format)
-    run_rows(shift_rows, len(x), x[0].numel(), *arrays(x.contiguous(), delay, y))
-    return y
-
-
-def delayed(x: Tensor, weight: Tensor, delay: Tensor) -> Tensor:
-    """Currents [B, T, H] of x [B, T, F], ``delay`` [H, F] whole steps later; without gradients."""
-    (B, T, inputs), H = x.shape, len(weight)
-    x, weight, longest = x.contiguous(), weight.contiguous(), int(delay.max())
-    counts = torch.empty(B, inputs, dtype=torch.int64)
-    run_rows(count_columns, B, x[0].numel(), *arrays(x, counts))
-    ends = F.pad(counts.flatten().cumsum(0), (1, 0))
-    steps = np.empty(int(ends[-1]), np.uint32)  # an index that cannot be negative takes less time
-    values, begins = torch.empty(len(steps)), ends[:-1].clone().view(B, inputs)
-    run_rows(gather_columns, B, x[0].numel(), *arrays(x, begins), steps, *arrays(values))
-    shape = -(-H // NEURONS), inputs, NEURONS
-    weights = np.empty(shape, np.float32)
-    places = np.empty(shape, np.uint16 if longest < (1 << 16) // NEURONS else np.uint32)
-    run_rows(split_lanes, len(weights), weights[0].size, *arrays(weight, delay), weights, places)
-    y = x.new_empty(B, T, H)
-    given = *arrays(ends), steps, *arrays(values), weights, places, *arrays(y)
-    scratch = lambda n: (room(n, (T + longest) * NEURONS),)  # noqa: E731
-    run_rows(scatter_lanes, B, T * H, *given, scratch=scratch)
-    return y
+    return note_sums(*_Currents.apply(x, P, sigma, weight, events, wanted, g))

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from models import delays_cpu, delays_spectral, events_cpu
 from models.delays import Delay, taps_of
+from models.dynamics.naive import KEPT, WANTED
 from models.gaussians import gaussian
-from models.linear import Linear
+from models.linear import Linear, hand_on
 from tests.models.snn_cases import all_neurons, check_gradients, make_input, make_net
 
 KINDS = ("axonal", "dendritic", "synaptic")
@@ -118,6 +119,32 @@ def test_products_of_few_events_are_those_of_loops(monkeypatch, sigma, bias):
     check_against_loops("axonal", delay, W, x, sigma)
     monkeypatch.setattr(delays_cpu, "DENSEST", 0.01)
     assert delay.of_events(x, W) is None
+
+
+@every_sigma
+@pytest.mark.parametrize("most", [0.0, 9.0])  # the dense gradient, and that at places
+@pytest.mark.parametrize("steps", [1, 12, 70])
+def test_gradients_where_they_are_wanted_are_those_of_loops(monkeypatch, sigma, most, steps):
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
+    monkeypatch.setattr(delays_cpu, "DENSEST", 9.0)
+    monkeypatch.setattr(delays_cpu, "MOST_PULLED", most)
+    x, weight, P = draw("axonal", shape=(3, steps), sizes=(150, 20))
+    fired, wanted = torch.rand(2, *x.shape) < torch.tensor([0.04, 0.1]).view(2, 1, 1, 1)
+    x = 1.5 * fired
+    delay, W = make("axonal", weight, P, TAPS, sigma)
+    exact = [y.double().requires_grad_() for y in (x, weight, P)]
+    expected = in_loops("axonal", *exact, sigma, TAPS)
+    cotangent = torch.randn(expected.shape)
+    expected = torch.autograd.grad(expected, exact, cotangent.double())
+    data, x = x.clone(), x.requires_grad_().view_as(x)
+    for given in (data, x):
+        hand_on(given, fired.byte() * KEPT | wanted.byte() * WANTED, 1.5)
+    found = torch.autograd.grad(delay(x, W), [x, W.weight, delay.P], cotangent)
+    for value, of in zip(found, [expected[0] * (wanted | (most == 0)), *expected[1:]], strict=True):
+        scale = float(of.abs().max().clamp(min=1))
+        torch.testing.assert_close(value.double(), of, rtol=0, atol=1e-5 * scale)
+    of_data = torch.autograd.grad(delay(data, W), [W.weight, delay.P], cotangent)
+    torch.testing.assert_close(of_data, found[1:], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [12, 61])  # one piece, and three
