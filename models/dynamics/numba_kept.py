@@ -72,11 +72,30 @@ class _OwnFiles(IndexDataCacheFile):
     may take the same number, and from then on one would run what is the other's.
     """
 
+    def load(self, key):
+        """What is kept for ``key``; None also where a file cannot be read or was cut short."""
+        try:
+            return super().load(key)
+        except Exception as error:  # pickle raises nearly anything
+            log.debug("a kept kernel cannot be read: %s", error)
+            return None
+
     def save(self, key, data):
-        """Keep ``data``; where two processes do at once, one of them may have to compile again."""
+        """Keep ``data``; where two processes do at once, one of them may have to compile again, and
+        where there is no room on the disk, every start."""
         name = f"{self._index_name.removesuffix('.nbi')}.{brief(repr(key))}.nbc"
-        self._save_data(name, data)
-        self._save_index(self._load_index() | {key: name})
+        try:
+            self._save_data(name, data)
+            self._save_index(self._known() | {key: name})
+        except OSError as error:
+            log.debug("a compiled kernel is not kept: %s", error)
+
+    def _known(self) -> dict:
+        """The index, empty where it cannot be read."""
+        try:
+            return self._load_index()
+        except Exception:
+            return {}
 
 
 class _Kept(FunctionCache):

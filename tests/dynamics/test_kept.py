@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Compiled kernels that are kept on disk are those that are wanted."""
 
+import errno
 import importlib
 import os
 import subprocess
@@ -45,6 +46,28 @@ def test_the_same_is_kept_once(tmp_path):
         kept._OwnFiles(*folder).save("key", data)
     assert kept._OwnFiles(*folder).load("key") == "new"
     assert len(list(tmp_path.glob("*.nbc"))) == 1
+
+
+def test_files_that_were_cut_short_are_written_again(tmp_path):
+    files = kept._OwnFiles(str(tmp_path), "kernel", "stamp")
+    for ending in (".nbc", ".nbi"):
+        files.save("key", ["what is kept"] * 100)
+        assert files.load("key") == ["what is kept"] * 100
+        (file,) = tmp_path.glob(f"*{ending}")
+        file.write_bytes(file.read_bytes()[:-5])
+        assert files.load("key") is None
+    files.save("key", "new")
+    assert files.load("key") == "new"
+
+
+def test_a_full_disk_only_means_that_nothing_is_kept(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    files = kept._OwnFiles(str(tmp_path), "kernel", "stamp")
+    monkeypatch.setattr(kept._OwnFiles, "_open_for_write", full)
+    files.save("key", "what is kept")
+    assert files.load("key") is None
 
 
 CALLS = """
