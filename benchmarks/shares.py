@@ -372,7 +372,8 @@ def print_case(result: dict) -> None:
 def main(argv: list[str] | None) -> None:
     """Measure and write; see the module's docstring."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
+    named = [name for name, case in CASES.items() if "axonal" not in case.config]  # all parts
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=named, metavar="NAME")
     measure.add_common(parser)
     options = parser.parse_args(argv)
     file = measure.set_up(options, "shares", "cpu")

@@ -77,6 +77,7 @@ CASES = {
     "SSC 10 ms": Case("ssc_silif_10ms", 75466, 9981, 35),
     "SHD": Case("shd_silif", 8156, 2264, 20),
     "GSC": Case("sc_silif", 84843, 9981, 35),
+    "SHD axonal": Case("shd_silif_axonal", 8156, 2264, 20),
     "RadLIF": Case("ssc_silif_10ms", 75466, 9981, 35, {"model_type": "RadLIF", "batch_size": 64}),
 }
 QUICK = {"batch_size": 8, "nb_steps": 20}
@@ -214,6 +215,8 @@ class Row:
         for layer in self.experiment.model.hidden_layers:
             torch.nn.init.constant_(layer.norm.weight, GAIN)
             layer.folds = name != UNFOLDED
+        epochs = config.training.nb_epochs
+        self.experiment.model.set_progress(epochs, epochs)  # delays are as narrow as they become
         self.experiment.model.train()
         self.steps = self.experiment.steps
         self.meter = self.steps.empty_training_meter()
