@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from models import delays_cpu, delays_spectral, events_cpu
 from models.delays import Delay, taps_of
+from models.dynamics import numba_support
 from models.dynamics.naive import KEPT, WANTED
 from models.gaussians import gaussian
 from models.linear import Linear, hand_on
@@ -145,6 +146,25 @@ def test_gradients_where_they_are_wanted_are_those_of_loops(monkeypatch, sigma, 
         torch.testing.assert_close(value.double(), of, rtol=0, atol=1e-5 * scale)
     of_data = torch.autograd.grad(delay(data, W), [W.weight, delay.P], cotangent)
     torch.testing.assert_close(of_data, found[1:], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_gradients_at_places_have_the_same_bits_on_any_threads(monkeypatch, share):
+    monkeypatch.setattr(numba_support, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
+    wanted = torch.rand(9, 65, 70) < share
+    marks = wanted.byte() * WANTED | (wanted & (torch.rand(wanted.shape) < 0.4)).byte() * KEPT
+    events, places = events_cpu.marked_events(marks, 1.5, 20)
+    g, slope = torch.rand(2, 70, 15)
+    weight, d_I = torch.randn(70, 20), torch.randn(9, 65, 20)
+    before, found = torch.get_num_threads(), []
+    for count in (1, 2, 8):
+        torch.set_num_threads(count)
+        found.append(delays_cpu.gradients_at(places, events, g, slope, weight, d_I))
+    torch.set_num_threads(before)
+    for gradients in found[1:]:
+        assert all(map(torch.equal, gradients, found[0]))
+    assert found[0][0].any() == found[0][1].any() == (share > 0)
 
 
 @pytest.mark.parametrize("steps", [12, 61])  # one piece, and three
