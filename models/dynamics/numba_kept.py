@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
+from types import CodeType
 
 import numba
 import numpy as np
@@ -31,12 +32,15 @@ def brief(text: str) -> str:
 
 def identity(function: Callable, fastmath: Iterable[str] = ()) -> str:
     """What stands for the code of ``function`` and of all that it uses, the same at every start."""
-    code = function.__code__
-    used = [function.__globals__.get(name) for name in code.co_names]
+    codes = [function.__code__]
+    for code in codes:  # with what is defined within, such as the `code` of an instruction
+        codes += [x for x in code.co_consts if isinstance(x, CodeType)]
+    used = [function.__globals__.get(name) for code in codes for name in code.co_names]
     used += [cell.cell_contents for cell in function.__closure__ or ()]
     known = [x if isinstance(x, CONSTANTS) else getattr(x, "_uuid", None) for x in used]
-    constants = [x for x in code.co_consts if isinstance(x, CONSTANTS)]
-    return brief(repr((code.co_code, code.co_names, constants, known, sorted(fastmath))))
+    constants = [[x for x in code.co_consts if isinstance(x, CONSTANTS)] for code in codes]
+    written = [(code.co_code, code.co_names) for code in codes]
+    return brief(repr((written, constants, known, sorted(fastmath))))
 
 
 def instruction(function: Callable) -> Callable:

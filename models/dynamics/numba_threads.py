@@ -15,6 +15,7 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -41,12 +42,12 @@ def openmp() -> int | None:
     """
     if "ATen parallel backend: OpenMP" not in torch.__config__.parallel_info():
         return None
-    try:
-        # A symbol is looked up in a library and in those that it needs itself.
-        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        return ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value
-    except (OSError, AttributeError):
-        return None
+    # As PyTorch's own symbols: first in what was loaded for all (LD_PRELOAD), then in its library
+    # and in those that this needs.
+    for name in (None, str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so")):
+        with suppress(OSError, AttributeError, TypeError):
+            return ctypes.cast(ctypes.CDLL(name).GOMP_parallel, ctypes.c_void_p).value
+    return None
 
 
 @instruction
@@ -139,6 +140,11 @@ def _entrance(name: str) -> Callable:
     return kernel(enter)
 
 
+def _refuse(*arguments, **options):
+    """What an entrance does with arguments that it is not made for."""
+    raise TypeError
+
+
 class _Entrances:
     """How a region is entered for one kernel: by other code for each kind of arguments."""
 
@@ -161,7 +167,7 @@ class _Entrances:
         address = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
         enter = _entrance(self.compiled._uuid)
         enter(opened, address, *others)
-        enter.disable_compile()
+        enter._compile_for_args = _refuse  # with its compiler off Numba would convert arguments
         self.known.append((address, enter))
 
 

@@ -99,6 +99,16 @@ def test_a_kernel_is_known_by_all_that_it_uses():
     assert kept.identity(called("+ 1"), {"contract"}) != first
 
 
+def test_an_instruction_is_known_by_the_code_within_it():
+    def instruction(operator):
+        names = {}
+        exec(f"def made(x):\n    def code(y):\n        return y {operator}\n    return code", names)
+        return kept.identity(names["made"])
+
+    assert instruction("+ 1") == instruction("+ 1")
+    assert len({instruction(operator) for operator in ("+ 1", "+ 2", "- 1")}) == 3
+
+
 def test_a_kernel_does_what_its_function_says():
     x = np.ones(3)
     compiled = kept.kernel(called("+ 1"))

@@ -59,6 +59,22 @@ def test_threads_share_the_pieces(way):
 
 
 @kept.kernel
+def increase(first, end, by, x):
+    for row in range(first, end):
+        x[row] += by
+
+
+@both
+@pytest.mark.parametrize("numbers", [(2, 1.5, np.float32(0.25), 3), (1.5, 2, True)])
+def test_no_argument_is_converted_to_what_came_first(way, numbers):
+    for step in (1, 2, 1):  # contiguous rows, and others
+        for number in numbers:
+            x = np.zeros(16, np.float32)[::step]
+            sharing.run_pieces(increase, [0, 2, 4, 8], 2, (number, x), ())
+            assert (x[:8] == np.float32(number)).all()
+
+
+@kept.kernel
 def refuse(first, end, row):
     if first <= row < end:
         raise ValueError("this row")
