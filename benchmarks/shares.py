@@ -372,7 +372,8 @@ def print_case(result: dict) -> None:
 def main(argv: list[str] | None) -> None:
     """Measure and write; see the module's docstring."""
     parser = Parser(PROGRAM, description=__doc__.split("\n", 1)[0])
-    named = [name for name, case in CASES.items() if "axonal" not in case.config]  # all parts
+    named = [name for name, case in CASES.items() if "axonal" not in case.config]
+    # By default without delays, whose operators have no part of their own.
     parser.add_argument("--cases", nargs="+", choices=CASES, default=named, metavar="NAME")
     measure.add_common(parser)
     options = parser.parse_args(argv)

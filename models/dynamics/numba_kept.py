@@ -112,8 +112,7 @@ class _Kept(FunctionCache):
 
     def load_overload(self, sig, target_context):
         rtsys.initialize(target_context)  # what counts the references to arrays
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
+        return self._load_overload(sig, target_context)
 
 
 def kernel(function: Callable, fastmath: Iterable[str] = ()) -> Callable:
