@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 from models.gaussians import EPSILON, SMALLEST
 
 WORTH_IT = 1 << 28  # multiply-adds of all taps
-AT_ONCE = 16  # frequencies
+AT_MOST = 24  # frequencies at once
 
 
 class Plan(NamedTuple):
@@ -60,6 +60,16 @@ class Plan(NamedTuple):
             total[i : i + self.window] += part
         return total[self.taps - 1 :][: self.steps].transpose(0, 1).contiguous()
 
+    @property
+    def frequencies(self) -> int:
+        """Those that the others are the conjugates of."""
+        return (self.window + 1) // 2
+
+    @property
+    def chunks(self) -> int:
+        """Into how many the frequencies are split, as evenly as can be."""
+        return -(-self.frequencies // AT_MOST)
+
     def starts(self) -> range:
         return range(0, self.pieces * self.length, self.length)
 
@@ -70,12 +80,12 @@ def transforms(plan: Plan, dtype: torch.dtype, device: torch.device) -> list[tup
     alternate; to the real [c, D // 2 + 1] and imaginary parts [c, D // 2] of ``Taps.folded``; and
     back [length, 2c]."""
     N, middle, found = plan.window, plan.taps // 2, []
-    angle = 2 * math.pi / N * torch.outer(torch.arange((N + 1) // 2), torch.arange(N)).double()
+    angle = 2 * math.pi / N * torch.outer(torch.arange(plan.frequencies), torch.arange(N)).double()
     forth = torch.stack([angle.cos(), -angle.sin()], dim=1)
     back = forth[:, :, middle : middle + plan.length] * (2 / N)
     back[0] /= 2
-    for f in range(0, len(forth), AT_ONCE):
-        now, fro = (x[f : f + AT_ONCE].to(device, dtype) for x in (forth, back))
+    for parts in zip(*(x.tensor_split(plan.chunks) for x in (forth, back)), strict=True):
+        now, fro = (x.to(device, dtype) for x in parts)
         even, odd = now[:, 0, : middle + 1], now[:, 1, 1 : middle + 1]
         found.append((now.flatten(0, 1), (even, odd), fro.flatten(0, 1).T))
     return found
@@ -195,7 +205,7 @@ class Products:
 
     def __init__(self, windows: Tensor, weight: Tensor):
         self.windows, self.shape = windows, weight.shape
-        self.room = windows.new_empty(AT_ONCE, 2, weight.numel())
+        self.room = windows.new_empty(AT_MOST, 2, weight.numel())
 
     def factors(self, to: Tensor, of_taps: tuple, K: Tensor) -> tuple[Tensor, Tensor]:
         """Spectra of inputs [c, 2b, 2F] and of taps [c, 2F, H], the latter until the next call."""
