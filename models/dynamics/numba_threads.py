@@ -6,8 +6,10 @@ Where PyTorch computes by OpenMP, its idle threads spin for milliseconds while t
 work, and would occupy the cores that threads of our own need. So the work is handed to them: a
 parallel region of the OpenMP library that PyTorch has loaded is entered here, too. It is entered,
 and pieces are taken in it, in compiled code: threads that run Python wait for each other, which
-took longer than many a piece. Elsewhere, and in forked processes, where the threads of OpenMP are
-gone, there is a pool whose idle threads sleep.
+took longer than many a piece. As in PyTorch's own regions, all of its threads come, and those for
+which there is no work leave at once: GCC's library ends the threads that a smaller region leaves
+out, and starts others for the next larger one. Elsewhere, and in forked processes, where the
+threads of OpenMP are gone, there is a pool whose idle threads sleep.
 """
 
 import ctypes
@@ -51,9 +53,9 @@ def openmp() -> int | None:
 
 
 @instruction
-def enter_region(typing, enter, address, threads, bounds, progress, arguments, scratch):
+def enter_region(typing, enter, address, team, threads, bounds, progress, arguments, scratch):
     """Call the function at the ``address``, a compiled kernel, as :func:`run_pieces` says, in a
-    region that the function at ``enter`` opens."""
+    region that the function at ``enter`` opens for the whole ``team``."""
     whole = types.intp
     own = [x.copy(ndim=x.ndim - 1, layout="C") for x in scratch]
     given = whole, whole, *arguments, *own
@@ -67,8 +69,8 @@ def enter_region(typing, enter, address, threads, bounds, progress, arguments, s
             found.meminfo = ir.Constant(found.meminfo.type, None)
             return found
 
-        bounds, progress = (array(builder, signature.args[k], values[k]) for k in (3, 4))
-        kept = values[1], bounds.data, bounds.nitems, progress.data, values[5], values[6]
+        bounds, progress = (array(builder, signature.args[k], values[k]) for k in (4, 5))
+        kept = values[1], values[3], bounds.data, bounds.nitems, progress.data, *values[6:]
         kind = ir.LiteralStructType([x.type for x in kept])
         data = alloca_once(builder, kind)
         for place, value in enumerate(kept):
@@ -78,7 +80,7 @@ def enter_region(typing, enter, address, threads, bounds, progress, arguments, s
         region.linkage = "internal"
         inner = ir.IRBuilder(region.append_basic_block())
         data_there = inner.bitcast(region.args[0], kind.as_pointer())
-        address, begins, count, done, arguments_there, scratch_there = (
+        address, threads, begins, count, done, arguments_there, scratch_there = (
             inner.load(gep_inbounds(inner, data_there, 0, place)) for place in range(len(kept))
         )
 
@@ -91,6 +93,9 @@ def enter_region(typing, enter, address, threads, bounds, progress, arguments, s
             if isinstance(kind, types.Array):
                 passed[i] = array(inner, kind, passed[i])._getvalue()
         thread = next_of(1)
+        taking, head, body, end = (region.append_basic_block() for _ in range(4))
+        inner.cbranch(inner.icmp_signed("<", thread, threads), taking, end)
+        inner.position_at_end(taking)
         for i, (kind, part) in enumerate(zip(scratch, own, strict=True)):
             shared = array(inner, kind, inner.extract_value(scratch_there, i))
             strides = [inner.extract_value(shared.strides, k) for k in range(kind.ndim)]
@@ -104,7 +109,6 @@ def enter_region(typing, enter, address, threads, bounds, progress, arguments, s
         called = context.call_conv.get_function_type(types.none, given)
         result, error = (alloca_once(inner, x.pointee) for x in called.args[:2])
         function = inner.inttoptr(address, called.as_pointer())
-        head, body, end = (region.append_basic_block() for _ in range(3))
         inner.branch(head)
         inner.position_at_end(head)
         turn = next_of(0)
@@ -122,19 +126,19 @@ def enter_region(typing, enter, address, threads, bounds, progress, arguments, s
         number = ir.IntType(32)
         entered = ir.FunctionType(ir.VoidType(), [region.type, byte, number, number])
         opened = builder.inttoptr(values[0], entered.as_pointer())
-        threads = builder.trunc(values[2], number)
-        builder.call(opened, [region, builder.bitcast(data, byte), threads, ir.Constant(number, 0)])
+        team = builder.trunc(values[2], number)
+        builder.call(opened, [region, builder.bitcast(data, byte), team, ir.Constant(number, 0)])
         return context.get_dummy_value()
 
-    kinds = enter, address, threads, bounds, progress, arguments, scratch
+    kinds = enter, address, team, threads, bounds, progress, arguments, scratch
     return types.none(*kinds), code
 
 
 def _entrance(name: str) -> Callable:
     """:func:`enter_region` for one kernel, of that ``name``, and arguments of one kind."""
 
-    def enter(enter, address, threads, bounds, progress, arguments, scratch):
-        enter_region(enter, address, threads, bounds, progress, arguments, scratch)
+    def enter(enter, address, team, threads, bounds, progress, arguments, scratch):
+        enter_region(enter, address, team, threads, bounds, progress, arguments, scratch)
 
     enter.__qualname__ = f"enter.{brief(name)}"
     return kernel(enter)
@@ -190,7 +194,8 @@ def run_pieces(
         in_pool(compiled, bounds, threads, arguments, scratch)
         return
     progress = np.zeros(3, np.int64)  # pieces that are taken, threads that have come, failures
-    _entrances(compiled)(opened, threads, np.array(bounds), progress, arguments, scratch)
+    given = np.array(bounds), progress, arguments, scratch
+    _entrances(compiled)(opened, max(threads, torch.get_num_threads()), threads, *given)
     if progress[2]:
         raise RuntimeError(f"{compiled.__name__} failed on one of {threads} threads")
 

@@ -3,6 +3,7 @@
 """How compiled CPU kernels share the threads."""
 
 import importlib
+import os
 import sys
 
 import numpy as np
@@ -56,6 +57,32 @@ def test_threads_share_the_pieces(way):
         assert (seen == 1).all()
         assert own.sum() == 40
         assert (own > 0).all()
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("in_region", [True])
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_pytorchs_threads_outlive_work_for_fewer(way, four_threads):
+    """GCC's library ends the threads that a region leaves out."""
+    x, own = torch.zeros(4 << 20), np.zeros((2, 1), np.int64)
+
+    def threads():
+        x.add_(1)
+        return set(os.listdir("/proc/self/task"))
+
+    before = threads()
+    for _ in range(3):
+        seen = np.zeros(4, np.float32)
+        sharing.run_pieces(visit, [0, 1, 2, 3, 4], 2, (np.float32(1), seen), (own,))
+        assert (seen == 1).all()
+        assert threads() == before
 
 
 @kept.kernel
