@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What is done with one batch: learn from it, or be tested on it."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -72,13 +73,13 @@ class Watch:
         Raises BadStepError on the CPU; a GPU keeps it to itself until `first_bad_step`.
         """
         norm = self.norm()
-        bad = ((loss.detach() - loss.detach()) + (norm - norm)) != 0  # non-finite gives nan
         if self.on_host:
-            if bad:
+            if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
                 raise BadStepError
             self.random_states.clear()
             self.optimizer.step()
             return
+        bad = ((loss.detach() - loss.detach()) + (norm - norm)) != 0  # non-finite gives nan
         # In place: a captured step (`training.device.graphs`) keeps using the same memory.
         self.bad.logical_or_(bad)
         self.good_steps += 1 - self.bad

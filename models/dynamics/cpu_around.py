@@ -193,10 +193,10 @@ def statistics(norm: nn.BatchNorm1d, x: Tensor) -> tuple[Tensor, Tensor]:
     share, turns = shares(N)
     if not known or sums.shape[0] != turns:
         sums = x.new_empty(turns, H)
-        run_rows(add_columns, turns, share * H, share, *arrays(x, sums))
+        run_rows(add_columns, turns, share * H // LOOKS, share, *arrays(x, sums))
     mean, rate, squares = x.new_empty(H), x.new_empty(H), x.new_empty(turns, H)
     run_rows(find_mean, H, turns, *arrays(sums, mean), N)
-    run_rows(add_squares, turns, share * H, share, *arrays(x, mean, squares))
+    run_rows(add_squares, turns, share * H // LOOKS, share, *arrays(x, mean, squares))
     found = arrays(mean, rate, norm.running_mean, norm.running_var)
     run_rows(finish, H, turns, *arrays(squares), N, norm.momentum, norm.eps, *found)
     return mean, rate
@@ -221,7 +221,7 @@ def pull_back(
     mean, rate, weight = arrays(mean, rate, weight)
     rows = F(x.shape[0])
     pulls = (-(rate * weight) * pull / rows for pull in (rate**2 * d_slope, d_shift))
-    run_rows(add_statistics, *x.shape, *arrays(x), mean, *pulls, *arrays(d_x))
+    run_rows(add_statistics, len(x), x.shape[1] // LOOKS, *arrays(x), mean, *pulls, *arrays(d_x))
     return torch.from_numpy(d_slope * rate), torch.from_numpy(d_shift)
 
 
