@@ -288,7 +288,7 @@ def used_taps(g: Tensor) -> tuple[Tensor, Tensor]:
 def apply(x: Tensor, g: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F]; g [F, D].
 
-    And what the gradients need of x: x, or its events if those are few.
+    And what the gradients need of x: x, or its events if those are few, and ``used_taps``.
     """
     events = find_events(x.view(-1, x.shape[2]), NARROWEST)
     if events is not None:
@@ -297,7 +297,7 @@ def apply(x: Tensor, g: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             y = torch.empty_like(x)
             given = arrays(*events, g.gather(1, at), lag, y)
             run_rows(scatter_taps, len(x), x[0].numel(), *given)
-            return y, events
+            return y, (*events, at, lag)
     return filtered(x, g, g.shape[1] - 1), (x,)
 
 
@@ -317,16 +317,19 @@ def gradients(
         given, scratch = arrays(x, *blocks, d_y, d_x, d_P), working(x, g.shape[1], 2)
         run_rows(pull_back, len(x), 2 * x[0].numel(), *given, scratch=scratch)
     else:
-        at, lag = used_taps(g)
-        given = arrays(*kept, slope.gather(1, at), lag, d_y, d_P)
+        *events, at, lag = kept
+        given = arrays(*events, slope.gather(1, at), lag, d_y, d_P)
         run_rows(pull_positions, len(d_y), d_y[0].numel(), *given)
         d_x = filtered(d_y, g.flip(1), 0, in_place=own) if of_x else None
     return d_x if of_x else None, d_P.sum(0)
 
 
-def _delayed_events(events: Events, g: Tensor, B: int, size: int) -> Events:
-    """Those of the filtered input, from those of the input [B, T, F]; g [F, D], T F is ``size``."""
-    (at, lag), T = used_taps(g), size // len(g)
+def _delayed_events(
+    events: Events, g: Tensor, at: Tensor, lag: Tensor, B: int, size: int
+) -> Events:
+    """Those of the filtered input, from those of the input [B, T, F]; g [F, D], of which ``at``
+    and ``lag`` are used; T F is ``size``."""
+    T = size // len(g)
     begins = events.starts[::T] * at.shape[1]  # as many as there can be
     columns, values = torch.empty(int(begins[-1]), dtype=torch.int32), torch.empty(int(begins[-1]))
     counts = torch.empty(B * T, dtype=torch.int64)
@@ -345,12 +348,17 @@ def _delayed_events(events: Events, g: Tensor, B: int, size: int) -> Events:
 
 
 def gradients_at(
-    wanted: Places, events: Events, g: Tensor, slope: Tensor, weight: Tensor, d_I: Tensor
+    wanted: Places,
+    events: Events,
+    used: tuple[Tensor, Tensor],
+    g: Tensor,
+    slope: Tensor,
+    weight: Tensor,
+    d_I: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the input [B, T, F] at the places that are wanted, and of the positions [F],
     from that of the currents d_I [B, T, H], by the weight [F, H]."""
-    (B, T, _), size = d_I.shape, len(weight)
-    at, lag = used_taps(g)
+    (B, T, _), size, (at, lag) = d_I.shape, len(weight), used
     most = int((wanted.starts[::T] + events.starts[::T]).diff().max())
     d_x, d_P = d_I.new_empty(wanted.columns.shape[0]), d_I.new_empty(B, size)
     taps = (x.gather(1, at) for x in (g, slope))
@@ -372,10 +380,11 @@ class _Currents(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, P, sigma, weight, events, wanted, g):
         B, (T, size) = len(x), x.shape[1:]
-        made = _delayed_events(events, g.masked_fill(g < SLIGHT, 0), B, T * size)
+        used = used_taps(g)
+        made = _delayed_events(events, g.masked_fill(g < SLIGHT, 0), *used, B, T * size)
         given = weight.T.contiguous()
         ctx.save_for_backward(P, sigma, weight, given, g)
-        ctx.lists, ctx.shape = (events, made, wanted), x.shape
+        ctx.lists, ctx.shape = (events, made, wanted, used), x.shape
         y, sums = multiplied(made, given)
         ctx.mark_non_differentiable(sums)
         return y.view(B, T, -1), sums
@@ -383,7 +392,7 @@ class _Currents(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, d_I, _):
-        (P, sigma, weight, given, g), (events, made, wanted) = ctx.saved_tensors, ctx.lists
+        (P, sigma, weight, given, g), (events, made, wanted, used) = ctx.saved_tensors, ctx.lists
         d_I, slope, of_x = d_I.contiguous(), slopes(g, P, sigma), ctx.needs_input_grad[0]
         rows, d_weight = d_I.flatten(0, 1), None
         if ctx.needs_input_grad[3]:
@@ -391,11 +400,11 @@ class _Currents(torch.autograd.Function):
         if not of_x:
             wanted = Places(torch.zeros_like(events.starts), events.columns[:0])
         if wanted is not None and is_worth_it(events, wanted, g, ctx.shape.numel()):
-            d_x, d_P = gradients_at(wanted, events, g, slope, given, d_I)
+            d_x, d_P = gradients_at(wanted, events, used, g, slope, given, d_I)
             d_x = Scattered(wanted, d_x, ctx.shape) if of_x else None
         else:
             d_y = (rows @ weight).view(ctx.shape)
-            d_x, d_P = gradients(events, g, slope, d_y, of_x, own=True)
+            d_x, d_P = gradients((*events, *used), g, slope, d_y, of_x, own=True)
         return d_x, d_P, None, d_weight, None, None, None
 
 

@@ -156,11 +156,11 @@ def test_gradients_at_places_have_the_same_bits_on_any_threads(monkeypatch, shar
     marks = wanted.byte() * WANTED | (wanted & (torch.rand(wanted.shape) < 0.4)).byte() * KEPT
     events, places = events_cpu.marked_events(marks, 1.5, 20)
     g, slope = torch.rand(2, 70, 15)
-    weight, d_I = torch.randn(70, 20), torch.randn(9, 65, 20)
+    used, weight, d_I = delays_cpu.used_taps(g), torch.randn(70, 20), torch.randn(9, 65, 20)
     before, found = torch.get_num_threads(), []
     for count in (1, 2, 8):
         torch.set_num_threads(count)
-        found.append(delays_cpu.gradients_at(places, events, g, slope, weight, d_I))
+        found.append(delays_cpu.gradients_at(places, events, used, g, slope, weight, d_I))
     torch.set_num_threads(before)
     for gradients in found[1:]:
         assert all(map(torch.equal, gradients, found[0]))
