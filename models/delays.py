@@ -51,6 +51,11 @@ def taps_of(max_delay_ms: float, step_ms: float) -> int:
 def filtered(x: Tensor, g: Tensor) -> Tensor:
     """y_t = sum_k g_k x_{t-(D-1)+k} of every feature of x [B, T, F]; g [F, D]."""
     padded = F.pad(x.transpose(1, 2), (g.shape[1] - 1, 0))
+    if g.requires_grad and x.device.type == "cpu" and not in_graph():
+        # Each clip with filters of its own: PyTorch would add up the gradient of a tap over all
+        # steps of all clips one by one, and what the position gets is a difference of such sums.
+        y = F.conv1d(padded.flatten(0, 1), g.repeat(len(x), 1)[:, None], groups=len(x) * len(g))
+        return y.view(len(x), len(g), -1).transpose(1, 2)
     return F.conv1d(padded, g[:, None], groups=len(g)).transpose(1, 2)
 
 

@@ -145,11 +145,13 @@ def build_scheduler(
     optimizer: torch.optim.Optimizer, options: TrainingConfig, model: Network
 ) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
     """Lowers the learning rates when the validation accuracy stops rising, or as planned."""
+    # As published, the same floor for state-space parameters, whatever their rate.
+    shares = [1 if g["kind"] == "ssm" else g["lr"] / options.lr for g in optimizer.param_groups]
     plateau = {
         "mode": "max",
         "factor": options.scheduler_factor,
         "patience": options.scheduler_patience,
-        "min_lr": [MIN_LR * (group["lr"] / options.lr) for group in optimizer.param_groups],
+        "min_lr": [MIN_LR * share for share in shares],
     }
     has_delays = any(group["kind"] == "delay" for group in optimizer.param_groups)
     names = {options.scheduler, *([options.delay_scheduler] if has_delays else [])}

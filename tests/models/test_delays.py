@@ -98,6 +98,21 @@ def check_against_loops(kind, delay, W, x, sigma):
         torch.testing.assert_close(value.double(), of, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("kind", ["axonal", "dendritic"])
+@every_backend
+def test_positions_in_large_batches_have_gradients_without_the_errors_of_long_sums(kind, backend):
+    weight, taps, sigma = torch.rand(20, 64) - 0.5, 3, 0.23
+    delay, W = make(kind, weight, Delay(kind, taps, 64, 20).P.detach(), taps, sigma, backend)
+    x = (torch.rand(64, 100, 64) < 0.2).float()
+    cotangent = torch.randn(64, 100, 20) + 1
+    exact = delay.P.detach().double().requires_grad_()
+    expected = in_loops(kind, x.double(), weight.double(), exact, sigma, taps)
+    (expected,) = torch.autograd.grad(expected, exact, cotangent.double())
+    (found,) = torch.autograd.grad(delay(x, W), delay.P, cotangent)
+    error = (found - expected).abs().max() / expected.abs().max()
+    assert error < 1e-5
+
+
 @every_sigma
 def test_few_events_give_the_currents_and_gradients_of_loops(monkeypatch, sigma):
     monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)

@@ -16,7 +16,7 @@ from models.s4d import DT_MIN, S4DKernel
 from models.ssms import BLOCKS, SSM, ResidualLayer
 from parsers.model_config import S4D_TYPES, SSM_TYPES, ModelConfig
 from parsers.training_config import TrainingConfig
-from training.build import build_optimizer
+from training.build import build_optimizer, build_scheduler
 from training.errors import CheckpointError
 from training.record.checkpoint import load_weights
 
@@ -270,11 +270,16 @@ def test_published_parameters(shared_folder):
     count = sum(p.numel() for p in net.parameters())
     assert count == golden["total_parameters"] - golden["unused_out_norm_parameters"] == 309_155
     names = {id(p): name for name, p in net.named_parameters()}
-    optimizer = build_optimizer(net, TrainingConfig(lr=0.005, s4_opt=True))
+    options = TrainingConfig(lr=0.005, s4_opt=True, scheduler_patience=0)
+    optimizer = build_optimizer(net, options)
     assert isinstance(optimizer, torch.optim.AdamW)
     for found, expected in zip(optimizer.param_groups, golden["groups"], strict=True):
         assert {names[id(p)] for p in found["params"]} == {*expected["names"]} & {*used}
         assert (found["lr"], found["weight_decay"]) == (expected["lr"], expected["weight_decay"])
+    scheduler = build_scheduler(optimizer, options, net)
+    for _ in range(60):
+        scheduler.step(0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-6, 1e-6]
 
 
 def test_a_checkpoint_with_norms_that_nothing_uses_loads(tmp_path):
