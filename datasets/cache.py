@@ -53,13 +53,15 @@ class Sink:
     def append(self, name: str, rows: np.ndarray, *, of: int | None = None) -> None:
         """Add ``rows`` [n, ...] to array ``name``, which has ``of`` rows in the end, if known.
 
-        The pieces of an array follow each other. Raises OSError where its end has no room.
+        The pieces of an array follow each other. Raises OSError where its end has no room, and
+        MemoryError where it will not fit in memory.
         """
         rows = np.ascontiguousarray(rows)
         if self.layout and self.layout[-1][0] == name:
             self.layout[-1][2][0] += len(rows)
         else:
             nbytes = rows[:1].nbytes * (of or 0)
+            np.empty(nbytes, np.uint8)  # it is read as a whole: a MemoryError now, not then
             if self.folder is not None:
                 require_room(self.folder, nbytes)
                 if nbytes > LEAST_SHOWN:

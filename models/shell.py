@@ -170,8 +170,8 @@ class SpikingLayer(nn.Module):
             if delay != "none" or dropout:
                 name = "delay" if delay != "none" else "dropout"
                 raise ValueError(
-                    f"--recurrent_{name} is for recurrent weights, which {type(self).__name__} has "
-                    "not: --recurrent dense adds them"
+                    f"--recurrent_{name} is for recurrent weights, which {type(self).__name__} "
+                    "does not have: --recurrent dense adds them"
                 )
             return
         self.self_connections = self.self_connections or delay != "none"  # as published

@@ -218,7 +218,11 @@ class ModelConfig:
         grid=True,
     )
     readout_start: int = network(
-        0, "first time steps that count for no class", within=">= 0", needs=NEURONS, grid=True
+        0,
+        "first time steps that count for no class; the last one always counts",
+        within=">= 0",
+        needs=NEURONS,
+        grid=True,
     )
     weight_bits: int | None = network(
         None,

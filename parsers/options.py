@@ -244,8 +244,8 @@ class Option:
         for name in names:
             if name.lower() not in known:
                 hint = near(name, [*rules.choices, *rules.aliases])
-                if rules.registry and not hint:
-                    hint = f" (a new entry of {rules.registry} needs its name in {self.file} too)"
+                if rules.registry:
+                    hint += f" (a new entry of {rules.registry} needs its name in {self.file} too)"
                 raise ValueError(f"{show(name)} is not one of {', '.join(rules.choices)}{hint}")
         chosen = [known[name.lower()] for name in names]
         single = [name for name in chosen if name not in rules.joined]

@@ -305,6 +305,11 @@ def _check_command(training: TrainingConfig) -> None:
         raise ConfigError("--resume continues a run and --overwrite replaces it: choose one")
     if training.resume is not None and training.evaluate_pretrained:
         raise ConfigError("--resume continues training; --evaluate_pretrained True does not train")
+    if training.start_epoch and training.load_exp_folder is None:
+        raise ConfigError(
+            f"--start_epoch {training.start_epoch} counts epochs that weights have behind them: "
+            "say where these are with --load_exp_folder"
+        )
 
 
 def _check_spikes(training: TrainingConfig) -> None:

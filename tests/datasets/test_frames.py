@@ -244,6 +244,14 @@ class TestCache:
         assert not said.about("take")
         assert not list(path.parent.glob(".frames/*"))
 
+    def test_what_will_not_fit_in_memory_is_not_written(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1 << 60))
+        with open(tmp_path / "x.frames", "wb") as file:
+            sink = cache_module.Sink(file, tmp_path)
+            with pytest.raises(MemoryError):
+                sink.append("x", np.zeros((1, 1000)), of=10**12)
+            assert file.tell() == 0
+
     def test_a_large_size_is_said_before_it_is_written(self, spikes, said, monkeypatch):
         path = spikes()
         monkeypatch.setattr(cache_module, "LEAST_SHOWN", 1000)

@@ -118,6 +118,8 @@ def test_debug_runs_one_point_and_names_what_it_dropped(repository, config, flag
         ("--recurrent_layers 3", ["--recurrent_layers 3", "the 2 layers", "as in 1+2"]),
         ("--readout spike_count --model_type GRU", ["--readout spike_count", "GRU"]),
         ("--model_type SiLIF+Radlif SILIF+RadLIF", ["--model_type", "more than once"]),
+        ("--start_epoch 5", ["--start_epoch 5", "--load_exp_folder"]),
+        ("--model_type TauLIF", ["'adLIF'", "needs its name in parsers/model_config.py too"]),
         ("--only_point 3 --seed 1 2", ["--only_point 3", "2 runs"]),
         ("--gpu_device 0 0", ["--gpu_device", "more than once"]),
         ("--jobs 2 --evaluate_pretrained 1 --load_exp_folder .", ["--jobs 2"]),

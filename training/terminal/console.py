@@ -415,7 +415,8 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
         except Stopped as stopped:
             return end(
                 128 + stopped.signum,
-                "stopped, and the state is saved: the same command with --resume auto continues",
+                "stopped, and the state is saved: the same command continues, with --resume auto "
+                "where it has no --resume",
             )
 
     kept = "interrupted; what was finished is kept"
