@@ -117,13 +117,18 @@ class Delay(nn.Module):
     @torch.no_grad()
     def lost(self, x: Tensor) -> Tensor:
         """How many operations of the events in x [B, T, F] are due after the last step."""
-        shape = {"axonal": (1, -1), "dendritic": (-1, 1), "synaptic": self.P.shape}[self.kind]
-        delays = self.delays().view(shape)
+        delays = self.delays()
         late = torch.count_nonzero(x[:, 1 - self.taps :], dim=0)  # [steps, F]
-        counts = x.new_zeros(self.taps, delays.shape[1])
-        counts.scatter_add_(0, delays, torch.ones_like(delays, dtype=x.dtype))
-        longer = counts[1:].flip(0).cumsum(0)[-late.shape[0] :]  # than what is left of the clip
-        return (late * longer).sum(dtype=torch.int64) * (self.outputs // delays.shape[0])
+        if self.kind == "synaptic":
+            counts = x.new_zeros(self.taps, self.inputs)
+            counts.scatter_add_(0, delays, torch.ones_like(delays, dtype=x.dtype))
+            longer = counts[1:].flip(0).cumsum(0)[-len(late) :]  # than what is left of the clip
+            return (late * longer).sum(dtype=torch.int64)
+        left = torch.arange(len(late) - 1, -1, -1, device=x.device)
+        longer = delays.flatten() > left[:, None]
+        if self.kind == "axonal":
+            return (late * longer).sum() * self.outputs
+        return (late.sum(1) * longer.sum(1)).sum()
 
     def forward(self, x: Tensor, W: Linear) -> Tensor:
         """Delayed currents [B, T, H] that ``x`` [B, T, F] gives through ``W``."""
