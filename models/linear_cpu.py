@@ -11,13 +11,18 @@ open, as a layer marks it; everywhere else it would be multiplied by 0 (Perez-Ni
 depend on the number of threads.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from llvmlite import ir
+from numba import types
+from numba.core.cgutils import alloca_once, for_range_slice, unpack_tuple
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import shares
-from models.dynamics.numba_kept import kernel
+from models.dynamics.numba_kept import instruction, kernel
 from models.dynamics.numba_support import arrays, room, run_rows
 from models.events_cpu import Events
 from models.places import Places, gradient_at
@@ -27,37 +32,65 @@ TILE = 16  # columns that are transposed at once
 PARTS, PER_PART = 8, 2000  # sums of the gradient of the weights, whatever the number of threads
 
 
+def adding(width: int) -> Callable:
+    """An instruction that adds up so many columns in registers, from the first event to the last,
+    where a compiled loop writes and reads what there is after every few of them."""
+    lanes, flags = ir.VectorType(ir.FloatType(), width), ir.VectorType(ir.IntType(32), width)
+
+    @instruction
+    def add(typing, out, at, rows, indices, values, begin, end):
+        """out[at : at + width] += these columns of the rows that the events begin to end point at,
+        times their values, one after another."""
+
+        def code(context, builder, signature, arguments):
+            def data(n, *place):
+                array = context.make_array(signature.args[n])(context, builder, arguments[n])
+                return builder.gep(array.data, place)
+
+            def columns(place):
+                return builder.bitcast(place, lanes.as_pointer())
+
+            (_, at, rows, *_, begin, end), total = arguments, alloca_once(builder, lanes)
+            shape = context.make_array(signature.args[2])(context, builder, rows).shape
+            to, size = columns(data(0, at)), unpack_tuple(builder, shape, 2)[1]
+            builder.store(builder.load(to, align=4), total)
+            with for_range_slice(builder, begin, end, size.type(1)) as (event, _):
+                row = builder.load(data(3, event))
+                row = row if row.type == size.type else builder.sext(row, size.type)
+                given = columns(data(2, builder.add(builder.mul(row, size), at)))
+                value = builder.load(data(4, event))
+                value = builder.insert_element(lanes(ir.Undefined), value, flags.element(0))
+                value = builder.shuffle_vector(value, value, flags(None))
+                product = builder.fmul(value, builder.load(given, align=4))
+                builder.store(builder.fadd(builder.load(total), product), total)
+            builder.store(builder.load(total), to, align=4)
+            return context.get_dummy_value()
+
+        return types.none(out, types.intp, rows, indices, values, types.intp, types.intp), code
+
+    return add
+
+
+add_64, add_16, add_4, add_1 = map(adding, (64, 16, 4, 1))
+
+
 @kernel
 def add_rows(out, begin, end, indices, values, rows):
     """out += the rows that the events begin to end point at, times their values, one after
     another."""
-    i = begin
-    while i + 8 <= end:
-        a, b, c, d = (
-            rows[indices[i]], rows[indices[i + 1]], rows[indices[i + 2]], rows[indices[i + 3]],
-        )  # fmt: skip
-        e, f, g, h = (
-            rows[indices[i + 4]], rows[indices[i + 5]], rows[indices[i + 6]], rows[indices[i + 7]],
-        )  # fmt: skip
-        v_a, v_b, v_c, v_d = values[i], values[i + 1], values[i + 2], values[i + 3]
-        v_e, v_f, v_g, v_h = values[i + 4], values[i + 5], values[i + 6], values[i + 7]
-        for j in range(out.size):
-            total = out[j] + v_a * a[j] + v_b * b[j] + v_c * c[j] + v_d * d[j]
-            out[j] = total + v_e * e[j] + v_f * f[j] + v_g * g[j] + v_h * h[j]
-        i += 8
-    if i + 4 <= end:
-        a, b, c, d = (
-            rows[indices[i]], rows[indices[i + 1]], rows[indices[i + 2]], rows[indices[i + 3]],
-        )  # fmt: skip
-        v_a, v_b, v_c, v_d = values[i], values[i + 1], values[i + 2], values[i + 3]
-        for j in range(out.size):
-            out[j] = out[j] + v_a * a[j] + v_b * b[j] + v_c * c[j] + v_d * d[j]
-        i += 4
-    while i < end:
-        value, row = values[i], rows[indices[i]]
-        for j in range(out.size):
-            out[j] += value * row[j]
-        i += 1
+    at = 0
+    while at + 64 <= out.size:
+        add_64(out, at, rows, indices, values, begin, end)
+        at += 64
+    while at + 16 <= out.size:
+        add_16(out, at, rows, indices, values, begin, end)
+        at += 16
+    while at + 4 <= out.size:
+        add_4(out, at, rows, indices, values, begin, end)
+        at += 4
+    while at < out.size:
+        add_1(out, at, rows, indices, values, begin, end)
+        at += 1
 
 
 @kernel

@@ -33,6 +33,7 @@ from models.dynamics.numba_support import (
     WANTED,
     ZERO,
     Kernels,
+    apart,
     arrays,
     derivative,
     make_kernels,
@@ -245,7 +246,7 @@ def _backward(inputs, kept, gradients, needed):
     d_y = _own(d_y, given.x) if kernels.has_y else d_x
     by_jump = _own(d_q if kernels.has_q else None, d_x) if kernels.jumps or kernels.has_q else d_x
     number = 1 + 2 * kernels.has_y + kernels.jumps
-    sums = d_x.new_zeros(number + 3 * each, B, H)
+    sums = apart(number + 3 * each, B, H)
     by_coefficient = [*sums[:number].numpy(), *[sums[0].numpy()] * (4 - number)]
     by_limit = sums[number:].numpy() if each else [sums[0].numpy()] * 3
     to_I, past, *others = arrays(d_I, kept, d_x, d_y, d_s, by_jump)
@@ -254,7 +255,7 @@ def _backward(inputs, kept, gradients, needed):
     marks = given.marks if kernels.folds else torch.empty(0, 0, 0, dtype=torch.uint8)
     steps = given.every + 1 if V is None else 2 * GROUP
     sizes = *[(steps, H)] * 3, (1, UNROLLED * kernels.folds, H)
-    by_norm = d_x.new_zeros(2, B * kernels.folds, H)
+    by_norm = apart(2, B * kernels.folds, H)
 
     def run(start, stop, compiled=kernels.backward, way=(), more=nothing, group=1, pulled=d_spikes):
         run_rows(

@@ -30,6 +30,8 @@ from models.dynamics.numba_threads import run_pieces
 
 _WORTH_A_THREAD = 1 << 16  # neuron steps; less work than this is done before a thread wakes up
 LINE = 64  # entries, whose bytes are a multiple of those of a line of the cache
+PAGE = 1024  # entries
+APART = 160  # entries, from the beginning of a page to that of the next array
 LOOKS = 8  # entries that a kernel only looks at, in the time of a neuron step
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
@@ -132,6 +134,14 @@ def room(
     apart = threads, size + LINE - size % LINE
     whole = (torch.zeros if zero else torch.empty)(apart, dtype=dtype).numpy()
     return whole[:, :size].reshape(threads, *shape)
+
+
+def apart(count: int, *shape: int) -> torch.Tensor:
+    """As many arrays of zeros, each contiguous, [count, *shape], none of which begins at the same
+    place of a page: a load waits for a store before it where the last 12 bits of their addresses
+    are equal, as in a loop that adds to all arrays."""
+    size = math.prod(shape)
+    return torch.zeros(count, size + -size % PAGE + APART)[:, :size].view(count, *shape)
 
 
 def nothing(threads: int) -> tuple[np.ndarray, ...]:
