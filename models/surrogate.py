@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """The spike and its surrogate gradients.
 
-``x`` is the distance of the drive to the threshold. A spike is 1 where x > 0, else 0; the surrogate
-is what the backward pass takes for its derivative. ``models/dynamics/README.md`` lists the formulas
-and their sources, and CONTRIBUTING.md says how to add one.
+``x`` is the distance of the drive to the threshold. A spike is 1 where x > 0, or x >= 0 of neurons
+that spike at the threshold, else 0; the surrogate is what the backward pass takes for its
+derivative. ``models/dynamics/README.md`` lists the formulas and their sources, and CONTRIBUTING.md
+says how to add one.
 """
 
 import math
@@ -65,21 +66,22 @@ class _Spike(torch.autograd.Function):
     """Heaviside step forward, the surrogate backward."""
 
     @staticmethod
-    def forward(ctx, x, surrogate):
+    def forward(ctx, x, surrogate, at_threshold):
         ctx.save_for_backward(x)
         ctx.surrogate = surrogate
-        return x.gt(0).to(x.dtype)
+        return (x.ge(0) if at_threshold else x.gt(0)).to(x.dtype)
 
     @staticmethod
     def backward(ctx, grad_spike):
         (x,) = ctx.saved_tensors
         derivative, _ = SURROGATES[ctx.surrogate.name]
-        return grad_spike * derivative(x, ctx.surrogate.width), None
+        return grad_spike * derivative(x, ctx.surrogate.width), None, None
 
 
-def spike(x: Tensor, surrogate: Surrogate = BOXCAR) -> Tensor:
-    """Spikes (0 or 1, any shape) of ``x``, the distance of the drive to the threshold."""
-    return _Spike.apply(x, surrogate)
+def spike(x: Tensor, surrogate: Surrogate = BOXCAR, at_threshold: bool = False) -> Tensor:
+    """Spikes (0 or 1, any shape) of ``x``, the distance of the drive to the threshold; whether
+    there is one ``at_threshold``, too, where x is 0."""
+    return _Spike.apply(x, surrogate, at_threshold)
 
 
 def boxcar(x: Tensor) -> Tensor:

@@ -269,6 +269,8 @@ def resetting(
         u = u' * (1 - s') if hard else u' - s' * theta
         w = beta * w + a * u + b * s'
 
+    Neurons without adaptation spike where u' is theta, too, as published.
+
     Args:
         scales: whether the current is multiplied by ``1 - alpha``.
         hard: whether a spike takes u to 0, else by theta.

@@ -155,6 +155,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
     delays, or what ``backward`` names.
     """
     one_step, step, window, back = kernels.forward, kernels.step, kernels.window, kernels.back
+    fires = kernels.fires
     has_y, has_q, each = kernels.has_y, kernels.has_q, kernels.each
 
     @kernel
@@ -235,9 +236,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                             c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                             theta[j * each], reset[j * each], scale[j * each],
                         )  # fmt: skip
-                        wants = (window(beyond, width) != ZERO) | (beyond > ZERO) & (
-                            d_taps.size > 0
-                        )
+                        wants = (window(beyond, width) != ZERO) | fires(beyond) & (d_taps.size > 0)
                         opened[n, j] = WANTED if wants else 0
                     for k in range(find(opened[n], places[n])):
                         j = places[n, k]
@@ -266,7 +265,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                         )  # fmt: skip
                         if has_y:
                             Y[2 * n + 1, j] = y
-                        S[2 * n + 1, j] = q if has_q else ONE if above[j] > ZERO else ZERO
+                        S[2 * n + 1, j] = q if has_q else ONE if fires(above[j]) else ZERO
                         opened[n, j] = WANTED if window(above[j], width) != ZERO else 0
                     for k in range(find(opened[n], places[n])):
                         j, by_V = places[n, k], ZERO
@@ -276,10 +275,10 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                         d_s[row, j] += by_V
                     if spiked.size and t + 1 < stop:
                         for j in range(H):
-                            spiked[row, t + 1, j] = KEPT if above[j] > ZERO else 0
+                            spiked[row, t + 1, j] = KEPT if fires(above[j]) else 0
                     if d_taps.size:
                         for j in range(H):
-                            opened[n, j] = WANTED if above[j] > ZERO else 0
+                            opened[n, j] = WANTED if fires(above[j]) else 0
                         for k in range(find(opened[n], places[n])):
                             j = places[n, k]
                             at = t + delays[j]

@@ -5,7 +5,7 @@
 from functools import cache
 
 from models.dynamics.numba_kept import inlined
-from models.dynamics.numba_support import ONE, ZERO, Kernels, derivative, make_kernels
+from models.dynamics.numba_support import ONE, ZERO, Kernels, derivative, firing, make_kernels
 
 # Names of the options of ``resetting_kernels``
 FORM = ("adapts", "scales", "hard", "detached", "symplectic")
@@ -64,7 +64,7 @@ def resetting_kernels(
 
     A reset hides the potential at which a neuron fired, so that the adjoint computes it again.
     """
-    window = derivative(surrogate)
+    window, fires = derivative(surrogate), firing(not adapts)
 
     @inlined
     def step(current, u, w, s, alpha, beta, a, b, keep, theta, reset, scale):
@@ -72,7 +72,7 @@ def resetting_kernels(
         drift = a * u + b * s
         fired = alpha * u + keep * (current - w if adapts else current)
         above = fired - theta
-        s = ONE if above > ZERO else ZERO
+        s = ONE if fires(above) else ZERO
         u = fired * (ONE - s) if hard else fired - s * theta
         if adapts:
             w = beta * w + (a * u + b * s if symplectic else drift)
@@ -86,7 +86,7 @@ def resetting_kernels(
         """Gradients of one step, summed in the order of autograd."""
         current = current - w if adapts else current
         fired = alpha * u + keep * current
-        gone = ONE if fired - theta > ZERO else ZERO
+        gone = ONE if fires(fired - theta) else ZERO
         seen, jump, early, by_jump = u, s, ZERO, ZERO
         if adapts:
             if symplectic:
@@ -108,7 +108,10 @@ def resetting_kernels(
             alpha * d_fired + early, beta * d_w - d_current, ZERO, by_jump,
         )  # fmt: skip
 
-    return make_kernels(step, adjoint, window, has_y=adapts, jumps=adapts, each=each, folds=folds)
+    return make_kernels(
+        step, adjoint, window, has_y=adapts, jumps=adapts, each=each, folds=folds,
+        at_threshold=not adapts,
+    )  # fmt: skip
 
 
 @cache

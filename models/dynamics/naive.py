@@ -211,7 +211,7 @@ def resetting(
         current = returning(I_t, s)
         current = current - w if adapts else current
         fired = alpha * u + ((1 - alpha) * current if scales else current)
-        s = spike(fired - theta, surrogate)
+        s = spike(fired - theta, surrogate, at_threshold=not adapts)
         taken = s.detach() if detached else s
         u = fired * (1 - taken) if hard else fired - taken * theta
         if adapts:

@@ -200,7 +200,9 @@ class Kernels(NamedTuple):
     jumps: bool
     folds: bool
     each: bool
-    # To be inlined: a step and the window as given, and the gradients of steps of a row
+    # To be inlined: whether a neuron so far above the threshold spikes, a step and the window as
+    # given, and the gradients of steps of a row
+    fires: Callable
     step: Callable
     window: Callable
     back: Callable
@@ -227,15 +229,21 @@ def _pass_q(step: Callable, adjoint: Callable) -> tuple[Callable, Callable]:
     return step_past, adjoint_past
 
 
+@cache
+def firing(at_threshold: bool) -> Callable:
+    """Whether a neuron spikes that is so far above the threshold, to be called in kernels."""
+    return inlined((lambda above: above >= ZERO) if at_threshold else (lambda above: above > ZERO))
+
+
 def make_kernels(
     step: Callable, adjoint: Callable, window: Callable, *, has_y: bool, jumps: bool, each: bool,
-    folds: bool, has_q: bool = False,
+    folds: bool, has_q: bool = False, at_threshold: bool = False,
 ) -> Kernels:  # fmt: skip
     """Compile a recurrence with five coefficients per neuron, and theta, reset and scale.
 
     Args:
         step: (current, x, y, s, five coefficients, theta, reset, scale) -> x, y, and how far above
-            the threshold the neuron is, which spikes where that is more than 0; inlined.
+            the threshold the neuron is; inlined.
         adjoint: (gradients of s, x and y, current, x, y, s, new x, new y, five coefficients, theta,
             reset, scale, width) -> the gradient of the current, what is added to seven sums, four
             of coefficients and those of theta, reset and scale, and the gradients of x, y, s and of
@@ -246,6 +254,7 @@ def make_kernels(
         has_q: whether there is a third state q as well, and the gradient of a spike by way of it is
             that of q. ``step`` takes and returns q between y and s; ``adjoint`` takes its gradient
             behind that of y, q for s, and returns its gradient for that of s by way of y.
+        at_threshold: whether a neuron spikes where that is 0, or only where it is more.
         jumps: whether there are a gradient of s by way of y and a fourth sum.
         each: whether every neuron has theta, reset and scale, and the backward kernel sums their
             gradients, instead of one for all.
@@ -256,6 +265,7 @@ def make_kernels(
             of its ``slope`` and shift, as those of ``(I - mean) * slope + shift``, are summed, too.
     """
 
+    fires = firing(at_threshold)
     if not has_q:
         step, adjoint = _pass_q(step, adjoint)
 
@@ -351,7 +361,7 @@ def make_kernels(
                         c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
                         theta[j * each], reset[j * each], scale[j * each],
                     )  # fmt: skip
-                    new_s = ONE if above[j] > ZERO else ZERO
+                    new_s = ONE if fires(above[j]) else ZERO
                     x[row, j], s[row, j], spikes[row, t, j] = new_x, new_s, new_s
                     if has_y:
                         y[row, j] = new_y
@@ -400,7 +410,7 @@ def make_kernels(
                         )  # fmt: skip
                         if has_y:
                             Y[k + 1, j] = y
-                        S[k + 1, j] = q if has_q else ONE if above > ZERO else ZERO
+                        S[k + 1, j] = q if has_q else ONE if fires(above) else ZERO
                 pulled = D if folds else d_spikes
                 for t in range(until - 1, whole - 1, -1):
                     if folds:
@@ -429,4 +439,4 @@ def make_kernels(
                             d_I[row, t, j] = d_current * slope[j]
 
     flags = has_y, has_q, jumps, folds, each
-    return Kernels(forward_steps, backward_steps, *flags, step, window, back)
+    return Kernels(forward_steps, backward_steps, *flags, fires, step, window, back)

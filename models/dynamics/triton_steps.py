@@ -17,7 +17,15 @@ from torch.autograd.function import once_differentiable
 from models.dynamics import triton_line
 from models.dynamics.backends import limits_of, state_of, way_of
 from models.dynamics.naive import AdaptiveState, BalancedState
-from models.dynamics.triton_support import SIZES, derivative, launch, own_gradient, place, spike
+from models.dynamics.triton_support import (
+    SIZES,
+    derivative,
+    launch,
+    own_gradient,
+    place,
+    spike,
+    spike_at,
+)
 from models.surrogate import BOXCAR
 
 ADAPTS, SCALES, HARD, DETACHED, SYMPLECTIC, BALANCED = (tl.constexpr(1 << i) for i in range(6))
@@ -47,7 +55,7 @@ def _step(current, x, y, q, s, c, theta, decay, dt, FORM: tl.constexpr):
     else:
         drift = c[2] * x + c[3] * s
         fired, _ = _fired(current, x, y, c, FORM)
-        s = spike(fired - theta)
+        s = spike(fired - theta) if ADAPTS & FORM else spike_at(fired - theta)
         x = fired * (1.0 - s) if HARD & FORM else fired - s * theta
         if ADAPTS & FORM:
             if SYMPLECTIC & FORM:

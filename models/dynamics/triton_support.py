@@ -30,6 +30,12 @@ def spike(x):
 
 
 @triton.jit
+def spike_at(x):
+    """The same of neurons that spike at the threshold, too."""
+    return tl.where(x >= 0.0, 1.0, 0.0)
+
+
+@triton.jit
 def normal(x, mean: tl.constexpr, deviation: tl.constexpr):
     """Density of the normal distribution."""
     z = (x - mean) * (1.0 / deviation)

@@ -136,6 +136,13 @@ def resetting_inputs(
     return inputs | {"a": inputs["a"] * 0.6, "b": inputs["b"] * 0.6}
 
 
+def coarse(inputs):
+    """Inputs of ``resetting`` of few bits, with which potentials are now and then 1, to the bit."""
+    half = torch.full_like(inputs["alpha"], 0.5)
+    found = {name: x if x is None else (4 * x).round() / 4 for name, x in inputs.items()}
+    return found | {"alpha": half}
+
+
 def run_resetting(
     backend, I, alpha, beta, a, b, u, w, s, V, *, theta=1.0, fold=None, surrogate=BOXCAR, **form
 ):

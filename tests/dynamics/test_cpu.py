@@ -26,6 +26,7 @@ from tests.dynamics.cases import (
     assert_like_naive,
     assert_surrogate_like_double_precision,
     balanced_inputs,
+    coarse,
     largest_error,
     outputs_and_gradients,
     readout_inputs,
@@ -99,6 +100,15 @@ def test_resetting(case, recurrent, threads):
     for shape, learns in shapes:
         inputs = resetting_inputs(*shape, adapts=adapts, recurrent=recurrent, learns=learns)
         assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("case", ["SE-adLIF", "LIF, hard", "LIF, soft"])
+def test_resetting_at_the_threshold(case, recurrent):
+    adapts, form = RESETTING[case]
+    run = functools.partial(run_resetting, **form)
+    inputs = coarse(resetting_inputs(3, 9, 40, adapts=adapts, recurrent=recurrent))
+    assert_like_naive(run, "cpu", inputs, exact_gradients=EXACT)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])

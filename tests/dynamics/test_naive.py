@@ -11,14 +11,18 @@ import torch
 from models.dynamics import AdaptiveState, ResonateState, adaptive, resonate
 from models.surrogate import spike
 from tests.dynamics.cases import (
+    RESETTING,
     adaptive_inputs,
+    coarse,
     random,
     readout_inputs,
+    resetting_inputs,
     resonate_inputs,
     run_adaptive,
     run_inside,
     run_outside,
     run_readout,
+    run_resetting,
     run_resonate,
 )
 
@@ -35,6 +39,20 @@ shapes = pytest.mark.parametrize(("batch", "steps"), [(B, T), (1, T), (B, 1), (1
 def test_a_spike_needs_more_than_the_threshold():
     x = torch.tensor([-1.0, -1e-7, 0.0, 1e-7, 1.0])
     assert spike(x).tolist() == [0, 0, 0, 1, 1]
+    assert spike(x, at_threshold=True).tolist() == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("case", "at_threshold"), [("LIF, hard", True), ("LIF, soft", True), ("SE-adLIF", False)]
+)
+def test_lif_that_is_reset_at_once_spikes_at_the_threshold(case, at_threshold):
+    adapts, form = RESETTING[case]
+    inputs = coarse(resetting_inputs(3, 9, 40, adapts=adapts))
+    below, at, above = (
+        run_resetting("naive", **inputs, theta=1 + shift, **form)[0] for shift in (-1e-6, 0.0, 1e-6)
+    )
+    assert torch.equal(at, below) == at_threshold
+    assert torch.equal(at, above) != at_threshold
 
 
 def test_the_surrogate_window_is_open_below_and_closed_above():
