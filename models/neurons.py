@@ -48,7 +48,8 @@ class ResettingLayer(CompiledLayer):
 
 
 class LIFNodeLayer(ResettingLayer):
-    """LIF of a fixed time constant ``tau``, in steps, that spikes reset at once.
+    """LIF of a fixed time constant ``tau``, in steps, that spikes reset at once, and that spikes at
+    the threshold, too.
 
     That of SpikingJelly (Fang et al. 2023) with ``decay_input=False``, by which networks with
     learned delays are published; they differ in ``tau`` and in the reset.
