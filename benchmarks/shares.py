@@ -84,7 +84,7 @@ FUNCTIONS = {
 KERNELS = {
     "input_gradient": BY_INPUT,
     "weight_gradient": BY_WEIGHT,
-    "add_statistics": NORM,
+    "add_lines": NORM,
     "draw": DRAWS,
     "draw_numbers": DRAWS,
 }

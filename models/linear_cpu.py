@@ -25,7 +25,7 @@ from models.dynamics.cpu_around import shares
 from models.dynamics.numba_kept import instruction, kernel
 from models.dynamics.numba_support import arrays, room, run_rows
 from models.events_cpu import Events
-from models.places import Places, gradient_at
+from models.places import Places, add_lines, gradient_at, rows_of
 
 ROWS = 256  # rows whose gradients stay in the L2 cache
 TILE = 16  # columns that are transposed at once
@@ -109,10 +109,11 @@ def forward_product(first, end, share, starts, columns, values, weight, y, sums)
 
 @kernel
 def weight_gradient(
-    first, end, blocks, starts, columns, values, d_y, sums, ends, rows, sorted_values
+    first, end, blocks, starts, columns, values, d_y, sums, x, mean, slope, offset, ends, rows,
+    sorted_values,
 ):  # fmt: skip
-    """Sums of the gradient [parts, K, H], each over its share of the rows: those first to end, each
-    in ``blocks`` of its own rows.
+    """Sums of the gradient [parts, K, H], each over its share of the rows, once these are as of
+    ``add_lines``: those first to end, each in ``blocks`` of its own rows.
 
     The events of ROWS rows are sorted by column first, ``ends[k]`` being where those of column k
     end.
@@ -125,6 +126,7 @@ def weight_gradient(
         stop = N * (part + 1) // len(sums)
         for begin in range(N * part // len(sums), stop, ROWS):
             until = min(begin + ROWS, stop)
+            add_lines(begin, until, d_y, x, mean, slope, offset)
             ends[low : high + 1] = 0
             for i in range(starts[begin], starts[until]):
                 k = columns[i]
@@ -184,16 +186,14 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_y, _):
         weight, given, x = ctx.saved_tensors
-        (events, wanted), d_y, d_x = ctx.lists, d_y.reshape(-1, weight.shape[0]).contiguous(), None
+        (events, wanted), d_x = ctx.lists, None
         if ctx.needs_input_grad[0]:
-            if wanted is None:
-                d_x = (d_y @ weight).view(ctx.shape)
-            else:
-                d_x = gradient_at(wanted, given, d_y, ctx.shape)
+            d_x = d_y @ weight if wanted is None else gradient_at(wanted, given, d_y, ctx.shape)
         if not ctx.needs_input_grad[1]:
             return d_x, None, None, None
         if events is None:
-            return d_x, d_y.T @ x.reshape(-1, weight.shape[1]), None, None
+            rows, x = (a.reshape(-1, a.shape[-1]) for a in (d_y, x))
+            return d_x, rows.T @ x, None, None
         return d_x, by_weights(events, d_y, weight.shape[1]), None, None
 
 
@@ -209,30 +209,32 @@ def multiplied(events: Events, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
-    """Gradient [H, K] of the weights of a product, from that of the product: d_y [N, H], dense."""
+    """Gradient [H, K] of the weights of a product, from that of the product: d_y [..., H]."""
     sums = parts_by_weights(events, d_y, K)
-    found = d_y.new_empty(d_y.shape[1], K)
+    found = sums.new_empty(sums.shape[2], K)
     run_rows(
         add_transposed, -(-K // TILE), TILE * sums[:, 0].numel(), *arrays(sums, found),
-        scratch=lambda n: (room(n, TILE, d_y.shape[1] + TILE),),
+        scratch=lambda n: (room(n, TILE, sums.shape[2] + TILE),),
     )  # fmt: skip
     return found
 
 
 def parts_by_weights(events: Events, d_y: Tensor, K: int) -> Tensor:
     """Sums [parts, K, H] that add up to it, transposed."""
-    parts, most = min(PARTS, 1 + d_y.shape[0] // PER_PART), ROWS * K
+    (N, H), most = (len(events.starts) - 1, d_y.shape[-1]), ROWS * K
+    parts = min(PARTS, 1 + N // PER_PART)
     parts = 1 << parts.bit_length() - 1  # a power of two, which most numbers of threads divide
-    sums = d_y.new_empty(parts, K, d_y.shape[1])
     blocks = -(-torch.get_num_threads() // parts)  # so that no thread has nothing to do
+    rows, lacks = rows_of(d_y, for_several=blocks > 1)
+    sums = rows.new_empty(parts, K, H)
 
     def scratch(threads):
         """Ends of columns, and the rows and values of a block's events."""
         sizes = (K + 1, torch.int64), (most, torch.int32), (most, torch.float32)
         return tuple(room(threads, size, dtype=dtype) for size, dtype in sizes)
 
-    turns, given = parts * blocks, arrays(*events, d_y, sums)
-    run_rows(weight_gradient, turns, d_y.numel() // blocks, blocks, *given, scratch=scratch)
+    turns, given = parts * blocks, (*arrays(*events, rows, sums), *lacks)
+    run_rows(weight_gradient, turns, rows.numel() // blocks, blocks, *given, scratch=scratch)
     return sums
 
 

@@ -9,12 +9,15 @@ list: as zeros between few numbers it would be written to memory and read again.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from models.dynamics.numba_kept import kernel, summing_kernel
-from models.dynamics.numba_support import ZERO, arrays, put, run_rows
+from models.dynamics.numba_support import LOOKS, ZERO, F, arrays, put, run_rows
+
+NOTHING = np.empty((0, 0), F), *np.empty((3, 0), F)  # to be added to the rows of a gradient
 
 
 class Places(NamedTuple):
@@ -53,9 +56,22 @@ def products(begin, end, places, V, g, found):
 
 
 @kernel
-def input_gradient(first, end, starts, columns, weight, d_y, values):
-    """Rows first to end of d_y [N, H] times the weight [K, H] transposed, at the given places."""
+def add_lines(first, end, d_x, x, mean, slope, offset):
+    """d_x += slope * (x - mean) + offset, [H], in rows first to end of d_x [N, H]; none of x: no
+    change."""
+    for n in range(first, min(end, len(x))):
+        for j in range(x.shape[1]):
+            d_x[n, j] += slope[j] * (x[n, j] - mean[j]) + offset[j]
+
+
+@kernel
+def input_gradient(
+    first, end, starts, columns, weight, d_y, values, x, mean, slope, offset
+):  # fmt: skip
+    """Rows first to end of d_y [N, H], once they are as of ``add_lines``, times the weight [K, H]
+    transposed, at the given places."""
     for n in range(first, end):
+        add_lines(n, n + 1, d_y, x, mean, slope, offset)
         products(starts[n], starts[n + 1], columns, weight, d_y[n], values)
 
 
@@ -69,26 +85,20 @@ def spread_out(first, end, starts, columns, values, x):
             put(row, columns[i], values[i])
 
 
-class Scattered(Tensor):
-    """A gradient [..., K] of numbers at some places, and of zeros.
+class Handed(Tensor):
+    """A gradient that one of our operations hands to another in a form of its own.
 
     Whatever PyTorch computes of it, such as the sum of the gradients of several products, it
     computes of the :meth:`dense` tensor.
     """
 
     @staticmethod
-    def __new__(cls, places: Places, values: Tensor, shape: torch.Size):
-        return Tensor._make_wrapper_subclass(cls, shape, dtype=values.dtype, device=values.device)
-
-    def __init__(self, places: Places, values: Tensor, shape: torch.Size):
-        self.places, self.found = places, values
+    def __new__(cls, shape: torch.Size):
+        return Tensor._make_wrapper_subclass(cls, shape, dtype=torch.float32)
 
     def dense(self) -> Tensor:
         """The same as a plain tensor."""
-        x = torch.empty(self.shape)
-        rows = x.view(-1, self.shape[-1])
-        run_rows(spread_out, *rows.shape, *arrays(*self.places, self.found, rows))
-        return x
+        raise NotImplementedError
 
     def numpy(self, **options):
         """The dense tensor's, which PyTorch does not give of a subclass."""
@@ -97,15 +107,70 @@ class Scattered(Tensor):
     @classmethod
     def __torch_dispatch__(cls, function, types, arguments=(), options=None):
         def plain(x):
-            return x.dense() if isinstance(x, Scattered) else x
+            return x.dense() if isinstance(x, Handed) else x
 
         return function(*tree_map(plain, arguments), **tree_map(plain, options or {}))
 
 
+class Scattered(Handed):
+    """A gradient [..., K] of numbers at some places, and of zeros."""
+
+    @staticmethod
+    def __new__(cls, places: Places, values: Tensor, shape: torch.Size):
+        return super().__new__(cls, shape)
+
+    def __init__(self, places: Places, values: Tensor, shape: torch.Size):
+        self.places, self.found = places, values
+
+    def dense(self) -> Tensor:
+        x = torch.empty(self.shape)
+        rows = x.view(-1, self.shape[-1])
+        run_rows(spread_out, *rows.shape, *arrays(*self.places, self.found, rows))
+        return x
+
+
+class Pending(Handed):
+    """The gradient of x [..., H] as ``rows`` [N, H], which lacks what comes by way of the mean and
+    the deviation of x: ``slope * (x - mean) + offset``, ``lacks`` being x [N, H] and these three.
+
+    The first that reads it adds that, row by row: for itself memory would be read once more.
+    """
+
+    @staticmethod
+    def __new__(cls, rows: Tensor, lacks: tuple[np.ndarray, ...], shape: torch.Size):
+        return super().__new__(cls, shape)
+
+    def __init__(self, rows: Tensor, lacks: tuple[np.ndarray, ...], shape: torch.Size):
+        self.rows, self.lacks = rows, lacks
+
+    def dense(self) -> Tensor:
+        x, *line = self.taken()
+        if x.size:
+            run_rows(add_lines, len(x), x.shape[1] // LOOKS, self.rows.numpy(), x, *line)
+        return self.rows.view(self.shape)
+
+    def taken(self) -> tuple[np.ndarray, ...]:
+        """What the rows lack, to be added now."""
+        lacks, self.lacks = self.lacks, NOTHING
+        return lacks
+
+
+def rows_of(d_y: Tensor, for_several: bool = False) -> tuple[Tensor, tuple[np.ndarray, ...]]:
+    """The rows [N, H] of a gradient [..., H], and what a kernel has to add to them: nothing where
+    they are ``for_several`` threads that all read all of them."""
+    if isinstance(d_y, Pending):
+        if for_several:
+            d_y.dense()
+        return d_y.rows, d_y.taken()
+    return d_y.reshape(-1, d_y.shape[-1]).contiguous(), NOTHING
+
+
 def gradient_at(places: Places, weight: Tensor, d_y: Tensor, shape: torch.Size) -> Scattered:
     """The gradient, of that ``shape`` [..., K], of the input of a product with the weight [K, H],
-    from that of the product: d_y [N, H]."""
-    N, H = d_y.shape
-    values = d_y.new_empty(places.columns.shape[0])
-    run_rows(input_gradient, N, values.numel() * H // N, *arrays(*places, weight, d_y, values))
+    from that of the product: d_y [..., H]."""
+    rows, lacks = rows_of(d_y)
+    N, H = rows.shape
+    values = rows.new_empty(places.columns.shape[0])
+    given = *arrays(*places, weight, rows, values), *lacks
+    run_rows(input_gradient, N, values.numel() * H // N, *given)
     return Scattered(places, values, shape)

@@ -25,6 +25,7 @@ from torch.autograd.function import once_differentiable
 from models.dynamics.mersenne import WORTH_A_BLOCK, bernoulli, draws_alike, numbers_alike, uniform
 from models.dynamics.numba_kept import kernel
 from models.dynamics.numba_support import LOOKS, F, arrays, fused, run_rows
+from models.places import Pending
 
 LARGE, ALL, NONE = np.float32(0.9), np.float32(1), np.float32(0)
 UNITS = 1 << 12  # units that a thread takes at once
@@ -138,15 +139,6 @@ def add_squares(first, end, share, x, mean, sums):
                 total[j] = fused(distance, distance, total[j])
 
 
-@kernel
-def add_statistics(first, end, x, mean, slope, offset, d_x):
-    """d_x += slope * (x - mean) + offset, [H], in rows first to end: what reaches x by way of its
-    mean and deviation."""
-    for n in range(first, end):
-        for j in range(x.shape[1]):
-            d_x[n, j] += slope[j] * (x[n, j] - mean[j]) + offset[j]
-
-
 def note_sums(x: Tensor, sums: Tensor | None) -> Tensor:
     """x, of whose rows :func:`statistics` shall know these ``sums``, as of :func:`add_columns`."""
     x.noted = sums, x._version
@@ -212,17 +204,16 @@ def line_of(
 
 def pull_back(
     x: Tensor, mean: Tensor, rate: Tensor, weight: Tensor, sums: Tensor, d_x: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients [H] of weight and shift; to d_x [N, H] it adds what comes by the statistics of x.
-
-    ``sums`` [2, B, H] are those of slope and shift by clips.
-    """
+) -> tuple[Pending, Tensor, Tensor]:
+    """Gradients of x [B, T, H], weight and shift [H]; d_x is the first without what comes by the
+    statistics of x. ``sums`` [2, B, H] are those of slope and shift by clips."""
     d_slope, d_shift = sums.sum(dim=1).numpy()
     mean, rate, weight = arrays(mean, rate, weight)
-    rows = F(x.shape[0])
-    pulls = (-(rate * weight) * pull / rows for pull in (rate**2 * d_slope, d_shift))
-    run_rows(add_statistics, len(x), x.shape[1] // LOOKS, *arrays(x), mean, *pulls, *arrays(d_x))
-    return torch.from_numpy(d_slope * rate), torch.from_numpy(d_shift)
+    rows = x.flatten(0, 1)
+    count = F(len(rows))
+    pulls = (-(rate * weight) * pull / count for pull in (rate**2 * d_slope, d_shift))
+    d_x = Pending(d_x.view_as(rows), (*arrays(rows), mean, *pulls), x.shape)
+    return d_x, torch.from_numpy(d_slope * rate), torch.from_numpy(d_shift)
 
 
 @cache
