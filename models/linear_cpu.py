@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import shares
 from models.dynamics.numba_kept import instruction, kernel
-from models.dynamics.numba_support import arrays, room, run_rows
+from models.dynamics.numba_support import BURST, arrays, room, run_rows
 from models.events_cpu import Events
 from models.places import Places, add_lines, gradient_at, rows_of
 
@@ -99,12 +99,15 @@ def forward_product(first, end, share, starts, columns, values, weight, y, sums)
     for turn in range(first, end):
         total = sums[turn]
         total[:] = 0
-        for n in range(turn * share, min((turn + 1) * share, len(y))):
-            row = y[n]
-            row[:] = 0
-            add_rows(row, starts[n], starts[n + 1], columns, values, weight)
-            for j in range(total.size):
-                total[j] += row[j]
+        stop = min((turn + 1) * share, len(y))
+        for begin in range(turn * share, stop, BURST):
+            until = min(begin + BURST, stop)
+            y[begin:until] = 0
+            for n in range(begin, until):
+                row = y[n]
+                add_rows(row, starts[n], starts[n + 1], columns, values, weight)
+                for j in range(total.size):
+                    total[j] += row[j]
 
 
 @kernel

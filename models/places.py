@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from models.dynamics.numba_kept import kernel, summing_kernel
-from models.dynamics.numba_support import LOOKS, ZERO, F, arrays, put, run_rows
+from models.dynamics.numba_support import BURST, LOOKS, ZERO, F, arrays, put, run_rows
 
 NOTHING = np.empty((0, 0), F), *np.empty((3, 0), F)  # to be added to the rows of a gradient
 
@@ -70,9 +70,11 @@ def input_gradient(
 ):  # fmt: skip
     """Rows first to end of d_y [N, H], once they are as of ``add_lines``, times the weight [K, H]
     transposed, at the given places."""
-    for n in range(first, end):
-        add_lines(n, n + 1, d_y, x, mean, slope, offset)
-        products(starts[n], starts[n + 1], columns, weight, d_y[n], values)
+    for begin in range(first, end, BURST):
+        until = min(begin + BURST, end)
+        add_lines(begin, until, d_y, x, mean, slope, offset)
+        for n in range(begin, until):
+            products(starts[n], starts[n + 1], columns, weight, d_y[n], values)
 
 
 @kernel

@@ -32,6 +32,7 @@ _WORTH_A_THREAD = 1 << 16  # neuron steps; less work than this is done before a 
 LINE = 64  # entries, whose bytes are a multiple of those of a line of the cache
 PAGE = 1024  # entries
 APART = 160  # entries, from the beginning of a page to that of the next array
+BURST = 32  # rows that are read from memory, or written to it, at once: faster than one by one
 LOOKS = 8  # entries that a kernel only looks at, in the time of a neuron step
 _CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
