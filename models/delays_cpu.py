@@ -393,10 +393,11 @@ class _Currents(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_I, _):
         (P, sigma, weight, given, g), (events, made, wanted, used) = ctx.saved_tensors, ctx.lists
-        d_I, slope, of_x = d_I.contiguous(), slopes(g, P, sigma), ctx.needs_input_grad[0]
-        rows, d_weight = d_I.flatten(0, 1), None
-        if ctx.needs_input_grad[3]:
-            d_weight = by_weights(made, rows, weight.shape[1])
+        slope, of_x, d_weight = slopes(g, P, sigma), ctx.needs_input_grad[0], None
+        if ctx.needs_input_grad[3]:  # first, as it adds what a pending gradient lacks
+            d_weight = by_weights(made, d_I, weight.shape[1])
+        d_I = d_I.contiguous()
+        rows = d_I.flatten(0, 1)
         if not of_x:
             wanted = Places(torch.zeros_like(events.starts), events.columns[:0])
         if wanted is not None and is_worth_it(events, wanted, g, ctx.shape.numel()):
