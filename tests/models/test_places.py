@@ -64,3 +64,69 @@ def test_hooks_and_kept_gradients_see_dense_tensors(case):
     torch.testing.assert_close(y.grad, expected)
     torch.testing.assert_close(norms, [expected.norm()])
     assert type(y.grad) is torch.Tensor
+
+
+class Lacking(torch.autograd.Function):
+    """Passes x on; its gradient lacks something, or is the same as a plain tensor."""
+
+    @staticmethod
+    def forward(ctx, x, pending):
+        ctx.save_for_backward(x)
+        ctx.pending = pending
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        rows = x.detach().flatten(0, 1).numpy()
+        line = np.random.default_rng(0).normal(size=(3, rows.shape[1])).astype(np.float32)
+        found = places.Pending(gradient.flatten(0, 1).clone(), (rows, *line), x.shape)
+        return found if ctx.pending else found.dense(), None
+
+
+def test_what_a_gradient_lacks_is_added_once():
+    x, line = torch.randn(SHAPE), torch.randn(3, SHAPE[2])
+    given = torch.randn(SHAPE)
+    expected = given + line[1] * (x - line[0]) + line[2]
+    lacks = x.flatten(0, 1).numpy(), *line.numpy()
+    found = places.Pending(given.flatten(0, 1).clone(), lacks, x.shape)
+    for _ in range(2):
+        torch.testing.assert_close(found + 0, expected)
+    assert type(found + 0) is torch.Tensor
+    np.testing.assert_array_equal(found.numpy(), found.dense().numpy())
+
+
+@pytest.mark.parametrize("threads", [1, 9])  # more than there are sums: several read each row
+@pytest.mark.parametrize("frozen", ["x", "weight", None])
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_products_add_what_a_gradient_lacks(case, sparse, listed, frozen, threads):
+    x, weight, events, wanted, _ = case
+    before, found = torch.get_num_threads(), []
+    for pending in (True, False):
+        leaves = [x.detach().requires_grad_(frozen != "x"), weight.clone()]
+        leaves[1].requires_grad_(frozen != "weight")
+        y = through(*leaves, events if listed else None, wanted if sparse else None)
+        torch.set_num_threads(threads)
+        try:
+            Lacking.apply(y, pending).square().sum().backward()
+        finally:
+            torch.set_num_threads(before)
+        found.append([leaf.grad for leaf in leaves])
+    for ours, plain in zip(*found, strict=True):
+        assert (ours is None) == (plain is None)
+        if plain is not None:
+            torch.testing.assert_close(ours, plain, rtol=1e-6, atol=1e-6)
+
+
+def test_several_products_of_a_current_and_hooks_see_what_it_lacked(case):
+    x, weight, events, wanted, _ = case
+    found = []
+    for pending in (True, False):
+        leaf, seen = x.detach().requires_grad_(), []
+        y = through(leaf * 1.0, weight, events, wanted)
+        y.retain_grad()
+        y.register_hook(lambda gradient, seen=seen: seen.append(gradient.sum()))
+        (Lacking.apply(y, pending).square().sum() + y.sum()).backward()
+        found.append([leaf.grad, y.grad, *seen])
+    torch.testing.assert_close(*found)
