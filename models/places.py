@@ -4,7 +4,8 @@
 
 A layer's backward pass needs the gradient of a spike where the window of the surrogate is open and
 dropout kept it, at a tenth of the entries. A product computes it there alone, and hands it on as a
-list: as zeros between few numbers it would be written to memory and read again.
+list: as zeros between few numbers it would be written to memory and read again. What is left to add
+to the gradient of a product's result is handed on with it.
 """
 
 from typing import NamedTuple
