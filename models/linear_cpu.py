@@ -21,11 +21,11 @@ from numba.core.cgutils import alloca_once, for_range_slice, unpack_tuple
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.cpu_around import shares
+from models.dynamics.cpu_around import add_lines, rows_of, shares
 from models.dynamics.numba_kept import instruction, kernel
 from models.dynamics.numba_support import BURST, arrays, room, run_rows
 from models.events_cpu import Events
-from models.places import Places, add_lines, gradient_at, rows_of
+from models.places import Places, gradient_at
 
 ROWS = 256  # rows whose gradients stay in the L2 cache
 TILE = 16  # columns that are transposed at once

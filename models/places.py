@@ -4,21 +4,17 @@
 
 A layer's backward pass needs the gradient of a spike where the window of the surrogate is open and
 dropout kept it, at a tenth of the entries. A product computes it there alone, and hands it on as a
-list: as zeros between few numbers it would be written to memory and read again. What is left to add
-to the gradient of a product's result is handed on with it.
+list: as zeros between few numbers it would be written to memory and read again.
 """
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
+from models.dynamics.cpu_around import Handed, add_lines, rows_of
 from models.dynamics.numba_kept import kernel, summing_kernel
-from models.dynamics.numba_support import BURST, LOOKS, ZERO, F, arrays, put, run_rows
-
-NOTHING = np.empty((0, 0), F), *np.empty((3, 0), F)  # to be added to the rows of a gradient
+from models.dynamics.numba_support import BURST, ZERO, arrays, put, run_rows
 
 
 class Places(NamedTuple):
@@ -57,15 +53,6 @@ def products(begin, end, places, V, g, found):
 
 
 @kernel
-def add_lines(first, end, d_x, x, mean, slope, offset):
-    """d_x += slope * (x - mean) + offset, [H], in rows first to end of d_x [N, H]; none of x: no
-    change."""
-    for n in range(first, min(end, len(x))):
-        for j in range(x.shape[1]):
-            d_x[n, j] += slope[j] * (x[n, j] - mean[j]) + offset[j]
-
-
-@kernel
 def input_gradient(
     first, end, starts, columns, weight, d_y, values, x, mean, slope, offset
 ):  # fmt: skip
@@ -88,33 +75,6 @@ def spread_out(first, end, starts, columns, values, x):
             put(row, columns[i], values[i])
 
 
-class Handed(Tensor):
-    """A gradient that one of our operations hands to another in a form of its own.
-
-    Whatever PyTorch computes of it, such as the sum of the gradients of several products, it
-    computes of the :meth:`dense` tensor.
-    """
-
-    @staticmethod
-    def __new__(cls, shape: torch.Size):
-        return Tensor._make_wrapper_subclass(cls, shape, dtype=torch.float32)
-
-    def dense(self) -> Tensor:
-        """The same as a plain tensor."""
-        raise NotImplementedError
-
-    def numpy(self, **options):
-        """The dense tensor's, which PyTorch does not give of a subclass."""
-        return self.dense().numpy(**options)
-
-    @classmethod
-    def __torch_dispatch__(cls, function, types, arguments=(), options=None):
-        def plain(x):
-            return x.dense() if isinstance(x, Handed) else x
-
-        return function(*tree_map(plain, arguments), **tree_map(plain, options or {}))
-
-
 class Scattered(Handed):
     """A gradient [..., K] of numbers at some places, and of zeros."""
 
@@ -130,42 +90,6 @@ class Scattered(Handed):
         rows = x.view(-1, self.shape[-1])
         run_rows(spread_out, *rows.shape, *arrays(*self.places, self.found, rows))
         return x
-
-
-class Pending(Handed):
-    """The gradient of x [..., H] as ``rows`` [N, H], which lacks what comes by way of the mean and
-    the deviation of x: ``slope * (x - mean) + offset``, ``lacks`` being x [N, H] and these three.
-
-    The first that reads it adds that, row by row: for itself memory would be read once more.
-    """
-
-    @staticmethod
-    def __new__(cls, rows: Tensor, lacks: tuple[np.ndarray, ...], shape: torch.Size):
-        return super().__new__(cls, shape)
-
-    def __init__(self, rows: Tensor, lacks: tuple[np.ndarray, ...], shape: torch.Size):
-        self.rows, self.lacks = rows, lacks
-
-    def dense(self) -> Tensor:
-        x, *line = self.taken()
-        if x.size:
-            run_rows(add_lines, len(x), x.shape[1] // LOOKS, self.rows.numpy(), x, *line)
-        return self.rows.view(self.shape)
-
-    def taken(self) -> tuple[np.ndarray, ...]:
-        """What the rows lack, to be added now."""
-        lacks, self.lacks = self.lacks, NOTHING
-        return lacks
-
-
-def rows_of(d_y: Tensor, for_several: bool = False) -> tuple[Tensor, tuple[np.ndarray, ...]]:
-    """The rows [N, H] of a gradient [..., H], and what a kernel has to add to them: nothing where
-    they are ``for_several`` threads that all read all of them."""
-    if isinstance(d_y, Pending):
-        if for_several:
-            d_y.dense()
-        return d_y.rows, d_y.taken()
-    return d_y.reshape(-1, d_y.shape[-1]).contiguous(), NOTHING
 
 
 def gradient_at(places: Places, weight: Tensor, d_y: Tensor, shape: torch.Size) -> Scattered:

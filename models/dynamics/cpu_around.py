@@ -11,7 +11,7 @@ Dropout keeps its masks in a byte per unit, and draws them as in ``mersenne``.
 Statistics of batches are PyTorch's, too: it lets each thread add up its share of the rows one after
 another, and adds what the threads have found in double precision. The kernels do the same, as
 :func:`normalize_alike` finds out. A product that writes the rows adds them up at once, while they
-are cached.
+are cached. What comes to their gradient by way of the statistics is :class:`Pending`.
 """
 
 import math
@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils._pytree import tree_map
 
 from models.dynamics.mersenne import WORTH_A_BLOCK, bernoulli, draws_alike, numbers_alike, uniform
 from models.dynamics.numba_kept import kernel
 from models.dynamics.numba_support import LOOKS, F, arrays, fused, run_rows
-from models.places import Pending
 
 LARGE, ALL, NONE = np.float32(0.9), np.float32(1), np.float32(0)
+NOTHING = np.empty((0, 0), F), *np.empty((3, 0), F)  # to be added to the rows of a gradient
 UNITS = 1 << 12  # units that a thread takes at once
 
 
@@ -200,6 +201,78 @@ def line_of(
     """slope and offset [H] of a normalisation ``slope * x + offset``, rounded as by PyTorch."""
     slope, double = rate * weight, np.float64
     return slope, (shift.astype(double) - mean.astype(double) * slope.astype(double)).astype(F)
+
+
+@kernel
+def add_lines(first, end, d_x, x, mean, slope, offset):
+    """d_x += slope * (x - mean) + offset, [H], in rows first to end of d_x [N, H]; none of x: no
+    change."""
+    for n in range(first, min(end, len(x))):
+        for j in range(x.shape[1]):
+            d_x[n, j] += slope[j] * (x[n, j] - mean[j]) + offset[j]
+
+
+class Handed(Tensor):
+    """A gradient that one of our operations hands to another in a form of its own.
+
+    Whatever PyTorch computes of it, such as the sum of the gradients of several products, it
+    computes of the :meth:`dense` tensor.
+    """
+
+    @staticmethod
+    def __new__(cls, shape: torch.Size):
+        return Tensor._make_wrapper_subclass(cls, shape, dtype=torch.float32)
+
+    def dense(self) -> Tensor:
+        """The same as a plain tensor."""
+        raise NotImplementedError
+
+    def numpy(self, **options):
+        """The dense tensor's, which PyTorch does not give of a subclass."""
+        return self.dense().numpy(**options)
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, arguments=(), options=None):
+        def plain(x):
+            return x.dense() if isinstance(x, Handed) else x
+
+        return function(*tree_map(plain, arguments), **tree_map(plain, options or {}))
+
+
+class Pending(Handed):
+    """The gradient of x [..., H] as ``rows`` [N, H], which lacks what comes by way of the mean and
+    the deviation of x: ``slope * (x - mean) + offset``, ``lacks`` being x [N, H] and these three.
+
+    The first that reads it adds that, row by row: for itself memory would be read once more.
+    """
+
+    @staticmethod
+    def __new__(cls, rows: Tensor, lacks: tuple[np.ndarray, ...], shape: torch.Size):
+        return super().__new__(cls, shape)
+
+    def __init__(self, rows: Tensor, lacks: tuple[np.ndarray, ...], shape: torch.Size):
+        self.rows, self.lacks = rows, lacks
+
+    def dense(self) -> Tensor:
+        x, *line = self.taken()
+        if x.size:
+            run_rows(add_lines, len(x), x.shape[1] // LOOKS, self.rows.numpy(), x, *line)
+        return self.rows.view(self.shape)
+
+    def taken(self) -> tuple[np.ndarray, ...]:
+        """What the rows lack, to be added now."""
+        lacks, self.lacks = self.lacks, NOTHING
+        return lacks
+
+
+def rows_of(d_y: Tensor, for_several: bool = False) -> tuple[Tensor, tuple[np.ndarray, ...]]:
+    """The rows [N, H] of a gradient [..., H], and what a kernel has to add to them: nothing where
+    they are ``for_several`` threads that all read all of them."""
+    if isinstance(d_y, Pending):
+        if for_several:
+            d_y.dense()
+        return d_y.rows, d_y.taken()
+    return d_y.reshape(-1, d_y.shape[-1]).contiguous(), NOTHING
 
 
 def pull_back(

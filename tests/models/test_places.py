@@ -7,6 +7,7 @@ import pytest
 import torch
 
 events_cpu = pytest.importorskip("models.events_cpu")
+around = pytest.importorskip("models.dynamics.cpu_around")
 linear_cpu = pytest.importorskip("models.linear_cpu")
 places = pytest.importorskip("models.places")
 
@@ -80,7 +81,7 @@ class Lacking(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         rows = x.detach().flatten(0, 1).numpy()
         line = np.random.default_rng(0).normal(size=(3, rows.shape[1])).astype(np.float32)
-        found = places.Pending(gradient.flatten(0, 1).clone(), (rows, *line), x.shape)
+        found = around.Pending(gradient.flatten(0, 1).clone(), (rows, *line), x.shape)
         return found if ctx.pending else found.dense(), None
 
 
@@ -89,7 +90,7 @@ def test_what_a_gradient_lacks_is_added_once():
     given = torch.randn(SHAPE)
     expected = given + line[1] * (x - line[0]) + line[2]
     lacks = x.flatten(0, 1).numpy(), *line.numpy()
-    found = places.Pending(given.flatten(0, 1).clone(), lacks, x.shape)
+    found = around.Pending(given.flatten(0, 1).clone(), lacks, x.shape)
     for _ in range(2):
         torch.testing.assert_close(found + 0, expected)
     assert type(found + 0) is torch.Tensor
