@@ -78,10 +78,6 @@ def spread_out(first, end, starts, columns, values, x):
 class Scattered(Handed):
     """A gradient [..., K] of numbers at some places, and of zeros."""
 
-    @staticmethod
-    def __new__(cls, places: Places, values: Tensor, shape: torch.Size):
-        return super().__new__(cls, shape)
-
     def __init__(self, places: Places, values: Tensor, shape: torch.Size):
         self.places, self.found = places, values
 

@@ -281,8 +281,7 @@ def _backward(inputs, kept, gradients, needed):
     d_y, d_q = d_y if kernels.has_y else None, by_jump if kernels.has_q else None
     by_fold = [None] * 7
     if given.rate is not None:
-        norm = given.mean, given.rate, given.weight
-        d_I, *by_fold[5:] = pull_back(current, *norm, by_norm, d_I)
+        d_I, *by_fold[5:] = pull_back(current, given.mean, given.rate, given.weight, by_norm, d_I)
     return d_I, *by_coefficient, None, *by_limit, d_x, d_y, d_s, *by_way, d_q, *by_fold
 
 

@@ -15,6 +15,7 @@ are cached. What comes to their gradient by way of the statistics is :class:`Pen
 """
 
 import math
+from abc import abstractmethod
 from functools import cache
 
 import numpy as np
@@ -216,16 +217,16 @@ class Handed(Tensor):
     """A gradient that one of our operations hands to another in a form of its own.
 
     Whatever PyTorch computes of it, such as the sum of the gradients of several products, it
-    computes of the :meth:`dense` tensor.
+    computes of the :meth:`dense` tensor. The last argument is the shape.
     """
 
     @staticmethod
-    def __new__(cls, shape: torch.Size):
-        return Tensor._make_wrapper_subclass(cls, shape, dtype=torch.float32)
+    def __new__(cls, *given):
+        return Tensor._make_wrapper_subclass(cls, given[-1], dtype=torch.float32)
 
+    @abstractmethod
     def dense(self) -> Tensor:
         """The same as a plain tensor."""
-        raise NotImplementedError
 
     def numpy(self, **options):
         """The dense tensor's, which PyTorch does not give of a subclass."""
@@ -245,10 +246,6 @@ class Pending(Handed):
 
     The first that reads it adds that, row by row: for itself memory would be read once more.
     """
-
-    @staticmethod
-    def __new__(cls, rows: Tensor, lacks: tuple[np.ndarray, ...], shape: torch.Size):
-        return super().__new__(cls, shape)
 
     def __init__(self, rows: Tensor, lacks: tuple[np.ndarray, ...], shape: torch.Size):
         self.rows, self.lacks = rows, lacks
