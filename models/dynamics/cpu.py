@@ -37,10 +37,9 @@ from models.dynamics.numba_support import (
     arrays,
     derivative,
     make_kernels,
-    nothing,
     room,
-    run_rows,
 )
+from models.dynamics.numba_threads import nothing, run_rows
 from models.places import Scattered
 from models.surrogate import BOXCAR
 
@@ -218,7 +217,7 @@ def _steps(made, *inputs):
 
     def run(start, stop, compiled=kernels.forward, way=(), more=nothing, group=1):
         steps = -(-B // group), group * (stop - start) * H, start, stop, every, *way
-        run_rows(compiled, *steps, *state, scratch=lambda n: (room(n, H), *more(n)))
+        run_rows(compiled, *steps, *state, scratch=more)
 
     return run
 
@@ -254,7 +253,7 @@ def _backward(inputs, kept, gradients, needed):
     arguments = to_I, *before, *others, *by_coefficient, *by_limit, *given.coefficients
     marks = given.marks if kernels.folds else torch.empty(0, 0, 0, dtype=torch.uint8)
     steps = given.every + 1 if V is None else 2 * GROUP
-    sizes = *[(steps, H)] * 3, (1, UNROLLED * kernels.folds, H)
+    sizes = *[(steps, H)] * 3, (1, UNROLLED, H)
     by_norm = apart(2, B * kernels.folds, H)
 
     def run(start, stop, compiled=kernels.backward, way=(), more=nothing, group=1, pulled=d_spikes):

@@ -162,8 +162,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
     def forward(
         first, end, start, stop, every, V, mask, taps, delays, most, given, z, I, x, y, q, s,
         spikes, kept_x, kept_y, kept_q, kept_s, c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width,
-        slope, offset, stays, gain, marks, counts, above, spiked, places, values, arrived,
-        sources,
+        slope, offset, stays, gain, marks, counts, spiked, places, values, arrived, sources,
     ):  # fmt: skip
         """All steps, which complete the current I; s before them may be any numbers."""
         for group in range(first, end):
@@ -195,7 +194,7 @@ def clip_kernels(kernels: Kernels) -> ClipKernels:
                     one_step(
                         row, row + 1, t, t + 1, every, I, x, y, q, s, spikes,
                         kept_x, kept_y, kept_q, kept_s, c_0, c_1, c_2, c_3, c_4, theta, reset,
-                        scale, width, slope, offset, stays, gain, marks, counts, above,
+                        scale, width, slope, offset, stays, gain, marks, counts,
                     )  # fmt: skip
                     if z.size:
                         for j in range(I.shape[2]):

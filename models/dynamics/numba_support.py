@@ -1,18 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What all compiled CPU kernels share: how they are compiled, share the cores, and loop over time.
+"""What all compiled CPU kernels share: working arrays, surrogates, and the loop over time.
 
 Kernels are plain sequential functions over a range of batch rows that release the GIL. The rows are
-spread over threads here rather than by Numba's own parallel loops, because Numba's OpenMP pool is a
-second one beside PyTorch's (its idle threads spin on the cores that PyTorch needs) and its other
-portable layer aborts the process when two Python threads meet in it.
+spread by ``numba_threads`` rather than by Numba's own parallel loops, because Numba's OpenMP pool
+is a second one beside PyTorch's (its idle threads spin on the cores that PyTorch needs) and its
+other portable layer aborts the process when two Python threads meet in it.
 
 Nothing is kept for the backward pass but the input and the state before every STEPS_KEPT-th step:
 the steps between are computed again, exactly as before, while they fit the cache.
 """
 
 import math
-import time
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -24,17 +23,13 @@ from numba import types
 from numba.core.codegen import get_host_cpu_features
 
 from models.dynamics import naive
-from models.dynamics.backends import Compilation
 from models.dynamics.numba_kept import inlined, instruction, kernel
-from models.dynamics.numba_threads import run_pieces
 
-_WORTH_A_THREAD = 1 << 16  # neuron steps; less work than this is done before a thread wakes up
 LINE = 64  # entries, whose bytes are a multiple of those of a line of the cache
 PAGE = 1024  # entries
 APART = 160  # entries, from the beginning of a page to that of the next array
 BURST = 32  # rows that are read from memory, or written to it, at once: faster than one by one
 LOOKS = 8  # entries that a kernel only looks at, in the time of a neuron step
-_CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
 UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
 KEPT, WANTED, FIRED = map(np.uint8, (naive.KEPT, naive.WANTED, naive.FIRED))
@@ -64,6 +59,18 @@ def put(typing, x, place, value):
         return context.get_dummy_value()
 
     return types.none(x, types.intp, types.float32), code
+
+
+@inlined
+def read(x, row, begin, end):
+    """Have rows begin to end of a clip in the cache, as far as x [B, T, H] is not empty: memory is
+    read faster so than row by row between other work. The sum of what was looked at."""
+    total = ZERO
+    if x.size:
+        for t in range(begin, end):
+            for j in range(0, x.shape[2], LINE // 4):
+                total += x[row, t, j]
+    return total
 
 
 @inlined
@@ -108,18 +115,6 @@ def widen_vectors() -> bool:
 HAS_VBMI2 = widen_vectors()
 
 
-def compile_first(compiled: Callable, arguments: tuple) -> None:
-    """Compile, or read from disk, by a call on no rows.
-
-    Does nothing for a kernel that is compiled already. ``arguments`` follow first and end.
-    """
-    if compiled.overloads:  # "signatures" takes longer than a small kernel
-        return
-    start = time.perf_counter()
-    compiled(0, 0, *arguments)
-    Compilation.seconds += time.perf_counter() - start
-
-
 def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
     """NumPy's views of ``tensors``: what a kernel writes to them it writes to the tensors."""
     return tuple([(x.detach() if x.requires_grad else x).numpy() for x in tensors])
@@ -143,52 +138,6 @@ def apart(count: int, *shape: int) -> torch.Tensor:
     are equal, as in a loop that adds to all arrays."""
     size = math.prod(shape)
     return torch.zeros(count, size + -size % PAGE + APART)[:, :size].view(count, *shape)
-
-
-def nothing(threads: int) -> tuple[np.ndarray, ...]:
-    """No working arrays."""
-    return ()
-
-
-def pieces(rows: int, steps: int, threads: int) -> tuple[int, list[int]]:
-    """How many of the ``threads`` are worth it for ``rows`` of so many neuron ``steps`` each, and
-    the bounds of the pieces that they take in turn."""
-    threads = max(1, min(threads, rows, rows * steps // _WORTH_A_THREAD))
-    if threads == 1:
-        return 1, [0, rows]
-    count = min(rows, threads * _CHUNKS_PER_THREAD)
-    return threads, [rows * i // count for i in range(count + 1)]
-
-
-def run_rows(
-    compiled: Callable,
-    rows: int,
-    steps: int,
-    *arguments,
-    scratch: Callable[[int], tuple[np.ndarray, ...]] = nothing,
-) -> None:
-    """Call ``compiled(first, end, *arguments, *own)`` so that all ``rows`` are covered.
-
-    Uses up to ``torch.get_num_threads()`` threads, this one included. Rows must be independent:
-    results do not depend on how many threads there are.
-
-    Args:
-        compiled: a function made by :func:`kernel`.
-        rows: batch rows to cover.
-        steps: neuron steps per row, to judge whether threads pay.
-        arguments: passed on.
-        scratch: makes the working arrays of so many threads, each [threads, ...]; a thread has its
-            ``own`` part of each.
-    """
-    threads, bounds = pieces(rows, steps, torch.get_num_threads())
-    shared = scratch(threads)
-    if not compiled.overloads or threads == 1:
-        own = [x[0] for x in shared]
-        compile_first(compiled, (*arguments, *own))
-        if threads == 1:
-            compiled(0, rows, *arguments, *own)
-            return
-    run_pieces(compiled, bounds, threads, arguments, shared)
 
 
 class Kernels(NamedTuple):
@@ -325,6 +274,20 @@ def make_kernels(
                 d_scale[row, j] += by_scale
 
     @inlined
+    def pull_back(n, row, begin, end, I, d_I, mean, slope, sums):
+        """Gradients of the normalisation, and of what it was of, from those of its results d_I."""
+        d_slope, d_shift = sums
+        for t in range(begin, end, n):
+            for j in range(I.shape[2]):
+                by_slope, by_shift = d_slope[row, j], d_shift[row, j]
+                for i in range(n):
+                    d_current = d_I[row, t + i, j]
+                    by_shift += d_current
+                    by_slope += d_current * (I[row, t + i, j] - mean[j])
+                    d_I[row, t + i, j] = d_current * slope[j]
+                d_slope[row, j], d_shift[row, j] = by_slope, by_shift
+
+    @inlined
     def spread(n, row, t, d_spikes, marks, starts, at, values, gain, D):
         """Write what reaches the spikes of steps t to t + n - 1 into D."""
         for i in range(n):
@@ -339,44 +302,68 @@ def make_kernels(
                 for e in range(starts[place], starts[place + 1]):
                     put(row_of, at[e], values[e] * gain)
 
+    @inlined
+    def forth(
+        n, marking, row, begin, end, every, I, x, y, q, s, spikes, kept, c_0, c_1, c_2, c_3, c_4,
+        theta, reset, scale, width, norm, fold,
+    ):  # fmt: skip
+        """Steps begin to end, n at a time, whose states between them stay in registers."""
+        kept_x, kept_y, kept_q, kept_s = kept
+        (slope, offset), (stays, gain, marks, counts) = norm, fold
+        for t in range(begin, end, n):
+            if every > 0 and t % every == 0:
+                for j in range(I.shape[2]):
+                    kept_x[row, t // every, j] = x[row, j]
+                    kept_s[row, t // every, j] = s[row, j]
+                    if has_y:
+                        kept_y[row, t // every, j] = y[row, j]
+                    if has_q:
+                        kept_q[row, t // every, j] = q[row, j]
+            for j in range(I.shape[2]):
+                new_x, new_y, new_q, new_s = x[row, j], y[row, j], q[row, j], s[row, j]
+                count = counts[row, j] if marking else ZERO
+                for i in range(n):
+                    new_x, new_y, new_q, above = step(
+                        fused(I[row, t + i, j], slope[j], offset[j]), new_x, new_y, new_q, new_s,
+                        c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
+                        theta[j * each], reset[j * each], scale[j * each],
+                    )  # fmt: skip
+                    new_s = ONE if fires(above) else ZERO
+                    if marking:
+                        stay = stays[row, t + i, j]
+                        opened = np.uint8(window(above, width) != ZERO)
+                        spike = new_s * F(stay)
+                        count += spike
+                        mark = np.uint8(spike) * KEPT | np.uint8(stay & opened) * WANTED
+                        marks[row, t + i, j] = mark | np.uint8(new_s) * FIRED
+                        spikes[row, t + i, j] = spike * gain
+                    else:
+                        spikes[row, t + i, j] = new_s
+                x[row, j], s[row, j] = new_x, new_s
+                if has_y:
+                    y[row, j] = new_y
+                if has_q:
+                    q[row, j] = new_q
+                if marking:
+                    counts[row, j] = count
+
     @kernel
     def forward_steps(
         first, end, start, stop, every, I, x, y, q, s, spikes, kept_x, kept_y, kept_q, kept_s,
         c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, slope, offset, stays, gain, marks,
-        counts, above,
+        counts,
     ):  # fmt: skip
+        whole = stop - (stop - start) % UNROLLED
+        kept, fold = (kept_x, kept_y, kept_q, kept_s), (stays, gain, marks, counts)
         for row in range(first, end):
-            for t in range(start, stop):
-                if every > 0 and t % every == 0:
-                    for j in range(I.shape[2]):
-                        kept_x[row, t // every, j] = x[row, j]
-                        kept_s[row, t // every, j] = s[row, j]
-                        if has_y:
-                            kept_y[row, t // every, j] = y[row, j]
-                        if has_q:
-                            kept_q[row, t // every, j] = q[row, j]
-                for j in range(I.shape[2]):
-                    new_x, new_y, new_q, above[j] = step(
-                        fused(I[row, t, j], slope[j], offset[j]),
-                        x[row, j], y[row, j], q[row, j], s[row, j],
-                        c_0[j], c_1[j], c_2[j], c_3[j], c_4[j],
-                        theta[j * each], reset[j * each], scale[j * each],
-                    )  # fmt: skip
-                    new_s = ONE if fires(above[j]) else ZERO
-                    x[row, j], s[row, j], spikes[row, t, j] = new_x, new_s, new_s
-                    if has_y:
-                        y[row, j] = new_y
-                    if has_q:
-                        q[row, j] = new_q
-                if marks.size:
-                    for j in range(I.shape[2]):
-                        stay = stays[row, t, j]
-                        spike = spikes[row, t, j] * F(stay)
-                        opened = np.uint8(window(above[j], width) != ZERO)
-                        counts[row, j] += spike
-                        mark = np.uint8(spike) * KEPT | np.uint8(stay & opened) * WANTED
-                        marks[row, t, j] = mark | np.uint8(spikes[row, t, j]) * FIRED
-                        spikes[row, t, j] = spike * gain
+            forth(
+                UNROLLED, folds, row, start, whole, every, I, x, y, q, s, spikes, kept,
+                c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, (slope, offset), fold,
+            )  # fmt: skip
+            forth(
+                1, folds or marks.size > 0, row, whole, stop, every, I, x, y, q, s, spikes, kept,
+                c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, (slope, offset), fold,
+            )  # fmt: skip
 
     @kernel
     def backward_steps(
@@ -390,6 +377,9 @@ def make_kernels(
                 begin = kept * every
                 until = min(begin + every, stop)
                 whole = until - (until - begin) % UNROLLED
+                # What is written is cached sooner, too, if rows are first filled one after another.
+                D[0, 0, 0] = read(I, row, begin, until) + read(d_spikes, row, begin, until)
+                d_I[row, begin:until] = ZERO
                 for j in range(I.shape[2]):
                     X[0, j], S[0, j] = kept_x[row, kept, j], kept_s[row, kept, j]
                     if has_y:
@@ -432,12 +422,9 @@ def make_kernels(
                         (slope, offset),
                     )  # fmt: skip
                 if folds:
-                    for t in range(begin, until):
-                        for j in range(I.shape[2]):
-                            d_current = d_I[row, t, j]
-                            d_shift[row, j] += d_current
-                            d_slope[row, j] += d_current * (I[row, t, j] - mean[j])
-                            d_I[row, t, j] = d_current * slope[j]
+                    by_norm = d_slope, d_shift
+                    pull_back(UNROLLED, row, begin, whole, I, d_I, mean, slope, by_norm)
+                    pull_back(1, row, whole, until, I, d_I, mean, slope, by_norm)
 
     flags = has_y, has_q, jumps, folds, each
     return Kernels(forward_steps, backward_steps, *flags, fires, step, window, back)

@@ -50,7 +50,7 @@ REPO = Path(__file__).resolve().parents[2]
 @pytest.fixture(params=[1, 3])
 def threads(request, monkeypatch):
     """Kernels on one thread and, however small the work, on three."""
-    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(sharing, "_WORTH_A_THREAD", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
@@ -222,7 +222,7 @@ def test_nothing_is_kept_without_gradients():
 
 
 def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
-    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(sharing, "_WORTH_A_THREAD", 1)
     before, results = torch.get_num_threads(), []
     for count in (1, 2, 5):
         torch.set_num_threads(count)
@@ -234,7 +234,7 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
 
 
 def test_python_threads_may_meet_in_the_kernels(monkeypatch):
-    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(sharing, "_WORTH_A_THREAD", 1)
     inputs = adaptive_inputs(8, 40, 64)
     expected = outputs_and_gradients(run_adaptive, "cpu", inputs)[1]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
