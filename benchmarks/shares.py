@@ -37,7 +37,7 @@ from benchmarks import measure
 from benchmarks.measure import machine
 from benchmarks.train import CASES, LR, Row, published, random_data
 from models.dynamics.backends import Differentiable, _Function
-from models.dynamics.numba_threads import compile_first, nothing, pieces
+from models.dynamics.numba_support import compile_first, nothing, pieces
 from parsers.program import Parser, program
 
 PROGRAM = "benchmarks.shares"

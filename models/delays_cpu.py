@@ -18,8 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import note_sums
 from models.dynamics.numba_kept import contracting_kernel, kernel
-from models.dynamics.numba_support import LOOKS, WANTED, ZERO, arrays, room
-from models.dynamics.numba_threads import run_rows
+from models.dynamics.numba_support import LOOKS, WANTED, ZERO, arrays, room, run_rows
 from models.events_cpu import (
     NARROWEST,
     Events,

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.dynamics.numba_kept import kernel
-from models.dynamics.numba_support import ZERO, arrays, room
-from models.dynamics.numba_threads import run_rows
+from models.dynamics.numba_support import ZERO, arrays, room, run_rows
 
 NEURONS = 64  # whose currents at the steps of a clip stay in the nearest cache
 

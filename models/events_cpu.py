@@ -15,9 +15,17 @@ from numba import types
 from numba.core.cgutils import alloca_once, for_range_slice, get_or_insert_function
 from torch import Tensor, nn
 
-from models.dynamics.numba_kept import inlined, instruction, kernel
-from models.dynamics.numba_support import HAS_VBMI2, KEPT, LOOKS, WANTED, ZERO, arrays, room
-from models.dynamics.numba_threads import nothing, run_rows
+from models.dynamics.numba_kept import HAS_VBMI2, inlined, instruction, kernel
+from models.dynamics.numba_support import (
+    KEPT,
+    LOOKS,
+    WANTED,
+    ZERO,
+    arrays,
+    nothing,
+    room,
+    run_rows,
+)
 from models.places import Places
 
 EVERY_BIT, HAPPENED = np.uint8(255), np.float32(1)

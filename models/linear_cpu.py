@@ -23,8 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import add_lines, rows_of, shares
 from models.dynamics.numba_kept import instruction, kernel
-from models.dynamics.numba_support import BURST, arrays, room
-from models.dynamics.numba_threads import run_rows
+from models.dynamics.numba_support import BURST, arrays, room, run_rows
 from models.events_cpu import Events
 from models.places import Places, gradient_at
 

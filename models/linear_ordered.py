@@ -15,8 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from models.dynamics.cpu_around import line_of
 from models.dynamics.numba_kept import kernel
-from models.dynamics.numba_support import ZERO, arrays, fused, room
-from models.dynamics.numba_threads import run_rows
+from models.dynamics.numba_support import ZERO, arrays, fused, room, run_rows
 from models.events_cpu import write_events
 
 FEW_ROWS = 4  # that are multiplied sooner than the weights are transposed

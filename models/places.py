@@ -14,8 +14,7 @@ from torch import Tensor
 
 from models.dynamics.cpu_around import Handed, add_lines, rows_of
 from models.dynamics.numba_kept import kernel, summing_kernel
-from models.dynamics.numba_support import BURST, ZERO, arrays, put
-from models.dynamics.numba_threads import run_rows
+from models.dynamics.numba_support import BURST, ZERO, arrays, put, run_rows
 
 
 class Places(NamedTuple):

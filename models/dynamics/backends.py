@@ -23,6 +23,7 @@ log = logging.getLogger("sprache")
 BACKENDS = ("auto", "naive", "cpu", "cuda")
 
 _LIBRARIES = {"cpu": "numba", "cuda": "triton"}
+_SURROGATES = {"numba": "cpu_kinds", "triton": "triton_support"}  # modules that list them
 _DESCRIPTIONS = {
     "naive": "plain PyTorch",
     "cpu": "compiled CPU kernels (numba)",
@@ -91,7 +92,7 @@ def _missing(library: str) -> str:
 @cache
 def _surrogates(library: str) -> Collection[str]:
     """Those that kernels written for ``library`` know."""
-    return importlib.import_module(f"{__package__}.{library}_support").SURROGATES
+    return importlib.import_module(f"{__package__}.{_SURROGATES[library]}").SURROGATES
 
 
 def _obstacle(

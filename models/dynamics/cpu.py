@@ -22,65 +22,29 @@ from models.dynamics.cpu_around import (
     readout_forward,
     readout_sum,
 )
-from models.dynamics.cpu_kinds import FORM, balanced_kernels, resetting_kernels, resonate_kernels
+from models.dynamics.cpu_kinds import (
+    FORM,
+    adaptive_kernels,
+    balanced_kernels,
+    resetting_kernels,
+    resonate_kernels,
+)
 from models.dynamics.cpu_recurrent import GROUP, back, forth
 from models.dynamics.cpu_scan import selective_scan  # noqa: F401
 from models.dynamics.naive import AdaptiveState, BalancedState, Fold, ResonateState
-from models.dynamics.numba_kept import inlined
 from models.dynamics.numba_support import (
     STEPS_KEPT,
     UNROLLED,
     WANTED,
-    ZERO,
     Kernels,
     apart,
     arrays,
-    derivative,
-    make_kernels,
+    nothing,
     room,
+    run_rows,
 )
-from models.dynamics.numba_threads import nothing, run_rows
 from models.places import Scattered
 from models.surrogate import BOXCAR
-
-
-@cache
-def adaptive_kernels(adapts: bool, surrogate: str, each: bool, folds: bool) -> Kernels:
-    """Those of neurons with or without adaptation; ``keep`` is 1 - alpha, reset and scale are 1."""
-    window = derivative(surrogate)
-
-    @inlined
-    def step(current, u, w, s, alpha, beta, a, b, keep, theta, reset, scale):
-        """One neuron, one step, in the operation order of the specification."""
-        if adapts:
-            w = beta * w + a * u + b * s
-            current = current - w
-        u = alpha * (u - s) + keep * current
-        return u, w, u - theta
-
-    @inlined
-    def adjoint(
-        d_s, d_u, d_w, current, u, w, s, new_u, new_w, alpha, beta, a, b, keep, theta, reset, scale,
-        width,
-    ):  # fmt: skip
-        """Gradients of one step; that of s by way of the reset, and of the adaptation."""
-        drive = d_s * window(new_u - theta, width)
-        d_u = d_u + drive
-        d_current = keep * d_u
-        decayed = alpha * d_u
-        if adapts:
-            d_alpha = d_u * ((u - s) - (current - new_w))
-            d_w = d_w - d_current
-            return (
-                d_current, d_alpha, d_w * w, d_w * u, d_w * s, -drive, ZERO, ZERO,
-                decayed + a * d_w, beta * d_w, -decayed, b * d_w,
-            )  # fmt: skip
-        d_alpha = d_u * ((u - s) - current)
-        return (
-            d_current, d_alpha, ZERO, ZERO, ZERO, -drive, ZERO, ZERO, decayed, d_w, -decayed, ZERO,
-        )  # fmt: skip
-
-    return make_kernels(step, adjoint, window, has_y=adapts, jumps=adapts, each=each, folds=folds)
 
 
 @cache

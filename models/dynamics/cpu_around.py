@@ -26,8 +26,7 @@ from torch.utils._pytree import tree_map
 
 from models.dynamics.mersenne import WORTH_A_BLOCK, bernoulli, draws_alike, numbers_alike, uniform
 from models.dynamics.numba_kept import kernel
-from models.dynamics.numba_support import LOOKS, F, arrays, fused
-from models.dynamics.numba_threads import run_rows
+from models.dynamics.numba_support import LOOKS, F, arrays, fused, run_rows
 
 LARGE, ALL, NONE = np.float32(0.9), np.float32(1), np.float32(0)
 NOTHING = np.empty((0, 0), F), *np.empty((3, 0), F)  # to be added to the rows of a gradient

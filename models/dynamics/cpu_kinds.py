@@ -1,14 +1,84 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""The steps of recurrences other than ``adaptive``, and their adjoints, for the CPU kernels."""
+"""The steps of all recurrences, their adjoints, and the derivatives of spikes, for CPU kernels."""
 
+import math
+from collections.abc import Callable
 from functools import cache
 
+import numpy as np
+
 from models.dynamics.numba_kept import inlined
-from models.dynamics.numba_support import ONE, ZERO, Kernels, derivative, firing, make_kernels
+from models.dynamics.numba_support import ONE, ZERO, F, Kernels, firing, make_kernels
 
 # Names of the options of ``resetting_kernels``
 FORM = ("adapts", "scales", "hard", "detached", "symplectic")
+PI, ROOT = F(math.pi), F(math.sqrt(2 * math.pi))
+
+
+@inlined
+def bell(x, mean, deviation):
+    """Density of the normal distribution."""
+    z = (x - mean) / deviation
+    return np.exp(F(-0.5) * z * z) / (deviation * ROOT)
+
+
+# Derivatives of the spike, see models.surrogate. Double precision would be slow.
+SURROGATES = {
+    "boxcar": lambda x, w: ONE if (x > -w) & (x <= w) else ZERO,
+    "triangle": lambda x, w: max(ONE - abs(x) / w, ZERO),
+    "atan": lambda x, w: w / (w * w + PI * PI * x * x),
+    "slayer": lambda x, w: F(0.2) / w * np.exp(-abs(x) / w),
+    "gaussian": lambda x, w: bell(x, ZERO, w),
+    "double_gaussian": lambda x, w: F(0.575) * bell(x, ZERO, w) - F(0.15) * bell(x, ZERO, F(6) * w),
+    "multi_gaussian": lambda x, w: F(1.15) * bell(x, ZERO, w)
+    - F(0.15) * (bell(x, w, F(6) * w) + bell(x, -w, F(6) * w)),
+}  # fmt: skip
+
+
+@cache
+def derivative(surrogate: str) -> Callable:
+    """Derivative of the spike by the distance to the threshold, to be called in kernels."""
+    return inlined(SURROGATES[surrogate])
+
+
+@cache
+def adaptive_kernels(adapts: bool, surrogate: str, each: bool, folds: bool) -> Kernels:
+    """Those of neurons with or without adaptation; ``keep`` is 1 - alpha, reset and scale are 1."""
+    window = derivative(surrogate)
+
+    @inlined
+    def step(current, u, w, s, alpha, beta, a, b, keep, theta, reset, scale):
+        """One neuron, one step, in the operation order of the specification."""
+        if adapts:
+            w = beta * w + a * u + b * s
+            current = current - w
+        u = alpha * (u - s) + keep * current
+        return u, w, u - theta
+
+    @inlined
+    def adjoint(
+        d_s, d_u, d_w, current, u, w, s, new_u, new_w, alpha, beta, a, b, keep, theta, reset, scale,
+        width,
+    ):  # fmt: skip
+        """Gradients of one step; that of s by way of the reset, and of the adaptation."""
+        drive = d_s * window(new_u - theta, width)
+        d_u = d_u + drive
+        d_current = keep * d_u
+        decayed = alpha * d_u
+        if adapts:
+            d_alpha = d_u * ((u - s) - (current - new_w))
+            d_w = d_w - d_current
+            return (
+                d_current, d_alpha, d_w * w, d_w * u, d_w * s, -drive, ZERO, ZERO,
+                decayed + a * d_w, beta * d_w, -decayed, b * d_w,
+            )  # fmt: skip
+        d_alpha = d_u * ((u - s) - current)
+        return (
+            d_current, d_alpha, ZERO, ZERO, ZERO, -drive, ZERO, ZERO, decayed, d_w, -decayed, ZERO,
+        )  # fmt: skip
+
+    return make_kernels(step, adjoint, window, has_y=adapts, jumps=adapts, each=each, folds=folds)
 
 
 @cache

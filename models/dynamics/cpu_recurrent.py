@@ -21,8 +21,7 @@ from models.dynamics.cpu_clips import (
     forward_room,
     spread,
 )
-from models.dynamics.numba_support import arrays
-from models.dynamics.numba_threads import run_rows
+from models.dynamics.numba_support import arrays, run_rows
 from models.events_cpu import find_events, marked_events
 from models.linear_cpu import parts_by_weights
 

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from models.dynamics.backends import Differentiable
 from models.dynamics.numba_kept import inlined, summing_kernel
-from models.dynamics.numba_support import ONE, STEPS_KEPT, ZERO, F, arrays, room
-from models.dynamics.numba_threads import run_rows
+from models.dynamics.numba_support import ONE, STEPS_KEPT, ZERO, F, arrays, room, run_rows
 
 _LN_2 = F(np.log(2))
 _LOWEST = F(-126)  # exponent of the smallest float32 that is stored with all its digits

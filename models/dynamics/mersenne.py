@@ -23,8 +23,7 @@ from llvmlite import ir
 from numba import types
 
 from models.dynamics.numba_kept import inlined, instruction, kernel
-from models.dynamics.numba_support import F, arrays, room
-from models.dynamics.numba_threads import compile_first, run_rows
+from models.dynamics.numba_support import F, arrays, compile_first, room, run_rows
 
 WORDS, SHIFT, LOWER = 624, 397, 31  # n, m and r of the recurrence
 TWIST = 0x9908B0DF

@@ -1,40 +1,43 @@
 # SPDX-FileCopyrightText: 2026 The Sprache authors
 # SPDX-License-Identifier: MIT
-"""What all compiled CPU kernels share: working arrays, surrogates, and the loop over time.
+"""What all compiled CPU kernels share: working arrays, threads, and the loop over time.
 
 Kernels are plain sequential functions over a range of batch rows that release the GIL. The rows are
-spread by ``numba_threads`` rather than by Numba's own parallel loops, because Numba's OpenMP pool
-is a second one beside PyTorch's (its idle threads spin on the cores that PyTorch needs) and its
-other portable layer aborts the process when two Python threads meet in it.
+spread over threads here rather than by Numba's own parallel loops, because Numba's OpenMP pool is a
+second one beside PyTorch's (its idle threads spin on the cores that PyTorch needs) and its other
+portable layer aborts the process when two Python threads meet in it.
 
 Nothing is kept for the backward pass but the input and the state before every STEPS_KEPT-th step:
 the steps between are computed again, exactly as before, while they fit the cache.
 """
 
 import math
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numba import types
-from numba.core.codegen import get_host_cpu_features
 
 from models.dynamics import naive
+from models.dynamics.backends import Compilation
 from models.dynamics.numba_kept import inlined, instruction, kernel
+from models.dynamics.numba_threads import run_pieces
 
+_WORTH_A_THREAD = 1 << 16  # neuron steps; less work than this is done before a thread wakes up
 LINE = 64  # entries, whose bytes are a multiple of those of a line of the cache
 PAGE = 1024  # entries
 APART = 160  # entries, from the beginning of a page to that of the next array
 BURST = 32  # rows that are read from memory, or written to it, at once: faster than one by one
 LOOKS = 8  # entries that a kernel only looks at, in the time of a neuron step
+_CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 STEPS_KEPT = 24  # steps that a backward pass recomputes at once; sized to stay in the L2 cache
-UNROLLED = 4  # steps gone back per visit of a neuron; STEPS_KEPT is a multiple
+UNROLLED = 4  # steps taken, or gone back, per visit of a neuron; STEPS_KEPT is a multiple
 KEPT, WANTED, FIRED = map(np.uint8, (naive.KEPT, naive.WANTED, naive.FIRED))
 F = np.float32
-ONE, ZERO, PI, ROOT = F(1), F(0), F(math.pi), F(math.sqrt(2 * math.pi))
+ONE, ZERO = F(1), F(0)
 
 
 @instruction
@@ -73,46 +76,16 @@ def read(x, row, begin, end):
     return total
 
 
-@inlined
-def bell(x, mean, deviation):
-    """Density of the normal distribution."""
-    z = (x - mean) / deviation
-    return np.exp(F(-0.5) * z * z) / (deviation * ROOT)
+def compile_first(compiled: Callable, arguments: tuple) -> None:
+    """Compile, or read from disk, by a call on no rows.
 
-
-# Derivatives of the spike, see models.surrogate. Double precision would be slow.
-SURROGATES = {
-    "boxcar": lambda x, w: ONE if (x > -w) & (x <= w) else ZERO,
-    "triangle": lambda x, w: max(ONE - abs(x) / w, ZERO),
-    "atan": lambda x, w: w / (w * w + PI * PI * x * x),
-    "slayer": lambda x, w: F(0.2) / w * np.exp(-abs(x) / w),
-    "gaussian": lambda x, w: bell(x, ZERO, w),
-    "double_gaussian": lambda x, w: F(0.575) * bell(x, ZERO, w) - F(0.15) * bell(x, ZERO, F(6) * w),
-    "multi_gaussian": lambda x, w: F(1.15) * bell(x, ZERO, w)
-    - F(0.15) * (bell(x, w, F(6) * w) + bell(x, -w, F(6) * w)),
-}  # fmt: skip
-
-
-@cache
-def derivative(surrogate: str) -> Callable:
-    """Derivative of the spike by the distance to the threshold, to be called in kernels."""
-    return inlined(SURROGATES[surrogate])
-
-
-def widen_vectors() -> bool:
-    """Let LLVM use vectors of 512 bits where they do not slow the processor down.
-
-    It avoids them on Intel's, the first of which lowered their clock for them; those with VBMI2,
-    Ice Lake and later, hardly do. Whether this is one with VBMI2.
+    Does nothing for a kernel that is compiled already. ``arguments`` follow first and end.
     """
-    features = numba.config.CPU_FEATURES or get_host_cpu_features()
-    has_vbmi2 = "+avx512vbmi2" in features.split(",")
-    if numba.config.CPU_FEATURES is None and has_vbmi2:
-        numba.config.CPU_FEATURES = f"{features},-prefer-256-bit"
-    return has_vbmi2
-
-
-HAS_VBMI2 = widen_vectors()
+    if compiled.overloads:  # "signatures" takes longer than a small kernel
+        return
+    start = time.perf_counter()
+    compiled(0, 0, *arguments)
+    Compilation.seconds += time.perf_counter() - start
 
 
 def arrays(*tensors: torch.Tensor) -> tuple[np.ndarray, ...]:
@@ -138,6 +111,52 @@ def apart(count: int, *shape: int) -> torch.Tensor:
     are equal, as in a loop that adds to all arrays."""
     size = math.prod(shape)
     return torch.zeros(count, size + -size % PAGE + APART)[:, :size].view(count, *shape)
+
+
+def nothing(threads: int) -> tuple[np.ndarray, ...]:
+    """No working arrays."""
+    return ()
+
+
+def pieces(rows: int, steps: int, threads: int) -> tuple[int, list[int]]:
+    """How many of the ``threads`` are worth it for ``rows`` of so many neuron ``steps`` each, and
+    the bounds of the pieces that they take in turn."""
+    threads = max(1, min(threads, rows, rows * steps // _WORTH_A_THREAD))
+    if threads == 1:
+        return 1, [0, rows]
+    count = min(rows, threads * _CHUNKS_PER_THREAD)
+    return threads, [rows * i // count for i in range(count + 1)]
+
+
+def run_rows(
+    compiled: Callable,
+    rows: int,
+    steps: int,
+    *arguments,
+    scratch: Callable[[int], tuple[np.ndarray, ...]] = nothing,
+) -> None:
+    """Call ``compiled(first, end, *arguments, *own)`` so that all ``rows`` are covered.
+
+    Uses up to ``torch.get_num_threads()`` threads, this one included. Rows must be independent:
+    results do not depend on how many threads there are.
+
+    Args:
+        compiled: a function made by :func:`kernel`.
+        rows: batch rows to cover.
+        steps: neuron steps per row, to judge whether threads pay.
+        arguments: passed on.
+        scratch: makes the working arrays of so many threads, each [threads, ...]; a thread has its
+            ``own`` part of each.
+    """
+    threads, bounds = pieces(rows, steps, torch.get_num_threads())
+    shared = scratch(threads)
+    if not compiled.overloads or threads == 1:
+        own = [x[0] for x in shared]
+        compile_first(compiled, (*arguments, *own))
+        if threads == 1:
+            compiled(0, rows, *arguments, *own)
+            return
+    run_pieces(compiled, bounds, threads, arguments, shared)
 
 
 class Kernels(NamedTuple):

@@ -15,7 +15,6 @@ threads of OpenMP are gone, there is a pool whose idle threads sleep.
 import ctypes
 import itertools
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,12 +28,9 @@ from numba import typeof, types
 from numba.core.cgutils import alloca_once, gep_inbounds
 from numba.np.arrayobj import populate_array
 
-from models.dynamics.backends import Compilation
 from models.dynamics.numba_kept import brief, instruction, kernel
 
 _STARTED_IN = os.getpid()
-_WORTH_A_THREAD = 1 << 16  # neuron steps; less work than this is done before a thread wakes up
-_CHUNKS_PER_THREAD = 4  # smaller pieces than threads: a thread that starts late does less
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -226,61 +222,3 @@ def in_pool(
 def _own(process: int) -> ThreadPoolExecutor:
     """The pool of a process: threads do not survive a fork."""
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sprache-dynamics")
-
-
-def compile_first(compiled: Callable, arguments: tuple) -> None:
-    """Compile, or read from disk, by a call on no rows.
-
-    Does nothing for a kernel that is compiled already. ``arguments`` follow first and end.
-    """
-    if compiled.overloads:  # "signatures" takes longer than a small kernel
-        return
-    start = time.perf_counter()
-    compiled(0, 0, *arguments)
-    Compilation.seconds += time.perf_counter() - start
-
-
-def nothing(threads: int) -> tuple[np.ndarray, ...]:
-    """No working arrays."""
-    return ()
-
-
-def pieces(rows: int, steps: int, threads: int) -> tuple[int, list[int]]:
-    """How many of the ``threads`` are worth it for ``rows`` of so many neuron ``steps`` each, and
-    the bounds of the pieces that they take in turn."""
-    threads = max(1, min(threads, rows, rows * steps // _WORTH_A_THREAD))
-    if threads == 1:
-        return 1, [0, rows]
-    count = min(rows, threads * _CHUNKS_PER_THREAD)
-    return threads, [rows * i // count for i in range(count + 1)]
-
-
-def run_rows(
-    compiled: Callable,
-    rows: int,
-    steps: int,
-    *arguments,
-    scratch: Callable[[int], tuple[np.ndarray, ...]] = nothing,
-) -> None:
-    """Call ``compiled(first, end, *arguments, *own)`` so that all ``rows`` are covered.
-
-    Uses up to ``torch.get_num_threads()`` threads, this one included. Rows must be independent:
-    results do not depend on how many threads there are.
-
-    Args:
-        compiled: a function made by :func:`kernel`.
-        rows: batch rows to cover.
-        steps: neuron steps per row, to judge whether threads pay.
-        arguments: passed on.
-        scratch: makes the working arrays of so many threads, each [threads, ...]; a thread has its
-            ``own`` part of each.
-    """
-    threads, bounds = pieces(rows, steps, torch.get_num_threads())
-    shared = scratch(threads)
-    if not compiled.overloads or threads == 1:
-        own = [x[0] for x in shared]
-        compile_first(compiled, (*arguments, *own))
-        if threads == 1:
-            compiled(0, rows, *arguments, *own)
-            return
-    run_pieces(compiled, bounds, threads, arguments, shared)

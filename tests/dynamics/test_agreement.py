@@ -17,7 +17,7 @@ from models.dynamics import (
     trial,
 )
 from models.dynamics.backends import try_kernels
-from models.dynamics.numba_threads import compile_first
+from models.dynamics.numba_support import compile_first
 from models.surrogate import BOXCAR
 from tests.dynamics.cases import adaptive_inputs, run_adaptive
 

@@ -24,7 +24,7 @@ from tests.dynamics.cases import (
 pytest.importorskip("numba")
 cpu = importlib.import_module("models.dynamics.cpu")
 recurrent = importlib.import_module("models.dynamics.cpu_recurrent")
-sharing = importlib.import_module("models.dynamics.numba_threads")
+support = importlib.import_module("models.dynamics.numba_support")
 
 B, T, H = 34, 40, 112  # just large enough
 
@@ -144,7 +144,7 @@ def test_evaluation_rounds_alike_in_chunks_and_batches_of_any_size(taps):
 
 @pytest.mark.parametrize("taps", [0, 3])
 def test_results_do_not_depend_on_the_number_of_threads(taps, monkeypatch):
-    monkeypatch.setattr(sharing, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
     before, results = torch.get_num_threads(), []
     inputs = feedback_inputs("LIF", B, T, H, taps=taps)
     run = functools.partial(run_feedback, neuron="LIF")

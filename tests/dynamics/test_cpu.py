@@ -42,6 +42,8 @@ from tests.dynamics.cases import (
 
 pytest.importorskip("numba")
 support = importlib.import_module("models.dynamics.numba_support")
+kinds = importlib.import_module("models.dynamics.cpu_kinds")
+kept = importlib.import_module("models.dynamics.numba_kept")
 sharing = importlib.import_module("models.dynamics.numba_threads")
 
 REPO = Path(__file__).resolve().parents[2]
@@ -50,7 +52,7 @@ REPO = Path(__file__).resolve().parents[2]
 @pytest.fixture(params=[1, 3])
 def threads(request, monkeypatch):
     """Kernels on one thread and, however small the work, on three."""
-    monkeypatch.setattr(sharing, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
@@ -150,7 +152,7 @@ def test_readout(shape, threads):
 
 @pytest.mark.parametrize("name", SURROGATES)
 def test_surrogates(name):
-    derivative = support.derivative(name)
+    derivative = kinds.derivative(name)
     for width in (surrogate(name).width, float(np.float32(0.3))):
         x = torch.linspace(-3, 3, 121)
         found = [derivative(value, np.float32(width)) for value in x.numpy()]
@@ -222,7 +224,7 @@ def test_nothing_is_kept_without_gradients():
 
 
 def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
-    monkeypatch.setattr(sharing, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
     before, results = torch.get_num_threads(), []
     for count in (1, 2, 5):
         torch.set_num_threads(count)
@@ -234,7 +236,7 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
 
 
 def test_python_threads_may_meet_in_the_kernels(monkeypatch):
-    monkeypatch.setattr(sharing, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
     inputs = adaptive_inputs(8, 40, 64)
     expected = outputs_and_gradients(run_adaptive, "cpu", inputs)[1]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -279,7 +281,7 @@ def test_kernels_run_where_no_cache_folder_can_be_written(monkeypatch):
     for locator in caching.CacheImpl._locator_classes:
         monkeypatch.setattr(locator, "from_function", classmethod(lambda *_: None))
 
-    @support.kernel
+    @kept.kernel
     def double(first, end, x):
         for row in range(first, end):
             x[row] *= 2

@@ -24,7 +24,7 @@ from tests.dynamics.cases import (
 @pytest.mark.parametrize(("B", "T"), [(3, 41), (1, 1), (9, 4)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_cpu_like_naive(neuron, B, T, threads, monkeypatch):
-    monkeypatch.setattr("models.dynamics.numba_threads._WORTH_A_THREAD", 1)
+    monkeypatch.setattr("models.dynamics.numba_support._WORTH_A_THREAD", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -101,8 +101,8 @@ def test_as_the_published_package_computes_it():
 class TestOnCPU:
     @pytest.fixture(autouse=True, params=[1, 3])
     def threads(self, request, monkeypatch):
-        sharing = pytest.importorskip("models.dynamics.numba_threads")
-        monkeypatch.setattr(sharing, "_WORTH_A_THREAD", 1)
+        support = pytest.importorskip("models.dynamics.numba_support")
+        monkeypatch.setattr(support, "_WORTH_A_THREAD", 1)
         before = torch.get_num_threads()
         torch.set_num_threads(request.param)
         yield

@@ -52,7 +52,7 @@ def test_threads_share_the_pieces(way):
     for dtype in (np.float32, np.float64, np.float32):
         seen, own = np.zeros(40, dtype), np.zeros((2, 1), np.int64)
         bounds = [0, 0, 1, 7, *range(8, 41)]
-        sharing.compile_first(visit, (dtype(1), seen, own[0]))
+        support.compile_first(visit, (dtype(1), seen, own[0]))
         sharing.run_pieces(visit, bounds, 2, (dtype(1), seen), (own,))
         assert (seen == 1).all()
         assert own.sum() == 40
@@ -109,7 +109,7 @@ def refuse(first, end, row):
 
 @both
 def test_what_a_kernel_raises_on_a_thread_is_raised(way):
-    sharing.compile_first(refuse, (5,))
+    support.compile_first(refuse, (5,))
     with pytest.raises((ValueError, RuntimeError), match=r"this row|refuse failed on one of 2"):
         sharing.run_pieces(refuse, list(range(10)), 2, (5,), ())
     sharing.run_pieces(refuse, list(range(10)), 2, (50,), ())

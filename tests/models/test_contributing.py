@@ -159,7 +159,7 @@ def test_the_example_of_a_parameter_group(registered, monkeypatch):
 NEW_SURROGATE = """
 import functools
 import torch
-from models.dynamics.numba_support import F, derivative
+from models.dynamics.cpu_kinds import F, derivative
 from models.surrogate import SURROGATES, surrogate
 from tests.dynamics.cases import adaptive_inputs, assert_like_naive, run_adaptive
 which = surrogate("fast_sigmoid")

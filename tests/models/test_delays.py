@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from models import delays_cpu, delays_spectral, events_cpu
 from models.delays import Delay, taps_of
-from models.dynamics import numba_threads
+from models.dynamics import numba_support
 from models.dynamics.naive import KEPT, WANTED
 from models.gaussians import gaussian
 from models.linear import Linear, hand_on
@@ -165,7 +165,7 @@ def test_gradients_where_they_are_wanted_are_those_of_loops(monkeypatch, sigma, 
 
 @pytest.mark.parametrize("share", [0.0, 0.1])
 def test_gradients_at_places_have_the_same_bits_on_any_threads(monkeypatch, share):
-    monkeypatch.setattr(numba_threads, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(numba_support, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(events_cpu, "WORTH_A_SEARCH", 0)
     wanted = torch.rand(9, 65, 70) < share
     marks = wanted.byte() * WANTED | (wanted & (torch.rand(wanted.shape) < 0.4)).byte() * KEPT

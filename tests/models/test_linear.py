@@ -216,7 +216,7 @@ def test_the_product_and_its_gradients(shape, share):
 
 
 def test_results_are_identical_for_any_number_of_threads(monkeypatch):
-    monkeypatch.setattr("models.dynamics.numba_threads._WORTH_A_THREAD", 1)
+    monkeypatch.setattr("models.dynamics.numba_support._WORTH_A_THREAD", 1)
     before = torch.get_num_threads()
     case = sparse(1500, 70, 0.1), torch.randn(48, 70), torch.randn(1500, 48)
     results = []
