@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.cpu_around import note_sums
+from models.dynamics.cpu_around import note_sums, plain
 from models.dynamics.numba_kept import contracting_kernel, kernel
 from models.dynamics.numba_support import LOOKS, WANTED, ZERO, arrays, room, run_rows
 from models.events_cpu import (
@@ -396,7 +396,7 @@ class _Currents(torch.autograd.Function):
         slope, of_x, d_weight = slopes(g, P, sigma), ctx.needs_input_grad[0], None
         if ctx.needs_input_grad[3]:  # first, as it adds what a pending gradient lacks
             d_weight = by_weights(made, d_I, weight.shape[1])
-        d_I = d_I.contiguous()
+        d_I = plain(d_I).contiguous()
         rows = d_I.flatten(0, 1)
         if not of_x:
             wanted = Places(torch.zeros_like(events.starts), events.columns[:0])

@@ -237,11 +237,12 @@ def fold_on_cpu(layer: nn.Module, current: Tensor) -> tuple[Tensor, Fold]:
     draws it, and mark what the next layer needs to know in order to compute only what is not
     multiplied by zero.
     """
-    from models.dynamics.cpu_around import gain_of, kept, normalize_alike, statistics
+    from models.dynamics.cpu_around import Finished, gain_of, kept, normalize_alike, statistics
 
     (B, T, H), norm, given = current.shape, layer.norm, {}
     if not layer.recurrent and normalizes_by_batch(norm, current) and normalize_alike():
         mean, rate = statistics(norm, current)
+        current = current if hasattr(current, "noted") else Finished.apply(current)
         given = {"mean": mean, "rate": rate, "weight": norm.weight, "shift": norm.bias}
         given["eps"] = norm.eps
     else:

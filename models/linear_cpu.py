@@ -21,7 +21,7 @@ from numba.core.cgutils import alloca_once, for_range_slice, unpack_tuple
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.dynamics.cpu_around import add_lines, rows_of, shares
+from models.dynamics.cpu_around import add_lines, plain, rows_of, shares
 from models.dynamics.numba_kept import instruction, kernel
 from models.dynamics.numba_support import BURST, arrays, room, run_rows
 from models.events_cpu import Events
@@ -190,6 +190,8 @@ class _Product(torch.autograd.Function):
     def backward(ctx, d_y, _):
         weight, given, x = ctx.saved_tensors
         (events, wanted), d_x = ctx.lists, None
+        if events is None or (wanted is None and ctx.needs_input_grad[0]):
+            d_y = plain(d_y)
         if ctx.needs_input_grad[0]:
             d_x = d_y @ weight if wanted is None else gradient_at(wanted, given, d_y, ctx.shape)
         if not ctx.needs_input_grad[1]:

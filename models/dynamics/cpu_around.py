@@ -217,7 +217,8 @@ class Handed(Tensor):
     """A gradient that one of our operations hands to another in a form of its own.
 
     Whatever PyTorch computes of it, such as the sum of the gradients of several products, it
-    computes of the :meth:`dense` tensor. The last argument is the shape.
+    computes of the :meth:`dense` tensor; when it first does, it imports its distributed tensors,
+    for a second. The last argument is the shape.
     """
 
     @staticmethod
@@ -234,10 +235,24 @@ class Handed(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, function, types, arguments=(), options=None):
-        def plain(x):
-            return x.dense() if isinstance(x, Handed) else x
-
         return function(*tree_map(plain, arguments), **tree_map(plain, options or {}))
+
+
+def plain(x):
+    """The dense tensor of a gradient that is handed on; anything else as it is."""
+    return x.dense() if isinstance(x, Handed) else x
+
+
+class Finished(torch.autograd.Function):
+    """Its argument, whose gradient is a plain tensor, for PyTorch's own operations."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, d_x):
+        return plain(d_x)
 
 
 class Pending(Handed):

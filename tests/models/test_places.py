@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from models.snns import SNN
+
 events_cpu = pytest.importorskip("models.events_cpu")
 around = pytest.importorskip("models.dynamics.cpu_around")
 linear_cpu = pytest.importorskip("models.linear_cpu")
@@ -131,3 +133,31 @@ def test_several_products_of_a_current_and_hooks_see_what_it_lacked(case):
         (Lacking.apply(y, pending).square().sum() + y.sum()).backward()
         found.append([leaf.grad, y.grad, *seen])
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("density", [0.03, 0.6])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bidirectional": True},
+        {"use_bias": True},
+        {"delay": "axonal"},
+        {"delay": "dendritic"},
+        {"delay": "synaptic"},
+    ],
+    ids=str,
+)
+def test_pytorch_computes_nothing_of_what_networks_hand_on(density, options, monkeypatch):
+    """When it first does, it imports its distributed tensors, in the middle of an epoch."""
+
+    def refuse(cls, function, *_):
+        pytest.fail(f"{function} of a {cls.__name__} gradient")
+
+    monkeypatch.setattr(around.Handed, "__torch_dispatch__", classmethod(refuse))
+    torch.manual_seed(0)
+    net = SNN((None, None, 70), [128, 128, 20], "SiLIF", backend="cpu", **options)
+    x = (torch.rand(16, 50, 70) < density).float()
+    output, *_ = net(x)
+    output.sum().backward()
+    assert net.snn[0].W.weight.grad.abs().sum() > 0
