@@ -218,13 +218,18 @@ def choose(
     return Choice("naive", obstacle) if obstacle else Choice(chosen)
 
 
+def expanded(x: Tensor, *shape: int) -> Tensor:
+    """``x.expand(shape)``; ``x`` itself, without a node of autograd's, where it has that shape."""
+    return x if x.shape == shape else x.expand(shape)
+
+
 def per_neuron(x: Tensor | float, I: Tensor) -> Tensor:
     """``x`` [H] for the neurons of ``I`` [B, T, H], as kernels read it.
 
     A number is written by the device: copied from the host it could not be part of a CUDA graph.
     """
     H = I.shape[2]
-    return x.expand(H) if isinstance(x, Tensor) else I.new_full((H,), x)
+    return expanded(x, H) if isinstance(x, Tensor) else I.new_full((H,), x)
 
 
 def limits_of(I: Tensor, *given: Tensor | float) -> list[Tensor] | list[float]:

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.dynamics.backends import Differentiable, limits_of, per_neuron, state_of, way_of
+from models.dynamics.backends import (
+    Differentiable,
+    expanded,
+    limits_of,
+    per_neuron,
+    state_of,
+    way_of,
+)
 from models.dynamics.cpu_around import (
     line_of,
     pull_back,
@@ -287,9 +294,9 @@ def adaptive(
     """See :func:`models.dynamics.adaptive`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     adapts = beta is not None
-    coefficients = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
+    coefficients = [None if x is None else expanded(x, H) for x in (alpha, beta, a, b)]
     limits, numbers = _limits(I, theta, 1.0, 1.0)
-    u, w, s = (x.expand(B, H) for x in state)
+    u, w, s = (expanded(x, B, H) for x in state)
     spikes, u, new_w, s, line, _ = run(
         I, *coefficients, 1 - coefficients[0].detach(), *limits, u, w if adapts else None, s,
         *_way(V, None, fold), numbers, "adaptive" if adapts else "LIF",
@@ -305,10 +312,10 @@ def resetting(
     """See :func:`models.dynamics.resetting`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     adapts = beta is not None
-    alpha, *adaptation = [None if x is None else x.expand(H) for x in (alpha, beta, a, b)]
+    alpha, *adaptation = [None if x is None else expanded(x, H) for x in (alpha, beta, a, b)]
     keep = 1 - alpha.detach() if scales else torch.ones_like(alpha)
     limits, numbers = _limits(I, theta, 1.0, 1.0)
-    u, w, s = (x.expand(B, H) for x in state)
+    u, w, s = (expanded(x, B, H) for x in state)
     if V is None and (symplectic or not adapts):
         s = s.detach()  # nothing sees it
     flags = zip(FORM, (adapts, scales, hard, detached, symplectic), strict=True)
@@ -333,9 +340,9 @@ def resonate(
     """See :func:`models.dynamics.resonate`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
     limits, numbers = _limits(I, theta, reset, scale)
-    u, s = (x.expand(B, H) for x in state)
+    u, s = (expanded(x, B, H) for x in state)
     spikes, x, y, s, line, _ = run(
-        I, *_parts(A.expand(H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s,
+        I, *_parts(expanded(A, H)), per_neuron(gain, I), None, None, *limits, *_parts(u), s,
         *_way(V, None, fold), numbers,
         "inside" if reset_inside else "outside", surrogate.name, surrogate.width,
         torch.is_grad_enabled(),
@@ -349,9 +356,9 @@ def balanced(
 ):  # fmt: skip
     """See :func:`models.dynamics.balanced`; float32 on the CPU, no second derivatives."""
     B, _, H = I.shape
-    turn, damping = (x.expand(H) for x in (step * omega, damping))
+    turn, damping = (expanded(x, H) for x in (step * omega, damping))
     limits, numbers = _limits(I, theta, decay, step)
-    u, v, q, s = (x.expand(B, H) for x in state)
+    u, v, q, s = (expanded(x, B, H) for x in state)
     s = s.detach() if V is None else s  # nothing sees it
     spikes, u, v, s, line, q = run(
         I, turn, damping, None, None, None, *limits, u, v, s, *_way(V, q, fold), numbers,
@@ -403,7 +410,8 @@ SUM = Differentiable(
 def potentials(I, alpha, *, state):
     """See :func:`models.dynamics.potentials`; float32 on the CPU, no second derivatives."""
     B, _, C = I.shape
-    (steps,) = POTENTIALS(I, alpha.expand(C), state.expand(B, C), torch.is_grad_enabled())
+    given = expanded(alpha, C), expanded(state, B, C)
+    (steps,) = POTENTIALS(I, *given, torch.is_grad_enabled())
     return steps, steps[:, -1]
 
 
