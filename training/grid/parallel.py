@@ -127,8 +127,9 @@ def train_points(plan: Plan, targets: list[Path], common: Path) -> list[dict]:
         slots = min(plan.jobs, len(waiting))
         threads = thread_limit(slots)
         log.info(
-            "%d runs, %d at a time, %d thread%s each; details in log/exp.log of a run's folder",
+            "%d run%s, %d at a time, %d thread%s each; details in log/exp.log of a run's folder",
             len(waiting),
+            "" if len(waiting) == 1 else "s",
             slots,
             threads,
             "" if threads == 1 else "s",

@@ -69,8 +69,9 @@ def share(plan: Plan, trials: Trials, folder: Path) -> None:
     slots = min(plan.jobs, len(left))
     threads = thread_limit(slots)
     log.info(
-        "%d trials, %d at a time, %d thread%s each; details in worker_*.log of %s",
+        "%d trial%s, %d at a time, %d thread%s each; details in worker_*.log of %s",
         len(left),
+        "" if len(left) == 1 else "s",
         slots,
         threads,
         "" if threads == 1 else "s",
