@@ -379,7 +379,7 @@ def make_kernels(
                 UNROLLED, folds, row, start, whole, every, I, x, y, q, s, spikes, kept,
                 c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, (slope, offset), fold,
             )  # fmt: skip
-            forth(
+            forth(  # what is left; with recurrent weights, steps come one by one
                 1, folds or marks.size > 0, row, whole, stop, every, I, x, y, q, s, spikes, kept,
                 c_0, c_1, c_2, c_3, c_4, theta, reset, scale, width, (slope, offset), fold,
             )  # fmt: skip
